@@ -1,0 +1,21 @@
+#!/bin/sh
+# Installs HAProxy by the system's package manager when it is missing and we may; else says what to do.
+set -eu
+PATH=$PATH:/usr/sbin
+command -v "${HAPROXY:-haproxy}" >/dev/null 2>&1 && exit 0
+say() { echo "HAProxy 2.6 or later is needed and not installed. $*" >&2; exit 1; }
+if [ "$(id -u)" = 0 ]; then sudo=; elif sudo -n true 2>/dev/null; then sudo="sudo -n"; else
+    say "Install it as root, for example: apt-get install haproxy"
+fi
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+echo "Installing HAProxy ..." >&2
+if command -v apt-get >/dev/null; then
+    # No service: only the program is wanted, not a proxy that starts by itself.
+    { $sudo apt-get update -q && $sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -q haproxy; } >"$log" 2>&1
+elif command -v dnf >/dev/null; then $sudo dnf install -y -q haproxy >"$log" 2>&1
+elif command -v apk >/dev/null; then $sudo apk add -q haproxy >"$log" 2>&1
+elif command -v pacman >/dev/null; then $sudo pacman -S --noconfirm --quiet haproxy >"$log" 2>&1
+elif command -v brew >/dev/null; then brew install -q haproxy >"$log" 2>&1
+else say "No package manager that this script knows was found."
+fi || { tail -n 5 "$log" >&2; say "The package manager failed (above)."; }

@@ -1,0 +1,114 @@
+"""SPOE on one side, routing on the other: arguments to facts, Choice to variables.
+
+The only file that knows both. All names that haproxy/spoe-pointsman.conf and haproxy.cfg share with the agent are
+constants here; the renderer takes them from here. Must not live here: I/O, decisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from urllib.parse import unquote
+
+from spoe_agent.body import BodyError, read_model
+from spoe_agent.routing import Choice, InstanceLoad, Policy, Problem, RequestFacts
+from spoe_agent.routing.surface import Kind, classify, dialect, error_type, path_model
+from spoe_agent.spop import Action, Message, Scope, SetVar
+
+ROUTE = "route"
+INSPECT = "inspect"
+MESSAGES = frozenset({ROUTE, INSPECT})
+
+ROUTE_ARGS: Mapping[str, str] = {
+    "id": "unique-id",
+    "path": "var(txn.pm_path)",
+    "model": "var(txn.pm_model)",
+    "seen": "var(txn.pm_seen)",
+    "size": "req.body_size",
+    "load": "var(txn.pm_load)",
+}
+"""Argument names of a `route` message, and the HAProxy sample that fills each."""
+
+INSPECT_ARGS: Mapping[str, str] = {
+    **ROUTE_ARGS,
+    "type": "req.hdr(content-type)",
+    "encoding": "req.hdr(content-encoding)",
+    "body": "req.body",
+}
+"""The same for `inspect`: sent when HAProxy itself saw no model in a whole body."""
+
+VARIABLES = ("action", "server", "status", "reason", "message", "error_type", "retry_after")
+"""Variables of an answer; HAProxy has them as `txn.pm.NAME`."""
+
+BODY_HEADROOM_BYTES = 65_536
+"""What `tune.bufsize` is larger than the inspected part of a body: headers and HAProxy's own reserve."""
+
+
+def facts(message: Message, policy: Policy) -> RequestFacts:
+    """Return what a NOTIFY's message says of its request. Arguments are found by name; absent ones are no fault."""
+    args = message.args
+    path = _text(args, "path")
+    request = RequestFacts(
+        request_id=_text(args, "id"), kind=classify(path), dialect=dialect(path), loads=loads(_text(args, "load"))
+    )
+    if request.kind in (Kind.LIST, Kind.MANAGE):
+        return request
+    in_path = path_model(path)
+    if in_path is not None:
+        return request.naming(unquote(in_path))
+    if args.get("model") is not None:
+        return request.naming(_text(args, "model"))
+    if _beyond_inspection(args, policy):
+        return request.without_model(Problem.TOO_LARGE)
+    try:
+        return request.naming(read_model(_bytes(args, "body"), _text(args, "type"), _text(args, "encoding")))
+    except BodyError as error:
+        return request.without_model(Problem.UNREADABLE, str(error))
+
+
+def _beyond_inspection(args: Mapping[str, object], policy: Policy) -> bool:
+    """Tell whether the body goes on behind what HAProxy buffered (for chunked bodies: filled the inspected size)."""
+    seen, size = _number(args, "seen"), _number(args, "size")
+    return seen < size or seen >= policy.max_inspected_bytes
+
+
+@lru_cache(maxsize=512)
+def loads(text: str) -> Mapping[str, InstanceLoad]:
+    """Return HAProxy's counts from `name:connections:queued:up` entries; entries of another form are left out."""
+    found: dict[str, InstanceLoad] = {}
+    for entry in text.split():
+        name, *numbers = entry.split(":")
+        if len(numbers) == 3 and all(number.isdecimal() for number in numbers):
+            found[name] = InstanceLoad(int(numbers[0]), int(numbers[1]), numbers[2] != "0")
+    return found
+
+
+def actions(choice: Choice, request: RequestFacts) -> tuple[Action, ...]:
+    """Return the variables that tell HAProxy what was chosen."""
+    found: dict[str, str | int] = {"action": str(choice.action), "reason": choice.reason}
+    if choice.instance is not None:
+        found["server"] = choice.instance
+    else:
+        found["status"] = choice.status
+        found["message"] = choice.message
+        found["error_type"] = error_type(request.dialect, choice.status)
+    if choice.retry_after_s is not None:
+        found["retry_after"] = choice.retry_after_s
+    return tuple(SetVar(Scope.TXN, name, value) for name, value in found.items())
+
+
+def _text(args: Mapping[str, object], name: str) -> str:
+    value = args.get(name)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return "" if value is None else str(value)
+
+
+def _bytes(args: Mapping[str, object], name: str) -> bytes:
+    value = args.get(name)
+    return value if isinstance(value, bytes) else str(value or "").encode()
+
+
+def _number(args: Mapping[str, object], name: str) -> int:
+    value = args.get(name)
+    return value if isinstance(value, int) else 0

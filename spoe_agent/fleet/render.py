@@ -1,0 +1,114 @@
+"""HAProxy's files from the fleet file: haproxy.cfg, spoe-pointsman.conf, static pins, origins, error bodies.
+
+Must not live here: names that agent and HAProxy share (bridge), and anything that runs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from fnmatch import translate
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from spoe_agent import bridge
+from spoe_agent.fleet.resolved import Fleet, Instance
+from spoe_agent.routing.names import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG, canonical, is_pattern
+from spoe_agent.routing.surface import DESCRIBE_PATH, INFERENCE_PATHS
+
+OWN_ERRORS = (400, 408, 413, 500, 502, 503, 504)
+"""Statuses that HAProxy itself answers with; each has its own body."""
+
+REJECTIONS = (400, 404, 413, 503)
+"""Statuses of a Choice that rejects."""
+
+
+def haproxy_files(fleet: Fleet) -> dict[str, str]:
+    """Return HAProxy's whole configuration for a fleet: text by relative file name."""
+    environment = Environment(
+        loader=PackageLoader("spoe_agent.fleet"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    policies = fleet.policies
+    config = environment.get_template("haproxy.cfg.j2").render(
+        instances=[_server(instance) for instance in fleet.instances],
+        policies=policies,
+        bufsize=policies.max_inspected_body + bridge.BODY_HEADROOM_BYTES,
+        front=str(fleet.listeners.front),
+        log_address=str(fleet.listeners.log),
+        agents=[str(listen) for listen in fleet.listeners.spop],
+        seconds=lambda value: f"{round(value * 1000)}ms" if value % 1 else f"{int(value)}s",
+        own_errors=OWN_ERRORS,
+        rejections=REJECTIONS,
+        model_paths=[*sorted(INFERENCE_PATHS), DESCRIBE_PATH],
+    )
+    engine = environment.get_template("spoe-pointsman.conf.j2").render(
+        variables=[*bridge.VARIABLES, "error"],
+        route_args=_arguments(bridge.ROUTE_ARGS),
+        inspect_args=_arguments(bridge.INSPECT_ARGS),
+    )
+    return {
+        "haproxy.cfg": config,
+        "spoe-pointsman.conf": engine,
+        "static-pins.map": static_pins(fleet),
+        "origins.lst": "".join(f"{translate_origin(origin)}\n" for origin in policies.allowed_origins),
+        **_error_bodies(),
+    }
+
+
+def write(texts: dict[str, str], folder: Path) -> None:
+    """Write rendered files below a folder, which is made when it is missing. Raises OSError."""
+    for name, text in texts.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def static_pins(fleet: Fleet) -> str:
+    """Return the map that holds when the agent does not answer: a regex of the model's names, and its first pin."""
+    lines = ["# Pins of the fleet file for when the agent does not answer: model (regex), instance.\n"]
+    for rule in fleet.models:
+        if rule.instances:
+            lines.append(f"{_name_regex(rule.match)} {rule.instances[0]}\n")
+    return "".join(lines)
+
+
+def _name_regex(match: str) -> str:
+    """Return a regex for every way to write a model's name (routing/names.py), in lower case."""
+    if is_pattern(match):
+        # HAProxy's regex knows neither the flags nor the end mark that Python puts around it.
+        short = re.sub(r"^\(\?s:(.*)\)\\[zZ]$", r"\1", translate(match.strip().lower()))
+    else:
+        key = canonical(match)
+        short = re.escape(key.removeprefix(f"{DEFAULT_HOST}/").removeprefix(f"{DEFAULT_NAMESPACE}/"))
+    latest = re.escape(f":{DEFAULT_TAG}")
+    if short.endswith(latest):
+        short = f"{short.removesuffix(latest)}({latest})?"
+    return rf"^(https?://)?({re.escape(DEFAULT_HOST)}/)?({DEFAULT_NAMESPACE}/)?{short}$"
+
+
+def translate_origin(glob: str) -> str:
+    """Return an allowed origin (`http://localhost:*`) as a regex; `*` stands for anything."""
+    return "^" + ".*".join(re.escape(part) for part in glob.lower().split("*")) + "$"
+
+
+def _server(instance: Instance) -> dict[str, object]:
+    return {
+        "name": instance.name,
+        "address": instance.url.removeprefix("http://"),
+        "max_connections": instance.max_connections,
+    }
+
+
+def _arguments(arguments: Mapping[str, str]) -> list[str]:
+    return [f"{name}={sample}" for name, sample in arguments.items()]
+
+
+def _error_bodies() -> dict[str, str]:
+    folder = files("spoe_agent.fleet") / "templates" / "errors"
+    return {f"errors/{entry.name}": entry.read_text() for entry in sorted(folder.iterdir(), key=lambda e: e.name)}

@@ -1,0 +1,105 @@
+"""The fleet as the rest of the product uses it: defaults merged, derived values worked out, all frozen.
+
+Lives here: what follows from several keys of the fleet file. Must not live here: reading or refusing the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict
+
+from spoe_agent.fleet.schema import (
+    FleetFile,
+    GpuDraft,
+    GpuEntry,
+    InstanceDraft,
+    InstanceEntry,
+    Listeners,
+    ModelEntry,
+    OllamaSettings,
+    Policies,
+)
+from spoe_agent.fleet.units import endpoint
+
+_MODELS_PER_GPU = 3
+"""What OLLAMA_MAX_LOADED_MODELS=0 means per GPU, and without one (server/sched.go defaultModelsPerGPU)."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Instance(_Frozen):
+    """One Ollama server, nothing left open."""
+
+    name: str
+    url: str
+    """`http://HOST:PORT`, without a slash at the end."""
+    host: str
+    """IPv6 without brackets."""
+    port: int
+    gpus: tuple[int | str, ...] = ()
+    shared: bool = False
+    vram_bytes: int | None = None
+    """Memory of the whole GPU group; None: not known."""
+    num_parallel: int
+    max_connections: int
+    max_loaded_models: int
+    """Resolved: Ollama's 0 is worked out here, and stays 0 in `ollama`."""
+    ollama: OllamaSettings
+
+
+class Fleet(_Frozen):
+    """A fleet file that holds together."""
+
+    listeners: Listeners
+    gpus: tuple[GpuEntry, ...] = ()
+    instances: tuple[Instance, ...]
+    models: tuple[ModelEntry, ...] = ()
+    """In file order: the first that matches holds."""
+    policies: Policies
+
+
+def resolve(file: FleetFile) -> Fleet:
+    """Work out what the file leaves open. The file's defaults must be merged into its instances already."""
+    memory = gpu_memory(file.gpus)
+    return Fleet(
+        listeners=file.listeners,
+        gpus=file.gpus,
+        instances=tuple(_instance(entry, memory) for entry in file.instances),
+        models=file.models,
+        policies=file.policies,
+    )
+
+
+def _instance(entry: InstanceEntry, memory: Mapping[int | str, int]) -> Instance:
+    address = endpoint(entry.url)
+    loaded = entry.ollama.max_loaded_models or _MODELS_PER_GPU * max(1, len(entry.gpus))
+    return Instance(
+        name=entry.name,
+        url=f"http://{address}",
+        host=address.host,
+        port=address.port,
+        gpus=entry.gpus,
+        shared=entry.shared,
+        vram_bytes=vram_bytes(entry, memory),
+        num_parallel=entry.num_parallel,
+        max_connections=entry.max_connections or entry.num_parallel * loaded,
+        max_loaded_models=loaded,
+        ollama=entry.ollama,
+    )
+
+
+def gpu_memory(gpus: tuple[GpuDraft, ...]) -> dict[int | str, int]:
+    """Return the bytes of each GPU whose memory the file gives."""
+    return {gpu.id: int(gpu.memory) for gpu in gpus if gpu.id is not None and gpu.memory is not None}
+
+
+def vram_bytes(instance: InstanceDraft, memory: Mapping[int | str, int]) -> int | None:
+    """Return the memory of an instance's GPU group: as given, else the sum over its GPUs if all are known."""
+    if instance.vram is not None:
+        return int(instance.vram)
+    if instance.gpus and all(gpu in memory for gpu in instance.gpus):
+        return sum(memory[gpu] for gpu in instance.gpus)
+    return None

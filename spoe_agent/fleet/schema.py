@@ -1,0 +1,240 @@
+"""The fleet file's shape: one pydantic model per section, documented for people and editors.
+
+Lives here: keys, types, defaults, what each key means. Must not live here: rules that join sections (checks),
+values worked out from several keys (resolved).
+
+The *Draft classes are the same sections with nothing required, so that a section with one bad key can still be
+checked for all the rest.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from spoe_agent.fleet.units import (
+    AbsolutePath,
+    Count,
+    CountOrZero,
+    GpuId,
+    InstanceName,
+    InstanceUrl,
+    Listens,
+    Origin,
+    Seconds,
+    SecondsOrForever,
+    Size,
+    TcpListen,
+    Tokens,
+)
+
+_LOCAL_ORIGINS = tuple(
+    f"{scheme}://{host}{port}"
+    for host in ("localhost", "127.0.0.1", "0.0.0.0")
+    for scheme in ("http", "https")
+    for port in ("", ":*")
+)
+_APP_ORIGINS = ("app://*", "file://*", "tauri://*", "vscode-webview://*", "vscode-file://*")
+OLLAMA_ORIGINS = _LOCAL_ORIGINS + _APP_ORIGINS
+"""Origins that Ollama itself lets in (envconfig/config.go AllowedOrigins)."""
+
+
+class Section(BaseModel):
+    """A mapping of known keys. A key without a value counts as not written."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_empty(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        return {key: value for key, value in data.items() if value is not None or key not in cls.model_fields}
+
+
+class Listeners(Section):
+    """Addresses of Pointsman's own ports. All on loopback unless you say otherwise."""
+
+    front: TcpListen = Field(default="127.0.0.1:11434", validate_default=True)
+    """Where clients connect: HAProxy, or mitmproxy in development. 0.0.0.0:11434 serves the network."""
+    spop: Listens = Field(default="127.0.0.1:9601", validate_default=True)
+    """Where the agent waits for HAProxy: unix@PATH or HOST:PORT, one or a list."""
+    log: TcpListen = Field(default="127.0.0.1:9603", validate_default=True)
+    """UDP: HAProxy sends one JSON line per request here, which is how the agent learns that a request ended."""
+
+
+class GpuDraft(Section):
+    """`GpuEntry` with nothing required."""
+
+    id: GpuId | None = None
+    memory: Size | None = None
+    """Memory of this GPU that Ollama may use. An instance's `vram` defaults to the sum over its GPUs."""
+
+
+class GpuEntry(GpuDraft):
+    """One GPU of the machine."""
+
+    id: GpuId
+    """Index, UUID ("GPU-...", surest: indexes can change order) or PCI bus id ("0000:3b:00.0")."""
+
+
+class OllamaSettings(Section):
+    """Settings of one Ollama server, as its OLLAMA_* variables. What is not written is left to Ollama."""
+
+    max_loaded_models: CountOrZero = 0
+    """OLLAMA_MAX_LOADED_MODELS: models kept loaded at a time. 0: three per GPU, or three on CPU."""
+    context_length: Tokens | None = None
+    """OLLAMA_CONTEXT_LENGTH: tokens per slot. Left out: Ollama picks by VRAM."""
+    keep_alive: SecondsOrForever | None = None
+    """OLLAMA_KEEP_ALIVE: how long an idle model stays loaded. Ollama's default is 5m; below zero: for ever."""
+    max_queue: CountOrZero | None = None
+    """OLLAMA_MAX_QUEUE: requests Ollama queues before it answers 503. Ollama's default is 512."""
+    load_timeout: SecondsOrForever | None = None
+    """OLLAMA_LOAD_TIMEOUT: how long a load may make no progress. Ollama's default is 5m; 0 or below: for ever."""
+    models: AbsolutePath | None = None
+    """OLLAMA_MODELS: folder of the model store. Several instances may share one."""
+    noprune: bool = True
+    """OLLAMA_NOPRUNE: keep unused blobs at start-up. On by default here: an instance that starts must not delete
+    what another one is downloading into a shared store."""
+    flash_attention: bool | None = None
+    """OLLAMA_FLASH_ATTENTION. Left out: Ollama decides per model."""
+    kv_cache_type: Literal["f16", "q8_0", "q4_0"] | None = None
+    """OLLAMA_KV_CACHE_TYPE: precision of the context's cache. Ollama's default is f16."""
+    sched_spread: bool | None = None
+    """OLLAMA_SCHED_SPREAD: spread each model over all GPUs of the instance, also when one would do."""
+    gpu_overhead: Size | None = None
+    """OLLAMA_GPU_OVERHEAD: memory per GPU that Ollama leaves free."""
+    origins: tuple[Origin, ...] | None = None
+    """OLLAMA_ORIGINS: more browser origins that this Ollama lets in when it is called past HAProxy."""
+
+
+class InstanceIdentity(Section):
+    """What no two instances share; nothing required, see `InstanceEntry`."""
+
+    name: InstanceName | None = None
+    url: InstanceUrl | None = None
+    gpus: tuple[GpuId, ...] = ()
+    """The GPUs this Ollama is bound to (CUDA_VISIBLE_DEVICES). Empty: CPU, or not known."""
+
+
+class InstanceSettings(Section):
+    """What `defaults` may say for all instances. An instance's own keys win."""
+
+    shared: bool = False
+    """Allow that another instance uses one of these GPUs too; must be true on both. Then give each its `vram`."""
+    vram: Size | None = None
+    """Memory of the whole GPU group. Left out: the sum of its GPUs' `memory`, when all are given."""
+    num_parallel: Count = 1
+    """OLLAMA_NUM_PARALLEL: requests that a loaded model serves at a time. Must be what the Ollama runs with."""
+    max_connections: Count | None = None
+    """Requests that HAProxy lets through to this instance at a time; more wait in its queue.
+    Left out: num_parallel x the models it can keep loaded."""
+    ollama: OllamaSettings = Field(default_factory=OllamaSettings)
+    """Further settings of this Ollama."""
+
+
+class InstanceDraft(InstanceSettings, InstanceIdentity):
+    """`InstanceEntry` with nothing required."""
+
+
+class InstanceEntry(InstanceDraft):
+    """One Ollama server."""
+
+    name: InstanceName
+    """Its name everywhere: HAProxy's server, logs, metrics, pins. Letters, digits, `_`, `.` and `-`."""
+    url: InstanceUrl
+    """Where it listens: http://HOST:PORT (its OLLAMA_HOST)."""
+
+
+_ModelMatch = Annotated[str, Field(pattern=r"^[!-~]{1,400}$", examples=["llama3.1:70b", "hf.co/*"])]
+
+
+class ModelDraft(Section):
+    """`ModelEntry` with nothing required."""
+
+    match: _ModelMatch | None = None
+    instances: Annotated[tuple[InstanceName, ...], Field(min_length=1)] | None = None
+    """Pins: only these instances serve the model. Left out: any."""
+    num_parallel: Count | None = None
+    """Slots per instance when Ollama gives this model other than the instance's num_parallel (some families get 1)."""
+    vram: Size | None = None
+    """Memory the model takes when loaded, if you know it; measured otherwise."""
+    size: Size | None = None
+    """Its weights on disk, if no instance has it installed yet."""
+
+
+class ModelEntry(ModelDraft):
+    """What you know of some models. The first entry that matches a model holds."""
+
+    match: _ModelMatch
+    """A model name as Ollama takes it (llama3 is llama3:latest), or a pattern over name and tag (`llama3.1:*`)."""
+
+
+class PollPolicy(Section):
+    """How often each Ollama is asked what it has loaded, and how old an answer may be."""
+
+    interval: Seconds = Field(default="1s", validate_default=True)
+    """Time between two readings of /api/ps."""
+    timeout: Seconds = Field(default="2s", validate_default=True)
+    """How long one reading may take. Ollama's lists wait while it loads or unloads a model."""
+    max_age: Seconds = Field(default="10s", validate_default=True)
+    """Older readings no longer prove that a model is loaded."""
+    tags_interval: Seconds = Field(default="5s", validate_default=True)
+    """Time between two readings of /api/tags, the installed models."""
+
+
+class Policies(Section):
+    """Bounds for the whole fleet."""
+
+    max_inspected_body: Annotated[Size, Field(ge=64 << 10, le=128 << 20, examples=["64KiB", "4MiB"])] = Field(
+        default="4MiB", validate_default=True
+    )
+    """How much of a request body HAProxy looks through for `model` (64KiB to 128MiB): images come before it."""
+    retry_after: Annotated[Seconds, Field(ge=1)] = Field(default="5s", validate_default=True)
+    """What a caller is told to wait who is turned away because no instance can take the request."""
+    explain_header: bool = True
+    """Add `x-pointsman: INSTANCE REASON` to responses."""
+    queue_timeout: Seconds = Field(default="10m", validate_default=True)
+    """How long a request may wait in HAProxy's queue for a slot."""
+    response_timeout: Seconds = Field(default="30m", validate_default=True)
+    """How long Ollama may be silent: it sends nothing while a model loads, which takes minutes."""
+    allowed_origins: tuple[Origin, ...] = OLLAMA_ORIGINS
+    """Browser origins that may call, `*` for any part. By default those that Ollama itself lets in."""
+    poll: PollPolicy = Field(default_factory=PollPolicy)
+    """Reading the state of the instances."""
+
+
+class FleetDraft(Section):
+    """`FleetFile` with nothing required."""
+
+    listeners: Listeners = Field(default_factory=Listeners)
+    """Addresses of Pointsman's own ports."""
+    gpus: tuple[GpuDraft, ...] = ()
+    defaults: InstanceSettings = Field(default_factory=InstanceSettings)
+    """Merged under each instance; an instance's own keys win."""
+    instances: tuple[InstanceDraft, ...] = ()
+    models: tuple[ModelDraft, ...] = ()
+    policies: Policies = Field(default_factory=Policies)
+    """Limits, times and browser origins for the whole fleet."""
+
+
+class FleetFile(FleetDraft):
+    """Several Ollama instances behind one address: the one source for the agent, HAProxy and service files."""
+
+    model_config = ConfigDict(title="Pointsman fleet file")
+
+    gpus: tuple[GpuEntry, ...] = ()
+    """The machine's GPUs, where you want their memory known or instances' GPU ids checked."""
+    instances: Annotated[
+        tuple[InstanceEntry, ...],
+        Field(min_length=1, examples=[[{"name": "gpu0", "url": "http://127.0.0.1:11435"}]]),
+    ]
+    """The Ollama servers."""
+    models: tuple[ModelEntry, ...] = ()
+    """What you know of some models: pins, memory, slots. The first entry that matches a model holds."""
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of the fleet file, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **FleetFile.model_json_schema()}

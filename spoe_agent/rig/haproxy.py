@@ -1,0 +1,47 @@
+"""HAProxy binaries and a running HAProxy for a fleet.
+
+Must not live here: the configuration's content (fleet.render).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from spoe_agent.fleet import Fleet
+from spoe_agent.fleet.render import haproxy_files, write
+from spoe_agent.rig.process import Process, RigError, accepts
+
+MISSING = "HAProxy is not installed. Install it with your package manager, for example: apt-get install haproxy"
+
+
+def find_haproxy() -> str:
+    """Return the HAProxy to use: $HAPROXY, else the one on the path (or in sbin). Raises RigError."""
+    found = os.environ.get("HAPROXY") or shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if not found:
+        raise RigError(MISSING)
+    return found
+
+
+def version(binary: str) -> str:
+    """Return `2.6.12` of `HAProxy version 2.6.12-1+deb12u3 ...`. Raises RigError."""
+    try:
+        said = subprocess.run([binary, "-v"], capture_output=True, text=True, check=True, timeout=10).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        raise RigError(f"cannot run {binary}: {error}") from error
+    found = re.search(r"version (\d+\.\d+[.\d]*)", said)
+    return found[1] if found else "unknown"
+
+
+def haproxy(binary: str, fleet: Fleet, folder: Path) -> Process:
+    """Return HAProxy, not started, with its files for this fleet below `folder`."""
+    write(haproxy_files(fleet), folder / "haproxy")
+    return Process("haproxy", [binary, "-db", "-f", folder / "haproxy" / "haproxy.cfg"], folder)
+
+
+async def front_is_ready(fleet: Fleet) -> bool:
+    """Tell whether the front port accepts connections."""
+    return await accepts("127.0.0.1", fleet.listeners.front.port)

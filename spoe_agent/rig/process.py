@@ -1,0 +1,105 @@
+"""Child processes that are always ended, and ready when they say so.
+
+Must not live here: which programs, and with what configuration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Self
+
+READY_DEADLINE_S = 20.0
+STOP_DEADLINE_S = 10.0
+
+
+class RigError(Exception):
+    """A part of the rig does not start or does not become ready; the text has its last lines of output."""
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    """Return a loopback port that nobody uses now."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Process:
+    """One child, its output in a file. Leaving the context ends it, by its id and nobody else's."""
+
+    def __init__(self, name: str, command: Sequence[str | Path], folder: Path) -> None:
+        self.name = name
+        self.output = folder / f"{name}.log"
+        self._command = [str(part) for part in command]
+        self._child: asyncio.subprocess.Process
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Start, or start again. Raises RigError when the program is missing."""
+        try:
+            with self.output.open("ab") as output:
+                self._child = await asyncio.create_subprocess_exec(
+                    *self._command, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output
+                )
+        except OSError as error:
+            raise RigError(f"cannot start {self.name}: {error}") from error
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._child.pid
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the child a signal; one that has ended already gets none."""
+        if self._child.returncode is None:
+            self._child.send_signal(number)
+
+    async def stop(self) -> None:
+        """End the child: politely, then not."""
+        self.signal(signal.SIGCONT)
+        self.signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(STOP_DEADLINE_S):
+                await self._child.wait()
+        except TimeoutError:
+            self.signal(signal.SIGKILL)
+            await self._child.wait()
+
+    async def wait(self) -> int:
+        """Wait for the child's end and return its status."""
+        return await self._child.wait()
+
+    async def ready(self, check: Callable[[], Awaitable[bool]]) -> None:
+        """Wait until the check succeeds. Raises RigError when the child ends or takes too long."""
+        until_s = time.monotonic() + READY_DEADLINE_S
+        while not await check():
+            if self._child.returncode is not None:
+                raise RigError(f"{self.name} ended with status {self._child.returncode}:\n{self.tail()}")
+            if time.monotonic() > until_s:
+                raise RigError(f"{self.name} was not ready after {READY_DEADLINE_S:.0f} s:\n{self.tail()}")
+            await asyncio.sleep(0.02)
+
+    def tail(self) -> str:
+        """Return the last lines of its output."""
+        return "\n".join(self.output.read_text(errors="replace").splitlines()[-20:])
+
+
+async def accepts(host: str, port: int) -> bool:
+    """Tell whether somebody accepts TCP connections there."""
+    try:
+        _, writer = await asyncio.open_connection(host, port)
+    except OSError:
+        return False
+    writer.close()
+    return True

@@ -1,0 +1,126 @@
+"""The whole stack on free ports: simulated Ollamas (or the user's own), the agent, HAProxy.
+
+Must not live here: traffic.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from spoe_agent.fleet import Fleet, load
+from spoe_agent.rig.haproxy import front_is_ready, haproxy
+from spoe_agent.rig.process import Process, accepts, free_port
+
+CONTEXT_LENGTH = 4096
+"""Of the simulated instances: its own default."""
+
+POINTSMAN = (sys.executable, "-m", "spoe_agent")
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """What the simulated instances are like, all alike."""
+
+    instances: int = 4
+    models: Sequence[tuple[str, str]] = ()
+    """Name and size of each; empty: the simulator's own catalogue."""
+    vram: str = "48GiB"
+    num_parallel: int = 4
+    max_loaded_models: int = 3
+    time_scale: float = 20.0
+
+
+@dataclass(slots=True)
+class Stack:
+    """Starts everything on entering, ends everything on leaving."""
+
+    folder: Path
+    binary: str
+    """HAProxy's."""
+    simulated: Simulated = field(default_factory=Simulated)
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Further top-level keys of the fleet file (models, policies)."""
+    own: Path | None = None
+    """A fleet file of the user's own Ollamas: then nothing is simulated."""
+    with_agent: bool = True
+    ollamas: list[Process] = field(default_factory=list)
+    fleet: Fleet = field(init=False)
+    agent: Process = field(init=False)
+    haproxy: Process = field(init=False)
+    _exit: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        return f"http://127.0.0.1:{self.fleet.listeners.front.port}"
+
+    @property
+    def fleet_file(self) -> Path:
+        """The fleet file in use."""
+        return self.folder / "fleet.yaml"
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._exit.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._exit.aclose()
+
+    async def _start(self) -> None:
+        self.fleet_file.write_text(yaml.safe_dump(self._fleet_document(), sort_keys=False))
+        self.fleet = load(self.fleet_file)
+        if self.own is None:
+            await self._start_simulated()
+        self.agent = Process("agent", [*POINTSMAN, "serve", "--fleet", self.fleet_file], self.folder)
+        if self.with_agent:
+            await self._exit.enter_async_context(self.agent)
+            await self.agent.ready(self.agent_is_ready)
+        self.haproxy = await self._exit.enter_async_context(haproxy(self.binary, self.fleet, self.folder))
+        await self.haproxy.ready(lambda: front_is_ready(self.fleet))
+
+    async def agent_is_ready(self) -> bool:
+        """Tell whether the agent listens."""
+        return await accepts("127.0.0.1", self.fleet.listeners.spop[0].port)
+
+    def _fleet_document(self) -> dict[str, Any]:
+        listeners = {
+            "front": f"127.0.0.1:{free_port()}",
+            "spop": f"127.0.0.1:{free_port()}",
+            "log": f"127.0.0.1:{free_port(socket.SOCK_DGRAM)}",
+        }
+        if self.own is not None:
+            return {**yaml.safe_load(self.own.read_text()), "listeners": listeners}
+        like = self.simulated
+        ollama = {"max_loaded_models": like.max_loaded_models, "context_length": CONTEXT_LENGTH}
+        instances = [{"name": f"gpu{n}", "url": f"http://127.0.0.1:{free_port()}"} for n in range(like.instances)]
+        defaults = {"vram": like.vram, "num_parallel": like.num_parallel, "ollama": ollama}
+        return {"listeners": listeners, "defaults": defaults, "instances": instances, **self.settings}
+
+    async def _start_simulated(self) -> None:
+        for instance in self.fleet.instances:
+            process = Process(instance.name, self._simulate_command(instance.host, instance.port), self.folder)
+            self.ollamas.append(await self._exit.enter_async_context(process))
+        for instance, process in zip(self.fleet.instances, self.ollamas, strict=True):
+            await process.ready(partial(accepts, instance.host, instance.port))
+
+    def _simulate_command(self, host: str, port: int) -> list[str]:
+        like = self.simulated
+        command = [*POINTSMAN, "simulate", "--listen", f"{host}:{port}", "--vram", like.vram]
+        command += ["--num-parallel", str(like.num_parallel), "--max-loaded-models", str(like.max_loaded_models)]
+        command += ["--time-scale", str(like.time_scale)]
+        for name, size in like.models:
+            command += ["--models", f"{name}={size}"]
+        return command

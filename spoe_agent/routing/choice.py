@@ -1,0 +1,93 @@
+"""The answer of the decision, with all its reasons.
+
+Lives here: Choice and what it is made of. The same object feeds SPOE variables, logs, `x-pointsman` and the demo's
+table. Must not live here: how it is reached, and how it is written to anybody.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import NamedTuple
+
+
+class Action(StrEnum):
+    """What the front end is to do."""
+
+    ROUTE = "route"
+    REJECT = "reject"
+
+
+class Exclusion(StrEnum):
+    """Why an instance may not serve a request."""
+
+    NOT_PINNED = "not pinned"
+    NOT_INSTALLED = "not installed"
+    CANNOT_FIT = "cannot fit"
+    DOWN = "down"
+
+
+class Tier(IntEnum):
+    """How warm an instance is for the model; the order is the order of preference among equally fast ones."""
+
+    LOADED = 0
+    LOADING = 1
+    ROOM = 2
+    EVICT = 3
+
+
+class Cost(NamedTuple):
+    """Predicted seconds until the first token, term by term, and the price to others.
+
+    Cost and Candidate are NamedTuples, because one of each is made for every instance on every request.
+    """
+
+    wait_s: float = 0.0
+    """For a slot, or for a connection of the instance's limit."""
+    load_s: float = 0.0
+    """Loading the model, or what is left of a load under way."""
+    behind_s: float = 0.0
+    """Other loads before it: Ollama loads one model at a time (server/sched.go)."""
+    evict_s: float = 0.0
+    """Unloading others and the time to load them again later."""
+    share_s: float = 0.0
+    """Slowdown by, and of, requests that run on the same GPUs."""
+
+    @property
+    def total_s(self) -> float:
+        """Sum of the terms: what is compared."""
+        return sum(self)
+
+
+FREE = Cost()
+
+
+class Candidate(NamedTuple):
+    """One instance in one decision: either excluded with a reason, or with its tier and cost."""
+
+    instance: str
+    exclusion: Exclusion | None = None
+    detail: str = ""
+    """For an exclusion: what exactly, for people."""
+    tier: Tier | None = None
+    """None when excluded, and for requests that need no model loaded."""
+    cost: Cost = FREE
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What to do with a request, and why."""
+
+    action: Action
+    reason: str
+    """One word or two for headers and logs: `loaded`, `room`, `not found`, ..."""
+    instance: str | None = None
+    """Set when the action is ROUTE."""
+    tier: Tier | None = None
+    status: int = 0
+    """HTTP status when the action is REJECT."""
+    message: str = ""
+    """What a rejected caller is told, without the dialect's wrapping."""
+    retry_after_s: int | None = None
+    candidates: tuple[Candidate, ...] = ()
+    """Every instance of the fleet, in file order."""

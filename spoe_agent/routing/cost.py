@@ -1,0 +1,121 @@
+"""What serving a request on one instance costs: predicted seconds to the first token, and the price to others.
+
+Lives here: one pure function per term. Must not live here: who may serve (eligibility), who is best (choose).
+"""
+
+from __future__ import annotations
+
+from spoe_agent.routing import estimates
+from spoe_agent.routing.choice import FREE, Cost, Tier
+from spoe_agent.routing.demand import Demand, Site
+
+SHARE_PER_REQUEST = 0.15
+"""Each request beside ours slows a decode step by this part (llama.cpp's batching, k = 0.15)."""
+
+
+def tier(demand: Demand, site: Site) -> Tier:
+    """Return how warm the instance is for the model."""
+    if demand.model in site.activity.loading:
+        return Tier.LOADING
+    if demand.model in site.state.loaded:
+        return Tier.LOADED
+    return Tier.ROOM if _missing_bytes(demand, site) is None else Tier.EVICT
+
+
+def cost(demand: Demand, site: Site, warmth: Tier) -> Cost:
+    """Return the predicted cost of serving the model here, given how warm the instance is."""
+    if warmth is Tier.LOADED:
+        stale_s = _doubt(demand, site)
+        if not site.connections and not stale_s:
+            return FREE
+        return Cost(wait_s=_wait(demand, site), load_s=stale_s, share_s=_share(demand, site))
+    return Cost(
+        wait_s=_wait(demand, site),
+        load_s=_remaining(demand, site) if warmth is Tier.LOADING else demand.load_s,
+        behind_s=_behind(demand, site),
+        evict_s=_evict(demand, site) if warmth is Tier.EVICT else 0.0,
+        share_s=_share(demand, site),
+    )
+
+
+def _wait(demand: Demand, site: Site) -> float:
+    """Requests of this model beyond its slots, and connections beyond the instance's limit: a service time each.
+
+    Connections that the board does not know (from before a restart) are spread over the loaded models.
+    """
+    unaccounted = max(0, site.connections - site.granted)
+    busy = site.activity.in_flight.get(demand.model, 0) + unaccounted / max(1, len(site.state.loaded))
+    slots = demand.rule.num_parallel or site.spec.num_parallel
+    limit = site.spec.max_connections
+    rounds = max(0.0, busy - slots + 1) / slots + max(0, site.connections - limit + 1) / limit
+    return rounds * demand.service_s
+
+
+def _share(demand: Demand, site: Site) -> float:
+    return SHARE_PER_REQUEST * demand.service_s * site.connections
+
+
+def _doubt(demand: Demand, site: Site) -> float:
+    """An old reading of `/api/ps`: the model is as likely gone since as not."""
+    snapshot = demand.snapshot
+    age_s = snapshot.at_s - (site.state.loaded_at_s or 0.0)
+    return demand.load_s / 2 if age_s > demand.fleet.policy.max_age_s else 0.0
+
+
+def _remaining(demand: Demand, site: Site) -> float:
+    return max(0.0, site.activity.loading[demand.model] + demand.load_s - demand.snapshot.at_s)
+
+
+def _behind(demand: Demand, site: Site) -> float:
+    """Loads under way before ours: all of them for a cold model, the earlier ones for a model that is loading."""
+    loading = site.activity.loading
+    now_s = demand.snapshot.at_s
+    ours_s = loading.get(demand.model, now_s)
+    earlier = [(other, since) for other, since in loading.items() if other != demand.model and since <= ours_s]
+    return sum(max(0.0, since + estimates.load_s(_weights(demand, other)) - now_s) for other, since in earlier)
+
+
+def _weights(demand: Demand, model: str) -> int:
+    return estimates.weights_bytes(model, demand.fleet.rule(model), demand.snapshot)
+
+
+def _residents(demand: Demand, site: Site) -> list[str]:
+    """Models other than ours that take, or are about to take, memory on the instance."""
+    names = dict.fromkeys([*site.state.loaded, *site.activity.loading])
+    names.pop(demand.model, None)
+    return list(names)
+
+
+def _vram(demand: Demand, site: Site, model: str) -> int:
+    rule = demand.fleet.rule(model)
+    return estimates.vram_bytes(model, rule, _weights(demand, model), site.spec, site.state)
+
+
+def _missing_bytes(demand: Demand, site: Site) -> int | None:
+    """Return the bytes to be freed before the model can load (0: one model too many); None: there is room."""
+    residents = _residents(demand, site)
+    if not residents:
+        return None
+    room = site.spec.vram_bytes
+    if room is not None:
+        used = sum(_vram(demand, site, name) for name in residents)
+        missing = used + _vram(demand, site, demand.model) - room
+        if missing > 0:
+            return missing
+    return 0 if len(residents) >= site.spec.max_loaded_models else None
+
+
+def _evict(demand: Demand, site: Site) -> float:
+    """Unload, wait for a busy victim to finish, and somebody's later reload.
+
+    Ollama's order of victims (keep_alive, then blob path; server/sched.go) cannot be seen from outside: the mean of
+    the residents stands for each victim, and idle ones go first.
+    """
+    residents = _residents(demand, site)
+    mean_weights = sum(_weights(demand, name) for name in residents) // len(residents)
+    mean_vram = max(1, sum(_vram(demand, site, name) for name in residents) // len(residents))
+    missing = _missing_bytes(demand, site) or 0
+    victims = min(len(residents), max(1, -(-missing // mean_vram)))
+    idle = sum(1 for name in residents if not site.activity.in_flight.get(name))
+    drain_s = 0.0 if victims <= idle else estimates.service_s(mean_weights)
+    return victims * (estimates.UNLOAD_S + estimates.load_s(mean_weights)) + drain_s

@@ -1,0 +1,70 @@
+"""One request's need, and one instance's situation: what the terms of the decision are computed from.
+
+Lives here: what is looked up once per request (Demand) or once per request and instance (Site), instead of in every
+term. Must not live here: judgements; they are in eligibility and cost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from spoe_agent.routing import estimates
+from spoe_agent.routing.facts import InstanceLoad, RequestFacts
+from spoe_agent.routing.names import is_cloud
+from spoe_agent.routing.snapshot import Activity, InstanceState, Snapshot
+from spoe_agent.routing.specs import NO_RULE, FleetSpec, InstanceSpec, ModelRule
+from spoe_agent.routing.surface import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What one request needs."""
+
+    facts: RequestFacts
+    fleet: FleetSpec
+    snapshot: Snapshot
+    model: str
+    """Canonical key of the model that an instance must have; "" when any instance will do."""
+    runs: bool
+    """The model must be loaded, not only installed."""
+    rule: ModelRule
+    weights_bytes: int
+    load_s: float
+    service_s: float
+
+
+def demand(facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot) -> Demand:
+    """Look up once what the request's model means. Cloud models are forwarded by any Ollama."""
+    model = facts.model
+    if model is None or facts.kind is Kind.MANAGE or is_cloud(model):
+        return Demand(facts, fleet, snapshot, "", False, NO_RULE, 0, 0.0, 0.0)
+    rule = fleet.rule(model)
+    weights = estimates.weights_bytes(model, rule, snapshot)
+    runs = facts.kind is Kind.INFERENCE
+    return Demand(
+        facts, fleet, snapshot, model, runs, rule, weights, estimates.load_s(weights), estimates.service_s(weights)
+    )
+
+
+class Site(NamedTuple):
+    """One instance as it is now. A NamedTuple, because one is made for every instance on every request."""
+
+    spec: InstanceSpec
+    state: InstanceState
+    activity: Activity
+    load: InstanceLoad | None
+    granted: int
+    """Requests on the instance that the board knows."""
+    connections: int
+    """Requests on the instance: HAProxy's count and grants too fresh to be in it, else the board's own."""
+
+
+def site(spec: InstanceSpec, facts: RequestFacts, snapshot: Snapshot) -> Site:
+    """Look up once what is known of an instance."""
+    name = spec.name
+    activity = snapshot.active(name)
+    load = facts.loads.get(name)
+    own = sum(activity.in_flight.values())
+    count = own if load is None else load.connections + load.queued + activity.unseen
+    return Site(spec, snapshot.state(name), activity, load, own, count)

@@ -1,0 +1,75 @@
+"""How long things take and how much room they need, from sizes alone.
+
+Lives here: priors, each with its source. They are used until something better is known.
+Must not live here: learning, and the decision itself.
+"""
+
+from __future__ import annotations
+
+from spoe_agent.routing.snapshot import InstanceState, Snapshot
+from spoe_agent.routing.specs import InstanceSpec, ModelRule
+
+GIB = 1024**3
+
+UNKNOWN_WEIGHTS_BYTES = 5_000_000_000
+"""An 8B model at 4 bits, the commonest: used when no instance lists a size."""
+
+_LOAD_START_S = 1.0
+_LOAD_BYTES_PER_S = 3e9
+_GPU_BYTES_PER_S = 0.8e12
+_STEP_OVERHEAD_S = 0.0012
+_TYPICAL_OUTPUT_TOKENS = 200
+_TYPICAL_PREFILL_S = 0.3
+
+UNLOAD_S = 0.75
+"""Ollama waits until the driver reports the memory free: typically 0.5 to 1.5 s (server/sched.go)."""
+
+
+def weights_bytes(model: str, rule: ModelRule, snapshot: Snapshot) -> int:
+    """Return the model's size on disk: the fleet file's word, else what any instance lists."""
+    if rule.size_bytes is not None:
+        return rule.size_bytes
+    listed = (state.installed.get(model) for state in snapshot.instances.values())
+    return next((size for size in listed if size), UNKNOWN_WEIGHTS_BYTES)
+
+
+def vram_bytes(model: str, rule: ModelRule, weights: int, spec: InstanceSpec, state: InstanceState) -> int:
+    """Return what the model takes when loaded on this instance.
+
+    In order: the fleet file's word, what `/api/ps` shows here, and a prior: weights x 1.03 + 0.6 GB + the
+    key-value cache of every slot.
+    """
+    if rule.vram_bytes is not None:
+        return rule.vram_bytes
+    here = state.loaded.get(model)
+    return here.size_bytes if here is not None else int(weights * 1.03 + 0.6e9 + kv_bytes(weights, spec, rule))
+
+
+def kv_bytes(weights: int, spec: InstanceSpec, rule: ModelRule) -> float:
+    """Return a prior for the key-value cache: 128 KiB per token for 8B, 310 KiB for 70B (f16), for all slots."""
+    per_token: float = 128 * 1024 * (weights / 4.7e9) ** 0.4
+    return per_token * context_tokens(spec) * (rule.num_parallel or spec.num_parallel)
+
+
+def context_tokens(spec: InstanceSpec) -> int:
+    """Return the context per slot: as configured, else Ollama's default by VRAM (server/routes.go:2048).
+
+    Its 262,144 of the largest tier is cut to 131,072, the trained context of most models.
+    """
+    if spec.context_length:
+        return spec.context_length
+    vram = spec.vram_bytes or 0
+    if vram >= 47 * GIB:
+        return 131_072
+    return 32_768 if vram >= 23 * GIB else 4096
+
+
+def load_s(weights: int) -> float:
+    """Return the seconds a load takes: process start and warm-up, then reading the weights at 3 GB/s."""
+    return _LOAD_START_S + weights / _LOAD_BYTES_PER_S
+
+
+def service_s(weights: int) -> float:
+    """Return the seconds a typical request runs once it has a slot: every token reads all weights once."""
+    step_s = weights / _GPU_BYTES_PER_S + _STEP_OVERHEAD_S
+    return _TYPICAL_PREFILL_S + _TYPICAL_OUTPUT_TOKENS * step_s

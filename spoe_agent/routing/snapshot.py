@@ -1,0 +1,84 @@
+"""What is known of the fleet at one moment: whole, frozen, dated.
+
+Lives here: readings of each Ollama and the board's account of what is in flight. Must not live here: how they are
+obtained (telemetry), and anything that changes after it was published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Health(StrEnum):
+    """What telemetry says of an instance; HAProxy's own check speaks through `InstanceLoad.is_up`."""
+
+    UNKNOWN = "unknown"
+    """Not heard of yet: nothing against it."""
+    UP = "up"
+    SLOW = "slow"
+    """Did not answer in time. Ollama's lists block while it loads or unloads: in transition, not dead."""
+    DOWN = "down"
+    """Refuses connections, or closes them without an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """One entry of `/api/ps`."""
+
+    size_bytes: int
+    vram_bytes: int
+    """Less than `size_bytes` when part of it spilled to the CPU."""
+    context_length: int = 0
+    """Tokens per slot; 0 when the server does not say (before Ollama 0.9.7)."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceState:
+    """The last readings of one Ollama. Times are monotonic seconds; None: never read."""
+
+    health: Health = Health.UNKNOWN
+    loaded: Mapping[str, LoadedModel] = field(default_factory=dict)
+    """By canonical key."""
+    loaded_at_s: float | None = None
+    installed: Mapping[str, int] = field(default_factory=dict)
+    """Bytes on disk by canonical key (`/api/tags`)."""
+    installed_at_s: float | None = None
+    version: str = ""
+
+
+UNKNOWN_STATE = InstanceState()
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """The board's account of one instance: what this agent sent there and what HAProxy counts."""
+
+    in_flight: Mapping[str, int] = field(default_factory=dict)
+    """Requests per canonical key that were granted and have not ended."""
+    unseen: int = 0
+    """Grants so fresh that HAProxy's counts do not show them yet."""
+    loading: Mapping[str, float] = field(default_factory=dict)
+    """Models granted while not loaded, with the monotonic second of the first such grant."""
+
+
+NO_ACTIVITY = Activity()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything live that a decision may look at."""
+
+    at_s: float
+    """Monotonic second at which it was put together."""
+    instances: Mapping[str, InstanceState] = field(default_factory=dict)
+    activity: Mapping[str, Activity] = field(default_factory=dict)
+
+    def state(self, name: str) -> InstanceState:
+        """Return an instance's readings, or those of one that was never read."""
+        return self.instances.get(name, UNKNOWN_STATE)
+
+    def active(self, name: str) -> Activity:
+        """Return the board's account of an instance, empty when nothing was granted to it."""
+        return self.activity.get(name, NO_ACTIVITY)

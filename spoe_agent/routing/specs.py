@@ -1,0 +1,72 @@
+"""The fleet as routing sees it: what never changes while requests flow.
+
+Lives here: frozen specifications of instances, model rules and policy. `spoe_agent.fleet` makes them from the
+fleet file. Must not live here: files, defaults for users (they are in the fleet file's schema), live state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from spoe_agent.routing.names import matches
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceSpec:
+    """One Ollama server and the GPU group it is bound to."""
+
+    name: str
+    max_connections: int
+    """Requests that HAProxy lets through at a time; more wait in the server's queue."""
+    num_parallel: int = 1
+    """Slots per loaded model (OLLAMA_NUM_PARALLEL)."""
+    max_loaded_models: int = 3
+    """OLLAMA_MAX_LOADED_MODELS, resolved: Ollama's 0 means 3 per GPU (server/sched.go)."""
+    vram_bytes: int | None = None
+    """Memory of the whole GPU group; None: not known, then only `max_loaded_models` limits."""
+    context_length: int | None = None
+    """OLLAMA_CONTEXT_LENGTH in tokens; None: Ollama's own choice by VRAM."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRule:
+    """What the fleet file says of the models that match."""
+
+    match: str
+    """A name (`llama3`, `llama3.1:70b`) or a pattern (`hf.co/*`), as `names.matches` reads it."""
+    instances: tuple[str, ...] | None = None
+    """Pins: only these instances serve the model."""
+    num_parallel: int | None = None
+    """Slots per instance when not the instance's own (1 for families that Ollama forces to 1)."""
+    vram_bytes: int | None = None
+    """Memory the model takes when loaded, when the user knows it."""
+    size_bytes: int | None = None
+    """Weights on disk, when no instance lists it yet."""
+
+
+NO_RULE = ModelRule(match="*")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Bounds that hold for the whole fleet."""
+
+    max_age_s: float = 10.0
+    """Beyond this age a reading of `/api/ps` no longer proves that a model is loaded."""
+    retry_after_s: int = 5
+    """What a caller who is turned away for want of an instance is told to wait."""
+    max_inspected_bytes: int = 4 * 1024 * 1024
+    """How much of a body the front end looks at for `model`."""
+
+
+@dataclass(frozen=True, slots=True)
+class FleetSpec:
+    """Instances in file order, rules in file order (the first that matches holds), policy."""
+
+    instances: tuple[InstanceSpec, ...]
+    rules: tuple[ModelRule, ...] = ()
+    policy: Policy = field(default_factory=Policy)
+
+    def rule(self, model: str) -> ModelRule:
+        """Return the first rule that matches the canonical key, or `NO_RULE`."""
+        return next((rule for rule in self.rules if matches(rule.match, model)), NO_RULE)

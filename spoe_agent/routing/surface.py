@@ -1,0 +1,91 @@
+"""Ollama's HTTP surface: what each path is for, and in which dialect its caller wants errors.
+
+Source: server/routes.go GenerateRoutes. Must not live here: anything about instances or models.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Dialect(StrEnum):
+    """The shape of error bodies that the caller's library understands."""
+
+    OLLAMA = "ollama"
+    OPENAI = "openai"
+    ANTHROPIC = "anthropic"
+
+
+class Kind(StrEnum):
+    """What a request wants, as far as routing cares."""
+
+    INFERENCE = "inference"
+    """Runs a model: needs it loaded."""
+    DESCRIBE = "describe"
+    """Asks about one model: any instance that has it installed will do, loaded or not."""
+    MANAGE = "manage"
+    """Changes the model store (pull, create, copy, delete, blobs): always the same instance, or several
+    instances would write one store at once (ollama.md section 8)."""
+    LIST = "list"
+    """No model: any live instance."""
+
+
+INFERENCE_PATHS = frozenset(
+    {
+        "/api/generate",
+        "/api/chat",
+        "/api/embed",
+        "/api/embeddings",
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/embeddings",
+        "/v1/responses",
+        "/v1/messages",
+        "/v1/audio/transcriptions",
+    }
+)
+_MANAGE = frozenset({"/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete"})
+DESCRIBE_PATH = "/api/show"
+_MODEL_PATH = "/v1/models/"
+
+
+def classify(path: str) -> Kind:
+    """Return what a request for this path (without query) is for. Unknown paths are `LIST`: Ollama answers 404."""
+    if path in INFERENCE_PATHS:
+        return Kind.INFERENCE
+    if path == DESCRIBE_PATH or path_model(path):
+        return Kind.DESCRIBE
+    if path in _MANAGE or path.startswith("/api/blobs/"):
+        return Kind.MANAGE
+    return Kind.LIST
+
+
+def path_model(path: str) -> str | None:
+    """Return the model that is named in the path itself (`/v1/models/NAME`), if any."""
+    return path[len(_MODEL_PATH) :] or None if path.startswith(_MODEL_PATH) else None
+
+
+def dialect(path: str) -> Dialect:
+    """Return the dialect in which callers of this path expect errors."""
+    if path.startswith("/v1/messages"):
+        return Dialect.ANTHROPIC
+    return Dialect.OPENAI if path.startswith("/v1/") else Dialect.OLLAMA
+
+
+# OpenAI: openai/openai.go NewError; Anthropic: anthropic/anthropic.go NewError.
+_OPENAI_TYPES = {400: "invalid_request_error", 404: "not_found_error"}
+_ANTHROPIC_TYPES = {
+    400: "invalid_request_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    503: "overloaded_error",
+}
+
+
+def error_type(in_dialect: Dialect, status: int) -> str:
+    """Return the `type` that Ollama gives an error of this status in this dialect ("" in its own)."""
+    if in_dialect is Dialect.OPENAI:
+        return _OPENAI_TYPES.get(status, "api_error")
+    if in_dialect is Dialect.ANTHROPIC:
+        return _ANTHROPIC_TYPES.get(status, "api_error")
+    return ""

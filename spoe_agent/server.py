@@ -1,0 +1,182 @@
+"""SPOP over asyncio: sockets and time on one side, `spop.Connection` and the Agent on the other.
+
+Lives here: listening, one write per batch of answers, backpressure, drain. Must not live here: the protocol (spop),
+names of arguments and variables (bridge), decisions (agent).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import cast
+
+import structlog
+
+from spoe_agent import bridge
+from spoe_agent.agent import Agent
+from spoe_agent.fleet import Listen
+from spoe_agent.routing import RequestFacts
+from spoe_agent.spop import Action, Connection, Hello, Notify, PeerFault, Scope, SetVar, Status
+
+log = structlog.get_logger()
+
+BACKLOG = 4096
+"""HAProxy opens its connections in bursts, and after a reload all at once; with asyncio's 100 it gets refused."""
+
+QUIET_S = 0.1
+"""A connection without traffic for so long is not waiting for an answer."""
+
+
+class SpopProtocol(asyncio.Protocol):
+    """One connection from HAProxy."""
+
+    def __init__(self, agent: Agent, connections: set[SpopProtocol], clock: Callable[[], float]) -> None:
+        self._agent = agent
+        self._connections = connections
+        self._clock = clock
+        self._conn = Connection()
+        self._later: set[asyncio.Task[None]] = set()
+        self._transport: asyncio.Transport
+        self._heard_at_s = clock()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport; asyncio calls this first."""
+        # uvloop's transport is one in all but inheritance.
+        self._transport = cast(asyncio.Transport, transport)
+        self._connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer what the bytes complete. Whole frames only are written, and those of one batch together."""
+        self._heard_at_s = self._clock()
+        answers: list[bytes] = []
+        for event in self._conn.receive_data(data):
+            if isinstance(event, Notify):
+                answers += self._answer(event)
+            elif isinstance(event, PeerFault):
+                log.warning("peer broke SPOP", status=int(event.status), why=event.message)
+            elif isinstance(event, Hello) and not event.healthcheck:
+                log.debug("HAProxy connected", engine=event.engine_id, max_frame_size=event.max_frame_size)
+        answers += self._conn.data_to_send()
+        if answers:
+            self._transport.write(b"".join(answers))
+        if self._conn.closed:
+            self._transport.close()
+
+    def eof_received(self) -> None:
+        """HAProxy ends idle connections so."""
+        for event in self._conn.receive_eof():
+            log.debug("connection ended early", event=str(event))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection. A reset is one of the ways in which HAProxy 3.1 and later hang up."""
+        self._connections.discard(self)
+        self._conn.receive_eof()
+
+    def pause_writing(self) -> None:
+        """HAProxy does not read its answers: take no more questions until it does."""
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The answers went out."""
+        self._transport.resume_reading()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Nobody waits for an answer on this connection."""
+        return not self._later and self._clock() - self._heard_at_s >= QUIET_S
+
+    def disconnect(self) -> None:
+        """Say goodbye and close: the agent stops."""
+        if not self._conn.closed:
+            self._transport.write(self._conn.disconnect(Status.NORMAL, "agent stops"))
+        self._transport.close()
+
+    def _answer(self, notify: Notify) -> list[bytes]:
+        """Return the ACK, if it can be given now and somebody still wants it."""
+        if self._conn.closed:
+            return []
+        actions = self._decide(notify)
+        return [] if actions is None else [self._conn.ack(notify.stream_id, notify.frame_id, actions)]
+
+    def _decide(self, notify: Notify) -> Sequence[Action] | None:
+        """Return the answer's actions, or None when a task gives the answer later."""
+        message = next((m for m in notify.messages if m.name in bridge.MESSAGES), None)
+        if message is None:
+            return _unanswered("no message known to the agent")
+        try:
+            facts = bridge.facts(message, self._agent.fleet.policy)
+            choice = self._agent.decide(facts)
+            if not self._agent.is_worth_a_second_look(choice):
+                return bridge.actions(choice, facts)
+        except Exception:
+            # A bug of ours must not hold up the request: HAProxy goes on as if the agent were dead.
+            log.exception("decision failed")
+            return _unanswered("agent error")
+        task = asyncio.get_running_loop().create_task(self._answer_later(notify, facts))
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
+        return None
+
+    async def _answer_later(self, notify: Notify, facts: RequestFacts) -> None:
+        choice = await self._agent.decide_again(facts)
+        if not self._conn.closed:
+            self._transport.write(self._conn.ack(notify.stream_id, notify.frame_id, bridge.actions(choice, facts)))
+
+
+def _unanswered(reason: str) -> Sequence[Action]:
+    """Without `action` HAProxy falls back to static pins and leastconn; a reason alone wakes the request."""
+    return (SetVar(Scope.TXN, "reason", reason),)
+
+
+class Server:
+    """Listens for HAProxy on unix sockets and TCP addresses."""
+
+    def __init__(self, agent: Agent, clock: Callable[[], float] = time.monotonic) -> None:
+        self._agent = agent
+        self._clock = clock
+        self._connections: set[SpopProtocol] = set()
+        # A server that nobody refers to is collected, and its socket with it (uvloop).
+        self._listeners: list[asyncio.Server] = []
+        self._paths: dict[Path, int] = {}
+
+    async def listen(self, listen: Listen) -> None:
+        """Open one listener. Raises OSError when the address is taken or may not be used."""
+        loop = asyncio.get_running_loop()
+        if not listen.path:
+            self._listeners.append(await loop.create_server(self._protocol, listen.host, listen.port, backlog=BACKLOG))
+            return
+        path = Path(listen.path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._listeners.append(await loop.create_unix_server(self._protocol, str(path), backlog=BACKLOG))
+        path.chmod(0o660)
+        self._paths[path] = path.stat().st_ino
+
+    def _protocol(self) -> SpopProtocol:
+        return SpopProtocol(self._agent, self._connections, self._clock)
+
+    async def drain(self, deadline_s: float) -> None:
+        """Stop without losing a decision.
+
+        New connections are refused at once, so HAProxy's check takes the agent out within seconds and no question
+        follows. Connections go when they have been quiet for a moment, at the deadline in any case.
+        """
+        self._stop_listening()
+        until_s = self._clock() + deadline_s
+        while self._connections:
+            for connection in list(self._connections):
+                if connection.is_quiet or self._clock() >= until_s:
+                    connection.disconnect()
+            await asyncio.sleep(QUIET_S / 2)
+
+    def _stop_listening(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        for path, inode in self._paths.items():
+            # A successor may have put its own socket there already.
+            with suppress(FileNotFoundError):
+                if os.stat(path).st_ino == inode:
+                    path.unlink()

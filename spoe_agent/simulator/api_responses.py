@@ -1,0 +1,98 @@
+"""OpenAI's Responses API as Ollama speaks it: POST /v1/responses (openai/responses.go).
+
+Not here: waiting and streaming (serving.py).
+"""
+
+from __future__ import annotations
+
+import time
+
+from aiohttp import web
+
+from spoe_agent.simulator import asks, sse
+from spoe_agent.simulator.errors import OllamaError
+from spoe_agent.simulator.go_json import string
+from spoe_agent.simulator.serving import Result, read_fields, serve
+from spoe_agent.simulator.state import instance_of
+
+
+async def responses(request: web.Request) -> web.StreamResponse:
+    """POST /v1/responses."""
+    fields = await read_fields(request)
+    text = string(fields, "model")
+    if not text:
+        raise OllamaError(400, "model is required")
+    model = asks.find_model(instance_of(request).catalog, text)
+    if model.embedding_only:
+        raise OllamaError(400, f'"{text}" does not support chat')
+    given = fields.get("input")
+    prompt, session = (given, None) if isinstance(given, str) else asks.conversation(given)
+    whole_prompt = string(fields, "instructions") + prompt
+    limit = asks.positive(fields.get("max_output_tokens"))
+    ask = asks.generation(text, model, whole_prompt, limit, fields.get("stream") is True, {}, session)
+    return await serve(request, ask, ResponsesDialect(text, ask.work.id))
+
+
+class ResponsesDialect:
+    """The numbered events of a streamed response: one message with one part of text."""
+
+    headers = sse.SSE_HEADERS_NO_CACHE
+
+    def __init__(self, model_text: str, id: int) -> None:
+        self._model_text = model_text
+        self._response_id, self._item_id = f"resp_{id}", f"msg_{id}"
+        self._created_at = int(time.time())
+        self._sequence = 0
+        self._text: list[str] = []
+
+    def begin(self) -> bytes:
+        started = self._response("in_progress", [], None)
+        return (
+            self._event("response.created", response=started)
+            + self._event("response.in_progress", response=started)
+            + self._event("response.output_item.added", output_index=0, item=self._item("in_progress", None))
+            + self._part_event("response.content_part.added", part=_part(""))
+        )
+
+    def token(self, text: str) -> bytes:
+        self._text.append(text)
+        return self._part_event("response.output_text.delta", delta=text, logprobs=[])
+
+    def end(self, result: Result) -> bytes:
+        text = "".join(self._text)
+        item = self._item("completed", text)
+        return (
+            self._part_event("response.output_text.done", text=text, logprobs=[])
+            + self._part_event("response.content_part.done", part=_part(text))
+            + self._event("response.output_item.done", output_index=0, item=item)
+            + self._event("response.completed", response=self._response("completed", [item], result))
+        )
+
+    def whole(self, text: str, result: Result) -> object:
+        return self._response("completed", [self._item("completed", text)], result)
+
+    def _event(self, kind: str, **fields: object) -> bytes:
+        numbered = {"type": kind, "sequence_number": self._sequence} | fields
+        self._sequence += 1
+        return sse.named(numbered)
+
+    def _part_event(self, kind: str, **fields: object) -> bytes:
+        return self._event(kind, item_id=self._item_id, output_index=0, content_index=0, **fields)
+
+    def _item(self, status: str, text: str | None) -> object:
+        content = [] if text is None else [_part(text)]
+        head = {"id": self._item_id, "type": "message", "status": status}
+        return head | {"role": "assistant", "content": content}
+
+    def _response(self, status: str, output: list[object], result: Result | None) -> object:
+        usage = None
+        if result is not None:
+            total = result.prompt_tokens + result.output_tokens
+            usage = {"input_tokens": result.prompt_tokens, "output_tokens": result.output_tokens}
+            usage["total_tokens"] = total
+        head = {"id": self._response_id, "object": "response", "created_at": self._created_at}
+        return head | {"status": status, "model": self._model_text, "output": output, "usage": usage}
+
+
+def _part(text: str) -> object:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}

@@ -1,0 +1,103 @@
+"""``simulate``: run one simulated Ollama from the command line. Only options and their parsing live here."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import click
+from pydantic import ByteSize, TypeAdapter, ValidationError
+
+from spoe_agent.simulator.catalog import DEFAULT_MODELS, Catalog, Model
+from spoe_agent.simulator.profile import GPU_SPEEDS, InstanceProfile
+from spoe_agent.simulator.server import SimulatedOllama
+
+_BYTES = TypeAdapter(ByteSize)
+
+
+class Size(click.ParamType[int]):
+    """Bytes with a unit, such as 24GiB or 4.7GB."""
+
+    name = "size"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return int(_BYTES.validate_python(value))
+        except ValidationError:
+            self.fail(f"{value!r} is not a size such as 24GiB or 4.7GB", param, ctx)
+
+
+class Address(click.ParamType[tuple[str, int]]):
+    """HOST:PORT."""
+
+    name = "host:port"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        host, _, port = str(value).rpartition(":")
+        if not host or not port.isdecimal():
+            self.fail(f"{value!r} is not HOST:PORT", param, ctx)
+        return host.strip("[]"), int(port)
+
+
+class ModelSize(click.ParamType[Model]):
+    """NAME=SIZE."""
+
+    name = "name=size"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Model:
+        name, _, size = str(value).rpartition("=")
+        if not name:
+            self.fail(f"{value!r} is not NAME=SIZE, such as llama3.1:8b=4.7GB", param, ctx)
+        return Model(name=name, size_bytes=Size().convert(size, param, ctx), embedding_only="embed" in name)
+
+
+@click.command("simulate")
+@click.option("--listen", type=Address(), default="127.0.0.1:11434", show_default=True)
+@click.option("--vram", type=Size(), default="24GiB", show_default=True, help="Memory of the GPU group.")
+@click.option("--num-parallel", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "--max-loaded-models",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="0: three, as for one GPU.",
+)
+@click.option(
+    "--models",
+    type=ModelSize(),
+    multiple=True,
+    help="NAME=SIZE, repeatable; a name with 'embed' in it is an embedding model. Without it, a built-in catalogue.",
+)
+@click.option("--time-scale", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True)
+@click.option("--gpu-bandwidth", type=click.Choice(sorted(GPU_SPEEDS)), default="4090", show_default=True)
+def simulate(
+    listen: tuple[str, int],
+    vram: int,
+    num_parallel: int,
+    max_loaded_models: int,
+    models: tuple[Model, ...],
+    time_scale: float,
+    gpu_bandwidth: str,
+) -> None:
+    """Serve a simulated Ollama: its API, its scheduler and its timing, with made-up text and no GPU."""
+    profile = InstanceProfile(
+        vram_bytes=vram,
+        gpu=GPU_SPEEDS[gpu_bandwidth],
+        num_parallel=num_parallel,
+        max_loaded_models=max_loaded_models,
+    )
+    try:
+        catalog = Catalog(models or DEFAULT_MODELS)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--models") from None
+    server = SimulatedOllama(profile, catalog, time_scale)
+    click.echo(f"simulated Ollama on http://{listen[0]}:{listen[1]}, {len(catalog.models)} models", err=True)
+    with suppress(KeyboardInterrupt):
+        asyncio.run(_serve(server, *listen))
+
+
+async def _serve(server: SimulatedOllama, host: str, port: int) -> None:
+    try:
+        await server.run(host, port)
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror}") from None

@@ -1,0 +1,53 @@
+"""Where a model's memory goes and what that does to its speed. Pure functions of profile and model.
+
+Not here: which models are loaded, and what is evicted for a new one (scheduler.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spoe_agent.simulator.catalog import Model
+from spoe_agent.simulator.profile import InstanceProfile
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """Memory of a runner; what is not in VRAM has spilled to the CPU."""
+
+    total_bytes: int
+    vram_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Speed of a runner that has the GPU to itself."""
+
+    step_s: float
+    prefill_tokens_per_s: float
+    batch_slowdown: float
+
+
+def place(
+    needed_bytes: int, free_bytes: int, alone: bool, profile: InstanceProfile, spill: float = 0.0
+) -> Footprint | None:
+    """Decide whether a model may load now; None means another one must go first.
+
+    The first model is always tried, with layers on the CPU if need be; beside others it must fit in
+    ``fit_fraction`` of the free memory (sched.go:547-561, 972-1031). ``spill`` forces that part of it out of VRAM.
+    """
+    wanted_bytes = int(needed_bytes * (1.0 - spill))
+    if not alone and wanted_bytes > profile.fit_fraction * free_bytes:
+        return None
+    return Footprint(total_bytes=needed_bytes, vram_bytes=min(wanted_bytes, max(0, free_bytes)))
+
+
+def pace(profile: InstanceProfile, model: Model, footprint: Footprint) -> Pace:
+    """Speed of ``model`` with its memory placed so: both phases slow down by what runs at CPU bandwidth."""
+    on_gpu = footprint.vram_bytes / footprint.total_bytes
+    slowdown = on_gpu + (1.0 - on_gpu) * profile.gpu.decode_bytes_per_s / profile.cpu_bytes_per_s
+    return Pace(
+        step_s=model.size_bytes * slowdown / profile.gpu.decode_bytes_per_s + profile.step_overhead_s,
+        prefill_tokens_per_s=profile.gpu.prefill_token_bytes_per_s / model.size_bytes / slowdown,
+        batch_slowdown=profile.batch_slowdown,
+    )

@@ -1,0 +1,151 @@
+"""The account of what was granted: bridges the time until HAProxy's counts and Ollama's lists show it.
+
+HAProxy's counts are the truth about connections and come with every request; the board only adds what they cannot
+show: which model each granted request is for, grants so fresh that no connection exists yet, and loads that
+`/api/ps` does not list until they are done. Every grant is dropped when its log line arrives, when HAProxy's counts
+prove it gone, or when its time is up, so nothing drifts. Must not live here: I/O, decisions.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from spoe_agent.routing.facts import InstanceLoad
+from spoe_agent.routing.names import is_cloud
+from spoe_agent.routing.snapshot import NO_ACTIVITY, Activity, InstanceState, Snapshot
+
+FRESH_S = 0.25
+"""A grant this young may not be a connection yet: HAProxy still has to act on it."""
+
+SETTLE_S = 2.0
+"""A grant older than this that HAProxy does not count is gone: its log line was lost."""
+
+GRANT_LIFETIME_S = 3600.0
+"""No grant is believed in longer, whatever happened."""
+
+LOADING_LIFETIME_S = 600.0
+"""A load that `/api/ps` still does not list by then did not happen."""
+
+
+@dataclass(slots=True)
+class _Grant:
+    request_id: str
+    model: str
+    at_s: float
+
+
+@dataclass(slots=True)
+class _Account:
+    """One instance's grants, oldest first, with their number per model kept beside them."""
+
+    grants: dict[str, _Grant] = field(default_factory=dict)
+    in_flight: Counter[str] = field(default_factory=Counter)
+    loading: dict[str, float] = field(default_factory=dict)
+    shown: Activity | None = None
+    """The account as it was last given out, as long as nothing changed."""
+
+    def add(self, grant: _Grant) -> None:
+        self.grants[grant.request_id] = grant
+        self.in_flight[grant.model] += 1
+        self.shown = None
+
+    def drop(self, request_id: str) -> None:
+        grant = self.grants.pop(request_id)
+        self.in_flight[grant.model] -= 1
+        if not self.in_flight[grant.model]:
+            del self.in_flight[grant.model]
+        self.shown = None
+
+    def show(self) -> Activity:
+        """Return the account, frozen."""
+        if self.shown is None:
+            self.shown = (
+                Activity(dict(self.in_flight), 0, dict(self.loading)) if self.grants or self.loading else NO_ACTIVITY
+            )
+        return self.shown
+
+
+class Board:
+    """Holds the latest readings and the account of grants; gives out Snapshots. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, InstanceState] = {}
+        self._accounts: dict[str, _Account] = {}
+        self._where: dict[str, str] = {}
+
+    @property
+    def grants(self) -> int:
+        """Requests believed to be in flight."""
+        return len(self._where)
+
+    def publish(self, instance: str, state: InstanceState) -> None:
+        """Replace an instance's readings. Loads that they show, or disprove, are no longer pending."""
+        self._states = {**self._states, instance: state}
+        account = self._accounts.get(instance)
+        if account is None or state.loaded_at_s is None:
+            return
+        self._expire(account, state.loaded_at_s)
+        for model, since in list(account.loading.items()):
+            seen = model in state.loaded and state.loaded_at_s > since
+            given_up = model not in account.in_flight and state.loaded_at_s > since + FRESH_S
+            if seen or given_up or state.loaded_at_s > since + LOADING_LIFETIME_S:
+                del account.loading[model]
+                account.shown = None
+
+    def grant(self, request_id: str, instance: str, model: str, now_s: float) -> None:
+        """Enter a request that was sent to an instance; a model not loaded there is loading from now on."""
+        self.end(request_id)
+        account = self._accounts.setdefault(instance, _Account())
+        account.add(_Grant(request_id, model, now_s))
+        self._where[request_id] = instance
+        state = self._states.get(instance)
+        if not is_cloud(model) and (state is None or model not in state.loaded):
+            account.loading.setdefault(model, now_s)
+            account.shown = None
+
+    def end(self, request_id: str) -> None:
+        """Strike a request off: its log line arrived. Unknown ids are ignored (other agents' requests)."""
+        instance = self._where.pop(request_id, None)
+        if instance is not None:
+            self._accounts[instance].drop(request_id)
+
+    def snapshot(self, loads: Mapping[str, InstanceLoad], now_s: float) -> Snapshot:
+        """Return everything live, reconciled with the counts that came with the request being decided."""
+        activity = {name: self._activity(account, loads.get(name), now_s) for name, account in self._accounts.items()}
+        return Snapshot(now_s, self._states, activity)
+
+    def _activity(self, account: _Account, load: InstanceLoad | None, now_s: float) -> Activity:
+        if load is None:
+            return account.show()
+        excess = len(account.grants) - load.connections - load.queued
+        if excess <= 0:
+            return account.show()
+        fresh = self._fresh(account, now_s)
+        self._strike_lost(account, excess - fresh, now_s)
+        shown = account.show()
+        return Activity(shown.in_flight, min(excess, fresh), shown.loading) if fresh else shown
+
+    @staticmethod
+    def _fresh(account: _Account, now_s: float) -> int:
+        fresh = 0
+        for grant in reversed(account.grants.values()):
+            if now_s - grant.at_s > FRESH_S:
+                break
+            fresh += 1
+        return fresh
+
+    def _strike_lost(self, account: _Account, excess: int, now_s: float) -> None:
+        """Drop the oldest settled grants beyond what HAProxy counts: their log lines were lost."""
+        for grant in list(account.grants.values())[: max(0, excess)]:
+            if now_s - grant.at_s <= SETTLE_S:
+                return
+            self.end(grant.request_id)
+
+    def _expire(self, account: _Account, now_s: float) -> None:
+        while account.grants:
+            oldest = next(iter(account.grants.values()))
+            if now_s - oldest.at_s <= GRANT_LIFETIME_S:
+                return
+            self.end(oldest.request_id)

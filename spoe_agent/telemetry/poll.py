@@ -1,0 +1,113 @@
+"""Polls every Ollama, each in its own task with its own deadline, and publishes what it says.
+
+A slow or dead instance delays nobody. Changes of state are logged once. Must not live here: HTTP details (ollama),
+decisions. Clock, sleep and jitter are passed in, so that tests own time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import aiohttp
+import structlog
+
+from spoe_agent.routing.snapshot import Health, InstanceState, LoadedModel
+from spoe_agent.telemetry.ollama import UnexpectedAnswer
+
+log = structlog.get_logger()
+
+JITTER = 0.1
+"""Each pause is up to this part longer or shorter, so that polls of many instances do not march in step."""
+
+
+class Source(Protocol):
+    """What is asked: `telemetry.ollama.OllamaClient`, or a stand-in of a test."""
+
+    async def loaded(self) -> dict[str, LoadedModel]:
+        """See OllamaClient."""
+
+    async def installed(self) -> dict[str, int]:
+        """See OllamaClient."""
+
+    async def version(self) -> str:
+        """See OllamaClient."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How often to ask, and by which clock."""
+
+    interval_s: float = 1.0
+    """Between polls of `/api/ps`."""
+    lists_interval_s: float = 5.0
+    """Between polls of `/api/tags` and `/api/version`."""
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    jitter: Callable[[], float] = random.random
+
+
+class Poller:
+    """Keeps the readings of one instance current: `poll` once, or `run` until cancelled."""
+
+    def __init__(
+        self, name: str, source: Source, publish: Callable[[str, InstanceState], None], timing: Timing
+    ) -> None:
+        self._name = name
+        self._source = source
+        self._publish = publish
+        self._timing = timing
+        self._state = InstanceState()
+        self._lists_due_s = timing.clock()
+
+    async def run(self) -> None:
+        """Poll for ever."""
+        while True:
+            await self.poll()
+            factor = 1 + JITTER * (2 * self._timing.jitter() - 1)
+            await self._timing.sleep(self._timing.interval_s * factor)
+
+    async def poll(self) -> None:
+        """Ask once and publish the outcome; never raises for what the instance does."""
+        try:
+            await self._read()
+        except TimeoutError:
+            # Ollama's lists block for seconds while it unloads (server/sched.go loadedModels): busy, not dead.
+            self._turn(Health.SLOW, "no answer in time")
+        except UnexpectedAnswer as error:
+            self._turn(Health.SLOW, str(error))
+        except (OSError, aiohttp.ClientError) as error:
+            # A process that is gone has nothing loaded.
+            self._state = replace(self._state, loaded={}, loaded_at_s=self._timing.clock())
+            self._lists_due_s = self._timing.clock()
+            self._turn(Health.DOWN, str(error) or type(error).__name__)
+        self._publish(self._name, self._state)
+
+    async def refresh_lists(self) -> None:
+        """Ask now, lists too: somebody wants a model that was not there a moment ago."""
+        self._lists_due_s = self._timing.clock()
+        await self.poll()
+
+    async def _read(self) -> None:
+        asked_at_s = self._timing.clock()
+        loaded = await self._source.loaded()
+        self._state = replace(self._state, loaded=loaded, loaded_at_s=asked_at_s)
+        if asked_at_s >= self._lists_due_s:
+            installed, version = await asyncio.gather(self._source.installed(), self._source.version())
+            self._state = replace(self._state, installed=installed, installed_at_s=asked_at_s, version=version)
+            self._lists_due_s = asked_at_s + self._timing.lists_interval_s
+        self._turn(Health.UP, "")
+
+    def _turn(self, health: Health, why: str) -> None:
+        """Enter a state, and say so when it is another than before."""
+        if health is self._state.health:
+            return
+        if health is Health.UP:
+            log.info("instance answers", instance=self._name, version=self._state.version)
+        else:
+            log.warning("instance does not answer", instance=self._name, health=str(health), why=why)
+        self._state = replace(self._state, health=health)

@@ -1,0 +1,173 @@
+"""What users see when things break: nothing, as far as it can be helped."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from spoe_agent.rig.stack import Simulated, Stack
+from tests.e2e.conftest import MODELS, PINNED, chat, routed, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def own(binary: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    """A stack that a test may break."""
+    simulated = Simulated(instances=3, models=MODELS, time_scale=50.0)
+    async with Stack(tmp_path_factory.mktemp("own"), binary, simulated, settings=PINNED) as running:
+        yield running
+
+
+class Load:
+    """Steady requests in the background; counts statuses, and reasons as `x-pointsman` tells them."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session = session
+        self._url = url
+        self._stop = False
+        self.statuses: Counter[int] = Counter()
+        self.reasons: Counter[str] = Counter()
+
+    async def __aenter__(self) -> Load:
+        self._group = asyncio.TaskGroup()
+        await self._group.__aenter__()
+        for worker in range(8):
+            self._group.create_task(self._work(worker))
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._stop = True
+        await self._group.__aexit__(None, None, None)
+
+    async def _work(self, worker: int) -> None:
+        name = ("alpha", "gamma")[worker % 2]
+        while not self._stop:
+            body = chat(name, stream=False, options={"num_predict": 4})
+            async with self._session.post(f"{self._url}/api/chat", json=body) as answer:
+                await answer.read()
+                self.statuses[answer.status] += 1
+                self.reasons[routed(answer)[1]] += 1
+
+    async def grows(self, more: int) -> None:
+        """Wait until so many more requests have ended."""
+        target = self.statuses.total() + more
+
+        async def reached() -> bool:
+            return self.statuses.total() >= target
+
+        await until(reached, 30, f"{more} more requests")
+
+
+async def by_model(session: aiohttp.ClientSession, stack: Stack) -> bool:
+    """Tell whether the agent routes again: fallback says so."""
+    async with session.post(f"{stack.url}/api/chat", json=chat("gamma", stream=False)) as answer:
+        await answer.read()
+        return routed(answer)[1] != "fallback"
+
+
+async def test_agent_killed_and_back(own: Stack, session: aiohttp.ClientSession) -> None:
+    async with Load(session, own.url) as load:
+        await load.grows(50)
+        own.agent.signal(signal.SIGKILL)
+        await own.agent.wait()
+        await load.grows(100)
+        await own.agent.start()
+        await until(lambda: by_model(session, own), 3 + 2, "routing by model after a restart")
+        await load.grows(50)
+    assert set(load.statuses) == {200}
+    assert load.reasons["fallback"] > 0
+
+
+async def test_agent_stopped_and_continued(own: Stack, session: aiohttp.ClientSession) -> None:
+    async with Load(session, own.url) as load:
+        await load.grows(50)
+        own.agent.signal(signal.SIGSTOP)
+        await load.grows(50)
+        own.agent.signal(signal.SIGCONT)
+        await until(lambda: by_model(session, own), 3, "routing by model after SIGCONT")
+    assert set(load.statuses) == {200}
+    assert load.reasons["fallback"] > 0
+
+
+async def test_pins_hold_without_the_agent(own: Stack, session: aiohttp.ClientSession) -> None:
+    await own.agent.stop()
+    for name in ("gamma", "GAMMA:latest", "library/gamma"):
+        async with session.post(f"{own.url}/api/chat", json=chat(name, stream=False)) as answer:
+            assert (answer.status, routed(answer)) == (200, ("gpu2", "fallback"))
+
+
+async def test_agent_drains_on_sigterm(own: Stack, session: aiohttp.ClientSession) -> None:
+    """Every question that was asked is answered: HAProxy reports no error while the agent leaves."""
+    async with Load(session, own.url) as load:
+        await load.grows(50)
+        own.agent.signal(signal.SIGTERM)
+        assert await asyncio.wait_for(own.agent.wait(), 10) == 0
+        await load.grows(50)
+    assert set(load.statuses) == {200}
+    log = own.haproxy.output.read_text()
+    errors = Counter(
+        line.rpartition('"spoe_error":"')[2].partition('"')[0] for line in log.splitlines() if line[0] == "{"
+    )
+    # 2: no agent to ask any more. Never 1 (no answer in time), nor 256 and above (connection broke off).
+    assert set(errors) <= {"-", "2", "257"}, errors
+
+
+async def test_instance_killed_and_back(own: Stack, session: aiohttp.ClientSession) -> None:
+    async def where(name: str) -> tuple[int, str]:
+        async with session.post(f"{own.url}/api/chat", json=chat(name, stream=False)) as answer:
+            await answer.read()
+            return answer.status, routed(answer)[0]
+
+    _, victim = await where("alpha")
+    process = own.ollamas[int(victim.removeprefix("gpu"))]
+    process.signal(signal.SIGKILL)
+    await process.wait()
+    for _ in range(20):
+        status, instance = await where("alpha")
+        assert status == 200
+        assert instance != victim
+    await process.start()
+
+
+async def test_no_instance_up(own: Stack, session: aiohttp.ClientSession) -> None:
+    for process in own.ollamas:
+        await process.stop()
+
+    async def refused() -> bool:
+        async with session.post(f"{own.url}/v1/chat/completions", json=chat("alpha")) as answer:
+            body = await answer.json()
+            assert answer.status == 503
+            return answer.headers.get("Retry-After") == "5" and "no Ollama instance" in body["error"]["message"]
+
+    await until(refused, 10, "503 with Retry-After at the door")
+
+
+async def test_a_client_that_leaves_frees_its_place(own: Stack, session: aiohttp.ClientSession) -> None:
+    body = chat("gamma", options={"num_predict": 100_000})
+    async with session.post(f"{own.url}/api/chat", json=body) as answer:
+        await answer.content.readany()
+    stats = f"{own.fleet.instances[2].url}/sim/stats"
+
+    async def free() -> bool:
+        async with session.get(stats) as response:
+            return (await response.json())["in_flight"] == 0
+
+    await until(free, 5, "the slot of a client that left")
+
+
+async def test_haproxy_reads_a_reload_without_losing_a_request(own: Stack, session: aiohttp.ClientSession) -> None:
+    """A second agent takes the address over while the first drains: requests go on, none fails."""
+    async with Load(session, own.url) as load:
+        await load.grows(30)
+        own.agent.signal(signal.SIGTERM)
+        await own.agent.wait()
+        await own.agent.start()
+        await until(lambda: by_model(session, own), 5, "routing by model after a restart")
+    assert set(load.statuses) == {200}

@@ -1,0 +1,79 @@
+"""Rules that join several values: what is refused, and what must not be."""
+
+# ruff: noqa: E501 - tables of what is written and what is answered, a case a line
+
+from __future__ import annotations
+
+import pytest
+
+from .lines import INSTANCE, OTHER, refusals
+
+TWO = f"instances:\n- {INSTANCE}\n- {OTHER}\n"
+
+
+def instance(number: int, more: str = "") -> str:
+    return f'- {{name: i{number}, url: "http://127.0.0.1:{20000 + number}"{", " + more if more else ""}}}\n'
+
+
+def instances(*more: str) -> str:
+    return "instances:\n" + "".join(instance(number, keys) for number, keys in enumerate(more))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f'instances:\n- {INSTANCE}\n- {{name: gpu0, url: "http://h:1"}}', "3: instances[1].name: gpu0 is also the name of instances[0]; give each instance its own name"),
+        (f'instances:\n- {INSTANCE}\n- {{name: b, url: "http://localhost:11435"}}', "3: instances[1].url: localhost:11435 is taken by gpu0; let this Ollama listen on another port, like 11436"),
+        ('instances: [{name: a, url: "http://localhost:11434"}]', "1: instances[0].url: localhost:11434 is taken by listeners.front; let this Ollama listen on another port, like 11435"),
+        ('listeners: {front: "0.0.0.0:11435"}\n' + TWO, "3: instances[0].url: 127.0.0.1:11435 is taken by listeners.front; let this Ollama listen on another port, like 11437"),
+        ('listeners: {spop: "127.0.0.1:11436"}\n' + TWO, "4: instances[1].url: 127.0.0.1:11436 is taken by listeners.spop; let this Ollama listen on another port, like 11437"),
+        ('listeners: {front: "h:1", spop: ["h:2", "h:1"]}\n' + TWO, "1: listeners.spop: h:1 is taken by listeners.front; give each its own port"),
+        ("listeners: {spop: [unix@/s, unix@/s]}\n" + TWO, "1: listeners.spop: unix@/s is taken by listeners.spop; give each its own port"),
+        (TWO + "gpus: [{id: 0}, {id: 1}, {id: 0}]", "4: gpus[2].id: GPU 0 is listed twice; list each GPU once"),
+        (instances("gpus: [1]") + "gpus: [{id: 0}]", "2: instances[0].gpus: GPU 1 is not in gpus; use one of 0, or add it to gpus"),
+        (instances("gpus: [1, 1]"), "2: instances[0].gpus: GPU 1 is listed twice; list each GPU once"),
+        (instances("gpus: [0]", "gpus: [1, 0]"), "3: instances[1].gpus: GPU 0 is used by i0 too; use another GPU, or write shared: true on i0 and i1"),
+        (instances("gpus: [0], shared: true", "gpus: [0]"), "3: instances[1].gpus: GPU 0 is used by i0 too; use another GPU, or write shared: true on i1"),
+        (instances("gpus: [0]", "gpus: [0], shared: true"), "3: instances[1].gpus: GPU 0 is used by i0 too; use another GPU, or write shared: true on i0"),
+        (instances('gpus: ["3b:00.0"]', 'gpus: ["00000000:3B:00.0"]'), "3: instances[1].gpus: GPU 0000:3b:00.0 is used by i0 too; use another GPU, or write shared: true on i0 and i1"),
+        (instances("num_parallel: 4, max_connections: 3"), "2: instances[0].max_connections: 3 is below num_parallel 4; write at least 4, or leave it out"),
+        (instances("num_parallel: 9") + "defaults: {max_connections: 8}", "2: instances[0].max_connections: 8 is below num_parallel 9; write at least 9, or leave it out"),
+        (TWO + "models: [{match: a, instances: [gpu1, gpu2]}]", "4: models[0].instances[1]: there is no instance gpu2; did you mean gpu1?"),
+        (TWO + "models: [{match: a, instances: [xyz]}]", "4: models[0].instances[0]: there is no instance xyz; instances are gpu0, gpu1"),
+        (TWO + "models: [{match: 'a:b:c/'}]", "4: models[0].match: 'a:b:c/' is not a model name; write a name like llama3.1:70b, or a pattern like hf.co/*"),
+        (TWO + "models:\n- match: llama3\n- match: LLAMA3:latest", "6: models[1].match: is never reached: models[0] ('llama3') matches first; merge the two, or put the narrower one first"),
+        (TWO + "models:\n- match: llama3*\n- match: x\n- match: llama3:8b", "7: models[2].match: is never reached: models[0] ('llama3*') matches first; merge the two, or put the narrower one first"),
+        (TWO + "models:\n- match: hf.co/*\n- match: HF.co/*", "6: models[1].match: is never reached: models[0] ('hf.co/*') matches first; merge the two, or put the narrower one first"),
+        (TWO + "models:\n- match: '*'\n- match: a*", "6: models[1].match: is never reached: models[0] ('*') matches first; merge the two, or put the narrower one first"),
+        (instances("vram: 24GiB", "vram: 48GiB") + "models: [{match: a, instances: [i0], vram: 43GiB}]", "4: models[0].vram: 43.0GiB fits none of its instances: i0 have at most 24.0GiB; pin it to a larger instance, or correct vram"),
+        (instances("gpus: [0]", "gpus: [1]") + "gpus: [{id: 0, memory: 1GiB}, {id: 1, memory: 2GiB}]\nmodels: [{match: a, vram: 3GiB}]", "5: models[0].vram: 3.0GiB fits none of its instances: i0, i1 have at most 2.0GiB; pin it to a larger instance, or correct vram"),
+        (TWO + "policies: {poll: {interval: 30s}}", "4: policies.poll.interval: interval 30s is above max_age 10s: every reading would be too old; write interval below 10s, or a larger max_age"),
+        (TWO + "policies: {poll: {max_age: 1500ms}}", "4: policies.poll.timeout: timeout 2s is above max_age 1.5s: every reading would be too old; write timeout below 1.5s, or a larger max_age"),
+    ],
+)  # fmt: skip
+def test_refused(text: str, expected: str) -> None:
+    assert refusals(text) == [f"fleet.yaml:{expected}"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TWO,
+        'instances: [{name: a, url: "http://10.0.0.1:11435"}, {name: b, url: "http://10.0.0.2:11435"}]',
+        'listeners: {front: "0.0.0.0:11434"}\ninstances: [{name: a, url: "http://10.0.0.1:11434"}]',
+        'listeners: {front: "0.0.0.0:11434"}\ninstances: [{name: a, url: "http://box:11434"}]',  # another machine, perhaps
+        'listeners: {log: "127.0.0.1:11435"}\n' + TWO,  # UDP
+        instances("gpus: [0], shared: true", "gpus: [0], shared: true"),
+        instances("gpus: [0]", "gpus: [0]") + "defaults: {shared: true}",
+        instances("gpus: [5]"),  # no list of GPUs to hold it against
+        instances("num_parallel: 4, max_connections: 4"),
+        TWO + "models:\n- match: llama3\n- match: llama3*\n- match: '*'",  # from narrow to wide
+        TWO + "models:\n- match: llama3:8b\n- match: llama3",
+        instances("vram: 24GiB", "") + "models: [{match: a, vram: 43GiB}]",  # i1's memory is not known
+        instances("vram: 24GiB", "vram: 48GiB") + "models: [{match: a, vram: 43GiB}]",
+        instances("vram: 24GiB", "vram: 48GiB") + "models: [{match: a, vram: 24GiB, instances: [i0]}]",
+        TWO + "policies: {poll: {interval: 10s, timeout: 10s}}",
+    ],
+)
+def test_allowed(text: str) -> None:
+    assert refusals(text) == []

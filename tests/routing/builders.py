@@ -1,0 +1,151 @@
+"""Short ways to say a fleet, a moment and a request; and strategies that make any of them."""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from spoe_agent.routing import (
+    Activity,
+    Dialect,
+    FleetSpec,
+    Health,
+    InstanceLoad,
+    InstanceSpec,
+    InstanceState,
+    Kind,
+    LoadedModel,
+    ModelRule,
+    RequestFacts,
+    Snapshot,
+)
+from spoe_agent.routing.estimates import GIB
+from spoe_agent.routing.names import canonical
+
+# A slow machine is not a wrong decision.
+untimed = settings(deadline=None)
+
+NOW_S = 1000.0
+A, B, C = (canonical(name) for name in ("a", "b", "c"))
+CLOUD = canonical("big:cloud")
+FOUR_GIB = 4 * GIB
+
+
+def spec(name, max_connections=100, **fields):
+    return InstanceSpec(name, max_connections, **fields)
+
+
+def fleet(*names_or_specs, rules=(), **policy):
+    specs = tuple(item if isinstance(item, InstanceSpec) else spec(item) for item in names_or_specs)
+    return FleetSpec(specs, tuple(rules), **policy)
+
+
+def state(*loaded, installed=(A, B, C), age_s=0.0, size_bytes=FOUR_GIB, health=Health.UP):
+    """Readings of an instance that lists `installed` and has `loaded` in memory."""
+    return InstanceState(
+        health=health,
+        loaded={model: LoadedModel(size_bytes, size_bytes) for model in loaded},
+        loaded_at_s=NOW_S - age_s,
+        installed=dict.fromkeys(installed, FOUR_GIB),
+        installed_at_s=NOW_S - age_s,
+    )
+
+
+def moment(activity=None, /, **states):
+    return Snapshot(NOW_S, states, activity or {})
+
+
+def asks(model=A, kind=Kind.INFERENCE, request_id="r", **fields):
+    return RequestFacts(request_id, kind, Dialect.OLLAMA, model, **fields)
+
+
+def counts(connections=0, queued=0, is_up=True):
+    return InstanceLoad(connections, queued, is_up)
+
+
+def only(choice, name):
+    """The candidate of that instance."""
+    (found,) = [candidate for candidate in choice.candidates if candidate.instance == name]
+    return found
+
+
+models = st.sampled_from([A, B, C])
+sizes = st.integers(1, 80).map(lambda gib: gib * GIB)
+few = st.integers(0, 12)
+past_s = st.floats(0, 700).map(lambda age_s: NOW_S - age_s)
+
+specs = st.builds(
+    InstanceSpec,
+    name=st.just("?"),
+    max_connections=st.integers(1, 64),
+    num_parallel=st.integers(1, 8),
+    max_loaded_models=st.integers(1, 4),
+    vram_bytes=st.none() | sizes,
+    context_length=st.none() | st.sampled_from([0, 4096, 32768]),
+)
+rules = st.builds(
+    ModelRule,
+    match=st.sampled_from(["a", "b", "c:latest", "*", "?:*"]),
+    instances=st.none() | st.lists(st.sampled_from(["g0", "g1", "g2", "g3"]), min_size=1, unique=True).map(tuple),
+    num_parallel=st.none() | st.integers(1, 4),
+    vram_bytes=st.none() | sizes,
+    size_bytes=st.none() | sizes,
+)
+loaded_models = st.builds(LoadedModel, size_bytes=sizes, vram_bytes=sizes)
+states = st.builds(
+    InstanceState,
+    health=st.sampled_from(Health),
+    loaded=st.dictionaries(models, loaded_models, max_size=3),
+    loaded_at_s=st.none() | past_s,
+    installed=st.dictionaries(models, st.just(0) | sizes, max_size=3),
+    installed_at_s=st.none() | past_s,
+)
+activities = st.builds(
+    Activity,
+    in_flight=st.dictionaries(models, st.integers(1, 12), max_size=3),
+    unseen=few,
+    loading=st.dictionaries(models, past_s, max_size=3),
+)
+
+
+@st.composite
+def fleets(draw):
+    drawn = draw(st.lists(specs, min_size=1, max_size=4))
+    named = tuple(
+        InstanceSpec(
+            f"g{i}",
+            item.max_connections,
+            item.num_parallel,
+            item.max_loaded_models,
+            item.vram_bytes,
+            item.context_length,
+        )
+        for i, item in enumerate(drawn)
+    )
+    return FleetSpec(named, tuple(draw(st.lists(rules, max_size=3))))
+
+
+@st.composite
+def moments(draw, of):
+    """A snapshot of that fleet; each part may be missing for each instance."""
+    names = st.sampled_from([item.name for item in of.instances])
+    return Snapshot(NOW_S, draw(st.dictionaries(names, states)), draw(st.dictionaries(names, activities)))
+
+
+@st.composite
+def requests(draw, of):
+    """A request for one of the models, or for none, with HAProxy's counts for some of the fleet."""
+    kind = draw(st.sampled_from(Kind))
+    needs = kind in (Kind.INFERENCE, Kind.DESCRIBE)
+    names = st.sampled_from([item.name for item in of.instances])
+    return asks(
+        draw(models | st.just(CLOUD)) if needs else None,
+        kind,
+        request_id=draw(st.text(st.characters(exclude_categories=["Cs"]), max_size=8)),
+        loads=draw(st.dictionaries(names, st.builds(InstanceLoad, few, few, st.booleans()))),
+    )
+
+
+@st.composite
+def situations(draw):
+    """(facts, fleet, snapshot): everything that `choose` takes."""
+    of = draw(fleets())
+    return draw(requests(of)), of, draw(moments(of))

@@ -1,0 +1,381 @@
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from spoe_agent.routing import (
+    Action,
+    Activity,
+    Exclusion,
+    Health,
+    Kind,
+    ModelRule,
+    Policy,
+    Problem,
+    Tier,
+    choose,
+)
+from spoe_agent.routing.estimates import GIB
+
+from .builders import (
+    CLOUD,
+    NOW_S,
+    A,
+    B,
+    C,
+    asks,
+    counts,
+    fleet,
+    fleets,
+    moment,
+    moments,
+    only,
+    requests,
+    situations,
+    spec,
+    state,
+    untimed,
+)
+
+DOWN = state(A, health=Health.DOWN)
+TWO = fleet("g0", "g1")
+SMALL = fleet(
+    spec("g0", vram_bytes=10 * GIB), spec("g1", vram_bytes=10 * GIB), rules=[ModelRule("*", vram_bytes=5 * GIB)]
+)
+
+
+def busy(**in_flight):
+    """Each instance's requests for A, as the board has them."""
+    return {name: Activity(in_flight={A: number}) for name, number in in_flight.items()}
+
+
+ROUTES = {
+    # request, fleet, snapshot -> instance, reason
+    "where it is loaded": (asks(), TWO, moment(g0=state(), g1=state(A)), "g1", "loaded"),
+    "where there is room": (asks(), SMALL, moment(g0=state(B, C), g1=state(B)), "g1", "room"),
+    "where it is loading": (
+        asks(),
+        TWO,
+        moment({"g1": Activity(loading={A: NOW_S - 1})}, g0=state(B), g1=state(B)),
+        "g1",
+        "loading",
+    ),
+    "where the victim is idle": (
+        asks(),
+        SMALL,
+        moment({"g0": Activity(in_flight={B: 1, C: 1})}, g0=state(B, C), g1=state(B, C)),
+        "g1",
+        "evict",
+    ),
+    "where nothing else loads": (
+        asks(),
+        TWO,
+        moment({"g0": Activity(in_flight={B: 1}, loading={B: NOW_S})}, g0=state(), g1=state()),
+        "g1",
+        "room",
+    ),
+    "where fewer run": (asks(), TWO, moment(busy(g0=2, g1=1), g0=state(A), g1=state(A)), "g1", "loaded"),
+    "queueing a little beats loading": (asks(), TWO, moment(busy(g0=1), g0=state(A), g1=state()), "g0", "loaded"),
+    "loading beats queueing long": (asks(), TWO, moment(busy(g0=9), g0=state(A), g1=state()), "g1", "room"),
+    "a pin beats warmth": (
+        asks(),
+        fleet("g0", "g1", rules=[ModelRule("a", instances=("g0",))]),
+        moment(g0=state(), g1=state(A)),
+        "g0",
+        "room",
+    ),
+    "not where it is down": (asks(), TWO, moment(g0=DOWN, g1=state()), "g1", "room"),
+    "not where HAProxy says down": (
+        asks(loads={"g0": counts(is_up=False), "g1": counts()}),
+        TWO,
+        moment(g0=state(A), g1=state()),
+        "g1",
+        "room",
+    ),
+    "all telemetry lost": (
+        asks(),
+        TWO,
+        moment(g0=state(A, age_s=999, health=Health.SLOW), g1=state(B, age_s=999, health=Health.SLOW)),
+        "g0",
+        "loaded",
+    ),
+    "a fresh reading beats an old one": (asks(), TWO, moment(g0=state(A, age_s=60), g1=state(A)), "g1", "loaded"),
+    "a slow one may serve": (asks(), fleet("g0"), moment(g0=state(A, health=Health.SLOW)), "g0", "loaded"),
+    "before anything was heard": (asks(), fleet("g0"), moment(), "g0", "room"),
+    "description, where installed": (
+        asks(kind=Kind.DESCRIBE),
+        TWO,
+        moment(g0=state(installed=(B,)), g1=state()),
+        "g1",
+        "describe",
+    ),
+    "list, where least goes on": (
+        asks(None, Kind.LIST),
+        TWO,
+        moment(busy(g0=1), g0=state(), g1=state()),
+        "g1",
+        "list",
+    ),
+    "cloud, where least goes on": (
+        asks(CLOUD),
+        TWO,
+        moment(busy(g0=1), g0=state(), g1=state()),
+        "g1",
+        "inference",
+    ),
+    "manage, always the first": (
+        asks(None, Kind.MANAGE),
+        TWO,
+        moment(busy(g0=9), g0=state(), g1=state()),
+        "g0",
+        "manage",
+    ),
+    "manage, the first that is up": (asks(None, Kind.MANAGE), TWO, moment(g0=DOWN, g1=state()), "g1", "manage"),
+}
+
+
+@pytest.mark.parametrize(("facts", "of", "snapshot", "instance", "reason"), ROUTES.values(), ids=ROUTES)
+def test_routed(facts, of, snapshot, instance, reason):
+    choice = choose(facts, of, snapshot)
+    assert (choice.action, choice.instance, choice.reason) == (Action.ROUTE, instance, reason)
+    assert choice.tier is only(choice, instance).tier
+
+
+NOWHERE = state(installed=(B,))
+PINNED = fleet("g0", "g1", rules=[ModelRule("a", instances=("g0",))])
+TINY = fleet(spec("g0", vram_bytes=2 * GIB), spec("g1", vram_bytes=3 * GIB), rules=[ModelRule("*", vram_bytes=5 * GIB)])
+
+REJECTS = {
+    # request, fleet, snapshot -> status, reason, message, Retry-After
+    "not found": (asks(), TWO, moment(g0=NOWHERE, g1=NOWHERE), 404, "not found", "model 'a:latest' not found", None),
+    "all down": (
+        asks(),
+        TWO,
+        moment(g0=DOWN, g1=DOWN),
+        503,
+        "no instance up",
+        "no Ollama instance that serves model 'a:latest' is up; try again shortly",
+        5,
+    ),
+    "the one that has it is down": (asks(), TWO, moment(g0=NOWHERE, g1=DOWN), 503, "no instance up", "'a:latest'", 5),
+    "the one it is pinned to is down": (asks(), PINNED, moment(g0=DOWN), 503, "no instance up", "'a:latest'", 5),
+    "the one it is pinned to does not have it": (
+        asks(),
+        PINNED,
+        moment(g0=NOWHERE),
+        404,
+        "not found",
+        "not found",
+        None,
+    ),
+    "too big for all": (
+        asks(),
+        TINY,
+        moment(),
+        503,
+        "cannot fit",
+        "model 'a:latest' does not fit the GPU memory of any instance: "
+        "g0 needs 5.0 GiB of 2.0 GiB; g1 needs 5.0 GiB of 3.0 GiB",
+        None,
+    ),
+    "too big for one, missing on the other": (
+        asks(),
+        TINY,
+        moment(g1=NOWHERE),
+        503,
+        "cannot fit",
+        "model 'a:latest' does not fit the GPU memory of any instance: g0 needs 5.0 GiB of 2.0 GiB",
+        None,
+    ),
+    "list, all down": (
+        asks(None, Kind.LIST),
+        TWO,
+        moment(g0=DOWN, g1=DOWN),
+        503,
+        "no instance up",
+        "no Ollama instance is up; try again shortly",
+        5,
+    ),
+    "manage, all down": (asks(None, Kind.MANAGE), TWO, moment(g0=DOWN, g1=DOWN), 503, "no instance up", "is up", 5),
+    "cloud, all down": (asks(CLOUD), TWO, moment(g0=DOWN, g1=DOWN), 503, "no instance up", "instance is up", 5),
+    "unreadable": (
+        asks(None, problem=Problem.UNREADABLE, detail="missing request body"),
+        TWO,
+        moment(),
+        400,
+        "unreadable",
+        "missing request body",
+        None,
+    ),
+    "bad name": (
+        asks(None, problem=Problem.BAD_NAME, detail="invalid model name"),
+        TWO,
+        moment(),
+        400,
+        "bad model name",
+        "invalid model name",
+        None,
+    ),
+    "too large": (
+        asks(None, problem=Problem.TOO_LARGE),
+        fleet("g0", policy=Policy(max_inspected_bytes=1234)),
+        moment(),
+        413,
+        "too large",
+        "in the first 1234 bytes",
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("facts", "of", "snapshot", "status", "reason", "message", "retry_after_s"), REJECTS.values(), ids=REJECTS
+)
+def test_rejected(facts, of, snapshot, status, reason, message, retry_after_s):
+    choice = choose(facts, of, snapshot)
+    assert (choice.action, choice.instance) == (Action.REJECT, None)
+    assert (choice.status, choice.reason, choice.retry_after_s) == (status, reason, retry_after_s)
+    assert message in choice.message
+
+
+def test_how_long_to_wait_is_policy():
+    of = fleet("g0", policy=Policy(retry_after_s=42))
+    assert choose(asks(), of, moment(g0=DOWN)).retry_after_s == 42
+
+
+def test_every_instance_says_why():
+    of = fleet("warm", "cold", "missing", "pinned_away", "down", rules=[ModelRule("a")])
+    of = replace(of, rules=(ModelRule("a", instances=("warm", "cold", "missing", "down")),))
+    choice = choose(asks(), of, moment(warm=state(A), cold=state(), missing=NOWHERE, pinned_away=state(A), down=DOWN))
+    assert choice.instance == "warm"
+    assert [(one.instance, one.exclusion, one.tier) for one in choice.candidates] == [
+        ("warm", None, Tier.LOADED),
+        ("cold", None, Tier.ROOM),
+        ("missing", Exclusion.NOT_INSTALLED, None),
+        ("pinned_away", Exclusion.NOT_PINNED, None),
+        ("down", Exclusion.DOWN, None),
+    ]
+    assert only(choice, "cold").cost.total_s > only(choice, "warm").cost.total_s == 0
+
+
+@untimed
+@given(situations())
+def test_a_choice_is_whole_and_right(situation):
+    facts, of, snapshot = situation
+    choice = choose(facts, of, snapshot)
+    assert [candidate.instance for candidate in choice.candidates] == [one.name for one in of.instances]
+    eligible = [candidate for candidate in choice.candidates if candidate.exclusion is None]
+    if choice.action is Action.ROUTE:
+        assert choice.instance in [candidate.instance for candidate in eligible]
+        least_s = min(candidate.cost.total_s for candidate in eligible)
+        assert facts.kind is Kind.MANAGE or only(choice, choice.instance).cost.total_s == least_s
+        assert (choice.status, choice.message, choice.retry_after_s) == (0, "", None)
+    else:
+        assert not eligible
+        assert choice.instance is None
+        assert choice.status in (404, 503)
+        assert choice.message
+    assert all(candidate.detail for candidate in choice.candidates if candidate.exclusion is not None)
+
+
+@untimed
+@given(situations(), st.sampled_from(Problem))
+def test_nothing_is_routed_on_a_guess(situation, problem):
+    facts, of, snapshot = situation
+    choice = choose(replace(facts, model=None, problem=problem, detail="why"), of, snapshot)
+    assert choice.action is Action.REJECT
+    assert choice.instance is None
+    assert choice.status in (400, 413)
+
+
+@untimed
+@given(situations())
+def test_equal_inputs_give_equal_answers(situation):
+    facts, of, snapshot = situation
+    assert choose(facts, of, snapshot) == choose(replace(facts), replace(of), replace(snapshot))
+
+
+@untimed
+@given(situations(), st.integers(-1_000_000, 1_000_000))
+def test_only_ages_matter_never_the_time(situation, shift_s):
+    """Whatever moment the monotonic clock counts from, the decision is the same. Whole seconds add up exactly."""
+    facts, of, snapshot = situation
+
+    def at(shift_s):
+        instances = {
+            name: replace(one, loaded_at_s=None if one.loaded_at_s is None else round(one.loaded_at_s) + shift_s)
+            for name, one in snapshot.instances.items()
+        }
+        activity = {
+            name: replace(one, loading={model: round(since) + shift_s for model, since in one.loading.items()})
+            for name, one in snapshot.activity.items()
+        }
+        return replace(snapshot, at_s=snapshot.at_s + shift_s, instances=instances, activity=activity)
+
+    here, there = choose(facts, of, at(0)), choose(facts, of, at(shift_s))
+    assert (here.action, here.status) == (there.action, there.status)
+    for one, other in zip(here.candidates, there.candidates, strict=True):
+        assert one[:4] == other[:4]
+        assert one.cost.total_s == pytest.approx(other.cost.total_s, abs=1e-6)
+
+
+@st.composite
+def one_is_idle_and_warm(draw):
+    """A situation in which the first instance has A loaded and nothing to do; of the others anything may be true."""
+    of = draw(fleets())
+    facts, snapshot = draw(requests(of)), draw(moments(of))
+    age_s = draw(st.sampled_from([0.0, 9.0, 11.0, 500.0]))
+    return (
+        replace(facts, kind=Kind.INFERENCE, model=A, loads={**facts.loads, "g0": counts()}),
+        of,
+        replace(
+            snapshot,
+            instances={**snapshot.instances, "g0": state(A, B, age_s=age_s)},
+            activity={**snapshot.activity, "g0": Activity()},
+        ),
+    )
+
+
+@untimed
+@given(one_is_idle_and_warm())
+def test_an_idle_loaded_instance_is_preferred_to_every_cold_one(situation):
+    choice = choose(*situation)
+    assume(only(choice, "g0").exclusion is None)
+    assert choice.action is Action.ROUTE
+    assert choice.tier in (Tier.LOADED, Tier.LOADING)
+
+
+@untimed
+@given(fleets(), st.data())
+def test_a_warm_instance_is_not_chosen_without_bound(of, data):
+    """However dear the load: at some number of requests on the warm instance the cold one takes over, for good."""
+    snapshot = data.draw(moments(of))
+    cold = spec("cold", vram_bytes=data.draw(st.none() | st.just(200 * GIB)))
+    warm = replace(of.instances[0], name="warm")
+    of = replace(of, instances=(warm, cold), rules=())
+    readings = {"warm": state(A), "cold": replace(snapshot.state("g0"), health=Health.UP, installed={A: 1})}
+    chosen = []
+    for number in (0, 1, 10, 100, 1000, 10_000):
+        activity = {"warm": Activity(in_flight={A: number}), "cold": snapshot.active("g0")}
+        loads = {"warm": counts(number), "cold": counts()}
+        chosen.append(choose(asks(loads=loads), of, replace(snapshot, instances=readings, activity=activity)).instance)
+    assert chosen[-1] == "cold"
+    assert sorted(chosen, key=["warm", "cold"].index) == chosen
+
+
+@pytest.mark.parametrize("number", range(2, 9))
+@pytest.mark.parametrize("prefix", ["g", "gpu", "ollama-"])
+def test_equals_are_spread_evenly(number, prefix):
+    of = fleet(*(f"{prefix}{i}" for i in range(number)))
+    ids = [f"{i:08x}-0000-4000-8000-{i * 7919:012x}" for i in range(300 * number)]
+    won = Counter(choose(asks(request_id=one), of, moment()).instance for one in ids)
+    assert len(won) == number
+    assert 0.75 * 300 < min(won.values()) <= max(won.values()) < 1.25 * 300
+
+
+@given(st.text(max_size=20, alphabet=st.characters(exclude_categories=["Cs"])))
+def test_the_same_request_always_wins_the_same_tie(request_id):
+    of = fleet("g0", "g1", "g2")
+    assert choose(asks(request_id=request_id), of, moment()) == choose(asks(request_id=request_id), of, moment())

@@ -1,0 +1,62 @@
+import pytest
+from hypothesis import given
+
+from spoe_agent.routing import ModelRule
+from spoe_agent.routing import estimates as e
+from spoe_agent.routing.estimates import GIB
+from spoe_agent.routing.specs import NO_RULE
+
+from .builders import FOUR_GIB, A, B, moment, sizes, spec, state, untimed
+
+
+def test_size_on_disk_is_the_fleet_files_word_then_what_any_instance_lists_then_a_guess():
+    snapshot = moment(g0=state(installed=()), g1=state(installed=(A,)))
+    assert e.weights_bytes(A, ModelRule("a", size_bytes=7), snapshot) == 7
+    assert e.weights_bytes(A, NO_RULE, snapshot) == FOUR_GIB
+    assert e.weights_bytes(B, NO_RULE, snapshot) == e.UNKNOWN_WEIGHTS_BYTES
+    assert e.weights_bytes(A, NO_RULE, moment()) == e.UNKNOWN_WEIGHTS_BYTES
+
+
+def test_memory_is_the_fleet_files_word_then_what_ps_shows_here_then_a_guess():
+    g0, reading = spec("g0"), state(A, size_bytes=5)
+    assert e.vram_bytes(A, ModelRule("a", vram_bytes=7), FOUR_GIB, g0, reading) == 7
+    assert e.vram_bytes(A, NO_RULE, FOUR_GIB, g0, reading) == 5
+    assert e.vram_bytes(B, NO_RULE, FOUR_GIB, g0, reading) > FOUR_GIB
+
+
+CONTEXT = [
+    (8192, 80 * GIB, 8192),
+    (None, 80 * GIB, 131_072),
+    (None, 47 * GIB, 131_072),
+    (None, 47 * GIB - 1, 32_768),
+    (None, 23 * GIB, 32_768),
+    (None, 23 * GIB - 1, 4096),
+    (None, None, 4096),
+    (0, None, 4096),
+]
+
+
+@pytest.mark.parametrize(("configured", "vram_bytes", "tokens"), CONTEXT)
+def test_context_per_slot(configured, vram_bytes, tokens):
+    assert e.context_tokens(spec("g0", context_length=configured, vram_bytes=vram_bytes)) == tokens
+
+
+def test_key_value_cache_is_there_once_per_slot():
+    one, four = spec("g0", num_parallel=1), spec("g0", num_parallel=4)
+    assert e.kv_bytes(GIB, four, NO_RULE) == 4 * e.kv_bytes(GIB, one, NO_RULE)
+    assert e.kv_bytes(GIB, four, ModelRule("a", num_parallel=1)) == e.kv_bytes(GIB, one, NO_RULE)
+
+
+@pytest.mark.parametrize(("weights", "per_token_kib"), [(4.7e9, 128), (42e9, 310)])
+def test_key_value_cache_of_well_known_models(weights, per_token_kib):
+    tokens = spec("g0", context_length=1)
+    assert e.kv_bytes(int(weights), tokens, NO_RULE) / 1024 == pytest.approx(per_token_kib, rel=0.02)
+
+
+@untimed
+@given(sizes, sizes)
+def test_larger_models_take_longer_and_more(one, other):
+    small, large = sorted((one, other))
+    assert 0 < e.load_s(small) <= e.load_s(large)
+    assert 0 < e.service_s(small) <= e.service_s(large)
+    assert 0 < e.kv_bytes(small, spec("g0"), NO_RULE) <= e.kv_bytes(large, spec("g0"), NO_RULE)
