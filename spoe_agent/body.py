@@ -38,7 +38,7 @@ def read_model(body: bytes, content_type: str = "", content_encoding: str = "") 
 
 def _unzstd(body: bytes) -> bytes:
     try:
-        with zstandard.ZstdDecompressor().stream_reader(body) as reader:
+        with zstandard.ZstdDecompressor().stream_reader(body, read_across_frames=True) as reader:
             plain = reader.read(ZSTD_LIMIT_BYTES + 1)
     except zstandard.ZstdError as error:
         raise BodyError(f"invalid zstd body: {error}") from error

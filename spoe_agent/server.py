@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -30,12 +31,48 @@ BACKLOG = 4096
 QUIET_S = 0.1
 """A connection without traffic for so long is not waiting for an answer."""
 
+STOPS = "agent stops"
+
+CHECKS_UNTIL_DOWN = 2
+"""`fall` of the agent's server in haproxy.cfg: so many checks must fail until HAProxy asks no more."""
+
+
+CHECK_INTERVAL_S = 2.0
+"""Longer than `inter` of that check: no check for so long means no HAProxy."""
+
+
+@dataclass(slots=True)
+class _Draining:
+    """Shared by a server's connections: whether checks are refused, and how many were."""
+
+    checked_at_s: float
+    active: bool = False
+    refused_checks: int = 0
+
+    def refuses(self, now_s: float) -> bool:
+        """Note a health check, and tell whether it is to fail."""
+        self.checked_at_s = now_s
+        self.refused_checks += self.active
+        return self.active
+
+    def is_over(self, now_s: float) -> bool:
+        """With nobody connected: no HAProxy is there that might still ask."""
+        return self.is_known or now_s - self.checked_at_s > CHECK_INTERVAL_S
+
+    @property
+    def is_known(self) -> bool:
+        """HAProxy had its failed checks: it opens no more connections."""
+        return self.refused_checks >= CHECKS_UNTIL_DOWN
+
 
 class SpopProtocol(asyncio.Protocol):
     """One connection from HAProxy."""
 
-    def __init__(self, agent: Agent, connections: set[SpopProtocol], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, agent: Agent, connections: set[SpopProtocol], draining: _Draining, clock: Callable[[], float]
+    ) -> None:
         self._agent = agent
+        self._draining = draining
         self._connections = connections
         self._clock = clock
         self._conn = Connection()
@@ -58,8 +95,12 @@ class SpopProtocol(asyncio.Protocol):
                 answers += self._answer(event)
             elif isinstance(event, PeerFault):
                 log.warning("peer broke SPOP", status=int(event.status), why=event.message)
-            elif isinstance(event, Hello) and not event.healthcheck:
-                log.debug("HAProxy connected", engine=event.engine_id, max_frame_size=event.max_frame_size)
+            elif isinstance(event, Hello) and event.healthcheck and self._draining.refuses(self._heard_at_s):
+                self._transport.abort()
+                return
+        if answers and self._draining.is_known and not self._later and not self._conn.closed:
+            # HAProxy 2.6 to 3.0 go on using what is connected; the moment after an answer is the one to part.
+            answers.append(self._conn.disconnect(Status.NORMAL, STOPS))
         answers += self._conn.data_to_send()
         if answers:
             self._transport.write(b"".join(answers))
@@ -92,7 +133,7 @@ class SpopProtocol(asyncio.Protocol):
     def disconnect(self) -> None:
         """Say goodbye and close: the agent stops."""
         if not self._conn.closed:
-            self._transport.write(self._conn.disconnect(Status.NORMAL, "agent stops"))
+            self._transport.write(self._conn.disconnect(Status.NORMAL, STOPS))
         self._transport.close()
 
     def _answer(self, notify: Notify) -> list[bytes]:
@@ -139,6 +180,7 @@ class Server:
         self._agent = agent
         self._clock = clock
         self._connections: set[SpopProtocol] = set()
+        self._draining = _Draining(checked_at_s=clock())
         # A server that nobody refers to is collected, and its socket with it (uvloop).
         self._listeners: list[asyncio.Server] = []
         self._paths: dict[Path, int] = {}
@@ -156,21 +198,25 @@ class Server:
         self._paths[path] = path.stat().st_ino
 
     def _protocol(self) -> SpopProtocol:
-        return SpopProtocol(self._agent, self._connections, self._clock)
+        return SpopProtocol(self._agent, self._connections, self._draining, self._clock)
 
     async def drain(self, deadline_s: float) -> None:
         """Stop without losing a decision.
 
-        New connections are refused at once, so HAProxy's check takes the agent out within seconds and no question
-        follows. Connections go when they have been quiet for a moment, at the deadline in any case.
+        HAProxy's checks are refused from now on, so that it takes the agent out; questions, on new connections too,
+        are answered until then. Each connection goes when nobody waits for an answer on it; the end comes when all
+        have gone and HAProxy knows, or at the deadline.
         """
-        self._stop_listening()
+        self._draining.active = True
         until_s = self._clock() + deadline_s
-        while self._connections:
+        while (self._connections or not self._draining.is_over(self._clock())) and self._clock() < until_s:
             for connection in list(self._connections):
-                if connection.is_quiet or self._clock() >= until_s:
+                if self._draining.is_known and connection.is_quiet:
                     connection.disconnect()
             await asyncio.sleep(QUIET_S / 2)
+        self._stop_listening()
+        for connection in list(self._connections):
+            connection.disconnect()
 
     def _stop_listening(self) -> None:
         for listener in self._listeners:

@@ -48,8 +48,8 @@ class Cost(NamedTuple):
     """Loading the model, or what is left of a load under way."""
     behind_s: float = 0.0
     """Other loads before it: Ollama loads one model at a time (server/sched.go)."""
-    evict_s: float = 0.0
-    """Unloading others and the time to load them again later."""
+    price_s: float = 0.0
+    """What a new load takes from others: GPU time, and the models that must go and come back later."""
     share_s: float = 0.0
     """Slowdown by, and of, requests that run on the same GPUs."""
 

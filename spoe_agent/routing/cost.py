@@ -9,6 +9,10 @@ from spoe_agent.routing import estimates
 from spoe_agent.routing.choice import FREE, Cost, Tier
 from spoe_agent.routing.demand import Demand, Site
 
+LOAD_PRICE = 1.0
+"""A second of loading costs the others on the instance as much as it costs the request that waits for it. So a new
+replica must save twice its load, and a burst joins a load under way instead of starting one on every instance."""
+
 SHARE_PER_REQUEST = 0.15
 """Each request beside ours slows a decode step by this part (llama.cpp's batching, k = 0.15)."""
 
@@ -33,7 +37,7 @@ def cost(demand: Demand, site: Site, warmth: Tier) -> Cost:
         wait_s=_wait(demand, site),
         load_s=_remaining(demand, site) if warmth is Tier.LOADING else demand.load_s,
         behind_s=_behind(demand, site),
-        evict_s=_evict(demand, site) if warmth is Tier.EVICT else 0.0,
+        price_s=_price(demand, site, warmth),
         share_s=_share(demand, site),
     )
 
@@ -103,6 +107,12 @@ def _missing_bytes(demand: Demand, site: Site) -> int | None:
         if missing > 0:
             return missing
     return 0 if len(residents) >= site.spec.max_loaded_models else None
+
+
+def _price(demand: Demand, site: Site, warmth: Tier) -> float:
+    if warmth is Tier.LOADING:
+        return 0.0
+    return LOAD_PRICE * demand.load_s + (_evict(demand, site) if warmth is Tier.EVICT else 0.0)
 
 
 def _evict(demand: Demand, site: Site) -> float:

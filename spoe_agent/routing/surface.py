@@ -6,6 +6,7 @@ Source: server/routes.go GenerateRoutes. Must not live here: anything about inst
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Dialect(StrEnum):
@@ -89,3 +90,22 @@ def error_type(in_dialect: Dialect, status: int) -> str:
     if in_dialect is Dialect.ANTHROPIC:
         return _ANTHROPIC_TYPES.get(status, "api_error")
     return ""
+
+
+class ErrorForm(NamedTuple):
+    """An error's JSON around what differs: the message, the type, the request's id."""
+
+    before: str
+    between: str = ""
+    """Message and type."""
+    after: str = ""
+    """Type and id."""
+    end: str = ""
+
+
+ERROR_FORMS = {
+    Dialect.OLLAMA: ErrorForm('{"error":"', '"}'),
+    Dialect.OPENAI: ErrorForm('{"error":{"message":"', '","type":"', '","param":null,"code":null}}'),
+    Dialect.ANTHROPIC: ErrorForm('{"type":"error","error":{"message":"', '","type":"', '"},"request_id":"', '"}'),
+}
+"""Error bodies by dialect; in Ollama's and OpenAI's no id is shown."""

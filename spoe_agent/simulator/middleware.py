@@ -58,6 +58,10 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPMethodNotAllowed:
         return _plain(405, "405 method not allowed")
     except web.HTTPNotFound:
+        bare = request.path.rstrip("/")
+        if bare != request.path and _is_route(request.app, bare):
+            # gin's RedirectTrailingSlash.
+            return web.Response(status=301 if request.method == "GET" else 307, headers={"Location": bare})
         return _plain(404, "404 page not found")
 
 
@@ -67,6 +71,10 @@ async def on_prepare(request: web.Request, response: web.StreamResponse) -> None
     origin = request.headers.get("Origin")
     if origin and guard.origin_allowed(origin, request.headers.get("Host")):
         response.headers["Access-Control-Allow-Origin"] = origin
+
+
+def _is_route(app: web.Application, path: str) -> bool:
+    return any(resource.canonical == path for resource in app.router.resources())
 
 
 def _plain(status: int, text: str) -> web.Response:

@@ -89,6 +89,7 @@ class Runner:
         self.footprint = footprint
         self.pace = pace
         self.waiting: deque[Job] = deque()
+        self.active = 0  # slots in use
         self.next_at_s = math.inf
         # Kept for the scheduler, which alone changes them.
         self.refs = 0
@@ -103,11 +104,6 @@ class Runner:
         self._synced_at_s = 0.0
         self._prefill_clock_s = self._decode_clock_s = 0.0
         self._prefill_speed = self._decode_speed = 0.0
-
-    @property
-    def active(self) -> int:
-        """Slots in use."""
-        return sum(slot.job is not None for slot in self._slots)
 
     def progress(self, now_s: float) -> None:
         """Let the work flow up to ``now_s`` at the speeds in force."""
@@ -166,6 +162,7 @@ class Runner:
         slot.session = job.work.session if done else None
         slot.cached_tokens = job.work.prompt_tokens + done if done else 0
         slot.job, slot.prefilling, slot.freed_at_s = None, False, now_s
+        self.active -= 1
         job.slot = None
 
     def tokens_done(self, job: Job) -> int:
@@ -203,5 +200,6 @@ class Runner:
             # At least one token is always evaluated: the logits of the last one are needed.
             job.cached_tokens = max(0, min(slot.cached_tokens, work.prompt_tokens - 1))
         prefill_s = (work.prompt_tokens - job.cached_tokens) / self.pace.prefill_tokens_per_s
+        self.active += 1
         slot.job, slot.prefilling, slot.target_s = job, True, self._prefill_clock_s + prefill_s
         job.slot, job.phase, job.seated_at_s = slot, Phase.ACTIVE, now_s

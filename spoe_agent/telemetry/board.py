@@ -20,7 +20,7 @@ FRESH_S = 0.25
 """A grant this young may not be a connection yet: HAProxy still has to act on it."""
 
 SETTLE_S = 2.0
-"""A grant older than this that HAProxy does not count is gone: its log line was lost."""
+"""A grant that HAProxy has not counted for so long is gone: its log line was lost, not only late."""
 
 GRANT_LIFETIME_S = 3600.0
 """No grant is believed in longer, whatever happened."""
@@ -45,6 +45,9 @@ class _Account:
     loading: dict[str, float] = field(default_factory=dict)
     shown: Activity | None = None
     """The account as it was last given out, as long as nothing changed."""
+    surplus: int = 0
+    """The least number of grants beyond HAProxy's counts in every snapshot since `surplus_since_s`."""
+    surplus_since_s: float = 0.0
 
     def add(self, grant: _Grant) -> None:
         self.grants[grant.request_id] = grant
@@ -119,11 +122,13 @@ class Board:
     def _activity(self, account: _Account, load: InstanceLoad | None, now_s: float) -> Activity:
         if load is None:
             return account.show()
-        excess = len(account.grants) - load.connections - load.queued
+        counted = load.connections + load.queued
+        excess = len(account.grants) - counted
         if excess <= 0:
+            account.surplus = 0
             return account.show()
         fresh = self._fresh(account, now_s)
-        self._strike_lost(account, excess - fresh, now_s)
+        self._strike_lost(account, max(0, excess - fresh), counted, now_s)
         shown = account.show()
         return Activity(shown.in_flight, min(excess, fresh), shown.loading) if fresh else shown
 
@@ -136,12 +141,21 @@ class Board:
             fresh += 1
         return fresh
 
-    def _strike_lost(self, account: _Account, excess: int, now_s: float) -> None:
-        """Drop the oldest settled grants beyond what HAProxy counts: their log lines were lost."""
-        for grant in list(account.grants.values())[: max(0, excess)]:
-            if now_s - grant.at_s <= SETTLE_S:
-                return
-            self.end(grant.request_id)
+    def _strike_lost(self, account: _Account, surplus: int, counted: int, now_s: float) -> None:
+        """Drop the oldest grants once there have been more than HAProxy counts for a while: log lines were lost.
+
+        Not at once: a request's counts can overtake the log line of one that just ended, and which grant that line
+        is for is not known before it comes. Only when HAProxy counts nobody can no line name another grant.
+        """
+        if not account.surplus:
+            account.surplus, account.surplus_since_s = surplus, now_s
+        account.surplus = min(account.surplus, surplus)
+        if counted and now_s - account.surplus_since_s <= SETTLE_S:
+            return
+        for grant in list(account.grants.values())[: account.surplus]:
+            if now_s - grant.at_s > SETTLE_S:
+                self.end(grant.request_id)
+        account.surplus = 0
 
     def _expire(self, account: _Account, now_s: float) -> None:
         while account.grants:

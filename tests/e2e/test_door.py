@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
@@ -68,7 +69,7 @@ async def test_answer(
             yield body[start : start + 65536]
 
     before = [await seen_by(session, stack, number) for number in range(3)]
-    data = pieces() if chunked else body
+    data = pieces() if chunked else io.BytesIO(body)
     headers = {"Content-Type": "application/json", "Expect": "100-continue"}
     async with session.post(stack.url + path, data=data, headers=headers) as answer:
         assert (answer.status, await answer.json()) == (status, expected)

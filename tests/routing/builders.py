@@ -90,11 +90,11 @@ rules = st.builds(
     size_bytes=st.none() | sizes,
 )
 loaded_models = st.builds(LoadedModel, size_bytes=sizes, vram_bytes=sizes)
-states = st.builds(
+states = st.just(InstanceState()) | st.builds(
     InstanceState,
     health=st.sampled_from(Health),
     loaded=st.dictionaries(models, loaded_models, max_size=3),
-    loaded_at_s=st.none() | past_s,
+    loaded_at_s=past_s,
     installed=st.dictionaries(models, st.just(0) | sizes, max_size=3),
     installed_at_s=st.none() | past_s,
 )

@@ -2,7 +2,7 @@ from spoe_agent.routing import Candidate, Cost, Tier
 
 
 def test_total_is_the_sum_of_all_terms():
-    assert Cost(wait_s=1, load_s=2, behind_s=4, evict_s=8, share_s=16).total_s == 31
+    assert Cost(wait_s=1, load_s=2, behind_s=4, price_s=8, share_s=16).total_s == 31
     assert Candidate("g0").cost.total_s == 0
 
 

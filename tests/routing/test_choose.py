@@ -58,7 +58,7 @@ ROUTES = {
     "where it is loading": (
         asks(),
         TWO,
-        moment({"g1": Activity(loading={A: NOW_S - 1})}, g0=state(B), g1=state(B)),
+        moment({"g1": Activity(in_flight={A: 1}, loading={A: NOW_S - 1})}, g0=state(B), g1=state(B)),
         "g1",
         "loading",
     ),
@@ -238,6 +238,12 @@ def test_rejected(facts, of, snapshot, status, reason, message, retry_after_s):
     assert (choice.action, choice.instance) == (Action.REJECT, None)
     assert (choice.status, choice.reason, choice.retry_after_s) == (status, reason, retry_after_s)
     assert message in choice.message
+
+
+def test_errors_name_the_model_as_the_caller_did():
+    facts = asks(None).naming("A")
+    assert choose(facts, TWO, moment(g0=NOWHERE, g1=NOWHERE)).message == "model 'A' not found"
+    assert "'A'" in choose(facts, TWO, moment(g0=DOWN, g1=DOWN)).message
 
 
 def test_how_long_to_wait_is_policy():

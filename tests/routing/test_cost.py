@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from spoe_agent.routing import Activity, FleetSpec, InstanceState, Kind, ModelRule, Tier, choose
 from spoe_agent.routing import estimates as e
-from spoe_agent.routing.cost import SHARE_PER_REQUEST
+from spoe_agent.routing.cost import LOAD_PRICE, SHARE_PER_REQUEST
 from spoe_agent.routing.estimates import GIB
 
 from .builders import FOUR_GIB, NOW_S, A, B, C, asks, counts, fleet, moment, only, situations, spec, state, untimed
@@ -149,17 +149,24 @@ EVICTS = {
 
 
 @pytest.mark.parametrize(("gib", "allowed", "loaded", "busy", "victims", "drained"), EVICTS.values(), ids=EVICTS)
-def test_price_of_eviction(gib, allowed, loaded, busy, victims, drained):
+def test_price_of_a_load(gib, allowed, loaded, busy, victims, drained):
     where = spec("g0", vram_bytes=gib * GIB, max_loaded_models=allowed)
-    price_s = price(where, state(*loaded), Activity(in_flight=busy), rules=SIZED)[1].evict_s
-    assert price_s == pytest.approx(victims * (e.UNLOAD_S + LOAD_S) + drained * SERVICE_S)
+    price_s = price(where, state(*loaded), Activity(in_flight=busy), rules=SIZED)[1].price_s
+    evictions_s = victims * (e.UNLOAD_S + LOAD_S) + drained * SERVICE_S
+    assert price_s == pytest.approx(LOAD_PRICE * LOAD_S + evictions_s)
+
+
+@pytest.mark.parametrize("reading", [state(), state(A)])
+def test_a_load_that_is_paid_for_costs_nobody_more(reading):
+    activity = Activity(in_flight={A: 1}, loading={A: NOW_S, B: NOW_S - 1})
+    assert price(spec("g0", max_loaded_models=1), reading, activity)[1].price_s == 0
 
 
 def test_eviction_of_models_whose_size_is_nil():
     rules = [ModelRule("a", vram_bytes=5 * GIB), ModelRule("b", vram_bytes=0)]
     warmth, found = price(spec("g0", vram_bytes=5 * GIB, max_loaded_models=1), state(B), rules=rules)
     assert warmth is EVICT
-    assert found.evict_s == pytest.approx(e.UNLOAD_S + LOAD_S)
+    assert found.price_s == pytest.approx(LOAD_PRICE * LOAD_S + e.UNLOAD_S + LOAD_S)
 
 
 def test_every_request_beside_ours_slows_both():
@@ -178,7 +185,7 @@ def costs(facts, of, snapshot):
 @given(situations())
 def test_no_term_is_ever_negative(situation):
     for found in costs(*situation).values():
-        assert min(found.wait_s, found.load_s, found.behind_s, found.evict_s, found.share_s) >= 0
+        assert min(found.wait_s, found.load_s, found.behind_s, found.price_s, found.share_s) >= 0
 
 
 @untimed

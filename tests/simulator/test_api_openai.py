@@ -75,6 +75,27 @@ async def test_embeddings_as_numbers_and_as_base64():
         ("/v1/chat/completions", {"model": "a"}, 400, "invalid_request_error", "[] is too short - 'messages'"),
         ("/v1/chat/completions", {"messages": HELLO}, 400, "invalid_request_error", "model is required"),
         ("/v1/embeddings", {"model": "embed"}, 400, "invalid_request_error", "invalid input"),
+        (
+            "/v1/chat/completions",
+            {"model": "embed", "messages": HELLO},
+            400,
+            "invalid_request_error",
+            '"embed" does not support chat',
+        ),
+        (
+            "/v1/completions",
+            {"model": "embed", "prompt": "x"},
+            400,
+            "invalid_request_error",
+            '"embed" does not support generate',
+        ),
+        (
+            "/v1/responses",
+            {"model": "embed", "input": "x"},
+            400,
+            "invalid_request_error",
+            '"embed" does not support chat',
+        ),
         ("/v1/responses", {"input": "x"}, 400, "invalid_request_error", "model is required"),
     ],
 )

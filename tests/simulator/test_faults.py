@@ -18,6 +18,9 @@ async def test_hang_holds_one_model_until_it_is_lifted():
         hanging = asyncio.ensure_future(client.post("/api/generate", ASK))
         status, _ = await client.post("/api/generate", ASK | {"model": "b"})
         assert (status, hanging.done()) == (200, False)
+        await client.fault("slow_load")  # another fault wakes it, but it still hangs
+        status, _ = await client.post("/api/generate", ASK | {"model": "b"})
+        assert (status, hanging.done()) == (200, False)
         await client.fault("hang_before_first_byte", active=False)
         status, _ = await asyncio.wait_for(hanging, DEADLINE_S)
         assert status == 200

@@ -33,6 +33,9 @@ def test_decode(body, expected):
         (b'{"model":', "unexpected EOF"),
         (b"nonsense", "invalid character 'n' looking for beginning of value"),
         (b"[1]", "json: cannot unmarshal array into Go value of type api.Request"),
+        (b'{"temperature":NaN}', "invalid character '{' looking for beginning of value"),
+        (b'"text"', "json: cannot unmarshal string into Go value of type api.Request"),
+        (b"true", "json: cannot unmarshal bool into Go value of type api.Request"),
         (b"7", "json: cannot unmarshal number into Go value of type api.Request"),
     ],
 )

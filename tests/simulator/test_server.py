@@ -105,6 +105,16 @@ async def test_routes(method, path, status, text):
 
 
 @pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("POST", "/api/chat/", 307), ("GET", "/api/tags/", 301), ("GET", "/nowhere/", 404)],
+)
+async def test_trailing_slash(method, path, status):
+    async with simulated() as client, client.session.request(method, path, allow_redirects=False) as response:
+        assert response.status == status
+        assert response.headers.get("Location") == (path[:-1] if status != 404 else None)
+
+
+@pytest.mark.parametrize(
     ("headers", "status"),
     [
         ({"Host": "front.example"}, 403),

@@ -1,0 +1,63 @@
+"""The table of policies that are compared.
+
+Must not live here: their rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from spoe_agent.benchmark.all_warm import AllWarm, without_loading
+from spoe_agent.benchmark.baselines import LeastConn, NginxLeastConn, Prequal, Random, WarmFirst
+from spoe_agent.benchmark.bounded_hash import BoundedHash
+from spoe_agent.benchmark.fleets import FleetPlan
+from spoe_agent.benchmark.pointsman import Pointsman, max_connections
+from spoe_agent.benchmark.router import Router
+from spoe_agent.simulator import InstanceProfile, Model
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a policy may be built from."""
+
+    fleet: FleetPlan
+    models: tuple[Model, ...]
+    """Those that are asked for."""
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One policy of the comparison."""
+
+    name: str
+    router: Callable[[Setting], Router]
+    is_limited: bool = False
+    """Servers have a `maxconn` (nginx: `max_conns`)."""
+    hardware: Callable[[InstanceProfile], InstanceProfile] = lambda profile: profile
+    """What the policy runs on, if not on the fleet as it is."""
+
+    def limits(self, fleet: FleetPlan) -> list[int | None]:
+        """Return each server's limit."""
+        return [max_connections(profile) if self.is_limited else None for profile in fleet.instances]
+
+
+ARMS = {
+    arm.name: arm
+    for arm in (
+        Arm("nginx_leastconn", lambda _: NginxLeastConn(), is_limited=True),
+        Arm("leastconn", lambda _: LeastConn()),
+        Arm("leastconn_maxconn", lambda _: LeastConn(), is_limited=True),
+        Arm("bounded_hash", lambda setting: BoundedHash(len(setting.fleet.instances), setting.seed)),
+        Arm("random", lambda setting: Random(setting.seed)),
+        Arm("warm_first", lambda _: WarmFirst()),
+        Arm("prequal", lambda _: Prequal()),
+        Arm("pointsman", lambda setting: Pointsman(setting.fleet, setting.models), is_limited=True),
+        Arm("all_warm", lambda setting: AllWarm(setting.fleet), hardware=without_loading),
+    )
+}
+BASELINE = "leastconn"
+"""What ratios are to."""
+IDEAL = "all_warm"
+OURS = "pointsman"

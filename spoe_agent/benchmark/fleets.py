@@ -1,0 +1,154 @@
+"""The fleets that policies are compared on: instances, catalogues, and what their names for load and regime mean.
+
+Must not live here: traffic, routing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from spoe_agent.simulator import DEFAULT_MODELS, GPU_SPEEDS, InstanceProfile, Model
+from spoe_agent.simulator.profile import GB
+
+NUM_PARALLEL = 4
+VRAM_BOUND = 99
+"""OLLAMA_MAX_LOADED_MODELS so high that only memory limits."""
+
+
+def _model(name: str, gigabytes: float, layers: int, kv: int) -> Model:
+    """`kv` is kv_heads x head_dim, of which f16 K and V take four bytes each."""
+    return Model(name=name, size_bytes=round(gigabytes * GB), kv_bytes_per_token=4 * layers * kv, layers=layers)
+
+
+_MODELS = {
+    model.name: model
+    for model in (
+        *DEFAULT_MODELS,
+        _model("gemma2:9b", 5.5, 42, 8 * 256),
+        _model("qwen2.5:14b", 9.0, 48, 8 * 128),
+    )
+}
+EMBEDDER = _MODELS["nomic-embed-text:latest"]
+
+
+@dataclass(frozen=True, slots=True)
+class FleetPlan:
+    """A fleet and the models it is asked for, smallest first."""
+
+    name: str
+    instances: tuple[InstanceProfile, ...]
+    models: tuple[Model, ...]
+
+    def names(self) -> tuple[str, ...]:
+        """Names of the instances, in order."""
+        return tuple(f"ollama-{number}" for number in range(1, len(self.instances) + 1))
+
+    def capacity(self) -> float:
+        """Nominal capacity: solo seconds of work per second with every batch full, one model per instance."""
+        return sum(batched_speed(profile) for profile in self.instances)
+
+
+def batched_speed(profile: InstanceProfile) -> float:
+    """Solo seconds per second of one runner at its best batch: b / (1 + k (b - 1))."""
+    k = profile.batch_slowdown
+    return max(b / (1 + k * (b - 1)) for b in range(1, profile.num_parallel + 1))
+
+
+def vram_bytes(model: Model, profile: InstanceProfile) -> int:
+    """Memory of the model when loaded on such an instance."""
+    return model.memory_bytes(min(profile.context_length, model.context_limit), model.slots(profile.num_parallel))
+
+
+def fits(model: Model, profile: InstanceProfile) -> bool:
+    """Tell whether the empty instance holds the whole model in VRAM."""
+    return vram_bytes(model, profile) <= profile.vram_bytes
+
+
+def prefill_s(model: Model, tokens: int, profile: InstanceProfile) -> float:
+    """Seconds to evaluate a prompt, alone on the GPU."""
+    return tokens * model.size_bytes / profile.gpu.prefill_token_bytes_per_s
+
+
+def step_s(model: Model, profile: InstanceProfile) -> float:
+    """Seconds between two tokens, alone on the GPU."""
+    return model.size_bytes / profile.gpu.decode_bytes_per_s + profile.step_overhead_s
+
+
+def regime(fleet: FleetPlan, models: Sequence[Model], hot_share: float, hot_load: float) -> str:
+    """Return how the models in use fit the fleet: the label without which no figure means anything.
+
+    Args:
+        models: those that are asked for.
+        hot_share: part of the work that the busiest model makes.
+        hot_load: solo seconds per second of that model.
+    """
+    if all(_holds_all(profile, models) for profile in fleet.instances):
+        return "R0"
+    if hot_share >= 0.45 and hot_load > max(batched_speed(profile) for profile in fleet.instances):
+        return "RX"
+    slots = sum(profile.loaded_limit() for profile in fleet.instances)
+    filled = sum(vram_bytes(model, fleet.instances[0]) for model in models) / sum(p.vram_bytes for p in fleet.instances)
+    if slots < len(models) or filled > 0.9:
+        return "R2"
+    return "R1" if filled <= 0.7 and slots >= 1.2 * len(models) else "R1t"
+
+
+def _holds_all(profile: InstanceProfile, models: Sequence[Model]) -> bool:
+    room = sum(vram_bytes(model, profile) for model in models) <= profile.vram_bytes
+    return room and len(models) <= profile.loaded_limit()
+
+
+def _instance(gpu: str, gigabytes: int, max_loaded: int = 3) -> InstanceProfile:
+    return InstanceProfile(
+        vram_bytes=gigabytes * GB,
+        gpu=GPU_SPEEDS[gpu],
+        num_parallel=NUM_PARALLEL,
+        max_loaded_models=max_loaded,
+        context_length=4096,
+    )
+
+
+def _plan(name: str, instances: Sequence[InstanceProfile], models: Sequence[str]) -> FleetPlan:
+    by_size = sorted((_MODELS[model] for model in models), key=lambda model: model.size_bytes)
+    return FleetPlan(name, tuple(instances), tuple(by_size))
+
+
+_FEW = ("llama3.2:3b", "llama3.1:8b", "phi4:14b")
+_SIX = ("llama3.2:3b", "gemma3:4b", "llama3.1:8b", "gemma2:9b", "gemma3:12b", "phi4:14b")
+_EIGHT = (
+    "llama3.2:3b",
+    "llama3.1:8b",
+    "gemma2:9b",
+    "gemma3:12b",
+    "phi4:14b",
+    "gemma2:27b",
+    "qwq:32b",
+    "llama3.3:70b",
+)
+_TEN = (
+    "llama3.2:3b",
+    "gemma3:4b",
+    "mistral:7b",
+    "llama3.1:8b",
+    "gemma2:9b",
+    "gemma3:12b",
+    "qwen2.5:14b",
+    "phi4:14b",
+    "gemma2:27b",
+    "qwq:32b",
+)
+
+FLEETS = {
+    plan.name: plan
+    for plan in (
+        _plan("F2-few", [_instance("a100", 80)] * 2, _FEW),
+        _plan("F2", [_instance("a100", 80)] * 2, _TEN),
+        _plan("F2-vram", [_instance("a100", 80, VRAM_BOUND)] * 2, _TEN),
+        _plan("F4", [_instance("a100", 48)] * 4, _TEN),
+        _plan("F4-vram", [_instance("a100", 48, VRAM_BOUND)] * 4, _TEN),
+        _plan("F4-h100", [_instance("h100", 80)] * 4, _EIGHT),
+        _plan("F4h", [_instance("a100", 80)] * 2 + [_instance("4090", 24)] * 2, _EIGHT),
+        _plan("F8", [_instance("4090", 24)] * 8, _SIX),
+    )
+}

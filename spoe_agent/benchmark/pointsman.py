@@ -1,0 +1,100 @@
+"""Our own policy in the benchmark: the agent that runs behind HAProxy, on virtual time.
+
+The only file of the benchmark that knows the agent. It plays HAProxy (counts with every request, a log line at each
+end) and the pollers. Must not live here: anything that decides.
+"""
+
+from __future__ import annotations
+
+from spoe_agent.agent import Agent
+from spoe_agent.benchmark.fleets import FleetPlan
+from spoe_agent.benchmark.front import Front
+from spoe_agent.benchmark.requests import Record, Request
+from spoe_agent.benchmark.router import Refusal, Router, Verdict
+from spoe_agent.routing import (
+    Dialect,
+    FleetSpec,
+    Health,
+    InstanceLoad,
+    InstanceSpec,
+    InstanceState,
+    Kind,
+    LoadedModel,
+    RequestFacts,
+)
+from spoe_agent.routing.names import canonical
+from spoe_agent.simulator import InstanceProfile, Model
+from spoe_agent.simulator import work as simulated
+from spoe_agent.telemetry.board import Board
+
+
+class Pointsman(Router):
+    """Asks the agent."""
+
+    poll_interval_s = 1.0
+
+    def __init__(self, fleet: FleetPlan, installed: tuple[Model, ...]) -> None:
+        self._now_s = 0.0
+        self._names = fleet.names()
+        self._position = {name: server for server, name in enumerate(self._names)}
+        self._installed = {canonical(model.name): model.size_bytes for model in installed}
+        self._agent = Agent(fleet_spec(fleet), Board(), _nothing_new, clock=lambda: self._now_s)
+
+    def route(self, request: Request, front: Front, now_s: float) -> Verdict:
+        self._now_s = now_s
+        choice = self._agent.decide(self._facts(request, front))
+        return Refusal(choice.status) if choice.instance is None else self._position[choice.instance]
+
+    def polled(self, server: int, loaded: list[simulated.LoadedModel], now_s: float) -> None:
+        self._now_s = now_s
+        state = InstanceState(
+            health=Health.UP,
+            loaded={canonical(line.model.name): _reading(line) for line in loaded},
+            loaded_at_s=now_s,
+            installed=self._installed,
+            installed_at_s=now_s,
+        )
+        self._agent.board.publish(self._names[server], state)
+
+    def ended(self, record: Record, front: Front, now_s: float) -> None:
+        self._now_s = now_s
+        self._agent.board.end(str(record.request.work.id))
+
+    def _facts(self, request: Request, front: Front) -> RequestFacts:
+        loads = {
+            name: InstanceLoad(front.served[server], len(front.waiting[server]), is_up=True)
+            for server, name in enumerate(self._names)
+        }
+        facts = RequestFacts(str(request.work.id), Kind.INFERENCE, Dialect.OLLAMA, loads=loads)
+        return facts.naming(request.work.model.name)
+
+
+def fleet_spec(fleet: FleetPlan) -> FleetSpec:
+    """Return what a fleet file would say of the simulated fleet."""
+    return FleetSpec(
+        tuple(_spec(name, profile) for name, profile in zip(fleet.names(), fleet.instances, strict=True))
+    )
+
+
+def max_connections(profile: InstanceProfile) -> int:
+    """Return the `maxconn` that a fleet file without `max_connections` gives an instance."""
+    return profile.num_parallel * profile.loaded_limit()
+
+
+def _spec(name: str, profile: InstanceProfile) -> InstanceSpec:
+    return InstanceSpec(
+        name=name,
+        max_connections=max_connections(profile),
+        num_parallel=profile.num_parallel,
+        max_loaded_models=profile.loaded_limit(),
+        vram_bytes=profile.vram_bytes,
+        context_length=profile.context_length,
+    )
+
+
+def _reading(line: simulated.LoadedModel) -> LoadedModel:
+    return LoadedModel(line.size_bytes, line.size_vram_bytes, line.num_ctx)
+
+
+async def _nothing_new() -> None:
+    """Lists are always current here."""

@@ -1,0 +1,147 @@
+"""The way of one request where no HAProxy is: ask the agent, take a connection of the chosen instance, try another
+when it refuses connections.
+
+Lives here: the order of these steps, and the agent's life beside them. Must not live here: decisions (agent), HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import aiohttp
+import structlog
+
+from spoe_agent.fleet import Fleet
+from spoe_agent.front.answers import WAITED
+from spoe_agent.front.follow import another
+from spoe_agent.front.slots import Slots
+from spoe_agent.routing import Action, Choice, InstanceLoad, RequestFacts
+from spoe_agent.serve import Parts, assemble
+
+log = structlog.get_logger()
+
+CONNECT_TIMEOUT_S = 5.0
+"""`timeout connect` of haproxy.cfg."""
+
+Address = tuple[str, int]
+_QUEUED_TOO_LONG = Choice(Action.REJECT, "queue timeout", status=503, message=WAITED)
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """Where a request goes."""
+
+    choice: Choice
+    address: Address | None
+    """Host and port of the instance; None when the choice is to reject."""
+
+
+async def connects(host: str, port: int) -> bool:
+    """Tell whether the instance accepts connections now."""
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            _, writer = await asyncio.open_connection(host, port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+class Router:
+    """Takes requests from `route` to `leave`. `run` must be running: it reads the instances and the fleet file.
+
+    Args:
+        assemble: makes the agent of a fleet.
+        connects: tells whether host and port accept connections.
+    """
+
+    def __init__(
+        self,
+        assemble: Callable[[Fleet, aiohttp.ClientSession], Awaitable[Parts]] = assemble,
+        connects: Callable[[str, int], Awaitable[bool]] = connects,
+    ) -> None:
+        self._assemble = assemble
+        self._connects = connects
+        self._slots = Slots()
+        self._held: dict[str, str] = {}
+        self._started = asyncio.Event()
+        self._fleet: Fleet
+        self._parts: Parts
+
+    async def run(self, path: Path, fleet: Fleet, use: Callable[[Fleet], None]) -> None:
+        """Keep an agent for the fleet informed, and take up what is written to the file, until cancelled.
+
+        `use` is called with each fleet when requests for it can be answered.
+        """
+        async with aiohttp.ClientSession() as session:
+            while True:
+                self._adopt(fleet, await self._assemble(fleet, session))
+                use(fleet)
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(poller.run()) for poller in self._parts.pollers]
+                    fleet = await another(path, fleet)
+                    for task in tasks:
+                        task.cancel()
+                log.info("fleet file read", file=str(path), instances=len(fleet.instances))
+
+    def _adopt(self, fleet: Fleet, parts: Parts) -> None:
+        self._fleet, self._parts = fleet, parts
+        self._slots.set_limits({instance.name: instance.max_connections for instance in fleet.instances})
+        self._started.set()
+
+    async def route(self, request: RequestFacts) -> Passage:
+        """Return where the request goes, once there is a connection for it; it has that until `leave`."""
+        await self._started.wait()
+        try:
+            return await self._find(request)
+        except TimeoutError:
+            self.leave(request.request_id)
+            return Passage(_QUEUED_TOO_LONG, None)
+        except BaseException:
+            self.leave(request.request_id)
+            raise
+
+    async def _find(self, request: RequestFacts) -> Passage:
+        refused: set[str] = set()
+        while True:
+            choice = await self._decide(request, refused)
+            if choice.instance is None:
+                self.leave(request.request_id)
+                return Passage(choice, None)
+            address = await self._enter(request.request_id, choice.instance)
+            if address is not None:
+                if await self._connects(*address):
+                    return Passage(choice, address)
+                log.warning("instance refuses connections, trying another", instance=choice.instance)
+            self.leave(request.request_id)
+            refused.add(choice.instance)
+
+    async def _decide(self, request: RequestFacts, refused: set[str]) -> Choice:
+        agent = self._parts.agent
+        facts = replace(request, loads=self._loads(refused))
+        choice = agent.decide(facts)
+        return await agent.decide_again(facts) if agent.is_worth_a_second_look(choice) else choice
+
+    def _loads(self, refused: set[str]) -> dict[str, InstanceLoad]:
+        """Count as HAProxy does. What telemetry holds against an instance, the agent knows itself."""
+        names = [instance.name for instance in self._fleet.instances]
+        return {
+            name: InstanceLoad(self._slots.taken(name), self._slots.queued(name), name not in refused) for name in names
+        }
+
+    async def _enter(self, request_id: str, name: str) -> Address | None:
+        """Take a connection; return the instance's address, None when the fleet file lost it meanwhile."""
+        await self._slots.take(name, self._fleet.policies.queue_timeout)
+        self._held[request_id] = name
+        found = next((instance for instance in self._fleet.instances if instance.name == name), None)
+        return None if found is None else (found.host, found.port)
+
+    def leave(self, request_id: str) -> None:
+        """End a request: its connection is free. Ending it again does nothing."""
+        name = self._held.pop(request_id, None)
+        if name is not None:
+            self._slots.free(name)
+        self._parts.board.end(request_id)

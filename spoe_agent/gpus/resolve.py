@@ -1,0 +1,34 @@
+"""From how people name a GPU (index, UUID, PCI bus id) to its UUID. Pure; must not live here: reading GPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from spoe_agent.gpus.reading import GpuReading
+
+
+class UnknownGpu(Exception):
+    """No GPU, or more than one, goes by that name; the text lists those that are there."""
+
+
+def resolve(gpu: int | str, readings: Iterable[GpuReading]) -> str:
+    """Return the UUID of a GPU of one host. Raises UnknownGpu.
+
+    An index is nvidia-smi's: in order of PCI bus ids, which CUDA's own order need not be (CUDA_DEVICE_ORDER). The
+    beginning of a UUID will do when it fits one GPU only, as in CUDA_VISIBLE_DEVICES.
+    """
+    there = list(readings)
+    found = {reading.uuid for reading in there if gpu in (reading.index, reading.uuid, reading.pci_bus_id)}
+    if not found and isinstance(gpu, str) and gpu.startswith(("GPU-", "MIG-")):
+        found = {reading.uuid for reading in there if reading.uuid.startswith(gpu)}
+    if len(found) == 1:
+        return found.pop()
+    listed = "; ".join(_described(reading) for reading in there) or "none"
+    wrong = f"GPU {gpu} stands for {len(found)} GPUs" if found else f"there is no GPU {gpu}"
+    raise UnknownGpu(f"{wrong}; GPUs that answer: {listed}")
+
+
+def _described(reading: GpuReading) -> str:
+    index = "" if reading.index is None else f"{reading.index} = "
+    bus = "" if reading.pci_bus_id is None else f" at {reading.pci_bus_id}"
+    return f"{index}{reading.uuid}{bus}"

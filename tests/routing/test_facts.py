@@ -1,0 +1,33 @@
+import pytest
+
+from spoe_agent.routing import Problem
+
+from .builders import A, asks, counts
+
+UNNAMED = asks(None, loads={"g0": counts(1)})
+
+
+@pytest.mark.parametrize("name", ["a", " A:Latest ", "library/a"])
+def test_a_name_becomes_its_key_and_is_kept_as_it_was_asked(name):
+    facts = UNNAMED.naming(name)
+    assert (facts.model, facts.asked, facts.problem) == (A, name, None)
+    assert facts.loads == UNNAMED.loads
+
+
+@pytest.mark.parametrize(
+    ("name", "detail"),
+    [
+        ("", "model is required"),
+        (" \t", "model is required"),
+        ("a b", "invalid model name"),
+        ("a:", "invalid model name"),
+    ],
+)
+def test_what_is_wrong_with_a_name(name, detail):
+    facts = UNNAMED.naming(name)
+    assert (facts.model, facts.problem, facts.detail) == (None, Problem.BAD_NAME, detail)
+
+
+def test_why_there_is_no_model():
+    facts = UNNAMED.without_model(Problem.UNREADABLE, "why")
+    assert (facts.model, facts.problem, facts.detail, facts.loads) == (None, Problem.UNREADABLE, "why", UNNAMED.loads)

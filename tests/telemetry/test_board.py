@@ -1,0 +1,295 @@
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from spoe_agent.routing import Health, InstanceLoad, InstanceState, LoadedModel
+from spoe_agent.routing.names import canonical
+from spoe_agent.telemetry.board import FRESH_S, GRANT_LIFETIME_S, LOADING_LIFETIME_S, SETTLE_S, Board
+
+A, B, CLOUD = (canonical(name) for name in ("a", "b", "c:cloud"))
+
+
+def reading(*loaded, at_s=0.0):
+    return InstanceState(Health.UP, {model: LoadedModel(1, 1) for model in loaded}, at_s)
+
+
+def counts(connections, queued=0):
+    return {"g0": InstanceLoad(connections, queued, is_up=True)}
+
+
+def board(*grants, loaded=(A, B)):
+    """A board with one instance's readings, and with grants of (id, model, second)."""
+    it = Board()
+    it.publish("g0", reading(*loaded))
+    for request_id, model, at_s in grants:
+        it.grant(request_id, "g0", model, at_s)
+    return it
+
+
+def in_flight(it, loads, now_s):
+    return dict(it.snapshot(loads, now_s).active("g0").in_flight)
+
+
+def loading(it, now_s=1000.0):
+    return dict(it.snapshot({}, now_s).active("g0").loading)
+
+
+def test_an_empty_board():
+    snapshot = Board().snapshot({}, 7.0)
+    assert (snapshot.at_s, snapshot.instances, snapshot.activity) == (7.0, {}, {})
+
+
+def test_readings_are_given_out_as_they_came():
+    it, state = Board(), reading(A)
+    it.publish("g0", state)
+    assert it.snapshot({}, 0.0).state("g0") is state
+
+
+def test_a_snapshot_does_not_change_afterwards():
+    it = board(("1", A, 0.0))
+    before = it.snapshot({}, 0.0)
+    it.grant("2", "g0", B, 0.0)
+    it.publish("g1", reading())
+    it.end("1")
+    assert before.active("g0").in_flight == {A: 1}
+    assert "g1" not in before.instances
+
+
+def test_grants_are_counted_per_model_and_instance():
+    it = board(("1", A, 0.0), ("2", A, 0.0), ("3", B, 0.0))
+    it.grant("4", "g1", A, 0.0)
+    snapshot = it.snapshot({}, 0.0)
+    assert snapshot.active("g0").in_flight == {A: 2, B: 1}
+    assert snapshot.active("g1").in_flight == {A: 1}
+    assert it.grants == 4
+
+
+def test_a_log_line_ends_its_request_once():
+    it = board(("1", A, 0.0), ("2", A, 0.0))
+    for _ in range(2):
+        it.end("1")
+        assert in_flight(it, {}, 0.0) == {A: 1}
+    it.end("somebody else's")
+    assert it.grants == 1
+    it.end("2")
+    assert (in_flight(it, {}, 0.0), it.grants) == ({}, 0)
+
+
+def test_a_request_that_is_decided_again_is_one_request():
+    it = board(("1", A, 0.0))
+    it.grant("1", "g1", B, 1.0)
+    snapshot = it.snapshot({}, 1.0)
+    assert not snapshot.active("g0").in_flight
+    assert snapshot.active("g1").in_flight == {B: 1}
+    assert it.grants == 1
+
+
+UNSEEN = [
+    # age of each grant, HAProxy's connections and queue -> fresh grants that it does not show
+    ([], (0, 0), 0),
+    ([0.0], (0, 0), 1),
+    ([0.0], (1, 0), 0),
+    ([0.0], (0, 1), 0),
+    ([FRESH_S], (0, 0), 1),
+    ([FRESH_S + 0.01], (0, 0), 0),
+    ([1.0, 0.0, 0.0], (1, 0), 2),
+    ([1.0, 1.0, 0.0], (1, 0), 1),  # one of the older ones is late, but only one is fresh
+    ([1.0, 0.0, 0.0], (2, 0), 1),  # it shows one of the two
+    ([0.0, 0.0], (9, 0), 0),
+]
+
+
+def test_grants_too_fresh_for_haproxys_counts():
+    for ages_s, (connections, queued), expected in UNSEEN:
+        it = board(*((str(i), A, 10.0 - age_s) for i, age_s in enumerate(ages_s)))
+        unseen = it.snapshot(counts(connections, queued), 10.0).active("g0").unseen
+        assert unseen == expected, (ages_s, connections, queued)
+
+
+def test_without_haproxys_counts_nothing_is_unseen_and_nothing_struck():
+    it = board(("1", A, 0.0), ("2", A, 99.9))
+    activity = it.snapshot({}, 100.0).active("g0")
+    assert (activity.in_flight, activity.unseen) == ({A: 2}, 0)
+
+
+def test_lost_log_lines_are_found_at_once_when_haproxy_counts_nobody():
+    it = board(("1", A, 0.0), ("2", B, 8.5))
+    assert in_flight(it, counts(0), 10.0) == {B: 1}  # too young to be given up
+    assert in_flight(it, counts(0), 8.5 + SETTLE_S + 0.1) == {}
+    assert it.grants == 0
+
+
+def test_lost_log_lines_are_found_when_haproxy_counts_fewer_for_a_while():
+    it = board(("1", A, 0.0), ("2", A, 0.0), ("3", B, 0.0))
+    assert in_flight(it, counts(1), 10.0) == {A: 2, B: 1}
+    assert in_flight(it, counts(1), 10.0 + SETTLE_S) == {A: 2, B: 1}
+    assert in_flight(it, counts(1), 10.1 + SETTLE_S) == {B: 1}
+
+
+def test_only_what_was_always_beyond_the_counts_is_struck():
+    it = board(("1", A, 0.0), ("2", A, 0.0), ("3", A, 0.0))
+    in_flight(it, counts(1), 10.0)
+    in_flight(it, counts(2), 11.0)
+    assert in_flight(it, counts(1), 12.1) == {A: 2}
+    in_flight(it, counts(1), 13.0)
+    assert in_flight(it, counts(1), 15.1) == {A: 1}
+
+
+def test_a_count_that_is_right_in_between_starts_the_watch_anew():
+    it = board(("1", A, 0.0), ("2", A, 0.0))
+    in_flight(it, counts(1), 10.0)
+    in_flight(it, counts(2), 11.0)
+    in_flight(it, counts(1), 12.5)
+    assert in_flight(it, counts(1), 13.5) == {A: 2}
+
+
+def test_counts_that_overtake_a_log_line_strike_nobody():
+    """B ended; HAProxy's counts, in a request, come before B's log line: A is older, but lives."""
+    it = board(("1", A, 0.0), ("2", B, 0.0))
+    assert in_flight(it, counts(1), 10.0) == {A: 1, B: 1}
+    it.end("2")
+    for now_s in (10.1, 20.0, 30.0):
+        assert in_flight(it, counts(1), now_s) == {A: 1}
+
+
+def test_fresh_grants_that_haproxy_partly_shows_are_no_surplus():
+    it = board(("old", A, 0.0))
+    for now_s in (10.0, 11.0, 12.5, 14.0):
+        it.grant("1", "g0", B, now_s)
+        it.grant("2", "g0", B, now_s)
+        assert in_flight(it, counts(2), now_s) == {A: 1, B: 2}
+
+
+def test_no_grant_is_believed_in_for_ever():
+    it = board(("1", A, 0.0), ("2", A, 1.0))
+    for read_at_s, expected in (
+        (GRANT_LIFETIME_S, {A: 2}),
+        (GRANT_LIFETIME_S + 0.5, {A: 1}),
+        (GRANT_LIFETIME_S + 2, {}),
+    ):
+        it.publish("g0", reading(A, at_s=read_at_s))
+        assert in_flight(it, {}, read_at_s) == expected
+
+
+def test_a_grant_for_a_model_that_is_not_loaded_starts_a_load():
+    it = board(("1", A, 1.0), ("2", B, 2.0), ("3", B, 3.0), ("4", CLOUD, 4.0), loaded=(A,))
+    assert loading(it) == {B: 2.0}
+    it.grant("5", "g1", A, 5.0)  # never heard of
+    assert it.snapshot({}, 5.0).active("g1").loading == {A: 5.0}
+
+
+def test_a_load_is_over_when_ps_lists_it():
+    it = board(("1", A, 1.0), loaded=())
+    it.publish("g0", reading(A, at_s=0.9))  # asked before the grant: says nothing of this load
+    assert loading(it) == {A: 1.0}
+    it.publish("g0", reading(at_s=5.0))  # not listed until it is done
+    assert loading(it) == {A: 1.0}
+    it.publish("g0", reading(A, at_s=6.0))
+    assert loading(it) == {}
+
+
+def test_a_load_that_nobody_waits_for_is_given_up():
+    it = board(("1", A, 1.0), loaded=())
+    it.end("1")
+    it.publish("g0", reading(at_s=1.0 + FRESH_S))
+    assert loading(it) == {A: 1.0}
+    it.publish("g0", reading(at_s=1.1 + FRESH_S))
+    assert loading(it) == {}
+
+
+def test_no_load_is_believed_in_for_ever():
+    it = board(("1", A, 1.0), loaded=())
+    it.publish("g0", reading(at_s=1.0 + LOADING_LIFETIME_S))
+    assert loading(it) == {A: 1.0}
+    it.publish("g0", reading(at_s=1.1 + LOADING_LIFETIME_S))
+    assert loading(it) == {}
+
+
+def test_readings_that_never_succeeded_end_no_load():
+    it = board(("1", A, 1.0), loaded=())
+    it.publish("g0", InstanceState())
+    assert loading(it) == {A: 1.0}
+
+
+class Traffic(RuleBasedStateMachine):
+    """HAProxy with two servers, whose log lines arrive, get lost, or are overtaken by the next request's counts."""
+
+    @initialize()
+    def start(self):
+        self.board = Board()
+        self.live = {}
+        self.now_s = 1000.0
+        self.number = 0
+
+    def loads(self):
+        where = [instance for instance, _ in self.live.values()]
+        return {name: InstanceLoad(where.count(name), 0, is_up=True) for name in ("g0", "g1")}
+
+    def look(self):
+        return self.board.snapshot(self.loads(), self.now_s)
+
+    @rule(instance=st.sampled_from(["g0", "g1"]), model=st.sampled_from([A, B]), is_counted=st.booleans())
+    def request(self, instance, model, is_counted):
+        self.look()
+        self.number += 1
+        self.board.grant(str(self.number), instance, model, self.now_s)
+        if not is_counted:
+            self.look()  # another request came before HAProxy acted on the answer
+        self.live[str(self.number)] = (instance, model)
+
+    @precondition(lambda self: self.live)
+    @rule(data=st.data(), fate=st.sampled_from(["arrives", "lost", "overtaken"]))
+    def response(self, data, fate):
+        request_id = data.draw(st.sampled_from(sorted(self.live)))
+        del self.live[request_id]
+        if fate == "overtaken":
+            self.look()
+        if fate != "lost":
+            self.board.end(request_id)
+            self.look()
+
+    @rule(pause_s=st.sampled_from([0.01, FRESH_S, 1.0, SETTLE_S, 60.0]))
+    def time_goes_by(self, pause_s):
+        self.now_s += pause_s
+
+    @rule()
+    def all_settles(self):
+        """Three requests of anybody, each a while after the other, and the account is HAProxy's."""
+        for _ in range(3):
+            self.now_s += SETTLE_S + 1
+            snapshot = self.look()
+        for name, load in self.loads().items():
+            assert sum(snapshot.active(name).in_flight.values()) == load.connections
+            assert snapshot.active(name).unseen == 0
+        assert self.board.grants == len(self.live)
+
+    @invariant()
+    def nothing_is_negative_or_missing(self):
+        if not hasattr(self, "board"):
+            return
+        counted = self.loads()
+        for name, activity in self.look().activity.items():
+            assert all(number > 0 for number in activity.in_flight.values())
+            assert 0 <= activity.unseen <= sum(activity.in_flight.values())
+            assert sum(activity.in_flight.values()) >= counted[name].connections
+
+
+TestTraffic = Traffic.TestCase
+TestTraffic.settings = settings(deadline=None, max_examples=100, stateful_step_count=30)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["grant", "end"]), st.integers(0, 5), st.floats(0, 5)), max_size=40))
+def test_without_losses_the_account_is_exact_per_model(steps):
+    it, live, now_s = board(), {}, 0.0
+    for what, number, pause_s in steps:
+        now_s += pause_s
+        if what == "grant":
+            it.grant(str(number), "g0", (A, B)[number % 2], now_s)
+            live[number] = (A, B)[number % 2]
+        else:
+            it.end(str(number))
+            live.pop(number, None)
+        models = list(live.values())
+        assume(now_s < GRANT_LIFETIME_S)
+        assert in_flight(it, counts(len(live)), now_s) == {model: models.count(model) for model in set(models)}

@@ -1,0 +1,92 @@
+import aiohttp
+import pytest
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import unused_port
+
+from spoe_agent.routing import LoadedModel
+from spoe_agent.routing.names import canonical
+from spoe_agent.telemetry.ollama import OllamaClient, UnexpectedAnswer
+
+from .servers import MODEL, FakeOllama, client_of
+
+KEY = canonical("llama3:8b")
+
+
+async def test_the_three_lists():
+    ollama = FakeOllama()
+    ollama.answers["/api/ps"] = ollama.answers["/api/tags"] = {"models": [MODEL]}
+    async with client_of(ollama) as client:
+        assert await client.loaded() == {KEY: LoadedModel(30, 20, 4096)}
+        assert await client.installed() == {KEY: 30}
+        assert await client.version() == "0.33.0"
+    assert ollama.asked == ["/api/ps", "/api/tags", "/api/version"]
+
+
+@pytest.mark.parametrize("slashes", ["", "/"])
+async def test_an_url_with_or_without_its_last_slash(slashes):
+    async with FakeOllama().serving() as url, ClientSession() as session:
+        assert await OllamaClient(session, url + slashes, 30).version() == "0.33.0"
+
+
+NOTHING = LoadedModel(0, 0, 0)
+LISTS = {
+    "none": ({"models": []}, {}),
+    "null": ({"models": None}, {}),
+    "no list at all": ({}, {}),
+    "no list but a text": ({"models": "llama3"}, {}),
+    "name only, as old servers have it": ({"models": [{"name": "LLAMA3:8b"}]}, {KEY: NOTHING}),
+    "before context_length": (
+        {"models": [{"model": "llama3:8b", "size": 3, "size_vram": 3}]},
+        {KEY: LoadedModel(3, 3)},
+    ),
+    "sizes that are no numbers": (
+        {"models": [{**MODEL, "size": "3", "size_vram": None}]},
+        {KEY: LoadedModel(0, 0, 4096)},
+    ),
+    "names that cannot be": (
+        {"models": [{"name": "a b"}, {"name": 7}, {}, "x", None, MODEL]},
+        {KEY: LoadedModel(30, 20, 4096)},
+    ),
+    "several": ({"models": [{"name": "a"}, {"name": "b"}]}, {canonical("a"): NOTHING, canonical("b"): NOTHING}),
+}
+
+
+@pytest.mark.parametrize(("answer", "expected"), LISTS.values(), ids=LISTS)
+async def test_a_list_of_models(answer, expected):
+    ollama = FakeOllama()
+    ollama.answers["/api/ps"] = answer
+    async with client_of(ollama) as client:
+        assert await client.loaded() == expected
+
+
+UNEXPECTED = {
+    "an error": (web.Response(status=500, text="oh"), "GET /api/ps answered 500"),
+    "another server's page": (web.Response(text="<html>"), "answered no JSON: "),
+    "nothing": (web.Response(text=""), "answered no JSON"),
+    "bytes that are no text": (web.Response(body=b"\xff\xfe{"), "answered no JSON: "),
+    "a list": ([MODEL], "answered no JSON object"),
+    "far too much": (web.Response(body=bytes(16 * 1024 * 1024 + 1)), "more than 16777216 bytes"),
+}
+
+
+@pytest.mark.parametrize(("answer", "why"), UNEXPECTED.values(), ids=UNEXPECTED)
+async def test_what_ollama_would_not_answer(answer, why):
+    ollama = FakeOllama()
+    ollama.answers["/api/ps"] = answer
+    async with client_of(ollama) as client:
+        with pytest.raises(UnexpectedAnswer, match=why):
+            await client.loaded()
+
+
+async def test_a_server_that_does_not_answer_in_time():
+    ollama = FakeOllama()
+    ollama.hang.clear()
+    async with client_of(ollama, timeout_s=0.05) as client:
+        with pytest.raises(TimeoutError):
+            await client.loaded()
+
+
+async def test_nobody_listens():
+    async with ClientSession() as session:
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await OllamaClient(session, f"http://127.0.0.1:{unused_port()}", 30).loaded()

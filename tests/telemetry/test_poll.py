@@ -1,0 +1,270 @@
+import asyncio
+from collections import Counter
+from contextlib import asynccontextmanager, suppress
+
+import aiohttp
+import pytest
+from aiohttp import ClientSession
+from aiohttp.test_utils import unused_port
+from structlog.testing import capture_logs
+
+from spoe_agent.routing import Health, LoadedModel
+from spoe_agent.routing.names import canonical
+from spoe_agent.telemetry.ollama import OllamaClient, UnexpectedAnswer
+from spoe_agent.telemetry.poll import JITTER, Poller, Timing
+
+from .servers import MODEL, FakeOllama
+
+A = canonical("a")
+LOADED = {A: LoadedModel(1, 1)}
+DEADLINE_S = 30
+
+
+class Clock:
+    """Monotonic seconds that only a test moves; `sleep` moves them too."""
+
+    def __init__(self):
+        self.now_s = 100.0
+        self.slept = []
+
+    def __call__(self):
+        return self.now_s
+
+    async def sleep(self, delay_s):
+        self.slept.append(delay_s)
+        self.now_s += delay_s
+        await asyncio.sleep(0)
+
+    def timing(self, **fields):
+        return Timing(clock=self, sleep=self.sleep, **{"jitter": lambda: 0.5, **fields})
+
+
+class Source:
+    """Answers from a script: what `fault` holds is raised, else it is a healthy Ollama."""
+
+    def __init__(self):
+        self.fault = None
+        self.lists_fault = None
+        self.asked = []
+
+    async def _answer(self, name, fault, answer):
+        self.asked.append(name)
+        if fault is not None:
+            raise fault
+        return answer
+
+    async def loaded(self):
+        return await self._answer("ps", self.fault, LOADED)
+
+    async def installed(self):
+        return await self._answer("tags", self.lists_fault, {A: 7})
+
+    async def version(self):
+        return await self._answer("version", None, "0.33.0")
+
+
+class Board(dict):
+    """What was published last, by instance; counts how often."""
+
+    def __init__(self):
+        super().__init__()
+        self.heard = asyncio.Event()
+        self.times = Counter()
+
+    def publish(self, name, state):
+        self[name] = state
+        self.times[name] += 1
+        self.heard.set()
+
+    async def until(self, condition):
+        async with asyncio.timeout(DEADLINE_S):
+            while not condition():
+                self.heard.clear()
+                await self.heard.wait()
+
+
+def poller(source=None, clock=None, board=None, name="g0", **fields):
+    source, clock, board = source or Source(), clock or Clock(), board if board is not None else Board()
+    return Poller(name, source, board.publish, clock.timing(**fields)), source, clock, board
+
+
+@asynccontextmanager
+async def running(*pollers):
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one.run()) for one in pollers]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+async def test_the_first_poll_reads_everything():
+    it, source, clock, board = poller()
+    await it.poll()
+    state = board["g0"]
+    assert (state.health, state.loaded, state.loaded_at_s) == (Health.UP, LOADED, clock.now_s)
+    assert (state.installed, state.installed_at_s, state.version) == ({A: 7}, clock.now_s, "0.33.0")
+    assert source.asked == ["ps", "tags", "version"]
+
+
+async def test_lists_are_read_less_often():
+    it, source, clock, _ = poller(lists_interval_s=5.0)
+    for now_s in (100.0, 101.0, 104.9, 105.0, 106.0):
+        clock.now_s = now_s
+        await it.poll()
+    assert source.asked == ["ps", "tags", "version", "ps", "ps", "ps", "tags", "version", "ps"]
+
+
+async def test_lists_are_read_now_when_somebody_wants_them():
+    it, source, _, _ = poller()
+    await it.poll()
+    source.asked.clear()
+    await it.refresh_lists()
+    assert source.asked == ["ps", "tags", "version"]
+
+
+async def test_a_reading_is_as_old_as_the_question():
+    it, source, clock, board = poller()
+
+    async def slowly():
+        clock.now_s += 3
+        return LOADED
+
+    source.loaded = slowly
+    await it.poll()
+    assert board["g0"].loaded_at_s == 100.0
+
+
+REFUSED = aiohttp.ClientConnectionError("connection refused")
+FAULTS = [
+    (TimeoutError(), Health.SLOW, "no answer in time"),
+    (UnexpectedAnswer("GET /api/ps answered 500"), Health.SLOW, "GET /api/ps answered 500"),
+    (REFUSED, Health.DOWN, "connection refused"),
+    (aiohttp.ServerDisconnectedError(), Health.DOWN, "Server disconnected"),
+    (ConnectionResetError(), Health.DOWN, "ConnectionResetError"),
+]
+
+
+@pytest.mark.parametrize(("fault", "health", "why"), FAULTS)
+async def test_a_change_of_state_is_logged_once_and_so_is_recovery(fault, health, why):
+    it, source, clock, board = poller()
+    await it.poll()
+    with capture_logs() as logs:
+        source.fault = fault
+        for _ in range(3):
+            clock.now_s += 1
+            await it.poll()
+            assert board["g0"].health is health
+        source.fault = None
+        for _ in range(3):
+            await it.poll()
+            assert board["g0"].health is Health.UP
+    assert logs == [
+        {
+            "event": "instance does not answer",
+            "log_level": "warning",
+            "instance": "g0",
+            "health": str(health),
+            "why": why,
+        },
+        {"event": "instance answers", "log_level": "info", "instance": "g0", "version": "0.33.0"},
+    ]
+
+
+async def test_a_busy_ollama_keeps_its_readings_with_their_age():
+    it, source, clock, board = poller()
+    await it.poll()
+    source.fault = TimeoutError()
+    clock.now_s += 50
+    await it.poll()
+    state = board["g0"]
+    assert (state.health, state.loaded, state.loaded_at_s, state.installed) == (Health.SLOW, LOADED, 100.0, {A: 7})
+
+
+async def test_a_dead_ollama_has_nothing_loaded_and_its_lists_are_read_first_when_it_is_back():
+    it, source, clock, board = poller(lists_interval_s=1000.0)
+    await it.poll()
+    source.fault = REFUSED
+    clock.now_s += 1
+    await it.poll()
+    state = board["g0"]
+    assert (state.loaded, state.loaded_at_s, state.installed) == ({}, 101.0, {A: 7})
+    source.fault = None
+    source.asked.clear()
+    await it.poll()
+    assert source.asked == ["ps", "tags", "version"]
+    assert board["g0"].loaded == LOADED
+
+
+async def test_lists_that_fail_are_asked_for_again_at_the_next_poll():
+    it, source, clock, board = poller()
+    source.lists_fault = UnexpectedAnswer("GET /api/tags answered 500")
+    await it.poll()
+    state = board["g0"]
+    assert (state.health, state.loaded, state.installed_at_s) == (Health.SLOW, LOADED, None)
+    source.lists_fault = None
+    clock.now_s += 1
+    await it.poll()
+    assert (board["g0"].health, board["g0"].installed_at_s) == (Health.UP, 101.0)
+
+
+async def test_a_bug_in_a_source_is_not_taken_for_a_fault_of_the_instance():
+    it, source, _, _ = poller()
+    source.fault = ZeroDivisionError()
+    with pytest.raises(ZeroDivisionError):
+        await it.poll()
+
+
+@pytest.mark.parametrize(("jitter", "pause_s"), [(0.0, 2 * (1 - JITTER)), (0.5, 2.0), (1.0, 2 * (1 + JITTER))])
+async def test_pauses_vary_around_the_interval(jitter, pause_s):
+    it, _, clock, board = poller(interval_s=2.0, jitter=lambda: jitter)
+    async with running(it):
+        await board.until(lambda: board.times["g0"] >= 4)
+    assert clock.slept[:3] == [pytest.approx(pause_s)] * 3
+
+
+async def test_neither_a_slow_nor_a_dead_instance_delays_another():
+    board = Board()
+    slow, hanging = Source(), asyncio.Event()
+    slow.loaded = hanging.wait  # never answers
+    dead = Source()
+    dead.fault = REFUSED
+    pollers = [
+        poller(source, board=board, name=name)[0] for name, source in (("slow", slow), ("dead", dead), ("ok", None))
+    ]
+    async with running(*pollers):
+        await board.until(lambda: board.times["ok"] >= 20 and "dead" in board)
+    assert "slow" not in board
+    assert (board["ok"].health, board["dead"].health) == (Health.UP, Health.DOWN)
+
+
+async def test_an_instance_that_starts_hangs_and_dies_over_real_http():
+    port, board, clock, ollama = unused_port(), Board(), Clock(), FakeOllama()
+    ollama.answers["/api/ps"] = {"models": [MODEL]}
+    async with ClientSession() as session:
+        url = f"http://127.0.0.1:{port}"
+        it = Poller("g0", OllamaClient(session, url, 30), board.publish, clock.timing())
+        impatient = Poller("hasty", OllamaClient(session, url, 0.05), board.publish, clock.timing())
+        await it.poll()
+        assert board["g0"].health is Health.DOWN
+        async with ollama.serving(port):
+            await it.poll()
+            assert board["g0"].health is Health.UP
+            assert list(board["g0"].loaded) == [canonical("llama3:8b")]
+            ollama.hang.clear()
+            await impatient.poll()
+            assert board["hasty"].health is Health.SLOW
+        await it.poll()
+        assert (board["g0"].health, board["g0"].loaded) == (Health.DOWN, {})
+
+
+async def test_a_poll_that_is_cut_off_leaves_the_last_readings():
+    it, source, _, board = poller()
+    await it.poll()
+    source.loaded = asyncio.Event().wait
+    with suppress(TimeoutError):
+        async with asyncio.timeout(0):
+            await it.poll()
+    assert board.times["g0"] == 1
+    assert board["g0"].health is Health.UP
