@@ -2,31 +2,32 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
 
-.PHONY: demo test check haproxy bench clean
+.PHONY: demo test check bench haproxy clean
 
-demo: $(STAMP) haproxy
+demo: $(VENV)/.installed haproxy
 	@$(BIN)/pointsman demo $(ARGS)
 
-test: $(STAMP) haproxy check
+test: $(VENV)/.installed .venv-clients/.installed haproxy check
 	$(BIN)/pytest $(ARGS)
 
-check: $(STAMP)
+check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(STAMP) haproxy
+bench: $(VENV)/.installed haproxy
 	$(BIN)/python -m bench.agent_throughput $(ARGS)
 
 haproxy:
 	@sh scripts/install-haproxy.sh
 
-# A current pip first: older ones build from source what newer ones have as wheels.
-$(STAMP): pyproject.toml constraints.txt
-	@sh scripts/make-venv.sh $(PYTHON) $(VENV)
-	@touch $@
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@sh scripts/make-venv.sh "$(PYTHON)" $(VENV) -c constraints.txt -e '.[dev]'
+
+# The official clients for the end-to-end tests: what they need may clash with what mitmproxy needs.
+.venv-clients/.installed: tests/e2e/clients/requirements.txt
+	@sh scripts/make-venv.sh "$(PYTHON)" .venv-clients -r tests/e2e/clients/requirements.txt
 
 clean:
-	rm -rf $(VENV) .venv-* build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) .venv-clients build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage

@@ -21,6 +21,7 @@ MESSAGES = frozenset({ROUTE, INSPECT})
 
 ROUTE_ARGS: Mapping[str, str] = {
     "id": "unique-id",
+    "method": "method",
     "path": "var(txn.pm_path)",
     "model": "var(txn.pm_model)",
     "seen": "var(txn.pm_seen)",
@@ -44,13 +45,21 @@ BODY_HEADROOM_BYTES = 65_536
 """What `tune.bufsize` is larger than the inspected part of a body: headers and HAProxy's own reserve."""
 
 
+class Unasked(Exception):
+    """The message lacks what its question needs: HAProxy lost the answer to the one before it."""
+
+
 def facts(message: Message, policy: Policy) -> RequestFacts:
-    """Return what a NOTIFY's message says of its request. Arguments are found by name; absent ones are no fault."""
+    """Return what a NOTIFY's message says of its request. Arguments are found by name; absent ones are no fault.
+
+    Raises:
+        Unasked: `route` without a model although the body was seen whole. `inspect` was to bring the body, and its
+            answer came too late; no answer is the right one now, because the request is in order.
+    """
     args = message.args
     path = _text(args, "path")
-    request = RequestFacts(
-        request_id=_text(args, "id"), kind=classify(path), dialect=dialect(path), loads=loads(_text(args, "load"))
-    )
+    kind = classify(_text(args, "method"), path)
+    request = RequestFacts(_text(args, "id"), kind, dialect(path), loads=loads(_text(args, "load")))
     if request.kind in (Kind.LIST, Kind.MANAGE):
         return request
     in_path = path_model(path)
@@ -60,6 +69,8 @@ def facts(message: Message, policy: Policy) -> RequestFacts:
         return request.naming(_text(args, "model"))
     if _beyond_inspection(args, policy):
         return request.without_model(Problem.TOO_LARGE)
+    if message.name == ROUTE and _number(args, "seen"):
+        raise Unasked("the answer to `inspect` came too late")
     try:
         return request.naming(read_model(_bytes(args, "body"), _text(args, "type"), _text(args, "encoding")))
     except BodyError as error:

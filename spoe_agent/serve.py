@@ -16,7 +16,7 @@ import aiohttp
 import structlog
 
 from spoe_agent.agent import Agent
-from spoe_agent.fleet import Fleet, Listen, specs
+from spoe_agent.fleet import Fleet, specs
 from spoe_agent.server import Server
 from spoe_agent.telemetry.board import Board
 from spoe_agent.telemetry.haproxy_log import HAProxyLog
@@ -61,7 +61,9 @@ async def serve(fleet: Fleet) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with aiohttp.ClientSession() as session, AsyncExitStack() as stack:
         parts = await assemble(fleet, session)
-        await _listen_for_log(fleet.listeners.log, parts.board, stack)
+        ended = HAProxyLog(fleet.listeners.log.host, fleet.listeners.log.port, parts.board.end)
+        stack.callback(ended.close)
+        ended.start()
         server = Server(parts.agent)
         for listen in fleet.listeners.spop:
             await server.listen(listen)
@@ -77,10 +79,3 @@ async def serve(fleet: Fleet) -> None:
             for task in tasks:
                 task.cancel()
     log.info("stopped")
-
-
-async def _listen_for_log(listen: Listen, board: Board, stack: AsyncExitStack) -> None:
-    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
-        lambda: HAProxyLog(board.end), local_addr=(listen.host, listen.port)
-    )
-    stack.callback(transport.close)

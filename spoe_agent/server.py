@@ -153,6 +153,8 @@ class SpopProtocol(asyncio.Protocol):
             choice = self._agent.decide(facts)
             if not self._agent.is_worth_a_second_look(choice):
                 return bridge.actions(choice, facts)
+        except bridge.Unasked as error:
+            return _unanswered(str(error))
         except Exception:
             # A bug of ours must not hold up the request: HAProxy goes on as if the agent were dead.
             log.exception("decision failed")
@@ -163,9 +165,13 @@ class SpopProtocol(asyncio.Protocol):
         return None
 
     async def _answer_later(self, notify: Notify, facts: RequestFacts) -> None:
-        choice = await self._agent.decide_again(facts)
+        try:
+            actions: Sequence[Action] = bridge.actions(await self._agent.decide_again(facts), facts)
+        except Exception:
+            log.exception("decision failed")
+            actions = _unanswered("agent error")
         if not self._conn.closed:
-            self._transport.write(self._conn.ack(notify.stream_id, notify.frame_id, bridge.actions(choice, facts)))
+            self._transport.write(self._conn.ack(notify.stream_id, notify.frame_id, actions))
 
 
 def _unanswered(reason: str) -> Sequence[Action]:

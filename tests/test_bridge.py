@@ -31,11 +31,11 @@ UNREADABLE, TOO_LARGE, BAD_NAME = Problem
 untimed = settings(deadline=None)
 
 
-def message(name=bridge.ROUTE, path="/api/chat", **args):
+def message(name=bridge.ROUTE, path="/api/chat", method="POST", **args):
     """A message as HAProxy sends it: every argument is there, and None where its sample found nothing."""
     names = bridge.INSPECT_ARGS if name == bridge.INSPECT else bridge.ROUTE_ARGS
     assert args.keys() <= names.keys()
-    return Message(name, {**dict.fromkeys(names), "id": "r1", "path": path, **args})
+    return Message(name, {**dict.fromkeys(names), "id": "r1", "method": method, "path": path, **args})
 
 
 def inspect(body, content_type="application/json", encoding=None, **args):
@@ -79,7 +79,10 @@ SHOWS = {
     "bad model in the path": (message(path="/v1/models/a%20b"), Kind.DESCRIBE, None, BAD_NAME, "invalid model name"),
     "bad quoting in the path": (message(path="/v1/models/%ff%"), Kind.DESCRIBE, None, BAD_NAME, "invalid model name"),
     "white space in the path": (message(path="/v1/models/%20"), Kind.DESCRIBE, None, BAD_NAME, "model is required"),
-    "a list": (message(path="/api/tags"), Kind.LIST, None, None, ""),
+    "model in the path, read": (message(path="/v1/models/llama3", method="GET"), Kind.DESCRIBE, LLAMA3, None, ""),
+    "a list": (message(path="/api/tags", method="GET"), Kind.LIST, None, None, ""),
+    "a method that Ollama refuses": (message(method="GET"), Kind.LIST, None, None, ""),
+    "no method": (message(method=None, model="llama3"), Kind.LIST, None, None, ""),
     "a list, whatever its body": (message(path="/api/tags", model="a b", seen=9, size=99), Kind.LIST, None, None, ""),
     "a pull": (message(path="/api/pull"), Kind.MANAGE, None, None, ""),
     "a blob of gigabytes": (message(path="/api/blobs/sha256:0", size=10**12, seen=0), Kind.MANAGE, None, None, ""),
@@ -93,6 +96,22 @@ def test_what_a_message_shows(sent, kind, model, problem, detail):
     assert (facts.request_id, facts.kind, facts.model, facts.problem) == ("r1", kind, model, problem)
     assert facts.detail.startswith(detail)
     assert bool(facts.detail) is bool(detail)
+
+
+UNASKED = {
+    "a whole body": message(seen=50, size=50),
+    "of a description": message(path="/api/show", seen=50, size=50),
+    "one byte below what is inspected": message(
+        seen=POLICY.max_inspected_bytes - 1, size=POLICY.max_inspected_bytes - 1
+    ),
+}
+
+
+@pytest.mark.parametrize("sent", UNASKED.values(), ids=UNASKED)
+def test_a_body_that_was_inspected_in_vain_is_not_judged_without_it(sent):
+    """The answer to `inspect` came too late, so HAProxy sends `route`; there is no telling what the body named."""
+    with pytest.raises(bridge.Unasked, match="too late"):
+        bridge.facts(sent, POLICY)
 
 
 @pytest.mark.parametrize("sent", [case[0] for case in SHOWS.values()], ids=SHOWS)
@@ -133,13 +152,20 @@ def test_haproxys_counts(text, expected):
 
 values = st.none() | st.booleans() | st.integers() | st.text() | st.binary(max_size=50)
 args = st.dictionaries(st.sampled_from([*bridge.INSPECT_ARGS, ""]), values)
+methods = st.sampled_from(["POST", "GET", "DELETE"])
 paths = st.sampled_from(["/api/chat", "/api/show", "/v1/models/x", "/api/tags", "/api/pull", "/v1/messages"])
 
 
 @untimed
-@given(args, paths, st.sampled_from(sorted(bridge.MESSAGES)))
-def test_any_arguments_are_decided_and_answered(args, path, name):
-    facts = bridge.facts(Message(name, {**args, "path": path}), POLICY)
+@given(args, methods, paths, st.sampled_from(sorted(bridge.MESSAGES)))
+def test_any_arguments_are_decided_and_answered(args, method, path, name):
+    try:
+        facts = bridge.facts(Message(name, {**args, "method": method, "path": path}), POLICY)
+    except bridge.Unasked:
+        assert name == bridge.ROUTE
+        assert args.get("model") is None
+        assert args["seen"]
+        return
     needs_model = facts.kind in (Kind.INFERENCE, Kind.DESCRIBE)
     assert needs_model is ((facts.model is None) is (facts.problem is not None))
     choice = choose(facts, FleetSpec((InstanceSpec("g0", 4),)), Snapshot(0.0))

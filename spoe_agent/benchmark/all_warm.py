@@ -32,12 +32,23 @@ def without_loading(profile: InstanceProfile) -> InstanceProfile:
 @dataclass(slots=True)
 class _Job:
     model: str
-    left_s: float
-    """Solo seconds of work that remain."""
+    prefill_s: float
+    """Solo seconds of work that remain before the first token, and after it."""
+    decode_s: float
+
+    @property
+    def left_s(self) -> float:
+        return self.prefill_s + self.decode_s
+
+    def work(self, done_s: float) -> None:
+        """Let solo seconds of work be done."""
+        decoded_s = max(0.0, done_s - self.prefill_s)
+        self.prefill_s = max(0.0, self.prefill_s - done_s)
+        self.decode_s = max(0.0, self.decode_s - decoded_s)
 
 
 class AllWarm(Router):
-    """Where this request and those already there finish soonest in sum, all lengths known."""
+    """Where first token and end come soonest, of this request and of those already there, all lengths known."""
 
     def __init__(self, fleet: FleetPlan) -> None:
         self._fleet = fleet
@@ -47,8 +58,9 @@ class AllWarm(Router):
     def route(self, request: Request, front: Front, now_s: float) -> Verdict:
         model = request.work.model
         able = [server for server in front.servers if fits(model, self._fleet.instances[server])]
-        chosen = min(able, key=lambda server: (self._delay_s(server, request, now_s), front.inflight(server)))
-        self._jobs[chosen][request.work.id] = _Job(model.name, request.solo_s)
+        job = _Job(model.name, request.prefill_s, request.decode_s)
+        chosen = min(able, key=lambda server: (self._delay_s(server, job, now_s), front.inflight(server)))
+        self._jobs[chosen][request.work.id] = job
         return chosen
 
     def ended(self, record: Record, front: Front, now_s: float) -> None:
@@ -56,20 +68,27 @@ class AllWarm(Router):
             self._sync(record.server, now_s)
             self._jobs[record.server].pop(record.request.work.id, None)
 
-    def _delay_s(self, server: int, request: Request, now_s: float) -> float:
-        """Seconds that the request takes here, and that it adds to the others."""
+    def _delay_s(self, server: int, job: _Job, now_s: float) -> float:
+        """Seconds until the first token and until the end, and what both add to the others."""
         self._sync(server, now_s)
-        name = request.work.model.name
-        jobs = self._jobs[server].values()
-        before = Counter(job.model for job in jobs)
-        after = before + Counter([name])
-        own_s = request.solo_s * self._stretch(server, name, after)
-        others_s = sum(
-            min(job.left_s, request.solo_s)
-            * (self._stretch(server, job.model, after) - self._stretch(server, job.model, before))
-            for job in jobs
+        others = self._jobs[server].values()
+        before = Counter(other.model for other in others)
+        after = before + Counter([job.model])
+        end_s = job.left_s * self._stretch(server, job.model, after)
+        price_s = sum(
+            min(other.left_s, job.left_s)
+            * (self._stretch(server, other.model, after) - self._stretch(server, other.model, before))
+            for other in others
         )
-        return own_s + others_s
+        return end_s + price_s + self._first_s(server, job, len(after))
+
+    def _first_s(self, server: int, job: _Job, sharers: int) -> float:
+        """Prefill is bound by compute: those of one model divide it, and decoding slots take their part."""
+        others = self._jobs[server].values()
+        prefilling = sum(other.prefill_s > 0 for other in others if other.model == job.model)
+        decoding = sum(other.prefill_s <= 0 for other in others if other.model == job.model)
+        share = 1 + prefilling + self._fleet.instances[server].batch_slowdown * decoding
+        return job.prefill_s * sharers * share + sum(min(other.prefill_s, job.prefill_s) for other in others)
 
     def _stretch(self, server: int, model: str, jobs: Counter[str]) -> float:
         """Times slower than alone: models share the GPU, slots of a model share its batch, the rest waits."""
@@ -84,4 +103,4 @@ class AllWarm(Router):
         jobs = self._jobs[server].values()
         counts = Counter(job.model for job in jobs)
         for job in jobs:
-            job.left_s = max(0.0, job.left_s - elapsed_s / self._stretch(server, job.model, counts))
+            job.work(elapsed_s / self._stretch(server, job.model, counts))

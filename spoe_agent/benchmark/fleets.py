@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spoe_agent.simulator import DEFAULT_MODELS, GPU_SPEEDS, InstanceProfile, Model
-from spoe_agent.simulator.profile import GB
+from spoe_agent.simulator.profile import GB, GIB
 
 NUM_PARALLEL = 4
 VRAM_BOUND = 99
@@ -99,9 +99,9 @@ def _holds_all(profile: InstanceProfile, models: Sequence[Model]) -> bool:
     return room and len(models) <= profile.loaded_limit()
 
 
-def _instance(gpu: str, gigabytes: int, max_loaded: int = 3) -> InstanceProfile:
+def _instance(gpu: str, gibibytes: int, max_loaded: int = 3) -> InstanceProfile:
     return InstanceProfile(
-        vram_bytes=gigabytes * GB,
+        vram_bytes=gibibytes * GIB,
         gpu=GPU_SPEEDS[gpu],
         num_parallel=NUM_PARALLEL,
         max_loaded_models=max_loaded,
@@ -114,22 +114,22 @@ def _plan(name: str, instances: Sequence[InstanceProfile], models: Sequence[str]
     return FleetPlan(name, tuple(instances), tuple(by_size))
 
 
-_FEW = ("llama3.2:3b", "llama3.1:8b", "phi4:14b")
-_SIX = ("llama3.2:3b", "gemma3:4b", "llama3.1:8b", "gemma2:9b", "gemma3:12b", "phi4:14b")
+_FEW = ("phi4-mini:3.8b", "llama3.1:8b", "phi4:14b")
+_SIX = ("phi4-mini:3.8b", "mistral:7b", "llama3.1:8b", "gemma2:9b", "gemma3:12b", "phi4:14b")
 _EIGHT = (
-    "llama3.2:3b",
+    "phi4-mini:3.8b",
+    "mistral:7b",
     "llama3.1:8b",
     "gemma2:9b",
-    "gemma3:12b",
     "phi4:14b",
     "gemma2:27b",
     "qwq:32b",
     "llama3.3:70b",
 )
 _TEN = (
-    "llama3.2:3b",
-    "gemma3:4b",
+    "phi4-mini:3.8b",
     "mistral:7b",
+    "deepseek-r1:7b",
     "llama3.1:8b",
     "gemma2:9b",
     "gemma3:12b",

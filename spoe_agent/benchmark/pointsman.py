@@ -71,9 +71,7 @@ class Pointsman(Router):
 
 def fleet_spec(fleet: FleetPlan) -> FleetSpec:
     """Return what a fleet file would say of the simulated fleet."""
-    return FleetSpec(
-        tuple(_spec(name, profile) for name, profile in zip(fleet.names(), fleet.instances, strict=True))
-    )
+    return FleetSpec(tuple(_spec(name, profile) for name, profile in zip(fleet.names(), fleet.instances, strict=True)))
 
 
 def max_connections(profile: InstanceProfile) -> int:

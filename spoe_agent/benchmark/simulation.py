@@ -44,7 +44,7 @@ class Outcome:
     """In order of arrival."""
     loads: list[tuple[float, float]] = field(default_factory=list)
     """When each load that took time ended, and its seconds."""
-    evictions: int = 0
+    unloads: int = 0
     undone: int = 0
     """Loads of a model less than `UNDONE_S` after the same instance evicted it."""
     finished_at_s: float = 0.0
@@ -202,8 +202,8 @@ class Simulation:
             self._outcome.loads.append((event.at_s, event.load_s))
         elif isinstance(event, (Unloading, LoadAborted)):
             self._front.resident[server].discard(event.model.name)
+            self._outcome.unloads += 1
             if isinstance(event, Unloading) and event.reason is UnloadReason.EVICTED:
-                self._outcome.evictions += 1
                 self._evicted_at_s[server, event.model.name] = event.at_s
 
     def _end(self, record: Record, status: int, now_s: float) -> None:

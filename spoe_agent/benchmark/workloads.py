@@ -20,8 +20,6 @@ from spoe_agent.simulator.work import Kind, Work
 SURGE_LOAD = 0.65
 """1.3 x the load at which such fleets saturate in practice (0.5: several models share each GPU)."""
 SURGE_AT_S, SURGE_S = 1800.0, 600.0
-WARM_UP_S = 600.0
-"""Requests of the first ten minutes fill the caches and are in no percentile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,14 @@ class Workload:
 Rule = Callable[[FleetPlan, int, "Sequence[Arrival] | None"], list[tuple[Arrival, Work]]]
 
 
-def build(name: str, fleet: FleetPlan, load: float, seed: int, trace: Sequence[Arrival] | None) -> Workload:
+def build(
+    name: str,
+    fleet: FleetPlan,
+    load: float,
+    seed: int,
+    trace: Sequence[Arrival] | None,
+    count: int | None = None,
+) -> Workload:
     """Return a workload for a fleet, its times stretched or squeezed so that it offers the load.
 
     Args:
@@ -47,8 +52,9 @@ def build(name: str, fleet: FleetPlan, load: float, seed: int, trace: Sequence[A
         load: part of the fleet's nominal capacity.
         seed: of everything that is drawn.
         trace: arrivals to replay; None: made up.
+        count: only the first so many requests; None: all.
     """
-    pairs = WORKLOADS[name](fleet, seed, trace)
+    pairs = WORKLOADS[name](fleet, seed, trace)[:count]
     pairs = [(arrival, replace(work, id=number)) for number, (arrival, work) in enumerate(pairs)]
     span_s = sum(_mean_solo_s(fleet, work) for _, work in pairs) / (load * fleet.capacity())
     stretch = span_s / max(1e-9, pairs[-1][0].at_s)
@@ -161,9 +167,7 @@ def _mapping(arrivals: Sequence[Arrival], models: Sequence[Model]) -> dict[str |
 
 
 def _asking(arrivals: Sequence[Arrival], models: dict[str | None, Model]) -> list[tuple[Arrival, Work]]:
-    return [
-        (arrival, _work(arrival, models[arrival.rank], 4096)) for arrival in arrivals if arrival.rank in models
-    ]
+    return [(arrival, _work(arrival, models[arrival.rank], 4096)) for arrival in arrivals if arrival.rank in models]
 
 
 def _work(arrival: Arrival, model: Model, context: int) -> Work:
@@ -220,9 +224,9 @@ def _impatient(count: int, seed: int) -> frozenset[int]:
 
 
 def _regime(fleet: FleetPlan, models: tuple[Model, ...], requests: tuple[Request, ...]) -> str:
-    work_s: Counter[str] = Counter()
+    work_s = dict.fromkeys((model.name for model in models), 0.0)
     for request in requests:
-        work_s[request.work.model.name] += request.solo_s  # type: ignore[assignment]
+        work_s[request.work.model.name] += request.solo_s
     hottest_s = max(work_s.values())
     span_s = max(1e-9, requests[-1].at_s)
     return regime(fleet, models, hottest_s / sum(work_s.values()), hottest_s / span_s)

@@ -144,4 +144,5 @@ class Router:
         name = self._held.pop(request_id, None)
         if name is not None:
             self._slots.free(name)
-        self._parts.board.end(request_id)
+        if self._started.is_set():
+            self._parts.board.end(request_id)

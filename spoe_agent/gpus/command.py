@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import time
 
 import click
+import structlog
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.table import Table
@@ -45,6 +47,7 @@ def telemetry(listen: Listen | None, once: bool, as_json: bool, interval: float)
     """Read this host's GPUs: print them, or serve them to a router on another host."""
     if once is (listen is not None):
         raise click.UsageError("give either --once or --listen HOST:PORT")
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is for the readings
     if listen is None:
         _show(asyncio.run(read_once(local_sources(), Pace(deadline_s=_FIRST_DEADLINE_S))), as_json)
         return

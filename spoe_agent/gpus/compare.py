@@ -26,7 +26,7 @@ FIELDS: Mapping[str, tuple[str, float]] = {
     "memory.free": ("memory_free_bytes", _MIB),
     "utilization.gpu": ("utilisation", 0.01),
     "temperature.gpu": ("temperature_c", 1),
-    "power.draw.instant": ("power_w", 1),
+    "power.draw": ("power_w", 1),
     "enforced.power.limit": ("power_limit_w", 1),
     "ecc.errors.uncorrected.volatile.total": ("ecc_uncorrected", 1),
     "clocks_event_reasons.active": ("throttle", 1),

@@ -99,7 +99,8 @@ class Calls:
     def _call(self, gpu: str, call: str, arguments: tuple[Any, ...]) -> tuple[bool, Any]:
         """Return whether a call worked, and its answer. One that this GPU does not support is not made again."""
         function = getattr(self._nvml, call, None)
-        key = (gpu, call, *arguments[1:])  # the first is the GPU's handle
+        # Versions and kinds are numbers; handles are ctypes objects, which have no hash, and `gpu` stands for them.
+        key = (gpu, call, *(each for each in arguments if isinstance(each, int)))
         if key in self._unsupported:
             return False, None
         if function is None:

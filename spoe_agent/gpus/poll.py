@@ -73,14 +73,17 @@ class GpuPoller:
             self._lose(State.LATE, str(error))
         except SourceError as error:
             self._lose(State.DOWN, str(error))
+        except Exception as error:  # our own fault: it must cost this source, not the others, and be seen
+            self._lose(State.DOWN, f"{type(error).__name__}: {error}", exc_info=True)
         else:
             self._board.publish(self._source.name, readings)
             if self._state is not State.UP:
                 log.info("GPU source answers", source=self._source.name, gpus=[reading.uuid for reading in readings])
             self._state = State.UP
 
-    def _lose(self, state: State, why: str) -> None:
+    def _lose(self, state: State, why: str, exc_info: bool = False) -> None:
         self._board.report(self._source.name, SourceState(state, why))
         if state is not self._state:
-            log.warning("GPU source does not answer", source=self._source.name, state=str(state), why=why)
+            told = {"exc_info": True} if exc_info else {}
+            log.warning("GPU source does not answer", source=self._source.name, state=str(state), why=why, **told)
         self._state = state

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import aiohttp
 
-from spoe_agent.gpus.board import State
 from spoe_agent.gpus.http import fetch
 from spoe_agent.gpus.reading import GpuReading, SourceError
 from spoe_agent.gpus.wire import PATH, decode
@@ -21,13 +20,13 @@ class RemoteSource:
         self._session = session
 
     async def read(self, now_s: float) -> tuple[GpuReading, ...]:
-        """Ask once. Raises SourceError, also when the other side has lost all its sources and has no reading."""
+        """Ask once. Raises SourceError, also when the other side has lost a source and has no reading."""
         text = await fetch(self._session, self.name + PATH)
         try:
             page = decode(text, now_s)
         except ValueError as error:
             raise SourceError(f"{self.name}{PATH} is not a page of pointsman telemetry: {error}") from error
         lost = [f"{name} is {state.state}: {state.why}" for name, state in page.sources.items() if state.why]
-        if not page.gpus and lost and not any(state.state is State.UP for state in page.sources.values()):
+        if not page.gpus and lost:
             raise SourceError(f"{self.name} reads no GPU: {'; '.join(lost)}")
         return page.gpus

@@ -84,6 +84,9 @@ class Stack:
         self.fleet = load(self.fleet_file)
         if self.own is None:
             await self._start_simulated()
+        await self._start_front()
+
+    async def _start_front(self) -> None:
         self.agent = Process("agent", [*POINTSMAN, "serve", "--fleet", self.fleet_file], self.folder)
         if self.with_agent:
             await self._exit.enter_async_context(self.agent)

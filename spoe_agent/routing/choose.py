@@ -99,7 +99,8 @@ def _refuse_unserved(need: Demand, candidates: tuple[Candidate, ...]) -> Choice:
     if Exclusion.CANNOT_FIT in exclusions:
         details = "; ".join(f"{c.instance} {c.detail}" for c in candidates if c.exclusion is Exclusion.CANNOT_FIT)
         message = f"model '{name}' does not fit the GPU memory of any instance: {details}"
-        return Choice(Action.REJECT, reason="cannot fit", status=503, message=message, candidates=candidates)
+        # Not 503: clients would try again, and again in vain.
+        return Choice(Action.REJECT, reason="cannot fit", status=400, message=message, candidates=candidates)
     # The text of Ollama's own 404 (server/routes.go), so that clients who match on it go on working.
     message = f"model '{name}' not found"
     return Choice(Action.REJECT, reason="not found", status=404, message=message, candidates=candidates)

@@ -33,10 +33,13 @@ def cost(demand: Demand, site: Site, warmth: Tier) -> Cost:
         if not site.connections and not stale_s:
             return FREE
         return Cost(wait_s=_wait(demand, site), load_s=stale_s, share_s=_share(demand, site))
+    left_s = _loads_s(demand, site)
+    all_s = left_s.get(demand.model, demand.load_s + max(left_s.values(), default=0.0))
+    load_s = min(demand.load_s, all_s)
     return Cost(
         wait_s=_wait(demand, site),
-        load_s=_remaining(demand, site) if warmth is Tier.LOADING else demand.load_s,
-        behind_s=_behind(demand, site),
+        load_s=load_s,
+        behind_s=all_s - load_s,
         price_s=_price(demand, site, warmth),
         share_s=_share(demand, site),
     )
@@ -66,17 +69,14 @@ def _doubt(demand: Demand, site: Site) -> float:
     return demand.load_s / 2 if age_s > demand.fleet.policy.max_age_s else 0.0
 
 
-def _remaining(demand: Demand, site: Site) -> float:
-    return max(0.0, site.activity.loading[demand.model] + demand.load_s - demand.snapshot.at_s)
-
-
-def _behind(demand: Demand, site: Site) -> float:
-    """Loads under way before ours: all of them for a cold model, the earlier ones for a model that is loading."""
-    loading = site.activity.loading
-    now_s = demand.snapshot.at_s
-    ours_s = loading.get(demand.model, now_s)
-    earlier = [(other, since) for other, since in loading.items() if other != demand.model and since <= ours_s]
-    return sum(max(0.0, since + estimates.load_s(_weights(demand, other)) - now_s) for other, since in earlier)
+def _loads_s(demand: Demand, site: Site) -> dict[str, float]:
+    """Return the seconds until each load under way is done. Ollama loads one model at a time, in the order asked."""
+    done_at_s = float("-inf")
+    left: dict[str, float] = {}
+    for model, since_s in sorted(site.activity.loading.items(), key=lambda item: item[1]):
+        done_at_s = max(done_at_s, since_s) + estimates.load_s(_weights(demand, model))
+        left[model] = max(0.0, done_at_s - demand.snapshot.at_s)
+    return left
 
 
 def _weights(demand: Demand, model: str) -> int:
@@ -95,6 +95,12 @@ def _vram(demand: Demand, site: Site, model: str) -> int:
     return estimates.vram_bytes(model, rule, _weights(demand, model), site.spec, site.state)
 
 
+def _used(demand: Demand, site: Site, model: str) -> int:
+    """Return what a resident takes of the GPUs: as `/api/ps` says (less than its size when part is on the CPU)."""
+    here = site.state.loaded.get(model)
+    return here.vram_bytes if here is not None else _vram(demand, site, model)
+
+
 def _missing_bytes(demand: Demand, site: Site) -> int | None:
     """Return the bytes to be freed before the model can load (0: one model too many); None: there is room."""
     residents = _residents(demand, site)
@@ -102,7 +108,7 @@ def _missing_bytes(demand: Demand, site: Site) -> int | None:
         return None
     room = site.spec.vram_bytes
     if room is not None:
-        used = sum(_vram(demand, site, name) for name in residents)
+        used = sum(_used(demand, site, name) for name in residents)
         missing = used + _vram(demand, site, demand.model) - room
         if missing > 0:
             return missing
@@ -123,7 +129,7 @@ def _evict(demand: Demand, site: Site) -> float:
     """
     residents = _residents(demand, site)
     mean_weights = sum(_weights(demand, name) for name in residents) // len(residents)
-    mean_vram = max(1, sum(_vram(demand, site, name) for name in residents) // len(residents))
+    mean_vram = max(1, sum(_used(demand, site, name) for name in residents) // len(residents))
     missing = _missing_bytes(demand, site) or 0
     victims = min(len(residents), max(1, -(-missing // mean_vram)))
     idle = sum(1 for name in residents if not site.activity.in_flight.get(name))

@@ -7,9 +7,10 @@ Must not live here: costs, preferences, time.
 
 from __future__ import annotations
 
+from spoe_agent.routing import estimates
 from spoe_agent.routing.choice import Candidate, Exclusion
 from spoe_agent.routing.demand import Demand, Site
-from spoe_agent.routing.estimates import GIB, vram_bytes
+from spoe_agent.routing.estimates import GIB
 from spoe_agent.routing.names import display
 from spoe_agent.routing.snapshot import Health
 
@@ -35,10 +36,8 @@ def _by_model(demand: Demand, site: Site) -> Candidate | None:
 def _by_room(demand: Demand, site: Site) -> Candidate | None:
     """Not even an empty GPU group would hold it. Not knowing the group's memory counts as room."""
     room = site.spec.vram_bytes
-    if room is None:
-        return None
-    needed = vram_bytes(demand.model, demand.rule, demand.weights_bytes, site.spec, site.state)
-    if needed <= room:
+    needed = estimates.least_vram_bytes(demand.rule, demand.weights_bytes)
+    if room is None or needed <= room:
         return None
     return Candidate(site.spec.name, Exclusion.CANNOT_FIT, f"needs {needed / GIB:.1f} GiB of {room / GIB:.1f} GiB")
 

@@ -45,6 +45,14 @@ def vram_bytes(model: str, rule: ModelRule, weights: int, spec: InstanceSpec, st
     return here.size_bytes if here is not None else int(weights * 1.03 + 0.6e9 + kv_bytes(weights, spec, rule))
 
 
+def least_vram_bytes(rule: ModelRule, weights: int) -> int:
+    """Return what the model needs at the very least: the fleet file's word, else its weights.
+
+    The key-value cache is left out: its prior is rough, and Ollama shrinks the context before it gives up.
+    """
+    return rule.vram_bytes if rule.vram_bytes is not None else int(weights * 1.03 + 0.6e9)
+
+
 def kv_bytes(weights: int, spec: InstanceSpec, rule: ModelRule) -> float:
     """Return a prior for the key-value cache: 128 KiB per token for 8B, 310 KiB for 70B (f16), for all slots."""
     per_token: float = 128 * 1024 * (weights / 4.7e9) ** 0.4

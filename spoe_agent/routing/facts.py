@@ -13,6 +13,9 @@ from enum import StrEnum
 from spoe_agent.routing.names import canonical
 from spoe_agent.routing.surface import Dialect, Kind
 
+MAX_ECHO = 200
+"""Characters of a caller's own text that an error repeats."""
+
 
 class Problem(StrEnum):
     """Why a request that needs a model shows none."""
@@ -64,7 +67,7 @@ class RequestFacts:
         except ValueError:
             return self.without_model(Problem.BAD_NAME, "invalid model name")
         # Written out, not dataclasses.replace: this is on every request's path, and four times as fast.
-        return RequestFacts(self.request_id, self.kind, self.dialect, key, name, loads=self.loads)
+        return RequestFacts(self.request_id, self.kind, self.dialect, key, name.strip()[:MAX_ECHO], loads=self.loads)
 
     def without_model(self, problem: Problem, detail: str = "") -> RequestFacts:
         """Return these facts with the reason why no model is known."""

@@ -50,11 +50,13 @@ DESCRIBE_PATH = "/api/show"
 _MODEL_PATH = "/v1/models/"
 
 
-def classify(path: str) -> Kind:
-    """Return what a request for this path (without query) is for. Unknown paths are `LIST`: Ollama answers 404."""
+def classify(method: str, path: str) -> Kind:
+    """Return what a request for this path (without query) is for. What Ollama does not know is `LIST`: any instance
+    answers its own 404 or 405.
+    """
     if path in INFERENCE_PATHS:
-        return Kind.INFERENCE
-    if path == DESCRIBE_PATH or path_model(path):
+        return Kind.INFERENCE if method == "POST" else Kind.LIST
+    if path_model(path) or (path == DESCRIBE_PATH and method == "POST"):
         return Kind.DESCRIBE
     if path in _MANAGE or path.startswith("/api/blobs/"):
         return Kind.MANAGE

@@ -1,4 +1,7 @@
-"""The simulator's own endpoints under /sim: faults, counters, and which requests arrived. Ollama has none of these."""
+"""The simulator's own endpoints under /sim: faults, counters, and which requests arrived. Ollama has none of these.
+
+Must not live here: what a fault does (faults, loader), and anything that a client of Ollama would call.
+"""
 
 from __future__ import annotations
 

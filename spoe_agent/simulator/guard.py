@@ -1,6 +1,7 @@
 """Who may talk to a loopback Ollama: the Host check and the Origin check (routes.go:1803-1839, gin-contrib/cors).
 
-Pure predicates on header values; the middleware that uses them is in middleware.py.
+Pure predicates on header values. Must not live here: requests and answers; the middleware that uses these is in
+middleware.py.
 """
 
 from __future__ import annotations

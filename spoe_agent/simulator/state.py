@@ -1,4 +1,7 @@
-"""What the handlers of one simulated server share, and how they find it on the aiohttp application."""
+"""What the handlers of one simulated server share, and how they find it on the aiohttp application.
+
+Must not live here: handlers, and anything that changes what is shared.
+"""
 
 from __future__ import annotations
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 from spoe_agent.routing.facts import InstanceLoad
 from spoe_agent.routing.names import is_cloud
 from spoe_agent.routing.snapshot import NO_ACTIVITY, Activity, InstanceState, Snapshot
 
-FRESH_S = 0.25
+FRESH_S = 0.1
 """A grant this young may not be a connection yet: HAProxy still has to act on it."""
 
 SETTLE_S = 2.0
@@ -127,15 +128,16 @@ class Board:
         if excess <= 0:
             account.surplus = 0
             return account.show()
-        fresh = self._fresh(account, now_s)
-        self._strike_lost(account, max(0, excess - fresh), counted, now_s)
+        fresh = self._fresh(account, excess, now_s)
+        self._strike_lost(account, excess - fresh, counted, now_s)
         shown = account.show()
-        return Activity(shown.in_flight, min(excess, fresh), shown.loading) if fresh else shown
+        return Activity(shown.in_flight, fresh, shown.loading) if fresh else shown
 
     @staticmethod
-    def _fresh(account: _Account, now_s: float) -> int:
+    def _fresh(account: _Account, excess: int, now_s: float) -> int:
+        """Return how many of the newest `excess` grants may not be connections yet."""
         fresh = 0
-        for grant in reversed(account.grants.values()):
+        for grant in islice(reversed(account.grants.values()), excess):
             if now_s - grant.at_s > FRESH_S:
                 break
             fresh += 1
@@ -152,9 +154,11 @@ class Board:
         account.surplus = min(account.surplus, surplus)
         if counted and now_s - account.surplus_since_s <= SETTLE_S:
             return
-        for grant in list(account.grants.values())[: account.surplus]:
-            if now_s - grant.at_s > SETTLE_S:
-                self.end(grant.request_id)
+        for _ in range(account.surplus):
+            oldest = next(iter(account.grants.values()))
+            if now_s - oldest.at_s <= SETTLE_S:
+                break
+            self.end(oldest.request_id)
         account.surplus = 0
 
     def _expire(self, account: _Account, now_s: float) -> None:

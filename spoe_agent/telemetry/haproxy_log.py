@@ -6,6 +6,7 @@ Must not live here: accounts (board). Lost or foreign datagrams are normal; neit
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 
 import structlog
@@ -13,32 +14,72 @@ from pydantic_core import from_json
 
 log = structlog.get_logger()
 
+BUFFER_BYTES = 8 * 1024 * 1024
+"""Room for the lines of a burst; the kernel gives what its net.core.rmem_max allows."""
 
-class HAProxyLog(asyncio.DatagramProtocol):
+LINES_AT_ONCE = 1024
+"""asyncio's datagram transports read a few per turn of the loop, fewer than a busy agent decides in one: lines would
+be lost although there is time for them."""
+
+_MAX_LINE_BYTES = 65_536
+
+
+class HAProxyLog:
     """Receives the JSON lines that haproxy.cfg sends to `listeners.log`, and reports the id of each request."""
 
-    def __init__(self, ended: Callable[[str], None]) -> None:
+    def __init__(self, host: str, port: int, ended: Callable[[str], None]) -> None:
+        """Bind the address. Raises OSError when it is taken."""
         self._ended = ended
         self._complained = False
+        self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+        self._socket.setblocking(False)
+        try:
+            self._socket.bind((host, port))
+        except OSError:
+            self._socket.close()
+            raise
 
-    def datagram_received(self, data: bytes, addr: object) -> None:
+    @property
+    def port(self) -> int:
+        """The bound port."""
+        port: int = self._socket.getsockname()[1]
+        return port
+
+    def start(self) -> None:
+        """Read from now on, in the running loop."""
+        asyncio.get_running_loop().add_reader(self._socket, self._read)
+
+    def close(self) -> None:
+        """Stop reading and free the address."""
+        asyncio.get_running_loop().remove_reader(self._socket)
+        self._socket.close()
+
+    def _read(self) -> None:
+        for _ in range(LINES_AT_ONCE):
+            try:
+                self._take(self._socket.recv(_MAX_LINE_BYTES))
+            except BlockingIOError:
+                return
+            except OSError as error:
+                # An ICMP answer to nothing of ours; the next datagram will tell.
+                log.debug("log socket error", error=str(error))
+                return
+
+    def _take(self, line: bytes) -> None:
         """Take one line. The first that is not ours is logged, the rest are left alone."""
-        request_id = _request_id(data)
+        request_id = _request_id(line)
         if request_id is not None:
             self._ended(request_id)
         elif not self._complained:
             self._complained = True
-            log.warning("datagram on the log port is not a request's JSON line", size_bytes=len(data), sender=str(addr))
-
-    def error_received(self, exc: Exception) -> None:
-        """Note an ICMP error; the next datagram will tell."""
-        log.debug("log socket error", error=str(exc))
+            log.warning("datagram on the log port is not a request's JSON line", size_bytes=len(line))
 
 
-def _request_id(data: bytes) -> str | None:
+def _request_id(line: bytes) -> str | None:
     try:
-        line = from_json(data)
+        fields = from_json(line)
     except ValueError:
         return None
-    found = line.get("id") if isinstance(line, dict) else None
+    found = fields.get("id") if isinstance(fields, dict) else None
     return found if isinstance(found, str) else None

@@ -63,6 +63,8 @@ class Poller:
         self._timing = timing
         self._state = InstanceState()
         self._lists_due_s = timing.clock()
+        # An older reading must not overwrite a newer one.
+        self._polling = asyncio.Lock()
 
     async def run(self) -> None:
         """Poll for ever."""
@@ -73,6 +75,10 @@ class Poller:
 
     async def poll(self) -> None:
         """Ask once and publish the outcome; never raises for what the instance does."""
+        async with self._polling:
+            await self._poll()
+
+    async def _poll(self) -> None:
         try:
             await self._read()
         except TimeoutError:
@@ -89,8 +95,10 @@ class Poller:
 
     async def refresh_lists(self) -> None:
         """Ask now, lists too: somebody wants a model that was not there a moment ago."""
-        self._lists_due_s = self._timing.clock()
-        await self.poll()
+        async with self._polling:
+            # Not before the lock is ours: a poll under way may have asked for the lists too early.
+            self._lists_due_s = self._timing.clock()
+            await self._poll()
 
     async def _read(self) -> None:
         asked_at_s = self._timing.clock()

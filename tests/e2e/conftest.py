@@ -1,6 +1,8 @@
-"""The whole stack for end-to-end tests: real HAProxy (each version that is found), the agent, simulated Ollamas.
+"""The whole stack for end-to-end tests: real HAProxy (each version that is found) with the agent, or mitmdump with the
+addon, before simulated Ollamas.
 
-HAProxy versions: the installed one (or $HAPROXY), and every program in the folder $HAPROXIES.
+HAProxy versions: the installed one (or $HAPROXY), and every program in the folder $HAPROXIES. Tests that are marked
+`haproxy` are about HAProxy or the agent as a process, and do not run with mitmproxy.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from spoe_agent.rig import mitmproxy
 from spoe_agent.rig.haproxy import find_haproxy, version
 from spoe_agent.rig.stack import Simulated, Stack
 
@@ -32,24 +35,43 @@ def binaries() -> list[str]:
     return list({version(binary): binary for binary in found}.values())
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the mark."""
+    config.addinivalue_line("markers", "haproxy: is about HAProxy or the agent's process")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what needs HAProxy on each version."""
+    """Run what needs a front end on each: HAProxy in all its versions, and mitmproxy."""
     if "binary" in metafunc.fixturenames:
-        found = binaries()
-        metafunc.parametrize("binary", found, ids=[version(path) for path in found], scope="module", indirect=True)
+        found = {f"haproxy-{version(path)}": path for path in binaries()}
+        if metafunc.definition.get_closest_marker("haproxy") is None:
+            path = mitmproxy.find_mitmdump()
+            found[f"mitmproxy-{mitmproxy.version(path)}"] = path
+        metafunc.parametrize("binary", list(found.values()), ids=list(found), scope="module", indirect=True)
 
 
 @pytest.fixture(scope="module")
 def binary(request: pytest.FixtureRequest) -> str:
-    """An HAProxy program."""
+    """The front end's program."""
     return str(request.param)
+
+
+def is_mitmproxy(binary: str) -> bool:
+    """Tell whether a program is not HAProxy."""
+    return Path(binary).name.startswith("mitmdump")
+
+
+def stack_of(binary: str, folder: Path, simulated: Simulated) -> Stack:
+    """Return a stack, not started, with this front end."""
+    kind = mitmproxy.MitmproxyStack if is_mitmproxy(binary) else Stack
+    return kind(folder, binary, simulated, settings=PINNED)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stack(binary: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    """Three simulated instances, the agent and HAProxy, shared by a module's tests."""
+    """Three simulated instances and a front end, shared by a module's tests."""
     simulated = Simulated(instances=3, models=MODELS, time_scale=20.0)
-    async with Stack(tmp_path_factory.mktemp("stack"), binary, simulated, settings=PINNED) as running:
+    async with stack_of(binary, tmp_path_factory.mktemp("stack"), simulated) as running:
         yield running
 
 
@@ -78,10 +100,9 @@ def routed(response: aiohttp.ClientResponse) -> tuple[str, str]:
 
 
 async def seen_by(session: aiohttp.ClientSession, stack: Stack, number: int) -> list[dict[str, object]]:
-    """Return the requests that a simulated instance saw, oldest first."""
+    """Return the requests of clients that a simulated instance saw, oldest first: without polls and checks."""
     async with session.get(f"{stack.fleet.instances[number].url}/sim/requests") as response:
-        requests: list[dict[str, object]] = (await response.json())["requests"]
-        return requests
+        return [seen for seen in (await response.json())["requests"] if seen["request_id"]]
 
 
 def chat(model: str, **more: object) -> dict[str, object]:

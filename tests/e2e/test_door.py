@@ -40,7 +40,6 @@ CASES = [
     ("/api/chat", b'{"model": "nobody\\u0022"}', 400, native("invalid model name")),
     ("/api/chat", b'{"model": ""}', 400, native("model is required")),
     ("/api/chat", b'{"messages": []}', 400, native("model is required")),
-    ("/api/chat", b'{"model": 7}', 404, native("model '7' not found")),
     ("/api/chat", b"", 400, native("missing request body")),
     (
         "/v1/embeddings",
@@ -48,9 +47,28 @@ CASES = [
         400,
         openai("the request body is not a JSON object", "invalid_request_error"),
     ),
+]
+HAPROXY_CASES = [
+    ("/api/chat", b'{"model": 7}', 404, native("model '7' not found")),
     ("/api/chat", HUGE, 413, native(TOO_LARGE)),
     ("/v1/chat/completions", HUGE, 413, openai(TOO_LARGE, "api_error")),
 ]
+"""What HAProxy reads in its own way, and how far."""
+
+
+@pytest.mark.haproxy
+@pytest.mark.parametrize(("path", "body", "status", "expected"), HAPROXY_CASES)
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+async def test_answer_to_what_haproxy_reads(
+    stack: Stack,
+    session: aiohttp.ClientSession,
+    path: str,
+    body: bytes,
+    status: int,
+    expected: dict[str, Any],
+    chunked: bool,
+) -> None:
+    await test_answer(stack, session, path, body, status, expected, chunked)
 
 
 @pytest.mark.parametrize(("path", "body", "status", "expected"), CASES)

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from spoe_agent.rig.stack import Simulated, Stack
-from tests.e2e.conftest import MODELS, PINNED, chat, routed, until
+from tests.e2e.conftest import MODELS, chat, routed, stack_of, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def own(binary: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     """A stack that a test may break."""
     simulated = Simulated(instances=3, models=MODELS, time_scale=50.0)
-    async with Stack(tmp_path_factory.mktemp("own"), binary, simulated, settings=PINNED) as running:
+    async with stack_of(binary, tmp_path_factory.mktemp("own"), simulated) as running:
         yield running
 
 
@@ -72,6 +72,7 @@ async def by_model(session: aiohttp.ClientSession, stack: Stack) -> bool:
         return routed(answer)[1] != "fallback"
 
 
+@pytest.mark.haproxy
 async def test_agent_killed_and_back(own: Stack, session: aiohttp.ClientSession) -> None:
     async with Load(session, own.url) as load:
         await load.grows(50)
@@ -85,6 +86,7 @@ async def test_agent_killed_and_back(own: Stack, session: aiohttp.ClientSession)
     assert load.reasons["fallback"] > 0
 
 
+@pytest.mark.haproxy
 async def test_agent_stopped_and_continued(own: Stack, session: aiohttp.ClientSession) -> None:
     async with Load(session, own.url) as load:
         await load.grows(50)
@@ -96,6 +98,7 @@ async def test_agent_stopped_and_continued(own: Stack, session: aiohttp.ClientSe
     assert load.reasons["fallback"] > 0
 
 
+@pytest.mark.haproxy
 async def test_pins_hold_without_the_agent(own: Stack, session: aiohttp.ClientSession) -> None:
     await own.agent.stop()
     for name in ("gamma", "GAMMA:latest", "library/gamma"):
@@ -103,6 +106,7 @@ async def test_pins_hold_without_the_agent(own: Stack, session: aiohttp.ClientSe
             assert (answer.status, routed(answer)) == (200, ("gpu2", "fallback"))
 
 
+@pytest.mark.haproxy
 async def test_agent_drains_on_sigterm(own: Stack, session: aiohttp.ClientSession) -> None:
     """It goes on answering until HAProxy has taken it out, then ends by itself; every request is served."""
     async with Load(session, own.url) as load:
@@ -157,6 +161,7 @@ async def test_a_client_that_leaves_frees_its_place(own: Stack, session: aiohttp
     await until(free, 5, "the slot of a client that left")
 
 
+@pytest.mark.haproxy
 async def test_haproxy_reads_a_reload_without_losing_a_request(own: Stack, session: aiohttp.ClientSession) -> None:
     """A second agent takes the address over while the first drains: requests go on, none fails."""
     async with Load(session, own.url) as load:

@@ -38,11 +38,12 @@ def fleet(*names_or_specs, rules=(), **policy):
     return FleetSpec(specs, tuple(rules), **policy)
 
 
-def state(*loaded, installed=(A, B, C), age_s=0.0, size_bytes=FOUR_GIB, health=Health.UP):
-    """Readings of an instance that lists `installed` and has `loaded` in memory."""
+def state(*loaded, installed=(A, B, C), age_s=0.0, size_bytes=FOUR_GIB, vram_bytes=None, health=Health.UP):
+    """Readings of an instance that lists `installed` and has `loaded` in memory, all of it the GPUs' by default."""
+    one = LoadedModel(size_bytes, size_bytes if vram_bytes is None else vram_bytes)
     return InstanceState(
         health=health,
-        loaded={model: LoadedModel(size_bytes, size_bytes) for model in loaded},
+        loaded=dict.fromkeys(loaded, one),
         loaded_at_s=NOW_S - age_s,
         installed=dict.fromkeys(installed, FOUR_GIB),
         installed_at_s=NOW_S - age_s,

@@ -78,6 +78,20 @@ ROUTES = {
     ),
     "where fewer run": (asks(), TWO, moment(busy(g0=2, g1=1), g0=state(A), g1=state(A)), "g1", "loaded"),
     "queueing a little beats loading": (asks(), TWO, moment(busy(g0=1), g0=state(A), g1=state()), "g0", "loaded"),
+    "a burst joins the load under way": (
+        asks(),
+        fleet(spec("g0", num_parallel=4), spec("g1", num_parallel=4)),
+        moment({"g0": Activity(in_flight={A: 3}, loading={A: NOW_S})}, g0=state(), g1=state()),
+        "g0",
+        "loading",
+    ),
+    "a burst beyond the slots pays for another load": (
+        asks(),
+        TWO,
+        moment({"g0": Activity(in_flight={A: 9}, loading={A: NOW_S})}, g0=state(), g1=state()),
+        "g1",
+        "room",
+    ),
     "loading beats queueing long": (asks(), TWO, moment(busy(g0=9), g0=state(A), g1=state()), "g1", "room"),
     "a pin beats warmth": (
         asks(),
@@ -174,7 +188,7 @@ REJECTS = {
         asks(),
         TINY,
         moment(),
-        503,
+        400,
         "cannot fit",
         "model 'a:latest' does not fit the GPU memory of any instance: "
         "g0 needs 5.0 GiB of 2.0 GiB; g1 needs 5.0 GiB of 3.0 GiB",
@@ -184,10 +198,21 @@ REJECTS = {
         asks(),
         TINY,
         moment(g1=NOWHERE),
-        503,
+        400,
         "cannot fit",
         "model 'a:latest' does not fit the GPU memory of any instance: g0 needs 5.0 GiB of 2.0 GiB",
         None,
+    ),
+    "too big for one, the other is down": (
+        asks(),
+        fleet(
+            spec("g0", vram_bytes=2 * GIB), spec("g1", vram_bytes=9 * GIB), rules=[ModelRule("*", vram_bytes=5 * GIB)]
+        ),
+        moment(g1=DOWN),
+        503,
+        "no instance up",
+        "no Ollama instance that serves model 'a:latest' is up; try again shortly",
+        5,
     ),
     "list, all down": (
         asks(None, Kind.LIST),
@@ -281,7 +306,10 @@ def test_a_choice_is_whole_and_right(situation):
     else:
         assert not eligible
         assert choice.instance is None
-        assert choice.status in (404, 503)
+        why = {candidate.exclusion for candidate in choice.candidates}
+        waiting_helps, nothing_helps = Exclusion.DOWN in why, Exclusion.CANNOT_FIT in why
+        assert choice.status == (503 if waiting_helps else 400 if nothing_helps else 404)
+        assert (choice.retry_after_s is not None) is waiting_helps
         assert choice.message
     assert all(candidate.detail for candidate in choice.candidates if candidate.exclusion is not None)
 

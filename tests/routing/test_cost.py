@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoe_agent.routing import Activity, FleetSpec, InstanceState, Kind, ModelRule, Tier, choose
+from spoe_agent.routing import Activity, FleetSpec, InstanceState, Kind, ModelRule, Snapshot, Tier, choose
 from spoe_agent.routing import estimates as e
 from spoe_agent.routing.cost import LOAD_PRICE, SHARE_PER_REQUEST
 from spoe_agent.routing.estimates import GIB
@@ -30,9 +30,16 @@ TIERS = {
     "loading": (spec("g0"), state(), Activity(loading={A: NOW_S}), LOADING),
     "loading again though the list is older": (spec("g0"), state(A), Activity(loading={A: NOW_S}), LOADING),
     "empty": (spec("g0", vram_bytes=5 * GIB, max_loaded_models=1), state(), None, ROOM),
-    "room beside another": (spec("g0", vram_bytes=10 * GIB), state(B), None, ROOM),
+    "room beside another": (spec("g0", vram_bytes=9 * GIB), state(B), None, ROOM),
     "memory not known": (spec("g0"), state(B, C), None, ROOM),
-    "memory is short by a byte": (spec("g0", vram_bytes=10 * GIB - 1), state(B), None, EVICT),
+    "memory is short by a byte": (spec("g0", vram_bytes=9 * GIB - 1), state(B), None, EVICT),
+    "a resident that is half on the CPU takes half": (
+        spec("g0", vram_bytes=7 * GIB),
+        state(B, vram_bytes=2 * GIB),
+        None,
+        ROOM,
+    ),
+    "a resident on the CPU alone takes nothing": (spec("g0", vram_bytes=5 * GIB), state(B, vram_bytes=0), None, ROOM),
     "memory is short for what is loading": (spec("g0", vram_bytes=9 * GIB), state(), Activity(loading={B: 1}), EVICT),
     "a model too many": (spec("g0", max_loaded_models=2), state(B, C), None, EVICT),
     "a model too many, one is loading": (
@@ -109,6 +116,12 @@ LOADS = {
     "loading began just now": (state(), Activity(loading={A: NOW_S}), LOAD_S),
     "loading began a second ago": (state(), Activity(loading={A: NOW_S - 1}), LOAD_S - 1),
     "loading takes longer than expected": (state(), Activity(loading={A: NOW_S - 100}), 0),
+    "its turn has not come": (state(), Activity(loading={B: NOW_S - 2, A: NOW_S - 1}), LOAD_S),
+    "its turn came as the one before was done": (
+        state(),
+        Activity(loading={B: NOW_S - LOAD_S - 1, A: NOW_S - 2}),
+        LOAD_S - 1,
+    ),
 }
 
 
@@ -125,6 +138,8 @@ BEHIND = {
     "cold behind one that should be done": (state(), {B: NOW_S - 100}, 0),
     "loading behind an earlier one": (state(), {B: NOW_S - 2, A: NOW_S - 1}, LOAD_S - 2),
     "loading before a later one": (state(), {A: NOW_S - 2, B: NOW_S - 1}, 0),
+    "cold behind two that wait for each other": (state(), {C: NOW_S - 1, B: NOW_S - 2}, 2 * LOAD_S - 2),
+    "cold behind one that began when nothing loaded any more": (state(), {B: NOW_S - 100, C: NOW_S - 1}, LOAD_S - 1),
     "a loaded model passes all": (state(A), {B: NOW_S, C: NOW_S}, 0),
 }
 
@@ -134,16 +149,23 @@ def test_time_behind_other_loads(reading, loading, expected):
     assert price(spec("g0"), reading, Activity(loading=loading))[1].behind_s == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("now_s", [-1e6, 0.0, 1e6])
+def test_it_does_not_matter_what_moment_the_clock_counts_from(now_s):
+    activity = {"g0": Activity(loading={B: now_s - 2, C: now_s - 1})}
+    choice = choose(asks(), fleet("g0"), Snapshot(now_s, {}, activity))
+    assert only(choice, "g0").cost.behind_s == pytest.approx(2 * e.load_s(e.UNKNOWN_WEIGHTS_BYTES) - 2)
+
+
 EVICTS = {
-    # memory in GiB (each model takes 5), models allowed, loaded, in flight -> victims, busy ones waited for
-    "room": (15, 3, (B, C), {}, 0, 0),
-    "one of one": (9, 3, (B,), {}, 1, 0),
-    "one of two": (14, 3, (B, C), {}, 1, 0),
-    "both": (9, 3, (B, C), {}, 2, 0),
+    # memory in GiB (ours takes 5, a loaded one 4), models allowed, loaded, in flight -> victims, busy ones waited for
+    "room": (13, 3, (B, C), {}, 0, 0),
+    "one of one": (8, 3, (B,), {}, 1, 0),
+    "one of two": (9, 3, (B, C), {}, 1, 0),
+    "both": (8, 3, (B, C), {}, 2, 0),
     "one too many": (99, 2, (B, C), {}, 1, 0),
-    "the idle one goes": (14, 3, (B, C), {B: 3}, 1, 0),
-    "all are busy": (14, 3, (B, C), {B: 1, C: 1}, 1, 1),
-    "one of both is busy": (9, 3, (B, C), {B: 1}, 2, 1),
+    "the idle one goes": (12, 3, (B, C), {B: 3}, 1, 0),
+    "all are busy": (12, 3, (B, C), {B: 1, C: 1}, 1, 1),
+    "one of both is busy": (8, 3, (B, C), {B: 1}, 2, 1),
     "as many as there are": (5, 3, (B, C), {}, 2, 0),
 }
 
@@ -162,9 +184,10 @@ def test_a_load_that_is_paid_for_costs_nobody_more(reading):
     assert price(spec("g0", max_loaded_models=1), reading, activity)[1].price_s == 0
 
 
-def test_eviction_of_models_whose_size_is_nil():
-    rules = [ModelRule("a", vram_bytes=5 * GIB), ModelRule("b", vram_bytes=0)]
-    warmth, found = price(spec("g0", vram_bytes=5 * GIB, max_loaded_models=1), state(B), rules=rules)
+@pytest.mark.parametrize(("gib", "allowed"), [(99, 1), (5, 3)])
+def test_eviction_of_a_model_on_the_cpu(gib, allowed):
+    """It frees no memory, and counts as a model all the same."""
+    warmth, found = price(spec("g0", vram_bytes=gib * GIB, max_loaded_models=allowed), state(B, vram_bytes=0))
     assert warmth is EVICT
     assert found.price_s == pytest.approx(LOAD_PRICE * LOAD_S + e.UNLOAD_S + LOAD_S)
 

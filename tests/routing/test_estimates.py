@@ -24,6 +24,11 @@ def test_memory_is_the_fleet_files_word_then_what_ps_shows_here_then_a_guess():
     assert e.vram_bytes(B, NO_RULE, FOUR_GIB, g0, reading) > FOUR_GIB
 
 
+def test_what_a_model_needs_at_least_is_the_fleet_files_word_then_its_weights():
+    assert e.least_vram_bytes(ModelRule("a", vram_bytes=7), FOUR_GIB) == 7
+    assert FOUR_GIB < e.least_vram_bytes(NO_RULE, FOUR_GIB) < 1.2 * FOUR_GIB
+
+
 CONTEXT = [
     (8192, 80 * GIB, 8192),
     (None, 80 * GIB, 131_072),

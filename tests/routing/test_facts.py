@@ -1,6 +1,7 @@
 import pytest
 
 from spoe_agent.routing import Problem
+from spoe_agent.routing.facts import MAX_ECHO
 
 from .builders import A, asks, counts
 
@@ -10,8 +11,14 @@ UNNAMED = asks(None, loads={"g0": counts(1)})
 @pytest.mark.parametrize("name", ["a", " A:Latest ", "library/a"])
 def test_a_name_becomes_its_key_and_is_kept_as_it_was_asked(name):
     facts = UNNAMED.naming(name)
-    assert (facts.model, facts.asked, facts.problem) == (A, name, None)
+    assert (facts.model, facts.asked, facts.problem) == (A, name.strip(), None)
     assert facts.loads == UNNAMED.loads
+
+
+def test_what_errors_repeat_of_a_name_is_bounded():
+    name = f"{'h' * 250}/{'n' * 80}/{'m' * 80}"
+    facts = UNNAMED.naming(f" {name} ")
+    assert (facts.model, facts.asked) == (f"{name}:latest", name[:MAX_ECHO])
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,48 @@ async def test_lists_are_read_now_when_somebody_wants_them():
     assert source.asked == ["ps", "tags", "version"]
 
 
+class Gate(Source):
+    """Its first answer to one of the questions waits until the gate is opened."""
+
+    def __init__(self, at):
+        super().__init__()
+        self.at, self.reached, self.opened = at, asyncio.Event(), asyncio.Event()
+
+    async def _answer(self, name, fault, answer):
+        number = self.asked.count(name)
+        self.asked.append(name)
+        if (name, number) == (self.at, 0):
+            self.reached.set()
+            await self.opened.wait()
+        return (answer, number)
+
+
+async def overtaken(at):
+    """A poll that hangs at that question, and a refresh that is asked for meanwhile."""
+    it, source, clock, board = poller(Gate(at))
+    async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as group:
+        group.create_task(it.poll())
+        await source.reached.wait()
+        clock.now_s += 1
+        group.create_task(it.refresh_lists())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        source.opened.set()
+    return source, board
+
+
+async def test_an_older_reading_does_not_overwrite_a_newer_one():
+    _, board = await overtaken("ps")
+    assert (board["g0"].loaded, board["g0"].loaded_at_s) == ((LOADED, 1), 101.0)
+
+
+@pytest.mark.parametrize("at", ["ps", "tags"])
+async def test_lists_that_were_asked_for_before_somebody_wanted_them_do_not_count(at):
+    source, board = await overtaken(at)
+    assert source.asked.count("tags") == 2
+    assert (board["g0"].installed, board["g0"].installed_at_s) == (({A: 7}, 1), 101.0)
+
+
 async def test_a_reading_is_as_old_as_the_question():
     it, source, clock, board = poller()
 

@@ -1,0 +1,128 @@
+"""What is run: cells of fleet, load and workload, each with every policy and seed, over all processor cores.
+
+Must not live here: the simulation itself, figures.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+
+import structlog
+
+from spoe_agent.benchmark.arms import ARMS, Setting
+from spoe_agent.benchmark.arrivals import Arrival, read_trace
+from spoe_agent.benchmark.fleets import FLEETS, FleetPlan, fits
+from spoe_agent.benchmark.requests import Record
+from spoe_agent.benchmark.samples import sample
+from spoe_agent.benchmark.simulation import Outcome, Simulation
+from spoe_agent.benchmark.summary import Run, warm_up_s
+from spoe_agent.benchmark.workloads import Workload, build
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One comparison: every policy gets the same requests."""
+
+    fleet: str
+    load: float
+    workload: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where arrivals come from."""
+
+    trace: Path | None = None
+    """None: made up from the seed."""
+    requests: int | None = None
+    """Use only so many of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One simulation."""
+
+    cell: Cell
+    arm: str
+    seed: int
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """One simulation's result."""
+
+    job: Job
+    regime: str
+    run: Run
+
+
+def run_all(jobs: Sequence[Job], processes: int) -> Iterator[Done]:
+    """Run the simulations and yield each as it is done; with one process in order, in this very process."""
+    if processes == 1:
+        yield from map(run_job, jobs)
+        return
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        for future in as_completed([pool.submit(run_job, job) for job in jobs]):
+            yield future.result()
+
+
+def run_job(job: Job) -> Done:
+    """Run one simulation."""
+    work = workload(job.cell, job.seed, job.source)
+    arm, fleet = ARMS[job.arm], FLEETS[job.cell.fleet]
+    router = arm.router(Setting(fleet, work.models, job.seed))
+    instances = [arm.hardware(profile) for profile in fleet.instances]
+    with _quiet():
+        outcome = Simulation(instances, arm.limits(fleet), work.requests, router).run()
+    return Done(job, work.regime, _run(outcome, fleet))
+
+
+@lru_cache(maxsize=2)
+def workload(cell: Cell, seed: int, source: Source) -> Workload:
+    """Return the requests of a cell. Kept for the next policy, which gets the same."""
+    trace = None if source.trace is None else _trace(source.trace)
+    return build(cell.workload, FLEETS[cell.fleet], cell.load, seed, trace, source.requests)
+
+
+@lru_cache(maxsize=2)
+def _trace(path: Path) -> tuple[Arrival, ...]:
+    return tuple(read_trace(path))
+
+
+def _run(outcome: Outcome, fleet: FleetPlan) -> Run:
+    span_s = outcome.records[-1].request.at_s
+    warm_s = warm_up_s(span_s)
+    recovery_s = fleet.instances[0].vram_recovery_s
+    return Run(
+        samples=tuple(map(sample, outcome.records)),
+        span_s=span_s,
+        loads=len(outcome.loads),
+        loads_warm=sum(at_s >= warm_s for at_s, _ in outcome.loads),
+        loading_s=sum(load_s for _, load_s in outcome.loads) + outcome.unloads * recovery_s,
+        gpu_s=len(fleet.instances) * outcome.finished_at_s,
+        undone=outcome.undone,
+        misfits=sum(_misfits(record, fleet) for record in outcome.records),
+    )
+
+
+def _misfits(record: Record, fleet: FleetPlan) -> bool:
+    return record.server is not None and not fits(record.request.work.model, fleet.instances[record.server])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The agent logs every decision at debug level; nobody reads a million lines."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)

@@ -1,0 +1,139 @@
+"""The figures of one policy in one cell, over all seeds.
+
+Must not live here: comparisons (compare), simulations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from spoe_agent.benchmark.requests import CLIENT_LEFT, SERVED
+from spoe_agent.benchmark.samples import Sample
+
+WARM_UP_S = 600.0
+"""Requests of the first ten minutes are in no percentile; their loads are counted."""
+WARM_UP_PART = 0.2
+"""The warm-up of short runs: a fifth."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One seed of one policy in one cell."""
+
+    samples: tuple[Sample, ...]
+    """In order of arrival."""
+    span_s: float
+    """From the first arrival to the last."""
+    loads: int
+    loads_warm: int
+    """Loads after the warm-up."""
+    loading_s: float
+    """GPU seconds spent on loading and unloading."""
+    gpu_s: float
+    """GPU seconds that passed."""
+    undone: int
+    misfits: int
+    """Requests sent to an instance whose VRAM cannot hold the model."""
+
+    def measured(self) -> list[Sample]:
+        """Return the requests after the warm-up."""
+        from_s = warm_up_s(self.span_s)
+        return [sample for sample in self.samples if sample.t >= from_s]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Times in seconds, over served requests after the warm-up; counts over all requests."""
+
+    requests: int
+    failed: int
+    cancelled: int
+    ttft_mean: float
+    ttft_p50: float
+    ttft_p95: float
+    ttft_p99: float
+    e2e_mean: float
+    slowdown_mean: float
+    slowdown_p99: float
+    slo: float
+    """Part of the requests that were in time; failed ones were not, cancelled ones do not count."""
+    loads_per_1000: float
+    loads_per_1000_warm: float
+    cold_per_1000: float
+    loading_share: float
+    """Part of the GPU time that went into loading and unloading."""
+    undone_per_1000: float
+    misfits: int
+    fairness: float
+    """Jain's index over the models' mean slowdowns: 1 when all are slowed down alike."""
+    p95_by_model: dict[str, float]
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the figures by name."""
+        return asdict(self)
+
+
+def warm_up_s(span_s: float) -> float:
+    """Return how long after the first arrival measuring starts."""
+    return min(WARM_UP_S, WARM_UP_PART * span_s)
+
+
+def figures(runs: Sequence[Run]) -> Figures:
+    """Sum several seeds up, all requests alike."""
+    measured = [sample for run in runs for sample in run.measured()]
+    served = [sample for sample in measured if sample.status == SERVED]
+    everything = [sample for run in runs for sample in run.samples]
+    total = len(everything)
+    counted = sum(sample.status != CLIENT_LEFT for sample in measured)
+    ttft = sorted(sample.ttft for sample in served)
+    slowdown = sorted(sample.slowdown for sample in served)
+    return Figures(
+        requests=total,
+        failed=sum(sample.status not in (SERVED, CLIENT_LEFT) for sample in everything),
+        cancelled=sum(sample.status == CLIENT_LEFT for sample in everything),
+        ttft_mean=mean(ttft),
+        ttft_p50=percentile(ttft, 0.50),
+        ttft_p95=percentile(ttft, 0.95),
+        ttft_p99=percentile(ttft, 0.99),
+        e2e_mean=mean([sample.e2e for sample in served]),
+        slowdown_mean=mean(slowdown),
+        slowdown_p99=percentile(slowdown, 0.99),
+        slo=sum(sample.in_time for sample in measured) / max(1, counted),
+        loads_per_1000=1000 * sum(run.loads for run in runs) / total,
+        loads_per_1000_warm=1000 * sum(run.loads_warm for run in runs) / max(1, len(measured)),
+        cold_per_1000=1000 * sum(sample.cold for sample in everything) / total,
+        loading_share=sum(run.loading_s for run in runs) / sum(run.gpu_s for run in runs),
+        undone_per_1000=1000 * sum(run.undone for run in runs) / total,
+        misfits=sum(run.misfits for run in runs),
+        fairness=_jain([mean(values) for values in _by_model(served, "slowdown").values()]),
+        p95_by_model={
+            model: percentile(sorted(values), 0.95) for model, values in sorted(_by_model(served, "ttft").items())
+        },
+    )
+
+
+def mean(values: Sequence[float]) -> float:
+    """Return the mean; 0 of nothing."""
+    return sum(values) / len(values) if values else 0.0
+
+
+def percentile(ordered: Sequence[float], part: float) -> float:
+    """Return the value below which that part of the ordered values lies, between neighbours if need be."""
+    if not ordered:
+        return 0.0
+    place = part * (len(ordered) - 1)
+    below = int(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
+
+
+def _by_model(samples: Sequence[Sample], field: str) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for sample in samples:
+        found.setdefault(sample.model, []).append(getattr(sample, field))
+    return found
+
+
+def _jain(values: Sequence[float]) -> float:
+    return sum(values) ** 2 / (len(values) * sum(value**2 for value in values)) if values else 1.0

@@ -1,0 +1,123 @@
+"""From the runs of one cell to its rows, ratios and goals.
+
+Must not live here: how anything is computed or shown; this only puts the parts together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from spoe_agent.benchmark.arms import BASELINE, IDEAL, OURS
+from spoe_agent.benchmark.bounds import Bounds
+from spoe_agent.benchmark.cells import Cell
+from spoe_agent.benchmark.compare import Minutes, Ratio, minutes, ratios
+from spoe_agent.benchmark.goals import Facts, Goal, goals
+from spoe_agent.benchmark.summary import Figures, Run, figures
+
+HASH = "bounded_hash"
+Runs = Mapping[str, Sequence[Run]]
+"""By policy; one per seed, all in the same order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One policy in one cell."""
+
+    cell: Cell
+    regime: str
+    arm: str
+    seeds: int
+    figures: Figures
+    ratios: Mapping[str, Ratio]
+    """To least_conn; empty without it."""
+    gap_closed: float | None
+    """(least_conn - this) / (least_conn - all_warm), on the mean time to the first token."""
+    minutes: Minutes | None
+    bounds: Bounds | None
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the row as plain data; times in seconds."""
+        return {
+            "regime": self.regime,
+            "fleet": self.cell.fleet,
+            "load": self.cell.load,
+            "workload": self.cell.workload,
+            "arm": self.arm,
+            "seeds": self.seeds,
+            **self.figures.as_dict(),
+            "gap_closed": self.gap_closed,
+            "ratio": {name: ratio.value for name, ratio in self.ratios.items()},
+            "ratio_upper": {name: ratio.upper for name, ratio in self.ratios.items()},
+            "worst_minute": None if self.minutes is None else self.minutes.worst,
+            "minutes_above": None if self.minutes is None else self.minutes.above,
+            **({} if self.bounds is None else self.bounds.as_dict()),
+        }
+
+
+def rows(cell: Cell, regime: str, runs: Runs, bounds: Bounds | None) -> list[Row]:
+    """Return a row per policy, in the order of the runs."""
+    sums = {arm: figures(of_arm) for arm, of_arm in runs.items()}
+    return [
+        Row(
+            cell=cell,
+            regime=regime,
+            arm=arm,
+            seeds=len(of_arm),
+            figures=sums[arm],
+            ratios=_ratios(arm, runs, sums),
+            gap_closed=_gap_closed(sums[arm], sums.get(BASELINE), sums.get(IDEAL)),
+            minutes=minutes(of_arm, runs[BASELINE]) if BASELINE in runs else None,
+            bounds=bounds,
+        )
+        for arm, of_arm in runs.items()
+    ]
+
+
+def cell_goals(cell_rows: Sequence[Row]) -> list[Goal]:
+    """Return the goals of our policy in a cell; none without ours or the baseline."""
+    by_arm = {row.arm: row for row in cell_rows}
+    ours, baseline = by_arm.get(OURS), by_arm.get(BASELINE)
+    if ours is None or baseline is None:
+        return []
+    facts = Facts(
+        regime=ours.regime,
+        load=ours.cell.load,
+        ratios=ours.ratios,
+        minutes=ours.minutes,
+        of_ideal=_of(ours, by_arm.get(IDEAL)),
+        gap_closed=ours.gap_closed,
+        of_hash=_of(ours, by_arm.get(HASH)),
+        worst_model=_worst_model(ours.figures, baseline.figures),
+        failed=ours.figures.failed,
+        failed_baseline=baseline.figures.failed,
+    )
+    return goals(facts)
+
+
+def _ratios(arm: str, runs: Runs, sums: Mapping[str, Figures]) -> dict[str, Ratio]:
+    if BASELINE not in runs:
+        return {}
+    ours, theirs = runs[arm], runs[BASELINE]
+    names = ("ttft_mean", "ttft_p95", "ttft_p99")
+    found = dict(zip(names, ratios(ours, theirs, "ttft", (None, 0.95, 0.99)), strict=True))
+    found["e2e_mean"] = ratios(ours, theirs, "e2e", (None,))[0]
+    loads, loads_theirs = sums[arm].loads_per_1000, sums[BASELINE].loads_per_1000
+    if loads_theirs:
+        found["loads_per_1000"] = Ratio(loads / loads_theirs, loads / loads_theirs)
+    return found
+
+
+def _gap_closed(ours: Figures, baseline: Figures | None, ideal: Figures | None) -> float | None:
+    if baseline is None or ideal is None or baseline.ttft_mean <= ideal.ttft_mean:
+        return None
+    return (baseline.ttft_mean - ours.ttft_mean) / (baseline.ttft_mean - ideal.ttft_mean)
+
+
+def _of(ours: Row, other: Row | None) -> float | None:
+    return None if other is None else ours.figures.ttft_mean / other.figures.ttft_mean
+
+
+def _worst_model(ours: Figures, baseline: Figures) -> float:
+    theirs = baseline.p95_by_model
+    return max((p95 / theirs[model] for model, p95 in ours.p95_by_model.items() if model in theirs), default=0.0)

@@ -1,0 +1,32 @@
+"""A choice as plain data: what tools show and files keep.
+
+Must not live here: the one line for headers and logs (Choice.reason).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from spoe_agent.routing import Candidate, Choice
+
+
+def account(choice: Choice) -> dict[str, Any]:
+    """Return what was chosen, and every instance with its exclusion or its cost in seconds, term by term."""
+    return {
+        "action": str(choice.action),
+        "instance": choice.instance,
+        "reason": choice.reason,
+        "status": choice.status,
+        "message": choice.message,
+        "candidates": [_candidate(candidate) for candidate in choice.candidates],
+    }
+
+
+def _candidate(candidate: Candidate) -> dict[str, Any]:
+    return {
+        "instance": candidate.instance,
+        "excluded": None if candidate.exclusion is None else str(candidate.exclusion),
+        "detail": candidate.detail,
+        "tier": None if candidate.tier is None else candidate.tier.name.lower(),
+        "cost": candidate.cost._asdict(),
+    }

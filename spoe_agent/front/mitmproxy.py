@@ -1,0 +1,75 @@
+"""mitmproxy's HTTP layer, with errors in the caller's dialect. The one module that needs mitmproxy, for the addon.
+
+Works on mitmproxy's proxy core, which versions may change: pyproject.toml bounds them, and the tests run both ends.
+Must not live here: hooks (addon), what errors look like (answers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mitmproxy import http
+from mitmproxy.proxy import events
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layer import CommandGenerator, Layer, NextLayer
+from mitmproxy.proxy.layers import modes
+from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode, HttpStream
+from mitmproxy.proxy.layers.http._events import (
+    ResponseData,
+    ResponseEndOfMessage,
+    ResponseHeaders,
+    ResponseProtocolError,
+)
+
+HTTP2_PREFACE = b"PRI * HTTP/2.0"
+NO_RESPONSE = 444
+"""mitmproxy 11's status for "close without an answer" (net/http/status_codes.py)."""
+
+Failure = Callable[[http.HTTPFlow], http.Response | None]
+"""Makes the answer to a flow whose instance failed; None leaves it to mitmproxy."""
+
+
+def take_over(nextlayer: NextLayer, failure: Failure) -> None:
+    """Make reverse mode's HTTP ours. mitmproxy itself knows HTTP/2 by TLS only; here it may start right away."""
+    context = nextlayer.context
+    if [type(layer) for layer in context.layers] != [modes.ReverseProxy]:
+        return
+    start = nextlayer.data_client()
+    if start.startswith(HTTP2_PREFACE):
+        context.client.alpn = b"h2"
+    if start[:1].isalpha():  # else TLS
+        nextlayer.layer = DialectLayer(context, HTTPMode.transparent, failure)
+
+
+class DialectLayer(HttpLayer):
+    """mitmproxy's HTTP, but a failure before the first byte becomes an answer in the caller's dialect, not a page."""
+
+    def __init__(self, context: Context, mode: HTTPMode, failure: Failure) -> None:
+        super().__init__(context, mode)
+        self._failure = failure
+
+    def event_to_child(self, child: Layer | HttpStream, event: events.Event) -> CommandGenerator[None]:
+        """Hand an event on; `child` is the client's side of the connection when it is an answer's."""
+        if isinstance(event, ResponseProtocolError) and child is self.connections.get(self.context.client):
+            response = self._instead(event)
+            if response is not None:
+                number = event.stream_id
+                yield from super().event_to_child(child, ResponseHeaders(number, response))
+                yield from super().event_to_child(child, ResponseData(number, response.content or b""))
+                yield from super().event_to_child(child, ResponseEndOfMessage(number))
+                return
+        yield from super().event_to_child(child, event)
+
+    def _instead(self, event: ResponseProtocolError) -> http.Response | None:
+        """None when nothing may be sent any more, or the request has not been read to its end."""
+        stream = self.streams.get(event.stream_id)
+        if stream is None or stream.flow.response is not None or stream.client_state != stream.state_done:
+            return None
+        return self._failure(stream.flow) if _has_status(event) else None
+
+
+def _has_status(event: ResponseProtocolError) -> bool:
+    """Tell whether a page would be sent: 12 has an enumeration where 11 has a status, 444 for none."""
+    code: Any = event.code
+    return bool(code != NO_RESPONSE if isinstance(code, int) else code.http_status_code() is not None)

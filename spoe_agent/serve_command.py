@@ -1,0 +1,54 @@
+"""The command `serve`: options, logging, and how errors end it. Must not live here: the agent."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+import click
+import structlog
+import uvloop
+
+from spoe_agent.fleet import FleetError, find, load
+from spoe_agent.serve import serve as run_agent
+
+LEVELS = ["debug", "info", "warning", "error"]
+
+
+@click.command()
+@click.option(
+    "--fleet",
+    "fleet_file",
+    type=click.Path(path_type=Path),
+    help="Fleet file; else ./fleet.yaml, else /etc/pointsman/fleet.yaml.",
+)
+@click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
+def serve(fleet_file: Path | None, log_level: str) -> None:
+    """Run the agent that HAProxy asks."""
+    set_up_logging(log_level)
+    try:
+        fleet = load(find(fleet_file))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run_agent(fleet))
+    except FleetError as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"cannot listen: {error}; is another agent running?") from error
+
+
+def set_up_logging(level: str) -> None:
+    """Log to standard error: one JSON object per line, or colours for people on a terminal."""
+    terminal = sys.stderr.isatty()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *([] if terminal else [structlog.processors.dict_tracebacks]),
+            structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )

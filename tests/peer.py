@@ -1,0 +1,127 @@
+"""HAProxy's end of an SPOP connection, scripted: says what a test wants, and shows what came back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Self
+
+from spoe_agent import bridge
+from spoe_agent.fleet import Listen
+from spoe_agent.spop import (
+    AgentHello,
+    Disconnected,
+    FrameBuffer,
+    FrameType,
+    Header,
+    Hello,
+    Message,
+    encode_haproxy_hello,
+    encode_notify,
+    read_actions,
+    read_agent_hello,
+    read_disconnect,
+    read_header,
+)
+
+DEADLINE_S = 30
+MAX_FRAME_SIZE = 65_536
+HELLO = encode_haproxy_hello(Hello(MAX_FRAME_SIZE, ("pipelining",), "engine"))
+HEALTH_CHECK = encode_haproxy_hello(Hello(MAX_FRAME_SIZE, (), healthcheck=True))
+
+Answer = tuple[int, int, dict[str, object]]
+"""Stream-id, frame-id, variables."""
+
+
+def route(model: str | None, number: int = 1, **args: object) -> Message:
+    """A question for a model; each number is another request."""
+    given = {"id": f"r{number}", "method": "POST", "path": "/api/chat", "model": model, **args}
+    return Message(bridge.ROUTE, {**dict.fromkeys(bridge.ROUTE_ARGS), **given})
+
+
+def question(model: str | None, number: int = 1, **args: object) -> bytes:
+    """The same as a NOTIFY frame, with the number as both of its ids."""
+    return encode_notify(number, number, [route(model, number, **args)])
+
+
+class Peer:
+    """One connection to an agent. Leaving the context closes it."""
+
+    def __init__(self, listen: Listen) -> None:
+        self._listen = listen
+        self._buffer = FrameBuffer(MAX_FRAME_SIZE)
+        self._reader: asyncio.StreamReader
+        self._writer: asyncio.StreamWriter
+
+    async def __aenter__(self) -> Self:
+        listen = self._listen
+        if listen.path:
+            self._reader, self._writer = await asyncio.open_unix_connection(listen.path)
+        else:
+            self._reader, self._writer = await asyncio.open_connection(listen.host, listen.port)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._writer.transport.abort()
+
+    def send(self, *frames: bytes) -> None:
+        """Write all in one go."""
+        self._writer.write(b"".join(frames))
+
+    async def trickle(self, data: bytes) -> None:
+        """Write byte by byte; the agent, on the same loop, gets each before the next."""
+        for byte in data:
+            self._writer.write(bytes((byte,)))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
+    async def opened(self) -> Self:
+        """Shake hands."""
+        self.send(HELLO)
+        await self.hello()
+        return self
+
+    async def hello(self) -> AgentHello:
+        """Take the AGENT-HELLO."""
+        header, frame = await self._frame()
+        assert header.type == FrameType.AGENT_HELLO
+        return read_agent_hello(frame, header.payload_start)
+
+    async def answer(self) -> Answer:
+        """Take an ACK."""
+        header, frame = await self._frame()
+        assert header.type == FrameType.ACK
+        return header.stream_id, header.frame_id, variables(frame, header.payload_start)
+
+    async def answers(self, number: int) -> list[Answer]:
+        """Take so many ACKs."""
+        return [await self.answer() for _ in range(number)]
+
+    async def goodbye(self) -> Disconnected:
+        """Take the AGENT-DISCONNECT, behind which the connection ends."""
+        header, frame = await self._frame()
+        assert header.type == FrameType.AGENT_DISCONNECT
+        assert await self.ended()
+        return read_disconnect(frame, header.payload_start)
+
+    async def ended(self) -> bool:
+        """Tell whether the connection ends, with nothing before that."""
+        return not len(self._buffer) and await self._bytes() == b""
+
+    async def _frame(self) -> tuple[Header, bytes]:
+        while (frame := self._buffer.next_frame()) is None:
+            data = await self._bytes()
+            assert data, "the agent closed the connection"
+            self._buffer.append(data)
+        return read_header(frame), frame
+
+    async def _bytes(self) -> bytes:
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                return await self._reader.read(65_536)
+        except ConnectionResetError:
+            return b""
+
+
+def variables(frame: bytes, pos: int) -> dict[str, object]:
+    """The variables that an ACK sets."""
+    return {action.name: action.value for action in read_actions(frame, pos)}
