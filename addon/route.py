@@ -34,7 +34,7 @@ from spoe_agent.front.account import account  # noqa: E402
 from spoe_agent.front.answers import BROKEN, FAILED, Answer, rejection  # noqa: E402
 from spoe_agent.front.answers import error as error_answer  # noqa: E402
 from spoe_agent.front.logs import send_to_logging  # noqa: E402
-from spoe_agent.front.mitmproxy import take_over  # noqa: E402
+from spoe_agent.front.mitmproxy import lift_limit, take_over  # noqa: E402
 from spoe_agent.front.origins import at_the_door  # noqa: E402
 from spoe_agent.front.reading import facts  # noqa: E402
 from spoe_agent.front.router import Passage, Router  # noqa: E402
@@ -117,6 +117,10 @@ class Pointsman:
             self._listens = _reverse(fleet)
             ctx.options.update(mode=[self._listens])
         log.info("Pointsman routes to %s", ", ".join(instance.name for instance in fleet.instances))
+
+    def client_connected(self, client: connection.Client) -> None:
+        """Leave limits to the router."""
+        lift_limit(client)
 
     def next_layer(self, nextlayer: NextLayer) -> None:
         """Take over reverse mode's HTTP: errors in the caller's dialect, and HTTP/2 without TLS."""
@@ -249,7 +253,10 @@ def _send_to(flow: http.HTTPFlow, host: str, port: int) -> None:
 
 
 def _response(answer: Answer) -> http.Response:
-    return http.Response.make(answer.status, answer.body, dict(answer.headers))
+    response = http.Response.make(answer.status, answer.body, dict(answer.headers))
+    if answer.status == 204:
+        del response.headers["content-length"]  # RFC 9110 section 8.6
+    return response
 
 
 def _reverse(fleet: Fleet) -> str:

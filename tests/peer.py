@@ -103,6 +103,14 @@ class Peer:
         assert await self.ended()
         return read_disconnect(frame, header.payload_start)
 
+    def end(self) -> None:
+        """Say that nothing more comes."""
+        self._writer.write_eof()
+
+    async def data(self) -> bytes:
+        """Take what the next read brings, as it is."""
+        return await self._bytes()
+
     async def ended(self) -> bool:
         """Tell whether the connection ends, with nothing before that."""
         return not len(self._buffer) and await self._bytes() == b""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import socket
 import stat
-import time
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
-import uvloop
 from structlog.testing import capture_logs
 
 from spoe_agent.agent import REFRESH_INTERVAL_S, Agent
@@ -20,13 +19,21 @@ from spoe_agent.rig.process import free_port
 from spoe_agent.routing import FleetSpec, Health, InstanceSpec, InstanceState, LoadedModel
 from spoe_agent.routing.names import canonical
 from spoe_agent.server import CHECK_INTERVAL_S, CHECKS_UNTIL_DOWN, QUIET_S, STOPS, Server
-from spoe_agent.spop import FrameBuffer, FrameType, Message, Status, encode_disconnect, encode_notify, read_header
+from spoe_agent.spop import (
+    Disconnected,
+    FrameBuffer,
+    FrameType,
+    Message,
+    Status,
+    encode_disconnect,
+    encode_notify,
+    read_header,
+)
 from spoe_agent.telemetry.board import Board
 
-from .peer import DEADLINE_S, HEALTH_CHECK, HELLO, MAX_FRAME_SIZE, Peer, question, route, variables
+from .loops import on_each_loop
+from .peer import DEADLINE_S, HEALTH_CHECK, HELLO, MAX_FRAME_SIZE, Peer, question, route
 
-LOOPS = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
-"""The agent runs on uvloop; what is here must not be uvloop's doing."""
 
 A, B, NEW = (canonical(name) for name in ("a", "b", "new"))
 FLEET = FleetSpec((InstanceSpec("g0", 100), InstanceSpec("g1", 100)))
@@ -107,6 +114,7 @@ ROUTED_A = {"action": "route", "reason": "loaded", "server": "g0"}
 ROUTED_B = {**ROUTED_A, "server": "g1"}
 
 
+@on_each_loop
 async def test_a_handshake_and_a_question(address):
     rig = Rig()
     async with rig.listening(address), Peer(address) as peer:
@@ -118,6 +126,7 @@ async def test_a_handshake_and_a_question(address):
         assert rig.board.grants == 1
 
 
+@on_each_loop
 async def test_a_health_check_is_answered_and_let_go(address):
     async with Rig().listening(address), Peer(address) as peer:
         peer.send(HEALTH_CHECK)
@@ -125,16 +134,19 @@ async def test_a_health_check_is_answered_and_let_go(address):
         assert await peer.ended()
 
 
+@on_each_loop
 async def test_questions_at_once_are_each_answered(address):
     async with Rig().listening(address), Peer(address) as peer:
         await peer.opened()
-        peer.send(*(question("ab"[number % 2], number) for number in range(200)))
-        expected = [(number, number, {"route": [ROUTED_A, ROUTED_B][number % 2]}) for number in range(200)]
-        found = await peer.answers(200)
-        assert [(stream, frame) for stream, frame, _ in found] == [(stream, frame) for stream, frame, _ in expected]
-        assert {values["server"] for stream, _, values in found if stream % 2} <= {"g0", "g1"}
+        models = ["a", "b", "a b", "never"] * 50
+        peer.send(*(encode_notify(number, 7 * number, [route(model)]) for number, model in enumerate(models)))
+        found = await peer.answers(len(models))
+        assert [(stream_id, frame_id) for stream_id, frame_id, _ in found] == [(n, 7 * n) for n in range(len(models))]
+        asked = {"a": "loaded", "b": "loaded", "a b": "bad model name", "never": "not found"}
+        assert [values["reason"] for _, _, values in found] == [asked[model] for model in models]
 
 
+@on_each_loop
 async def test_everything_in_one_write(address):
     async with Rig().listening(address), Peer(address) as peer:
         peer.send(HELLO, question("a", 1), question("b", 2))
@@ -142,6 +154,7 @@ async def test_everything_in_one_write(address):
         assert await peer.answers(2) == [(1, 1, ROUTED_A), (2, 2, ROUTED_B)]
 
 
+@on_each_loop
 async def test_everything_byte_by_byte(address):
     async with Rig().listening(address), Peer(address) as peer:
         await peer.trickle(HELLO + question("a", 1) + question("b", 2))
@@ -149,6 +162,7 @@ async def test_everything_byte_by_byte(address):
         assert await peer.answers(2) == [(1, 1, ROUTED_A), (2, 2, ROUTED_B)]
 
 
+@on_each_loop
 async def test_answers_of_one_batch_go_out_in_one_write(address):
     """Else HAProxy wakes up for each."""
     async with Rig().listening(address), Peer(address) as peer:
@@ -162,6 +176,7 @@ async def test_answers_of_one_batch_go_out_in_one_write(address):
         assert not len(buffer)
 
 
+@on_each_loop
 async def test_connections_do_not_disturb_each_other(address):
     async with Rig().listening(address), Peer(address) as one, Peer(address) as other:
         await one.opened()
@@ -171,14 +186,6 @@ async def test_connections_do_not_disturb_each_other(address):
         assert (await other.goodbye()).status == Status.INVALID_FRAME
         one.send(question("a", 1)[20:])
         assert await one.answer() == (1, 1, ROUTED_A)
-
-
-BEFORE = question("a", 1)
-FAULTS = {
-    "not a frame of this moment": (HELLO, Status.INVALID_FRAME),
-    "a frame that is longer than agreed": ((MAX_FRAME_SIZE + 1).to_bytes(4), Status.FRAME_TOO_BIG),
-    "a message cut off": (question("secret-model", 1)[:-9].replace(b"\0\0\0", b"\0\0\0", 1), None),
-}
 
 
 @pytest.mark.parametrize("behind", [b"", question("a", 2)], ids=["alone", "with a question behind it"])
@@ -192,6 +199,7 @@ FAULTS = {
     ],
     ids=["a second hello", "a frame too long", "a message cut short", "a fragment"],
 )
+@on_each_loop
 async def test_a_fault_of_the_peer_is_answered_and_logged(address, fault, status, behind):
     async with Rig().listening(address), Peer(address) as peer:
         await peer.opened()
@@ -202,6 +210,7 @@ async def test_a_fault_of_the_peer_is_answered_and_logged(address, fault, status
         assert (line["event"], line["log_level"], line["status"]) == ("peer broke SPOP", "warning", int(status))
 
 
+@on_each_loop
 async def test_haproxys_goodbye_is_returned(address):
     async with Rig().listening(address), Peer(address) as peer:
         await peer.opened()
@@ -209,6 +218,7 @@ async def test_haproxys_goodbye_is_returned(address):
         assert (await peer.goodbye()).status == Status.NORMAL
 
 
+@on_each_loop
 async def test_a_peer_that_hangs_up_inside_a_frame_is_forgotten(address):
     async with Rig().listening(address):
         with capture_logs() as logs:
@@ -233,6 +243,7 @@ KNOWS_NONE = {"reason": "no message known to the agent"}
     ],
     ids=["no message", "an unknown message", "an unknown message and ours", "a body that was not told"],
 )
+@on_each_loop
 async def test_every_question_is_answered(address, messages, expected):
     """An ACK without `action` lets HAProxy fall back at once, instead of at its `timeout processing`."""
     async with Rig().listening(address), Peer(address) as peer:
@@ -241,6 +252,7 @@ async def test_every_question_is_answered(address, messages, expected):
         assert await peer.answer() == (3, 4, expected)
 
 
+@on_each_loop
 async def test_a_rejection_says_why(address):
     async with Rig().listening(address), Peer(address) as peer:
         await peer.opened()
@@ -267,6 +279,7 @@ class Faulty(Agent):
         raise ZeroDivisionError
 
 
+@on_each_loop
 async def test_a_bug_of_ours_fails_no_request(address):
     async with Rig(agent=Faulty).listening(address), Peer(address) as peer:
         await peer.opened()
@@ -277,6 +290,7 @@ async def test_a_bug_of_ours_fails_no_request(address):
         assert (line["event"], line["exc_info"]) == ("decision failed", True)
 
 
+@on_each_loop
 async def test_a_bug_at_second_sight_fails_no_request_either(address):
     rig = Rig(agent=Faulty)
     rig.clock.now_s += REFRESH_INTERVAL_S
@@ -288,6 +302,7 @@ async def test_a_bug_at_second_sight_fails_no_request_either(address):
         assert [line["event"] for line in logs if line["log_level"] == "error"] == ["decision failed"]
 
 
+@on_each_loop
 async def test_an_unknown_model_is_looked_for_once_more(address):
     rig = Rig(pulled=[NEW])
     rig.clock.now_s += REFRESH_INTERVAL_S
@@ -319,6 +334,7 @@ def slow():
     return rig
 
 
+@on_each_loop
 async def test_nobody_waits_for_a_second_look_but_who_asked(slow, address):
     async with slow.listening(address), Peer(address) as peer:
         await peer.opened()
@@ -330,6 +346,7 @@ async def test_nobody_waits_for_a_second_look_but_who_asked(slow, address):
         assert (await peer.answer())[0] == 1
 
 
+@on_each_loop
 async def test_a_peer_that_left_gets_no_late_answer(slow, address):
     async with slow.listening(address), Peer(address) as other:
         await other.opened()
@@ -354,6 +371,7 @@ class Counting(Agent):
         return super().decide(facts)
 
 
+@on_each_loop
 async def test_who_does_not_read_is_not_listened_to(tmp_path):
     """Else the answers that HAProxy does not take would fill the memory."""
     address, rig, one = unix(tmp_path), Rig(agent=Counting), question("a b")
@@ -382,3 +400,214 @@ async def turns_until(condition):
             return True
         await asyncio.sleep(0)
     return False
+
+
+def writable(peer):
+    return bool(select.select([], [peer], [], 0)[1])
+
+
+def readable(peer):
+    return bool(select.select([peer], [], [], 0)[0])
+
+
+@on_each_loop
+async def test_hundreds_of_connections_at_once(address):
+    """After a reload HAProxy's threads open theirs all at once, before the agent accepts any."""
+    async with Rig().listening(address):
+        peers = [connected(address) for _ in range(300)]
+        try:
+            for peer in peers:
+                peer.sendall(HELLO + question("a"))
+            for peer in peers:
+                assert await turns_until(lambda peer=peer: readable(peer))
+                buffer = FrameBuffer(MAX_FRAME_SIZE)
+                buffer.append(peer.recv(65_536))
+                kinds = [read_header(frame).type for frame in iter(buffer.next_frame, None)]
+                assert kinds == [FrameType.AGENT_HELLO, FrameType.ACK]
+        finally:
+            for peer in peers:
+                peer.close()
+
+
+def connected(address):
+    """A connection made without giving the server a turn: nobody accepts it yet."""
+    peer = socket.socket(socket.AF_UNIX if address.path else socket.AF_INET)
+    peer.settimeout(DEADLINE_S)
+    peer.connect(address.path or (address.host, address.port))
+    return peer
+
+
+@on_each_loop
+async def test_a_socket_is_for_its_user_and_group_and_its_folder_is_made(tmp_path):
+    address = unix(tmp_path)
+    async with Rig().listening(address):
+        assert stat.S_IMODE(os.stat(address.path).st_mode) == 0o660
+
+
+@on_each_loop
+async def test_an_address_in_use_is_refused(tmp_path):
+    address = Listen("127.0.0.1", free_port())
+    async with Rig().listening(address):
+        with pytest.raises(OSError, match="in use"):
+            await Rig().server.listen(address)
+
+
+@on_each_loop
+async def test_a_socket_that_a_dead_agent_left_is_replaced(tmp_path):
+    address = unix(tmp_path)
+    Path(address.path).parent.mkdir()
+    with closing(socket.socket(socket.AF_UNIX)) as left:
+        left.bind(address.path)
+    async with Rig().listening(address), Peer(address) as peer:
+        await peer.opened()
+
+
+# Draining: what HAProxy sees of an agent that stops. The clock stands still unless a test moves it, so neither a
+# deadline nor a pause comes by itself.
+
+
+@on_each_loop
+async def test_without_haproxy_nothing_is_waited_for_long(address):
+    rig = Rig()
+    async with rig.listening(address):
+        rig.clock.now_s += CHECK_INTERVAL_S + 0.001
+        await rig.server.drain(60.0)
+        assert await refused(address)
+
+
+async def checks_fail(address, number=CHECKS_UNTIL_DOWN):
+    """HAProxy's checks, that many: each connection is closed without an answer."""
+    for _ in range(number):
+        async with Peer(address) as peer:
+            peer.send(HEALTH_CHECK)
+            assert await peer.ended()
+
+
+@on_each_loop
+async def test_checks_fail_while_draining_and_then_all_is_over(address):
+    rig = Rig()
+    async with rig.listening(address):
+        async with Peer(address) as peer:
+            peer.send(HEALTH_CHECK)
+            await peer.hello()
+        async with rig.draining() as task:
+            await checks_fail(address, CHECKS_UNTIL_DOWN - 1)
+            async with Peer(address) as peer:
+                await peer.opened()
+                assert not task.done()
+            await checks_fail(address, 1)
+        assert await refused(address)
+
+
+@on_each_loop
+async def test_every_question_is_answered_until_haproxy_knows(address):
+    """Before, while and after the checks fail, on old and on new connections; then each is told goodbye."""
+    rig = Rig()
+    async with rig.listening(address), Peer(address) as old, Peer(address) as new:
+        await old.opened()
+        old.send(question("a", 1))
+        async with rig.draining():
+            assert (await old.answer())[0] == 1
+            await new.opened()
+            for number in range(2, 9):
+                for peer in (old, new):
+                    peer.send(question("a", number), question("b", 100 + number))
+                    assert [one[0] for one in await peer.answers(2)] == [number, 100 + number]
+            await checks_fail(address)
+            for peer in (old, new):
+                peer.send(question("a", 9), question("b", 10), question("a", 11))
+                assert [one[0] for one in await peer.answers(3)] == [9, 10, 11]
+                assert await peer.goodbye() == Disconnected(Status.NORMAL, STOPS)
+
+
+@on_each_loop
+async def test_quiet_connections_are_told_goodbye_once_haproxy_knows(address):
+    rig = Rig()
+    async with rig.listening(address), Peer(address) as peer:
+        await peer.opened()
+        async with rig.draining() as task:
+            await checks_fail(address, CHECKS_UNTIL_DOWN - 1)
+            rig.clock.now_s += QUIET_S
+            peer.send(question("a"))
+            await peer.answer()
+            await checks_fail(address, 1)
+            assert not task.done()
+            rig.clock.now_s += QUIET_S
+            assert await peer.goodbye() == Disconnected(Status.NORMAL, STOPS)
+
+
+@on_each_loop
+async def test_an_answer_that_is_still_to_come_is_waited_for(slow, address):
+    async with slow.listening(address), Peer(address) as peer:
+        await peer.opened()
+        peer.send(question("new", 1))
+        await until(lambda: slow.agent.looked_for)
+        async with slow.draining() as task:
+            await checks_fail(address)
+            slow.clock.now_s += QUIET_S
+            peer.send(question("a", 2))
+            assert (await peer.answer())[0] == 2
+            slow.clock.now_s += QUIET_S
+            assert not task.done()
+            slow.agent.gate.set()
+            assert (await peer.answer())[0] == 1
+            assert (await peer.goodbye()).message == STOPS
+
+
+@on_each_loop
+async def test_at_the_deadline_it_is_over_whoever_is_there(address):
+    """A HAProxy without checks never knows."""
+    rig = Rig()
+    async with rig.listening(address), Peer(address) as peer:
+        await peer.opened()
+        async with rig.draining() as task:
+            peer.send(question("a"))
+            await peer.answer()
+            rig.clock.now_s += 59.0
+            peer.send(question("a"))
+            await peer.answer()
+            assert not task.done()
+            rig.clock.now_s += 2.0
+            assert await peer.goodbye() == Disconnected(Status.NORMAL, STOPS)
+        assert await refused(address)
+
+
+@on_each_loop
+async def test_the_socket_goes_with_the_agent(tmp_path):
+    address = unix(tmp_path)
+    async with Rig().listening(address):
+        assert Path(address.path).is_socket()
+    assert not Path(address.path).exists()
+
+
+@on_each_loop
+async def test_a_successors_socket_is_left_alone(tmp_path):
+    address = unix(tmp_path)
+    async with Rig().listening(address) as old, Rig().listening(address):
+        await old.server.drain(0)
+        async with Peer(address) as peer:
+            await peer.opened()
+            peer.send(question("a"))
+            assert (await peer.answer())[2] == ROUTED_A
+
+
+@on_each_loop
+async def test_a_socket_that_somebody_removed_is_no_trouble(tmp_path):
+    address = unix(tmp_path)
+    async with Rig().listening(address) as rig:
+        Path(address.path).unlink()
+        await rig.server.drain(0)
+
+
+@on_each_loop
+async def test_several_addresses_are_one_agent(tmp_path):
+    addresses = [unix(tmp_path), Listen("127.0.0.1", free_port())]
+    rig = Rig()
+    async with rig.listening(*addresses):
+        for number, address in enumerate(addresses):
+            async with Peer(address) as peer:
+                await peer.opened()
+                peer.send(question("a", number))
+                await peer.answer()
+    assert rig.board.grants == len(addresses)
+    assert [await refused(address) for address in addresses] == [True, True]

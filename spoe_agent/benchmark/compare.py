@@ -6,7 +6,7 @@ Must not live here: what ratios ought to be (goals).
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,30 +40,34 @@ class Minutes:
     counted: int
 
 
+_Block = tuple[int, int]
+"""Seed and minute."""
+
+
 class _Blocks:
     """The values of one policy, by block, ready to be resampled."""
 
     def __init__(self, runs: Sequence[Run], field: str) -> None:
-        self.sums: Counter[tuple[int, int]] = Counter()
-        self.counts: Counter[tuple[int, int]] = Counter()
-        self.largest: list[tuple[float, tuple[int, int]]] = []
+        self.sums: defaultdict[_Block, float] = defaultdict(float)
+        self.counts: Counter[_Block] = Counter()
+        self.largest: list[tuple[float, _Block]] = []
         for seed, run in enumerate(runs):
             for sample in run.measured():
                 if sample.status == SERVED:
                     self._add(getattr(sample, field), (seed, int(sample.t // BLOCK_S)))
         self.largest.sort(reverse=True)
 
-    def _add(self, value: float, block: tuple[int, int]) -> None:
-        self.sums[block] += value  # type: ignore[assignment]
+    def _add(self, value: float, block: _Block) -> None:
+        self.sums[block] += value
         self.counts[block] += 1
         self.largest.append((value, block))
 
-    def mean(self, times: Counter[tuple[int, int]]) -> float:
+    def mean(self, times: Counter[_Block]) -> float:
         """Return the mean when each block is there so many times."""
         total = sum(self.sums[block] * n for block, n in times.items())
         return total / max(1, sum(self.counts[block] * n for block, n in times.items()))
 
-    def percentile(self, times: Counter[tuple[int, int]], part: float) -> float:
+    def percentile(self, times: Counter[_Block], part: float) -> float:
         """Return the value that `part` of all lies below, when each block is there so many times."""
         above = (1 - part) * sum(self.counts[block] * n for block, n in times.items())
         for value, block in self.largest:
@@ -90,10 +94,10 @@ def _ratio(
     mine: _Blocks,
     other: _Blocks,
     part: float | None,
-    once: Counter[tuple[int, int]],
-    resamples: Sequence[Counter[tuple[int, int]]],
+    once: Counter[_Block],
+    resamples: Sequence[Counter[_Block]],
 ) -> Ratio:
-    def divide(times: Counter[tuple[int, int]]) -> float:
+    def divide(times: Counter[_Block]) -> float:
         if part is None:
             return _quotient(mine.mean(times), other.mean(times))
         return _quotient(mine.percentile(times, part), other.percentile(times, part))

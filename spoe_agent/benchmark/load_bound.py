@@ -7,12 +7,13 @@ favour, so the seconds are a floor. Must not live here: other bounds.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import linprog
-from scipy.sparse import coo_array
+from scipy.sparse import coo_array, vstack
 
 from spoe_agent.benchmark.fleets import FleetPlan, vram_bytes
 from spoe_agent.benchmark.requests import Request
@@ -57,9 +58,8 @@ def _keep(gaps: Sequence[_Gap], fleet: FleetPlan) -> np.ndarray[tuple[int], np.d
     starts = sorted({gap.from_s for gap in gaps})
     pairs = [
         (row, column)
-        for row, at_s in enumerate(starts)
         for column, gap in enumerate(gaps)
-        if gap.from_s <= at_s < gap.to_s
+        for row in range(bisect_left(starts, gap.from_s), bisect_left(starts, gap.to_s))
     ]
     rows, columns = np.array(pairs).T
     shape = (len(starts), len(gaps))
@@ -70,7 +70,7 @@ def _keep(gaps: Sequence[_Gap], fleet: FleetPlan) -> np.ndarray[tuple[int], np.d
     places = sum(profile.loaded_limit() for profile in fleet.instances)
     solved = linprog(
         -worth_s,
-        A_ub=_stacked(memory, slots),
+        A_ub=vstack([memory, slots]),
         b_ub=np.concatenate([np.full(len(starts), room), np.full(len(starts), float(places))]),
         bounds=(0.0, 1.0),
         method="highs",
@@ -78,3 +78,7 @@ def _keep(gaps: Sequence[_Gap], fleet: FleetPlan) -> np.ndarray[tuple[int], np.d
     if not solved.success:
         raise ArithmeticError(f"the linear programme of least loading was not solved: {solved.message}")
     return np.asarray(solved.x, dtype=np.float64)
+
+
+def _load_s(model: Model, fleet: FleetPlan) -> float:
+    return min(profile.load_fixed_s + model.size_bytes / profile.load_bytes_per_s for profile in fleet.instances)

@@ -6,10 +6,12 @@ Must not live here: hooks (addon), what errors look like (answers).
 
 from __future__ import annotations
 
+import asyncio
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from mitmproxy import http
+from mitmproxy import connection, ctx, http
 from mitmproxy.proxy import events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator, Layer, NextLayer
@@ -40,6 +42,16 @@ def take_over(nextlayer: NextLayer, failure: Failure) -> None:
         context.client.alpn = b"h2"
     if start[:1].isalpha():  # else TLS
         nextlayer.layer = DialectLayer(context, HTTPMode.transparent, failure)
+
+
+def lift_limit(client: connection.Client) -> None:
+    """Let a client have any number of connections to an instance: mitmproxy's own limit is 5, and the slots' is ours.
+
+    HTTP/1 clients have one; HTTP/2 clients have one per request.
+    """
+    handler = ctx.master.addons.get("proxyserver").connections.get(client.id)
+    if handler is not None:
+        handler.max_conns = defaultdict(lambda: asyncio.Semaphore(1_000_000))
 
 
 class DialectLayer(HttpLayer):

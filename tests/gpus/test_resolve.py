@@ -15,8 +15,15 @@ HOST = (
 
 @pytest.mark.parametrize(
     ("gpu", "uuid"),
-    [(0, FIRST), (1, SECOND), ("0000:af:00.0", SECOND), (FIRST, FIRST), ("GPU-8f1c", FIRST), (PART, PART)]
-    + [("MIG-1111", PART)],
+    [
+        (0, FIRST),
+        (1, SECOND),
+        ("0000:af:00.0", SECOND),
+        (FIRST, FIRST),
+        ("GPU-8f1c", FIRST),
+        (PART, PART),
+        ("MIG-1111", PART),
+    ],
 )
 def test_a_name_leads_to_the_uuid(gpu, uuid):
     assert resolve(gpu, HOST) == uuid

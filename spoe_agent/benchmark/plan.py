@@ -1,0 +1,34 @@
+"""Which cells a run consists of.
+
+Must not live here: options and their parsing (command), running (cells).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import product
+
+from spoe_agent.benchmark.arms import ARMS, BASELINE, IDEAL, OURS
+from spoe_agent.benchmark.cells import Cell, Job, Source
+
+LOADS = (0.15, 0.30)
+DEFAULT_CELLS = (
+    *(Cell(fleet, load, "W1") for fleet in ("F2-few", "F4", "F8", "F4-h100", "F2-vram", "F4h", "F2") for load in LOADS),
+    Cell("F8", 0.30, "WX"),
+)
+QUICK_CELLS = (Cell("F2-few", 0.30, "W1"), Cell("F4", 0.30, "W1"), Cell("F8", 0.30, "WX"))
+QUICK_ARMS = (BASELINE, "bounded_hash", OURS, IDEAL)
+QUICK_REQUESTS = 4000
+
+
+def cells(fleets: Sequence[str], loads: Sequence[float], workloads: Sequence[str], quick: bool) -> list[Cell]:
+    """Return every combination of what was chosen; the usual cells when nothing was."""
+    if not (fleets or loads or workloads):
+        return list(QUICK_CELLS if quick else DEFAULT_CELLS)
+    wanted = product(fleets or ("F4",), workloads or ("W1",), loads or LOADS)
+    return [Cell(fleet, load, workload) for fleet, workload, load in wanted]
+
+
+def jobs(cells: Iterable[Cell], arms: Sequence[str], seeds: int, source: Source) -> list[Job]:
+    """Return every simulation, those of one cell and seed together, because they share their requests."""
+    return [Job(cell, arm, seed, source) for cell in cells for seed in range(seeds) for arm in arms or ARMS]

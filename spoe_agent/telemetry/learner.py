@@ -1,0 +1,120 @@
+"""What HAProxy's log lines teach: how long models load and run, and how often they are asked for.
+
+Robust on purpose: only requests that ended well count, one sample moves an estimate by little and never by more than
+its bound, and what was never seen has no estimate (routing has priors). Must not live here: files (statefile),
+decisions. Times are passed in.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from spoe_agent.routing.choice import Tier
+from spoe_agent.routing.estimates import Estimates
+
+ALPHA = 0.1
+"""Weight of a new sample, once there are ten."""
+
+BOUND = 4.0
+"""A sample counts as at most so many times more, or less, than the estimate: one stuck request says little."""
+
+RATE_WINDOW_S = 300.0
+"""Arrivals are forgotten over this time: five minutes, Ollama's default keep_alive."""
+
+PUBLISH_INTERVAL_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a request ended, as HAProxy saw it."""
+
+    first_byte_s: float
+    """From the connection to the instance until its headers; Ollama sends them with the first token."""
+    total_s: float
+    """From the connection to the instance until the last byte."""
+    is_whole: bool
+    """Status 200, and both sides were content (termination state `--`)."""
+
+
+@dataclass(slots=True)
+class Mean:
+    """A running geometric mean: times vary by factors, not by seconds."""
+
+    log_s: float = 0.0
+    samples: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """The estimate."""
+        return math.exp(self.log_s)
+
+    def add(self, seconds: float) -> None:
+        """Move by one sample."""
+        log_s = math.log(max(seconds, 1e-4))
+        if self.samples >= 3:
+            bound = math.log(BOUND)
+            log_s = min(max(log_s, self.log_s - bound), self.log_s + bound)
+        self.samples += 1
+        self.log_s += max(ALPHA, 1 / self.samples) * (log_s - self.log_s)
+
+
+@dataclass(slots=True)
+class Rate:
+    """Arrivals per second, decaying."""
+
+    per_s: float = 0.0
+    at_s: float = -math.inf
+
+    def add(self, now_s: float) -> None:
+        """Count one arrival."""
+        self.per_s = self.now(now_s) + 1 / RATE_WINDOW_S
+        self.at_s = now_s
+
+    def now(self, now_s: float) -> float:
+        """Return the rate as of now."""
+        return self.per_s * math.exp(-max(0.0, now_s - self.at_s) / RATE_WINDOW_S) if self.per_s else 0.0
+
+
+Pair = tuple[str, str]
+"""Model and instance."""
+
+
+@dataclass(slots=True)
+class Learner:
+    """Learns from endings and arrivals, and gives out frozen Estimates."""
+
+    service: dict[Pair, Mean] = field(default_factory=dict)
+    load: dict[Pair, Mean] = field(default_factory=dict)
+    first_byte: dict[Pair, Mean] = field(default_factory=dict)
+    rates: dict[str, Rate] = field(default_factory=dict)
+    _shown: Estimates = field(default_factory=Estimates)
+    _shown_at_s: float = -math.inf
+
+    def arrived(self, model: str, now_s: float) -> None:
+        """Count a request for a model."""
+        self.rates.setdefault(model, Rate()).add(now_s)
+
+    def ended(self, model: str, instance: str, tier: Tier | None, ending: Ending) -> None:
+        """Learn from a request that was granted at this tier: warm ones tell service times, cold ones loads."""
+        if not ending.is_whole:
+            return
+        pair = (model, instance)
+        if tier is Tier.LOADED:
+            self.service.setdefault(pair, Mean()).add(ending.total_s)
+            self.first_byte.setdefault(pair, Mean()).add(ending.first_byte_s)
+        elif tier in (Tier.ROOM, Tier.EVICT):
+            warm = self.first_byte.get(pair)
+            self.load.setdefault(pair, Mean()).add(ending.first_byte_s - (warm.seconds if warm else 0.0))
+            self.service.setdefault(pair, Mean()).add(ending.total_s - ending.first_byte_s)
+
+    def estimates(self, now_s: float) -> Estimates:
+        """Return what is known, frozen; made anew at most twice a second."""
+        if now_s - self._shown_at_s >= PUBLISH_INTERVAL_S:
+            self._shown_at_s = now_s
+            self._shown = Estimates(
+                {pair: mean.seconds for pair, mean in self.service.items()},
+                {pair: mean.seconds for pair, mean in self.load.items()},
+                {model: rate.now(now_s) for model, rate in self.rates.items()},
+            )
+        return self._shown
