@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 
 .PHONY: demo test check bench haproxy clean
 
-demo: $(VENV)/.installed haproxy
+# `make demo ARGS="--front mitmproxy"` needs no HAProxy.
+demo: $(VENV)/.installed $(if $(findstring mitmproxy,$(ARGS)),,haproxy)
 	@$(BIN)/pointsman demo $(ARGS)
 
 test: $(VENV)/.installed .venv-clients/.installed haproxy check

@@ -2,7 +2,8 @@
 
 It reads ./fleet.yaml (else /etc/pointsman/fleet.yaml, else `--set pointsman_fleet=FILE`), follows it while it is
 edited, and listens on its `listeners.front` unless a mode was given. mitmproxy opens its own port 8080 first, for a
-moment: where that is taken, add `-p 0`. mitmweb shows each choice as the flow's comment, and in full in its metadata.
+moment: where that is taken, add `-p 0`. mitmweb shows each choice as the flow's comment; its metadata, which is saved
+with it, has all terms.
 
 Whole request bodies are read before they are routed, so `max_inspected_body` does not limit them; `stream_large_bodies`
 must stay off, because it picks the server before the model is known. mitmproxy 11 closes connections on which nothing
@@ -30,7 +31,7 @@ from mitmproxy.proxy.layer import NextLayer  # noqa: E402
 
 from spoe_agent.fleet import Fleet, FleetError, find  # noqa: E402
 from spoe_agent.fleet import load as load_fleet  # noqa: E402
-from spoe_agent.front.account import account  # noqa: E402
+from spoe_agent.front.account import account, summary  # noqa: E402
 from spoe_agent.front.answers import BROKEN, FAILED, Answer, rejection  # noqa: E402
 from spoe_agent.front.answers import error as error_answer  # noqa: E402
 from spoe_agent.front.logs import send_to_logging  # noqa: E402
@@ -60,7 +61,7 @@ class Flight:
 
 
 class Pointsman:
-    """The addon. `fleet` and `router` are for tests: normally both come from the fleet file."""
+    """The addon. Tests pass a router of their own."""
 
     def __init__(self, router: Router | None = None) -> None:
         self._router = router or Router()
@@ -174,7 +175,7 @@ class Pointsman:
             return None
         passage = flight.search.result()
         flight.choice = passage.choice
-        flow.comment = f"{passage.choice.instance or passage.choice.status}: {passage.choice.reason}"
+        flow.comment = summary(passage.choice)
         flow.metadata["pointsman"] = account(passage.choice)
         if passage.address is None:
             return rejection(passage.choice, flight.request)

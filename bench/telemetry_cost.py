@@ -2,7 +2,8 @@
 
 The other side is a child process of its own that replays fixed answers over loopback HTTP, or (`in process`) nothing
 but objects. Arms: all sources without HTTP; 64 Ollamas over HTTP alone; these beside 32 `pointsman telemetry` of 8
-GPUs each; and beside 32 dcgm-exporters that sample every 30 s, which is their default. Everything is polled at 1 s.
+GPUs each; and beside 32 dcgm-exporters that sample every 30 s, which is their default. Everything is polled at 1 s;
+`--gpu-interval` changes that for the GPUs.
 Run it: python -m bench.telemetry_cost
 
 Must not live here: anything that routing uses; this only measures.
@@ -210,8 +211,8 @@ def _groups_us(board: GpuBoard) -> float:
     return 1e6 * (time.perf_counter() - begun)
 
 
-async def run(seconds: float) -> list[Cost]:
-    """Measure the arms, one after another."""
+async def run(seconds: float, pace: Pace) -> list[Cost]:
+    """Measure the arms, one after another; `pace` is the GPU sources'."""
     timeout = aiohttp.ClientTimeout(total=None)
     async with aiohttp.ClientSession(timeout=timeout) as session, other_side(session) as url:
         ollamas = [OllamaClient(session, f"{url}/i{number}", 2.0) for number in range(INSTANCES)]
@@ -219,25 +220,26 @@ async def run(seconds: float) -> list[Cost]:
         remotes = [RemoteSource(session, f"{url}/h{host}") for host in range(HOSTS)]
         exporters = [ExporterSource(session, f"{url}/h{host}/metrics") for host in range(HOSTS)]
         return [
-            await measure("in process", [ReplayedOllama() for _ in range(INSTANCES)], replayed, Pace(), seconds),
-            await measure("64 Ollamas over HTTP alone", ollamas, [], Pace(), seconds),
-            await measure("64 Ollamas, 32 pointsman telemetry", ollamas, remotes, Pace(), seconds),
-            await measure("64 Ollamas, 32 dcgm-exporter", ollamas, exporters, Pace(), seconds),
+            await measure("in process", [ReplayedOllama() for _ in range(INSTANCES)], replayed, pace, seconds),
+            await measure("64 Ollamas over HTTP alone", ollamas, [], pace, seconds),
+            await measure("64 Ollamas, 32 pointsman telemetry", ollamas, remotes, pace, seconds),
+            await measure("64 Ollamas, 32 dcgm-exporter", ollamas, exporters, pace, seconds),
         ]
 
 
 @click.command()
 @click.option("--seconds", type=click.FloatRange(min=1), default=10.0, show_default=True, help="Per arm.")
+@click.option("--gpu-interval", type=click.FloatRange(min=0.1), default=1.0, show_default=True, help="Seconds.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--serve", type=int, hidden=True, help="Be the other side, on this port.")
-def main(seconds: float, as_json: bool, serve: int | None) -> None:
+def main(seconds: float, gpu_interval: float, as_json: bool, serve: int | None) -> None:
     """Measure what telemetry costs at 64 instances and 256 GPUs."""
     if serve is not None:
         web.run_app(application(), host="127.0.0.1", port=serve, print=None, access_log=None)
         return
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        costs = runner.run(run(seconds))
+        costs = runner.run(run(seconds, Pace(interval_s=gpu_interval)))
     if as_json:
         click.echo(json.dumps([asdict(cost) for cost in costs], indent=1))
         return

@@ -53,7 +53,9 @@ def _from_json(body: bytes) -> str:
         raise BodyError("the request body is not a JSON object")
     # Go's encoding/json: keys match in any case, and the last one wins. `name` stands in for an empty `model`
     # in /api/show and its like (server/routes.go, cmp.Or).
-    model = _last(document, "model") or _last(document, "name")
+    model = _last(document, "model")
+    if not model:
+        model = _last(document, "name") or model
     if model is None:
         raise BodyError("model is required")
     if not isinstance(model, str):

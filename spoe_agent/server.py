@@ -101,7 +101,8 @@ class SpopProtocol(asyncio.Protocol):
         if answers and self._draining.is_known and not self._later and not self._conn.closed:
             # HAProxy 2.6 to 3.0 go on using what is connected; the moment after an answer is the one to part.
             answers.append(self._conn.disconnect(Status.NORMAL, STOPS))
-        answers += self._conn.data_to_send()
+        # What the protocol owes comes first: AGENT-HELLO precedes any ACK (SPOE.txt 3.2.4).
+        answers = [*self._conn.data_to_send(), *answers]
         if answers:
             self._transport.write(b"".join(answers))
         if self._conn.closed:
@@ -110,7 +111,7 @@ class SpopProtocol(asyncio.Protocol):
     def eof_received(self) -> None:
         """HAProxy ends idle connections so."""
         for event in self._conn.receive_eof():
-            log.debug("connection ended early", event=str(event))
+            log.debug("connection ended early", why=str(event))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection. A reset is one of the ways in which HAProxy 3.1 and later hang up."""

@@ -14,12 +14,18 @@ LOOPS = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
 
 
 def on_each_loop(test: Callable[..., Coroutine[None, None, None]]) -> Callable[..., None]:
-    """Make of an asynchronous test two plain ones. What holds must not be one loop's doing."""
+    """Make of an asynchronous test two plain ones: what holds must not be one loop's doing.
+
+    An exception that only the loop learns of (from a callback, or a task that nobody awaits) fails the test too.
+    """
 
     @wraps(test)
     def run(loop: str, **fixtures: object) -> None:
+        unseen: list[dict[str, object]] = []
         with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+            runner.get_loop().set_exception_handler(lambda _, context: unseen.append(context))
             runner.run(test(**fixtures))
+        assert not unseen
 
     shape = signature(test)
     loop = Parameter("loop", Parameter.KEYWORD_ONLY)

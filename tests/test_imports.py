@@ -89,8 +89,10 @@ def test_spop_knows_nothing_but_itself():
 
 
 def test_telemetry_knows_what_a_snapshot_is_made_of():
-    allowed = ("spoe_agent.routing.snapshot", "spoe_agent.routing.facts", "spoe_agent.routing.names")
-    assert all(within(name, *allowed) for name in project_imports("spoe_agent.telemetry") - {"spoe_agent.routing"})
+    """And what estimates are, which the learner makes; no part of the decision."""
+    allowed = ("snapshot", "facts", "names", "estimates", "choice.Tier")
+    known = project_imports("spoe_agent.telemetry") - {"spoe_agent.routing", "spoe_agent.routing.choice"}
+    assert all(within(name, *(f"spoe_agent.routing.{one}" for one in allowed)) for name in known)
 
 
 def test_the_bridge_knows_spop_routing_and_bodies():

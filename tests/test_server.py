@@ -34,7 +34,6 @@ from spoe_agent.telemetry.board import Board
 from .loops import on_each_loop
 from .peer import DEADLINE_S, HEALTH_CHECK, HELLO, MAX_FRAME_SIZE, Peer, question, route
 
-
 A, B, NEW = (canonical(name) for name in ("a", "b", "new"))
 FLEET = FleetSpec((InstanceSpec("g0", 100), InstanceSpec("g1", 100)))
 
@@ -44,8 +43,10 @@ class Clock:
 
     def __init__(self):
         self.now_s = 1000.0
+        self.looks = 0
 
     def __call__(self):
+        self.looks += 1
         return self.now_s
 
 
@@ -84,6 +85,12 @@ class Rig:
         async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as group:
             task = group.create_task(self.server.drain(60.0))
             yield task
+
+    async def still_drains(self, task):
+        """Tell whether it goes on once it has seen how things are now: it looks at the clock each time round."""
+        seen = self.clock.looks
+        await until(lambda: task.done() or self.clock.looks >= seen + 2)
+        return not task.done()
 
 
 @pytest.fixture(params=["unix", "tcp"])
@@ -182,13 +189,17 @@ async def test_connections_do_not_disturb_each_other(address):
         await one.opened()
         one.send(question("a", 1)[:20])
         await other.opened()
-        other.send(b"\0\0\0\x07 nonsense")
+        other.send(HELLO)
         assert (await other.goodbye()).status == Status.INVALID_FRAME
         one.send(question("a", 1)[20:])
         assert await one.answer() == (1, 1, ROUTED_A)
 
 
-@pytest.mark.parametrize("behind", [b"", question("a", 2)], ids=["alone", "with a question behind it"])
+@pytest.mark.parametrize(
+    ("before", "behind"),
+    [(b"", b""), (b"", question("a", 2)), (question("a", 1), b"")],
+    ids=["alone", "with a question behind it", "behind a question"],
+)
 @pytest.mark.parametrize(
     ("fault", "status"),
     [
@@ -200,14 +211,22 @@ async def test_connections_do_not_disturb_each_other(address):
     ids=["a second hello", "a frame too long", "a message cut short", "a fragment"],
 )
 @on_each_loop
-async def test_a_fault_of_the_peer_is_answered_and_logged(address, fault, status, behind):
+async def test_a_fault_of_the_peer_is_answered_and_logged(address, fault, status, before, behind):
     async with Rig().listening(address), Peer(address) as peer:
         await peer.opened()
         with capture_logs() as logs:
-            peer.send(fault, behind)
+            peer.send(before, fault, behind)
             assert (await peer.goodbye()).status == status
         (line,) = logs
         assert (line["event"], line["log_level"], line["status"]) == ("peer broke SPOP", "warning", int(status))
+
+
+@pytest.mark.parametrize("first", [question("a"), b"GET / HTTP/1.1\r\n\r\n"], ids=["a question", "HTTP"])
+@on_each_loop
+async def test_who_does_not_say_hello_first_is_turned_away(address, first):
+    async with Rig().listening(address), Peer(address) as peer:
+        peer.send(first)
+        assert (await peer.goodbye()).status in (Status.INVALID_FRAME, Status.FRAME_TOO_BIG)
 
 
 @on_each_loop
@@ -470,8 +489,10 @@ async def test_a_socket_that_a_dead_agent_left_is_replaced(tmp_path):
 async def test_without_haproxy_nothing_is_waited_for_long(address):
     rig = Rig()
     async with rig.listening(address):
-        rig.clock.now_s += CHECK_INTERVAL_S + 0.001
-        await rig.server.drain(60.0)
+        async with rig.draining() as task:
+            rig.clock.now_s += CHECK_INTERVAL_S
+            assert await rig.still_drains(task)
+            rig.clock.now_s += 0.001
         assert await refused(address)
 
 
@@ -494,7 +515,8 @@ async def test_checks_fail_while_draining_and_then_all_is_over(address):
             await checks_fail(address, CHECKS_UNTIL_DOWN - 1)
             async with Peer(address) as peer:
                 await peer.opened()
-                assert not task.done()
+                assert await rig.still_drains(task)
+            assert await rig.still_drains(task)
             await checks_fail(address, 1)
         assert await refused(address)
 
@@ -528,10 +550,11 @@ async def test_quiet_connections_are_told_goodbye_once_haproxy_knows(address):
         async with rig.draining() as task:
             await checks_fail(address, CHECKS_UNTIL_DOWN - 1)
             rig.clock.now_s += QUIET_S
+            assert await rig.still_drains(task)
             peer.send(question("a"))
             await peer.answer()
             await checks_fail(address, 1)
-            assert not task.done()
+            assert await rig.still_drains(task)
             rig.clock.now_s += QUIET_S
             assert await peer.goodbye() == Disconnected(Status.NORMAL, STOPS)
 
@@ -548,7 +571,7 @@ async def test_an_answer_that_is_still_to_come_is_waited_for(slow, address):
             peer.send(question("a", 2))
             assert (await peer.answer())[0] == 2
             slow.clock.now_s += QUIET_S
-            assert not task.done()
+            assert await slow.still_drains(task)
             slow.agent.gate.set()
             assert (await peer.answer())[0] == 1
             assert (await peer.goodbye()).message == STOPS
@@ -566,10 +589,20 @@ async def test_at_the_deadline_it_is_over_whoever_is_there(address):
             rig.clock.now_s += 59.0
             peer.send(question("a"))
             await peer.answer()
-            assert not task.done()
+            assert await rig.still_drains(task)
             rig.clock.now_s += 2.0
             assert await peer.goodbye() == Disconnected(Status.NORMAL, STOPS)
         assert await refused(address)
+
+
+@on_each_loop
+async def test_goodbye_is_said_once(address):
+    rig = Rig()
+    async with rig.listening(address), Peer(address) as peer:
+        await peer.opened()
+        await rig.server.drain(0)
+        await rig.server.drain(0)
+        assert await peer.goodbye() == Disconnected(Status.NORMAL, STOPS)
 
 
 @on_each_loop

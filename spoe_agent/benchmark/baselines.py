@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import deque
 from collections.abc import Iterable
 
 from spoe_agent.benchmark.front import Front
@@ -66,22 +67,27 @@ class Random(Router):
 
 
 class Prequal(Router):
-    """Hot and cold lexicographic rule of Prequal (arXiv 2312.10172), with probes of every server that are never old.
+    """Hot and cold lexicographic rule of Prequal (arXiv 2312.10172), with probes of every server at every request.
 
-    Servers whose requests in flight exceed the quantile are hot; among cold ones the lowest latency, else the lowest
-    number in flight. Latency is a moving average, as the server itself would report it.
+    Servers whose requests in flight exceed the quantile of what recent probes saw are hot. Among cold ones the lowest
+    latency, else the fewest in flight. Latency is a moving average, as the server itself would report it.
     """
 
     QUANTILE = 0.8
+    PROBES = 128
+    """How many readings the quantile is taken of."""
     MEMORY = 0.9
+    """Weight of the old average when a request ends."""
 
     def __init__(self) -> None:
         self._latency_s: dict[int, float] = {}
+        self._probes: deque[int] = deque(maxlen=self.PROBES)
 
     def route(self, request: Request, front: Front, now_s: float) -> Verdict:
         flying = [front.inflight(server) for server in front.servers]
-        limit = sorted(flying)[math.ceil(self.QUANTILE * len(flying)) - 1]
-        cold = [server for server in front.servers if flying[server] < limit or limit == 0]
+        self._probes.extend(flying)
+        limit = sorted(self._probes)[math.ceil(self.QUANTILE * len(self._probes)) - 1]
+        cold = [server for server in front.servers if flying[server] <= limit]
         if not cold:
             return min(front.servers, key=lambda server: flying[server])
         return min(cold, key=lambda server: (self._latency_s.get(server, 0.0), flying[server]))

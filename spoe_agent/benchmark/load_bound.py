@@ -31,7 +31,7 @@ class _Gap(NamedTuple):
 
 def least_loading(requests: Sequence[Request], fleet: FleetPlan) -> tuple[float, int]:
     """Return the floor in GPU seconds, and the number of loads of the schedule that reaches it."""
-    models = {request.work.model for request in requests}
+    models = dict.fromkeys(request.work.model for request in requests)
     gaps = list(_gaps(requests))
     kept = _keep(gaps, fleet) if gaps else np.zeros(0)
     first_s = sum(_load_s(model, fleet) for model in models)

@@ -40,6 +40,11 @@ class Pointsman(Router):
         self._installed = {canonical(model.name): model.size_bytes for model in installed}
         self._agent = Agent(fleet_spec(fleet), Board(), _nothing_new, clock=lambda: self._now_s)
 
+    @property
+    def in_flight(self) -> int:
+        """Requests that the agent believes to be on their way."""
+        return self._agent.board.grants
+
     def route(self, request: Request, front: Front, now_s: float) -> Verdict:
         self._now_s = now_s
         choice = self._agent.decide(self._facts(request, front))

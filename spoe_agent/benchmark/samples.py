@@ -33,6 +33,8 @@ class Sample:
     status: int
     in_time: bool
     """Served, within the relative objectives above."""
+    stays: bool
+    """The client waits for the end, however long it takes. Times of others would only count where they are short."""
 
     def as_dict(self) -> dict[str, object]:
         """Return the fields by name."""
@@ -55,6 +57,7 @@ def sample(record: Record) -> Sample:
         cold=record.load_wait_s > 0,
         status=record.status,
         in_time=record.served and _in_time(record),
+        stays=request.patience_s is None,
     )
 
 

@@ -37,14 +37,14 @@ class Run:
     """Requests sent to an instance whose VRAM cannot hold the model."""
 
     def measured(self) -> list[Sample]:
-        """Return the requests after the warm-up."""
+        """Return the requests after the warm-up whose clients stay."""
         from_s = warm_up_s(self.span_s)
-        return [sample for sample in self.samples if sample.t >= from_s]
+        return [sample for sample in self.samples if sample.t >= from_s and sample.stays]
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Times in seconds, over served requests after the warm-up; counts over all requests."""
+    """Times in seconds, over served requests after the warm-up whose clients stay; counts over all requests."""
 
     requests: int
     failed: int
@@ -57,7 +57,7 @@ class Figures:
     slowdown_mean: float
     slowdown_p99: float
     slo: float
-    """Part of the requests that were in time; failed ones were not, cancelled ones do not count."""
+    """Part of the measured requests that were in time; failed ones were not."""
     loads_per_1000: float
     loads_per_1000_warm: float
     cold_per_1000: float
@@ -85,7 +85,7 @@ def figures(runs: Sequence[Run]) -> Figures:
     served = [sample for sample in measured if sample.status == SERVED]
     everything = [sample for run in runs for sample in run.samples]
     total = len(everything)
-    counted = sum(sample.status != CLIENT_LEFT for sample in measured)
+    warm = sum(sample.t >= warm_up_s(run.span_s) for run in runs for sample in run.samples)
     ttft = sorted(sample.ttft for sample in served)
     slowdown = sorted(sample.slowdown for sample in served)
     return Figures(
@@ -99,9 +99,9 @@ def figures(runs: Sequence[Run]) -> Figures:
         e2e_mean=mean([sample.e2e for sample in served]),
         slowdown_mean=mean(slowdown),
         slowdown_p99=percentile(slowdown, 0.99),
-        slo=sum(sample.in_time for sample in measured) / max(1, counted),
+        slo=sum(sample.in_time for sample in measured) / max(1, len(measured)),
         loads_per_1000=1000 * sum(run.loads for run in runs) / total,
-        loads_per_1000_warm=1000 * sum(run.loads_warm for run in runs) / max(1, len(measured)),
+        loads_per_1000_warm=1000 * sum(run.loads_warm for run in runs) / max(1, warm),
         cold_per_1000=1000 * sum(sample.cold for sample in everything) / total,
         loading_share=sum(run.loading_s for run in runs) / sum(run.gpu_s for run in runs),
         undone_per_1000=1000 * sum(run.undone for run in runs) / total,

@@ -21,7 +21,7 @@ from rich.live import Live
 from spoe_agent.demo.tally import Tally
 from spoe_agent.demo.traffic import Model, Seen, client, schedule, send, zipf
 from spoe_agent.fleet import FleetError
-from spoe_agent.rig.haproxy import find_haproxy, version
+from spoe_agent.rig import haproxy, mitmproxy
 from spoe_agent.rig.process import RigError
 from spoe_agent.rig.stack import Simulated, Stack
 from spoe_agent.routing.names import display, is_cloud
@@ -42,6 +42,12 @@ MODELS = (
 EMBEDS = ("embed", "bge", "minilm")
 """Parts of the names of embedding models, which chat requests must not be sent to."""
 
+FRONTS = {
+    "haproxy": (haproxy.find_haproxy, haproxy.version, Stack),
+    "mitmproxy": (mitmproxy.find_mitmdump, mitmproxy.version, mitmproxy.MitmproxyStack),
+}
+"""By name: finds the program, tells its version, and the stack with it in front."""
+
 
 @click.command()
 @click.option("--requests", type=click.IntRange(min=1), help="Stop after so many; without it, at Ctrl-C.")
@@ -53,11 +59,18 @@ EMBEDS = ("embed", "bge", "minilm")
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Fleet file of your own running Ollama instances, used instead of simulated ones.",
 )
-def demo(requests: int | None, rate: float, as_json: bool, own: Path | None) -> None:
+@click.option(
+    "--front",
+    type=click.Choice(list(FRONTS)),
+    default="haproxy",
+    show_default=True,
+    help="What the traffic goes through.",
+)
+def demo(requests: int | None, rate: float, as_json: bool, own: Path | None, front: str) -> None:
     """Show the whole product: 4 instances, 8 models, mixed traffic through real HAProxy."""
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            failed = runner.run(_run(requests, rate, as_json, own))
+            failed = runner.run(_run(requests, rate, as_json, own, front))
     except (RigError, FleetError) as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
@@ -65,13 +78,14 @@ def demo(requests: int | None, rate: float, as_json: bool, own: Path | None) -> 
     raise SystemExit(1 if failed else 0)
 
 
-async def _run(requests: int | None, rate: float, as_json: bool, own: Path | None) -> int:
-    binary = find_haproxy()
+async def _run(requests: int | None, rate: float, as_json: bool, own: Path | None, front: str) -> int:
+    find, version, stack_with = FRONTS[front]
+    binary = find()
     with tempfile.TemporaryDirectory(prefix="pointsman-demo-") as folder:
-        async with Stack(Path(folder), binary, Simulated(models=MODELS), own=own) as stack, client() as session:
+        async with stack_with(Path(folder), binary, Simulated(models=MODELS), own=own) as stack, client() as session:
             models = [Model(name, _embeds(name)) for name, _ in MODELS] if own is None else await _own_models(stack)
             pick = zipf(models, SEED)
-            tally = Tally(f"haproxy {version(binary)}", tuple(instance.name for instance in stack.fleet.instances))
+            tally = Tally(f"{front} {version(binary)}", tuple(instance.name for instance in stack.fleet.instances))
             answers = schedule(lambda number: send(session, stack.url, number, pick()), requests, rate)
             await _watch(tally, answers, stack, session, Console(stderr=as_json, quiet=as_json))
             if as_json:

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from spoe_agent import bridge
 from spoe_agent.fleet.resolved import Fleet, Instance
-from spoe_agent.routing.names import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG, canonical, is_pattern
+from spoe_agent.routing.names import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG, canonical, display, is_pattern
 from spoe_agent.routing.surface import DESCRIBE_PATH, INFERENCE_PATHS
 
 OWN_ERRORS = (400, 408, 413, 500, 502, 503, 504)
@@ -23,6 +23,9 @@ OWN_ERRORS = (400, 408, 413, 500, 502, 503, 504)
 
 REJECTIONS = (400, 404, 413, 503)
 """Statuses of a Choice that rejects."""
+
+UNPINNED = "none"
+"""No instance is called so (fleet.units), and HAProxy passes over a `use-server` that names nobody."""
 
 
 def haproxy_files(fleet: Fleet) -> dict[str, str]:
@@ -43,6 +46,9 @@ def haproxy_files(fleet: Fleet) -> dict[str, str]:
         log_address=str(fleet.listeners.log),
         agents=[str(listen) for listen in fleet.listeners.spop],
         seconds=lambda value: f"{round(value * 1000)}ms" if value % 1 else f"{int(value)}s",
+        default_host=re.escape(DEFAULT_HOST),
+        default_namespace=DEFAULT_NAMESPACE,
+        default_tag=DEFAULT_TAG,
         own_errors=OWN_ERRORS,
         rejections=REJECTIONS,
         model_paths=[*sorted(INFERENCE_PATHS), DESCRIBE_PATH],
@@ -70,26 +76,24 @@ def write(texts: dict[str, str], folder: Path) -> None:
 
 
 def static_pins(fleet: Fleet) -> str:
-    """Return the map that holds when the agent does not answer: a regex of the model's names, and its first pin."""
-    lines = ["# Pins of the fleet file for when the agent does not answer: model (regex), instance.\n"]
+    """Return the map that holds when the agent does not answer: a regex of the model's name, and its first pin.
+
+    Rules without pins are in it too: the first rule that matches holds, and may spare a model from a later pin.
+    """
+    lines = ["# Pins of the fleet file for when the agent does not answer: model (regex), instance (none: any).\n"]
     for rule in fleet.models:
-        if rule.instances:
-            lines.append(f"{_name_regex(rule.match)} {rule.instances[0]}\n")
+        lines.append(f"{_name_regex(rule.match)} {rule.instances[0] if rule.instances else UNPINNED}\n")
     return "".join(lines)
 
 
 def _name_regex(match: str) -> str:
-    """Return a regex for every way to write a model's name (routing/names.py), in lower case."""
+    """Return a regex for the short form of a model's name, with its tag (names.display); haproxy.cfg makes that form."""
     if is_pattern(match):
         # HAProxy's regex knows neither the flags nor the end mark that Python puts around it.
         short = re.sub(r"^\(\?s:(.*)\)\\[zZ]$", r"\1", translate(match.strip().lower()))
     else:
-        key = canonical(match)
-        short = re.escape(key.removeprefix(f"{DEFAULT_HOST}/").removeprefix(f"{DEFAULT_NAMESPACE}/"))
-    latest = re.escape(f":{DEFAULT_TAG}")
-    if short.endswith(latest):
-        short = f"{short.removesuffix(latest)}({latest})?"
-    return rf"^(https?://)?({re.escape(DEFAULT_HOST)}/)?({DEFAULT_NAMESPACE}/)?{short}$"
+        short = re.escape(display(canonical(match)))
+    return f"^{short}$"
 
 
 def translate_origin(glob: str) -> str:

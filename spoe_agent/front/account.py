@@ -1,6 +1,6 @@
-"""A choice as plain data: what tools show and files keep.
+"""A choice as one line, and as plain data: what tools show and files keep.
 
-Must not live here: the one line for headers and logs (Choice.reason).
+Must not live here: the word or two for headers and logs (Choice.reason).
 """
 
 from __future__ import annotations
@@ -8,6 +8,20 @@ from __future__ import annotations
 from typing import Any
 
 from spoe_agent.routing import Candidate, Choice
+
+
+def summary(choice: Choice) -> str:
+    """Return one line: what was chosen and why, and what speaks against each other instance."""
+    others = [candidate for candidate in choice.candidates if candidate.instance != choice.instance]
+    chosen = f"{choice.instance or choice.status}: {choice.reason}"
+    return " | ".join([chosen, *(f"{other.instance}: {_against(other)}" for other in others)])
+
+
+def _against(candidate: Candidate) -> str:
+    if candidate.exclusion is not None:
+        return f"{candidate.exclusion} ({candidate.detail})"
+    warmth = "" if candidate.tier is None else f"{candidate.tier.name.lower()}, "
+    return f"{warmth}{candidate.cost.total_s:.1f} s"
 
 
 def account(choice: Choice) -> dict[str, Any]:

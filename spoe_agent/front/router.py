@@ -56,16 +56,18 @@ class Router:
     Args:
         assemble: makes the agent of a fleet.
         connects: tells whether host and port accept connections.
+        slots: counts of each instance.
     """
 
     def __init__(
         self,
         assemble: Callable[[Fleet, aiohttp.ClientSession], Awaitable[Parts]] = assemble,
         connects: Callable[[str, int], Awaitable[bool]] = connects,
+        slots: Slots | None = None,
     ) -> None:
         self._assemble = assemble
         self._connects = connects
-        self._slots = Slots()
+        self._slots = slots or Slots()
         self._held: dict[str, str] = {}
         self._started = asyncio.Event()
         self._fleet: Fleet

@@ -36,14 +36,14 @@ class AmdReader:
         self.doing = str(self._cards)
         try:
             devices = sorted(self._devices())
+        except FileNotFoundError:  # no graphics at all
+            return ()
         except OSError as error:
             raise SourceError(f"cannot list {self._cards}: {error.strerror}") from error
         return tuple(self._read(index, bus, device, now_s) for index, (bus, device) in enumerate(devices))
 
     def _devices(self) -> Iterator[tuple[str, Path]]:
         """Yield bus id and folder of each AMD GPU; connectors (card0-DP-1) and other vendors are left out."""
-        if not self._cards.is_dir():
-            return
         for card in self._cards.iterdir():
             device = card / "device"
             if re.fullmatch(r"card\d+", card.name) and self._text(device / "vendor") == _AMD:

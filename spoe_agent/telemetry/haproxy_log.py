@@ -36,9 +36,9 @@ class HAProxyLog:
         self._socket.setblocking(False)
         try:
             self._socket.bind((host, port))
-        except OSError:
+        except OSError as error:
             self._socket.close()
-            raise
+            raise OSError(error.errno, f"{error.strerror}: UDP port {port} of {host}") from error
 
     @property
     def port(self) -> int:

@@ -1,0 +1,253 @@
+"""The same request at the same moment is decided alike behind HAProxy and inside mitmproxy.
+
+One table of requests, one of moments; every pair goes through the SPOE bridge (as the message HAProxy would send) and
+through the addon (as the flow mitmproxy would show).
+"""
+
+import asyncio
+import json
+from dataclasses import dataclass
+
+import pytest
+import zstandard
+
+from spoe_agent import bridge
+from spoe_agent.agent import Agent
+from spoe_agent.bridge import INSPECT, ROUTE
+from spoe_agent.fleet import loads, specs
+from spoe_agent.front.account import account
+from spoe_agent.front.answers import error_body
+from spoe_agent.routing import Health, InstanceState, LoadedModel
+from spoe_agent.routing.names import canonical
+from spoe_agent.routing.surface import DESCRIBE_PATH, INFERENCE_PATHS, dialect
+from spoe_agent.spop import Message
+from spoe_agent.telemetry.board import Board
+from tests.addon.conftest import NOW_S, Bench, flow_of, nothing
+
+FLEET = """
+defaults: {num_parallel: 2, max_connections: 3, vram: 24GiB, ollama: {context_length: 4096}}
+instances:
+  - {name: gpu0, url: "http://127.0.0.1:11435"}
+  - {name: gpu1, url: "http://127.0.0.1:11436"}
+  - {name: gpu2, url: "http://127.0.0.1:11437"}
+models:
+  - {match: pinned, instances: [gpu2]}
+"""
+GB = 10**9
+INSTALLED = {"alpha": 5 * GB, "beta:7b": 9 * GB, "pinned": 4 * GB, "huge": 80 * GB, "ns/m:8b": GB}
+FORM = b'--B\r\nContent-Disposition: form-data; name="model"\r\n\r\nalpha\r\n--B--\r\n'
+FORM_TYPE = "multipart/form-data; boundary=B"
+
+
+@dataclass(frozen=True)
+class Request:
+    path: str
+    body: bytes = b""
+    method: str = "POST"
+    type: str = "application/json"
+    encoding: str = ""
+
+
+def asks(path, **body):
+    return Request(path, json.dumps(body).encode())
+
+
+REQUESTS = {
+    "chat": asks("/api/chat", model="alpha", messages=[]),
+    "chat, another model": asks("/api/chat", messages=[], model="beta:7b"),
+    "chat with a query": asks("/api/chat?x=1", model="alpha"),
+    "generate": asks("/api/generate", model="ALPHA:latest"),
+    "embed": asks("/api/embed", model="library/alpha"),
+    "embeddings": asks("/api/embeddings", model="registry.ollama.ai/library/alpha"),
+    "OpenAI chat": asks("/v1/chat/completions", messages=[], model="alpha"),
+    "OpenAI completions": asks("/v1/completions", model="alpha"),
+    "OpenAI embeddings": asks("/v1/embeddings", model="alpha"),
+    "OpenAI responses": asks("/v1/responses", model="alpha"),
+    "Anthropic": asks("/v1/messages", model="alpha"),
+    "transcription": Request("/v1/audio/transcriptions", FORM, type=FORM_TYPE),
+    "zstd": Request("/v1/chat/completions", zstandard.compress(b'{"model":"alpha"}'), encoding="zstd"),
+    "namespace": asks("/api/chat", model="ns/m:8b"),
+    "escaped slash": Request("/api/chat", b'{"model":"ns\\/m:8b"}'),
+    "key in another case": Request("/api/chat", b'{"Model":"alpha"}'),
+    "pinned": asks("/api/chat", model="pinned"),
+    "too large for any": asks("/api/chat", model="huge"),
+    "cloud": asks("/api/chat", model="gpt-oss:20b-cloud"),
+    "unknown": asks("/v1/chat/completions", model="nobody"),
+    "unknown to Anthropic's": asks("/v1/messages", model="nobody"),
+    "bad name": asks("/api/chat", model="a b"),
+    "empty name": asks("/api/chat", model=""),
+    "no model": asks("/v1/embeddings", messages=[]),
+    "no body": Request("/api/chat"),
+    "no JSON": Request("/v1/messages", b"hello"),
+    "no object": Request("/api/chat", b"[1]"),
+    "bad zstd": Request("/v1/chat/completions", b"{}", encoding="zstd"),
+    "show": asks("/api/show", model="alpha"),
+    "show by name": asks("/api/show", name="beta:7b"),
+    "one of OpenAI's list": Request("/v1/models/alpha", method="GET"),
+    "one of OpenAI's list, quoted": Request("/v1/models/ns%2Fm%3A8b", method="GET"),
+    "none of OpenAI's list": Request("/v1/models/nobody", method="GET"),
+    "tags": Request("/api/tags", method="GET"),
+    "ps": Request("/api/ps", method="GET"),
+    "OpenAI's list": Request("/v1/models", method="GET"),
+    "root": Request("/", method="GET"),
+    "unknown path": asks("/api/unknown", model="alpha"),
+    "wrong method": Request("/api/chat", method="GET"),
+    "pull": asks("/api/pull", model="new"),
+    "delete": Request("/api/delete", b'{"model":"alpha"}', method="DELETE"),
+    "blob": Request("/api/blobs/sha256:0", b"\0" * 100),
+}
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What is the case on gpu0, gpu1, gpu2."""
+
+    loaded: tuple = ((), (), ())
+    granted: tuple = ((), (), ())
+    """Models of requests in flight that the board knows."""
+    others: tuple = (0, 0, 0)
+    """Further connections."""
+    health: tuple = (Health.UP,) * 3
+    refusing: tuple = (False,) * 3
+    age_s: float = 0.0
+
+
+MOMENTS = {
+    "idle": Moment(),
+    "loaded on one": Moment(loaded=((), ("alpha",), ())),
+    "loaded on two, one busy": Moment(loaded=(("alpha",), ("alpha",), ()), granted=(("alpha",), (), ())),
+    "loading": Moment(granted=((), (), ("alpha",))),
+    "others in the way": Moment(loaded=(("beta:7b", "pinned"), ("beta:7b",), ("alpha", "pinned"))),
+    "connections nobody knows": Moment(loaded=(("alpha",), (), ()), others=(2, 1, 0)),
+    "full": Moment(loaded=(("alpha",), (), ()), others=(3, 3, 3)),
+    "lines": Moment(loaded=(("alpha",), ("beta:7b",), ()), others=(5, 4, 3)),
+    "an old reading": Moment(loaded=((), ("alpha",), ()), age_s=60.0),
+    "one is down": Moment(loaded=(("alpha",), (), ()), health=(Health.DOWN, Health.UP, Health.SLOW)),
+    "all are down": Moment(health=(Health.DOWN,) * 3),
+    "the warm one refuses": Moment(loaded=(("alpha",), (), ()), refusing=(True, False, False)),
+    "all refuse": Moment(refusing=(True, True, True)),
+}
+NAMES = ("gpu0", "gpu1", "gpu2")
+
+
+def publish(board, moment):
+    at_s = NOW_S - moment.age_s
+    installed = {canonical(name): size for name, size in INSTALLED.items()}
+    for number, name in enumerate(NAMES):
+        loaded = {canonical(model): LoadedModel(INSTALLED[model], INSTALLED[model]) for model in moment.loaded[number]}
+        state = InstanceState(moment.health[number], loaded, at_s, installed, at_s)
+        board.publish(name, state)
+        for place, model in enumerate(moment.granted[number]):
+            board.grant(f"{name}-{place}", name, canonical(model), NOW_S - 1)
+
+
+def counts(moment):
+    """Connections and queue of each instance, whose limit is 3."""
+    total = [len(granted) + others for granted, others in zip(moment.granted, moment.others, strict=True)]
+    return [(min(number, 3), max(0, number - 3)) for number in total]
+
+
+def seen_by_haproxy(request):
+    """What haproxy.cfg finds with json_query('$.model'): plain strings at the top, under that very name."""
+    path = request.path.partition("?")[0]
+    if request.method != "POST" or path not in {*INFERENCE_PATHS, DESCRIBE_PATH} or b"\\" in request.body:
+        return None
+    try:
+        document = json.loads(request.body)
+    except ValueError:
+        return None
+    return document.get("model") if isinstance(document, dict) else None
+
+
+def message(request, moment, number):
+    """The message of haproxy.cfg for this request: `inspect` with the body when no model was seen in it."""
+    path = request.path.partition("?")[0]
+    is_read = request.method == "POST" and path in {*INFERENCE_PATHS, DESCRIBE_PATH}
+    up = [0 if refuses else 1 for refuses in moment.refusing] if number else [1, 1, 1]
+    load = " ".join(
+        f"{name}:{taken}:{queued}:{is_up}"
+        for name, (taken, queued), is_up in zip(NAMES, counts(moment), up, strict=True)
+    )
+    model = seen_by_haproxy(request)
+    size = len(request.body)
+    args = {"id": "r1", "method": request.method, "path": path, "model": model, "load": load, "size": size}
+    args["seen"] = size if is_read else None
+    if not is_read or model is not None:
+        return Message(ROUTE, args)
+    return Message(INSPECT, {**args, "type": request.type, "encoding": request.encoding, "body": request.body})
+
+
+def behind_haproxy(request, moment):
+    """Facts and Choice. An instance that refuses is asked for again when HAProxy's check has found it down."""
+    board = Board()
+    publish(board, moment)
+    fleet = specs(loads(FLEET))
+    agent = Agent(fleet, board, nothing, lambda: NOW_S)
+    facts = bridge.facts(message(request, moment, 0), fleet.policy)
+    choice = agent.decide(facts)
+    if choice.instance is not None and moment.refusing[NAMES.index(choice.instance)]:
+        facts = bridge.facts(message(request, moment, 1), fleet.policy)
+        choice = agent.decide(facts)
+    return facts, choice
+
+
+async def inside_mitmproxy(request, moment, folder):
+    bench = await Bench(FLEET, folder).start()
+    try:
+        publish(bench.board, moment)
+        bench.slots.set_limits(dict.fromkeys(NAMES, 3))
+        bench.refusing = {name for name, refuses in zip(NAMES, moment.refusing, strict=True) if refuses}
+        async with asyncio.TaskGroup() as group:
+            for name, (taken, queued) in zip(NAMES, counts(moment), strict=True):
+                for _ in range(taken + queued):
+                    group.create_task(bench.slots.take(name, 60))
+            await asyncio.sleep(0)
+            assert [(bench.slots.taken(name), bench.slots.queued(name)) for name in NAMES] == counts(moment)
+            flow = flow_of(request.path, request.body, request.method, headers(request))
+            flow.id = "r1"
+            sending = group.create_task(bench.send(flow))
+            await leave_room(bench.slots, sending)
+        return flow
+    finally:
+        bench.stop()
+
+
+async def leave_room(slots, sending):
+    """Let those before it go once the choice is made, so that it gets its connection."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+    while not sending.done() or any(slots.queued(name) for name in NAMES):
+        for name in NAMES:
+            if slots.queued(name):
+                slots.free(name)
+        await asyncio.sleep(0)
+
+
+def headers(request):
+    found = {"content-type": request.type}
+    return {**found, "content-encoding": request.encoding} if request.encoding else found
+
+
+@pytest.mark.parametrize("moment", MOMENTS.values(), ids=MOMENTS)
+@pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
+async def test_equal_choices(request_, moment, tmp_path):
+    _, choice = behind_haproxy(request_, moment)
+    flow = await inside_mitmproxy(request_, moment, tmp_path)
+    # All there is to a choice, each instance's terms included.
+    assert flow.metadata["pointsman"] == account(choice)
+    if choice.instance is not None:
+        address = (flow.request.host, flow.request.port)
+        assert address == ("127.0.0.1", 11435 + NAMES.index(choice.instance))
+        assert flow.response is None
+        return
+    assert flow.response.status_code == choice.status
+    body = error_body(dialect(request_.path), choice.status, choice.message, "r1")
+    assert json.loads(flow.response.content) == json.loads(body)
+    assert flow.response.headers.get("retry-after") == (str(choice.retry_after_s) if choice.retry_after_s else None)
+    assert flow.response.headers["x-pointsman"] == f"- {choice.reason}"
+
+
+def test_the_table_is_long_enough_and_tells_instances_apart():
+    pairs = [(request, moment) for request in REQUESTS.values() for moment in MOMENTS.values()]
+    assert len(pairs) >= 60
+    assert {behind_haproxy(*pair)[1].instance for pair in pairs} == {None, *NAMES}

@@ -1,0 +1,299 @@
+"""A real mitmdump with the addon, before upstreams whose every byte is scripted."""
+
+import asyncio
+import json
+import random
+import re
+import signal
+import socket
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+import yaml
+
+from spoe_agent.fleet import load
+from spoe_agent.rig.haproxy import front_is_ready
+from spoe_agent.rig.mitmproxy import ROUTE, find_mitmdump
+from spoe_agent.rig.process import Process, free_port
+from tests.addon.upstream import STREAM, Client, Upstream, ask, chunked
+
+NO_MODEL = b'{"model":"nobody"}'
+
+
+class Front:
+    """mitmdump on a fleet of these upstreams; the file can be rewritten while it runs."""
+
+    def __init__(self, folder, ports, **settings):
+        self.folder, self.port = Path(folder), free_port()
+        self.file = self.folder / "fleet.yaml"
+        self.write(ports, **settings)
+
+    def write(self, ports, **settings):
+        instances = [{"name": f"gpu{n}", "url": f"http://127.0.0.1:{port}"} for n, port in enumerate(ports)]
+        listeners = {"front": f"127.0.0.1:{self.port}"}
+        self.file.write_text(yaml.safe_dump({"listeners": listeners, "instances": instances, **settings}))
+
+    async def __aenter__(self):
+        # Port 0 instead of mitmproxy's own 8080, which other tests may hold at this moment.
+        command = [find_mitmdump(), "-s", ROUTE, "-p", "0", "--set", f"pointsman_fleet={self.file}"]
+        self.process = await Process("mitmdump", command, self.folder).__aenter__()
+        await self.process.ready(lambda: front_is_ready(load(self.file)))
+        return self
+
+    async def __aexit__(self, *exc):
+        await self.process.stop()
+
+    def peak_bytes(self):
+        """Return the most memory it ever had."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
+
+
+@pytest.fixture
+async def running(tmp_path):
+    """Return a function that starts what it is given and ends it with the test."""
+    async with AsyncExitStack() as stack:
+
+        async def start(*scripts, **settings):
+            ups = [await stack.enter_async_context(Upstream(script)) for script in scripts]
+            front = await stack.enter_async_context(Front(tmp_path, [up.port for up in ups], **settings))
+            return front, ups
+
+        yield start
+
+
+async def until(condition, deadline_s=20):
+    async with asyncio.timeout(deadline_s):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+async def says_ok(head, body, writer):
+    writer.write(STREAM + chunked(b'{"done":true}\n') + b"0\r\n\r\n")
+
+
+async def hangs_up(head, body, writer):
+    writer.close()
+
+
+def script_of(pieces, pause_s):
+    """Send the pieces as one chunk each, with pauses that let some of them meet on the way."""
+
+    async def stream(head, body, writer):
+        source = random.Random(body)
+        writer.write(STREAM)
+        for piece in pieces:
+            writer.write(chunked(piece))
+            await writer.drain()
+            if source.random() < 0.5:
+                await asyncio.sleep(source.random() * pause_s)
+        writer.write(b"0\r\n\r\n")
+
+    return stream
+
+
+PIECES = [b'{"n":%d,"x":"%s"}\n' % (n, b"y" * (n * 37 % 300)) for n in range(300)]
+
+
+async def test_fifty_streams_at_once_arrive_chunk_by_chunk(running):
+    front, (up,) = await running(script_of(PIECES, 0.02), defaults={"max_connections": 50})
+    wave = [json.dumps({"model": "alpha", "n": n}).encode() for n in range(50)]
+    answers = await asyncio.gather(*(ask(front.port, body) for body in wave))
+    assert up.peak == 50
+    assert {answer.headers["x-pointsman"] for answer in answers} == {"gpu0 loaded"}
+    for answer in answers:
+        assert answer.body == b"".join(PIECES)
+        # Where TCP cuts a chunk it may arrive in two; never is one joined with the next.
+        assert all(chunk.count(b"\n") <= 1 and b"\n" not in chunk[:-1] for chunk in answer.chunks)
+
+
+async def test_bodies_are_not_kept(running):
+    """Fifty streams of 1 MB at once must not take 50 MB: each part leaves as it comes."""
+    front, _ = await running(script_of([b"y" * 16_000] * 64, 0.001), defaults={"max_connections": 50})
+    await ask(front.port)
+    before = front.peak_bytes()
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(ask(front.port)) for _ in range(50)]
+    assert {len(task.result().body) for task in tasks} == {16_000 * 64}
+    assert front.peak_bytes() - before < 25_000_000
+
+
+async def test_the_first_chunk_does_not_wait_for_the_second(running):
+    go_on = asyncio.Event()
+
+    async def waits(head, body, writer):
+        writer.write(STREAM + chunked(b"one\n"))
+        await go_on.wait()
+        writer.write(chunked(b"two\n") + b"0\r\n\r\n")
+
+    front, _ = await running(waits)
+    async with Client(front.port) as client:
+        await client.send()
+        assert (await client.head())[0] == 200
+        assert await client.chunk() == b"one\n"
+        go_on.set()
+        assert await client.chunk() == b"two\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/chat", {"error": "{}"}),
+        ("/v1/chat/completions", {"error": {"message": "{}", "type": "api_error", "param": None, "code": None}}),
+    ],
+)
+async def test_an_instance_that_hangs_up_is_told_in_the_callers_dialect(running, path, body):
+    front, _ = await running(hangs_up)
+    answer = await ask(front.port, path=path)
+    said = "the Ollama instance closed the connection before it answered"
+    assert answer.status == 502
+    assert json.loads(answer.body) == json.loads(json.dumps(body).replace("{}", said))
+    assert answer.headers["x-pointsman"] == "gpu0 loaded"
+
+
+async def test_a_stream_that_breaks_off_breaks_off(running):
+    async def breaks(head, body, writer):
+        writer.write(STREAM + chunked(b"one\n"))
+        await writer.drain()
+        writer.close()
+
+    front, (up,) = await running(breaks)
+    async with Client(front.port) as client:
+        await client.send()
+        assert (await client.head())[0] == 200
+        assert await client.chunk() == b"one\n"
+        assert await client.reader.read() == b""
+    await until(lambda: up.busy == 0)
+
+
+async def test_no_request_fails_when_an_instance_goes(running):
+    front, ups = await running(says_ok, says_ok)
+    for _ in range(10):
+        await ask(front.port)
+    ups[0].stop()
+    answers = [await ask(front.port) for _ in range(20)]
+    assert {answer.status for answer in answers} == {200}
+    assert {answer.headers["x-pointsman"].split()[0] for answer in answers} == {"gpu1"}
+
+
+async def test_no_more_than_its_limit_at_a_time(running):
+    turn = asyncio.Semaphore(0)
+
+    async def slow(head, body, writer):
+        await turn.acquire()
+        await says_ok(head, body, writer)
+
+    front, (up,) = await running(slow, defaults={"max_connections": 2})
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(ask(front.port)) for _ in range(6)]
+        await until(lambda: up.busy == 2)
+        for _ in tasks:
+            turn.release()
+    assert {task.result().status for task in tasks} == {200}
+    assert (up.served, up.peak) == (6, 2)
+
+
+async def test_who_leaves_the_line_is_never_sent(running):
+    turn = asyncio.Event()
+
+    async def slow(head, body, writer):
+        await turn.wait()
+        await says_ok(head, body, writer)
+
+    front, (up,) = await running(slow, defaults={"max_connections": 1})
+    async with Client(front.port) as first:
+        await first.send()
+        await until(lambda: up.busy == 1)
+        async with Client(front.port) as second:
+            await second.send()
+        turn.set()
+        assert (await first.answer()).status == 200
+    assert (await ask(front.port)).status == 200
+    assert len(up.heads) == 2
+
+
+async def test_who_leaves_a_stream_frees_the_instance(running):
+    async def endless(head, body, writer):
+        writer.write(STREAM)
+        while True:
+            writer.write(chunked(b"more\n"))
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    front, (up,) = await running(endless, defaults={"max_connections": 1})
+    for _ in range(3):
+        async with Client(front.port) as client:
+            await client.send()
+            await client.head()
+            await client.chunk()
+        await until(lambda: up.busy == 0)
+
+
+async def test_bodies_of_any_size_and_blobs_pass(running):
+    sizes = []
+
+    async def measures(head, body, writer):
+        sizes.append(len(body))
+        await says_ok(head, body, writer)
+
+    front, _ = await running(measures)
+    body = json.dumps({"messages": "x" * 8_000_000, "model": "alpha"}).encode()
+    assert (await ask(front.port, body)).status == 200
+    assert (await ask(front.port, b"\0" * 3_000_000, path="/api/blobs/sha256:0")).status == 200
+    assert sizes == [len(body), 3_000_000]
+
+
+async def test_an_edited_fleet_file_takes_effect_and_a_bad_one_does_not(running):
+    front, ups = await running(says_ok, says_ok)
+    ports = [up.port for up in ups]
+    pins = [{"match": "alpha", "instances": ["gpu1"]}]
+    front.write(ports, models=pins)
+
+    async def to():
+        return (await ask(front.port)).headers["x-pointsman"].split()[0]
+
+    async with asyncio.timeout(20):
+        while {await to() for _ in range(8)} != {"gpu1"}:
+            await asyncio.sleep(0.1)
+    front.file.write_text("instances: 7\n")
+    await until(lambda: f"{front.file}:1: instances" in front.process.output.read_text())
+    assert await to() == "gpu1"
+    front.port = free_port()
+    front.write(ports, models=pins)
+    await front.process.ready(lambda: front_is_ready(load(front.file)))
+    assert await to() == "gpu1"
+
+
+async def ends_with(folder, *options):
+    command = [find_mitmdump(), "-s", ROUTE, "-p", "0", *options]
+    async with Process("mitmdump", command, folder) as process:
+        async with asyncio.timeout(30):
+            status = await process.wait()
+        return status, process.output.read_text()
+
+
+async def test_it_does_not_start_without_a_fleet_file(tmp_path):
+    status, said = await ends_with(tmp_path, "--set", f"pointsman_fleet={tmp_path / 'none.yaml'}")
+    assert status == 1
+    assert f"{tmp_path / 'none.yaml'}: cannot be read: No such file or directory" in said
+
+
+async def test_it_does_not_start_where_somebody_else_listens(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        front = Front(tmp_path, [1])
+        front.port = taken.getsockname()[1]
+        front.write([1])
+        status, said = await ends_with(tmp_path, "--set", f"pointsman_fleet={front.file}")
+    assert status == 1
+    assert (
+        f"cannot listen on 127.0.0.1:{front.port} (listeners.front of the fleet file): Address already in use" in said
+    )
+
+
+async def test_it_stops_on_sigterm(running):
+    front, _ = await running(says_ok)
+    front.process.signal(signal.SIGTERM)
+    async with asyncio.timeout(10):
+        await front.process.wait()
+    assert "Traceback" not in front.process.output.read_text()

@@ -1,0 +1,237 @@
+"""The addon's hooks, on mitmproxy's own test flows."""
+
+import asyncio
+import json
+import logging
+from inspect import isfunction
+
+import pytest
+from mitmproxy import hooks
+from mitmproxy.test import taddons
+
+from addon import route
+from spoe_agent.front.router import Router
+from spoe_agent.routing import Health, InstanceState, LoadedModel
+from spoe_agent.routing.names import canonical
+from tests.addon.conftest import NOW_S, Bench, flow_of
+
+FLEET = """
+defaults: {max_connections: 1}
+instances:
+  - {name: gpu0, url: "http://127.0.0.1:11435"}
+  - {name: gpu1, url: "http://127.0.0.1:11436"}
+"""
+ALPHA = canonical("alpha")
+CHAT = b'{"model":"alpha"}'
+
+
+PIN = "models: [{match: alpha, instances: [gpu0]}]"
+
+
+@pytest.fixture
+async def bench(tmp_path, request):
+    """Two instances with alpha; gpu0 has it loaded. A parameter is further text of the fleet file."""
+    running = await Bench(FLEET + getattr(request, "param", ""), tmp_path).start()
+    for name, loaded in (("gpu0", {ALPHA: LoadedModel(1, 1)}), ("gpu1", {})):
+        running.board.publish(name, InstanceState(Health.UP, loaded, NOW_S, {ALPHA: 40 * 10**9}, NOW_S))
+    yield running
+    running.stop()
+
+
+async def settle():
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def test_nothing_in_the_module_is_taken_for_a_hook():
+    """mitmproxy calls whatever a script has under a hook's name, imported functions too."""
+    assert not {name for name, value in vars(route).items() if name in hooks.all_hooks and isfunction(value)}
+
+
+async def test_the_script_is_loaded_as_mitmproxy_does_it():
+    with taddons.context() as context:
+        script = context.script(route.__file__)
+        (addon,) = script.addons
+        assert type(addon).__name__ == "Pointsman"
+        assert context.options.pointsman_fleet == ""
+
+
+async def test_a_request_goes_to_its_instance_as_ollama_wants_it(bench):
+    flow = await bench.send(flow_of(body=CHAT, headers={"Host": "llm.example.com", "Origin": "http://localhost"}))
+    assert (flow.request.scheme, flow.request.host, flow.request.port) == ("http", "127.0.0.1", 11435)
+    assert flow.request.headers["host"] == "localhost"
+    assert flow.request.headers["x-request-id"] == flow.id
+    assert "origin" not in flow.request.headers
+    assert flow.request.raw_content == CHAT
+    assert flow.comment.startswith("gpu0: loaded | gpu1: room, ")
+    assert flow.metadata["pointsman"]["instance"] == "gpu0"
+    json.dumps(flow.metadata["pointsman"])  # plain data, so that mitmproxy can save it
+
+
+async def answered(bench, flow):
+    """An instance answers with headers."""
+    flow.response = route._response(route.Answer(200, {"Vary": "Accept"}, b"{}"))
+    bench.addon.responseheaders(flow)
+    return flow.response
+
+
+async def test_answers_pass_as_they_come_and_say_who_gave_them(bench):
+    response = await answered(bench, await bench.send(flow_of(body=CHAT)))
+    assert response.stream is True
+    assert response.headers["x-pointsman"] == "gpu0 loaded"
+    assert "access-control-allow-origin" not in response.headers
+
+
+@pytest.mark.parametrize("bench", ["policies: {explain_header: false}"], indirect=True)
+async def test_the_header_can_be_switched_off(bench):
+    response = await answered(bench, await bench.send(flow_of(body=CHAT)))
+    assert "x-pointsman" not in response.headers
+
+
+async def test_a_page_that_may_call_is_told_so(bench):
+    page = "http://localhost:3000"
+    response = await answered(bench, await bench.send(flow_of(body=CHAT, headers={"Origin": page})))
+    assert response.headers["access-control-allow-origin"] == page
+    assert response.headers.get_all("vary") == ["Accept", "Origin"]
+
+
+async def test_foreign_pages_and_preflights_reach_no_instance(bench):
+    foreign = await bench.send(flow_of(body=CHAT, headers={"Origin": "https://evil.example"}))
+    assert (foreign.response.status_code, foreign.response.content) == (403, b"")
+    asked = {"Origin": "http://localhost", "Access-Control-Request-Headers": "x-a"}
+    preflight = await bench.send(flow_of(method="OPTIONS", headers=asked))
+    assert preflight.response.status_code == 204
+    assert preflight.response.headers["access-control-allow-headers"] == "x-a"
+    assert "content-length" not in preflight.response.headers
+    assert not bench.tried
+
+
+@pytest.mark.parametrize("path", ["/api/pull", "/api/blobs/sha256:0"])
+async def test_bodies_that_name_no_model_are_not_waited_for(bench, path):
+    flow = flow_of(path, b"")
+    await bench.addon.requestheaders(flow)
+    assert flow.request.stream is True
+    assert flow.request.port == 11435
+    await bench.addon.request(flow)
+    assert len(bench.tried) == 1
+
+
+async def test_all_instances_refuse(bench):
+    bench.refusing = {"gpu0", "gpu1"}
+    flow = await bench.send(flow_of("/v1/chat/completions", CHAT))
+    assert (flow.response.status_code, flow.response.headers["retry-after"]) == (503, "5")
+    assert json.loads(flow.response.content)["error"]["message"].startswith("no Ollama instance")
+    assert len(bench.tried) == 2
+    assert bench.board.grants == 0
+
+
+async def test_another_instance_when_one_refuses(bench):
+    bench.refusing = {"gpu0"}
+    flow = await bench.send(flow_of(body=CHAT))
+    assert (flow.request.port, flow.response) == (11436, None)
+    assert (bench.slots.taken("gpu0"), bench.slots.taken("gpu1"), bench.board.grants) == (0, 1, 1)
+
+
+ENDS = {
+    "answered": lambda addon, flow: addon.response(flow),
+    "failed": lambda addon, flow: addon.error(flow),
+    "failed, then hung up": lambda addon, flow: (addon.error(flow), addon.client_disconnected(flow.client_conn)),
+    "hung up": lambda addon, flow: addon.client_disconnected(flow.client_conn),
+    "told twice": lambda addon, flow: (addon.response(flow), addon.client_disconnected(flow.client_conn)),
+}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+async def test_the_end_of_a_request_frees_its_connection(bench, end):
+    flow = await bench.send(flow_of(body=CHAT))
+    assert (bench.slots.taken("gpu0"), bench.board.grants) == (1, 1)
+    end(bench.addon, flow)
+    assert (bench.slots.taken("gpu0"), bench.board.grants) == (0, 0)
+
+
+@pytest.mark.parametrize("bench", [PIN], indirect=True)
+async def test_who_comes_first_is_served_first_and_who_left_is_passed_over(bench):
+    await bench.send(first := flow_of(body=CHAT))
+    later = [flow_of(body=CHAT) for _ in range(3)]
+    for flow in later:
+        flow.client_conn.id = flow.id
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(bench.send(flow)) for flow in later]
+        await settle()
+        assert bench.slots.queued("gpu0") == 3
+        bench.addon.client_disconnected(later[0].client_conn)
+        bench.addon.response(first)
+        await tasks[1]
+        assert (tasks[0].done(), tasks[2].done()) == (True, False)
+        assert (bench.slots.taken("gpu0"), bench.slots.queued("gpu0")) == (1, 1)
+        bench.addon.error(later[1])
+    # Not sent anywhere: mitmproxy drops what was killed.
+    assert later[0].error.msg == later[0].error.KILLED_MESSAGE
+    assert [flow.request.port for flow in later[1:]] == [11435, 11435]
+
+
+class Broken(Router):
+    async def route(self, request):
+        raise RuntimeError("a bug with a secret")
+
+
+BODIES = [
+    ("/api/chat", ("error",)),
+    ("/v1/chat/completions", ("error", "message")),
+    ("/v1/messages", ("error", "message")),
+]
+
+
+@pytest.mark.parametrize(("path", "keys"), BODIES)
+async def test_a_bug_is_answered_and_logged_and_goes_nowhere(bench, path, keys, logs):
+    broken = route.Pointsman(Broken())
+    broken.fleet = bench.fleet
+    flow = flow_of(path, CHAT)
+    await broken.requestheaders(flow)
+    await broken.request(flow)
+    assert flow.response.status_code == 500
+    told = json.loads(flow.response.content)
+    for key in keys:
+        told = told[key]
+    assert told == "the proxy failed on this request; its log has the details"
+    (record,) = [record for record in logs.records if record.levelno == logging.ERROR]
+    assert flow.id in record.getMessage()
+    assert record.exc_info[0] is RuntimeError
+
+
+async def test_flows_that_others_answered_are_left_alone(bench):
+    flow = flow_of(body=CHAT)
+    flow.response = answer = route._response(route.Answer(418))
+    await bench.addon.request(flow)
+    bench.addon.responseheaders(flow)
+    assert flow.response is answer
+    assert not bench.tried
+    replayed = flow_of(body=CHAT)
+    replayed.live = False
+    await bench.addon.request(replayed)
+    assert not bench.tried
+
+
+async def test_a_flow_that_is_replayed_is_routed_again(bench):
+    flow = await bench.send(flow_of(body=CHAT))
+    bench.addon.error(flow)
+    flow.error = None
+    await bench.send(flow)
+    assert len(bench.tried) == 2
+    assert bench.slots.taken("gpu0") == 1
+
+
+async def test_a_bad_fleet_file_is_told_line_by_line(tmp_path, logs):
+    file = tmp_path / "fleet.yaml"
+    file.write_text("instances: [{name: gpu0, url: nonsense}]\n")
+    addon = route.Pointsman()
+    with taddons.context(addon) as context:
+        context.configure(addon, pointsman_fleet=str(file))
+        assert f"{file}:1: instances[0].url" in logs.text
+        file.write_text(FLEET)
+        context.configure(addon, pointsman_fleet=f"{tmp_path}/./fleet.yaml")
+        assert [instance.name for instance in addon.fleet.instances] == ["gpu0", "gpu1"]
+
+
+async def test_reverse_mode_connects_nowhere_by_itself(bench):
+    assert bench.context.options.connection_strategy == "lazy"

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import pytest
+
+from spoe_agent.benchmark.arms import ARMS, BASELINE, IDEAL, OURS
+from tests.benchmark.builders import PROFILE, fleet
+
+
+def test_the_named_ones_are_in_the_table() -> None:
+    assert {BASELINE, IDEAL, OURS} <= ARMS.keys()
+    assert all(name == arm.name for name, arm in ARMS.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "limits"),
+    [
+        ("leastconn", [None, None]),
+        ("bounded_hash", [None, None]),
+        ("leastconn_maxconn", [8, 8]),
+        ("nginx_leastconn", [8, 8]),
+        ("pointsman", [8, 8]),
+    ],
+)
+def test_limits_are_slots_times_models(name: str, limits: list[int | None]) -> None:
+    assert ARMS[name].limits(fleet(2, max_loaded_models=2)) == limits
+
+
+def test_only_the_ideal_runs_on_other_hardware() -> None:
+    assert [name for name, arm in ARMS.items() if arm.hardware(PROFILE) != PROFILE] == [IDEAL]

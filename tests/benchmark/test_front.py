@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from spoe_agent.benchmark.front import Front
+from tests.benchmark.builders import record
+
+
+def test_a_server_without_limit_takes_everything() -> None:
+    front = Front([None])
+
+    assert all(front.admit(record(number), 0) for number in range(50))
+    assert front.served == [50]
+
+
+def test_a_full_server_queues_its_own_and_serves_in_order() -> None:
+    front = Front([1, 1])
+    first, second, third = record(1), record(2), record(3)
+
+    assert [front.admit(one, 0) for one in (first, second, third)] == [True, False, False]
+    assert front.served == [1, 0] and front.inflight(0) == 3
+    assert front.release(0) is second and second.server == 0
+    assert front.release(0) is third
+    assert front.release(0) is None
+    assert front.served == [0, 0]
+
+
+def test_a_server_with_room_does_not_take_from_anothers_queue() -> None:
+    front = Front([1, 1])
+    front.admit(record(1), 0)
+    front.admit(record(2), 1)
+    front.admit(record(3), 0)
+
+    assert front.release(1) is None
+    assert front.served == [1, 0]
+
+
+def test_of_both_queues_the_oldest_comes_first() -> None:
+    front = Front([1])
+    front.admit(record(1), 0)
+    own, central = record(2), record(3)
+    front.central.append(central)
+    front.admit(own, 0)
+
+    assert front.release(0) is own
+    assert front.release(0) is central and central.server == 0
+
+
+def test_who_leaves_a_queue_is_gone_from_it() -> None:
+    front = Front([1])
+    front.admit(record(1), 0)
+    own, central, running = record(2), record(3), record(4)
+    front.admit(own, 0)
+    front.central.append(central)
+    running.server = 0
+
+    assert front.leave(own) and front.leave(central) and not front.leave(running)
+    assert front.inflight(0) == 1 and not front.central

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import pytest
+
+from spoe_agent.benchmark.compare import Minutes, Ratio
+from spoe_agent.benchmark.goals import Facts, Goal, goals
+
+NAMES = ("ttft_mean", "ttft_p95", "ttft_p99", "e2e_mean", "loads_per_1000")
+
+
+def facts(regime: str, upper: float = 0.1, **others: object) -> Facts:
+    usual = {"load": 0.3, "ratios": {name: Ratio(upper / 2, upper) for name in NAMES}}
+    return Facts(regime, **(usual | others))
+
+
+def limits(found: list[Goal]) -> dict[str, float]:
+    return {goal.name: goal.limit for goal in found}
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "limit"),
+    [
+        (facts("R0"), "ttft_mean", 1.02),
+        (facts("R1"), "ttft_p95", 0.20),
+        (facts("R1"), "e2e_mean", 0.55),
+        (facts("R1", load=0.15), "e2e_mean", 0.65),
+        (facts("R1", of_ideal=1.0), "ttft_mean / all_warm", 1.25),
+        (facts("R1", of_hash=0.4), "ttft_mean / bounded_hash", 0.5),
+        (facts("R1t", gap_closed=0.9), "gap_closed", 0.92),
+        (facts("R2", worst_model=1.0), "worst model's p95", 1.0),
+        (facts("RX", minutes=Minutes(1.0, 0, 9)), "worst minute", 1.05),
+        (facts("RS"), "ttft_p99", 1.0),
+        (facts("RS", failed_baseline=7), "failed", 7),
+    ],
+)
+def test_each_regime_has_its_limits(given: Facts, name: str, limit: float) -> None:
+    assert limits(goals(given))[name] == limit
+
+
+def test_what_was_not_measured_has_no_goal() -> None:
+    assert set(limits(goals(facts("R1")))) == {*NAMES, "failed"}
+    assert set(limits(goals(facts("RS")))) == {"ttft_p95", "ttft_p99", "failed"}
+
+
+def test_the_upper_limit_of_the_ratio_counts() -> None:
+    ratios = {"ttft_mean": Ratio(0.19, 0.21)}
+    (goal, _) = goals(facts("R1", ratios=ratios))
+
+    assert (goal.value, goal.met) == (0.21, False)
+    assert goal.missed_by == pytest.approx(1.05)
+
+
+@pytest.mark.parametrize(
+    ("goal", "met", "missed_by"),
+    [
+        (Goal("x", 1.0, 1.0), True, 0.0),
+        (Goal("x", 3.0, 1.5), False, 2.0),
+        (Goal("x", 0.9, 0.8, at_least=True), True, 0.0),
+        (Goal("x", 0.4, 0.8, at_least=True), False, 2.0),
+    ],
+)
+def test_met_or_missed_by_how_much(goal: Goal, met: bool, missed_by: float) -> None:
+    assert (goal.met, goal.missed_by) == (met, missed_by)
+    assert goal.as_dict() == {"name": "x", "value": goal.value, "limit": goal.limit, "met": met}

@@ -1,0 +1,74 @@
+"""The adapter: what the agent is told, and what becomes of its answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from spoe_agent.benchmark.fleets import FLEETS, FleetPlan
+from spoe_agent.benchmark.pointsman import Pointsman, fleet_spec, max_connections
+from spoe_agent.benchmark.router import Refusal
+from spoe_agent.benchmark.simulation import Outcome, Simulation
+from spoe_agent.simulator.profile import GB
+from tests.benchmark.builders import MODELS, PROFILE, fleet, model, request
+
+
+def simulate(plan: FleetPlan, requests: list[object]) -> Outcome:
+    limits = [max_connections(profile) for profile in plan.instances]
+    return Simulation(plan.instances, limits, requests, Pointsman(plan, plan.models)).run()
+
+
+def test_the_agent_gets_the_fleet_as_a_fleet_file_would_say_it() -> None:
+    first, second = fleet_spec(fleet(2, max_loaded_models=2)).instances
+
+    assert (first.name, second.name) == ("ollama-1", "ollama-2")
+    assert (first.max_connections, first.num_parallel, first.max_loaded_models) == (8, 4, 2)
+    assert (first.vram_bytes, first.context_length) == (24 * GB, 4096)
+
+
+def test_a_warm_instance_is_preferred() -> None:
+    requests = [request(0), request(1, at_s=4.0), request(2, at_s=8.0, name="b"), request(3, at_s=12.0)]
+    outcome = simulate(fleet(2), requests)
+
+    assert [record.load_wait_s > 0 for record in outcome.records] == [True, False, True, False]
+    assert len(outcome.loads) == 2
+
+
+def test_grants_end_with_their_requests() -> None:
+    """Were they not struck off, the second wave would look as if it came on top of the first."""
+    plan = fleet(1)
+    router = Pointsman(plan, plan.models)
+    requests = [request(number, at_s=0.5 * number) for number in range(30)]
+    Simulation(plan.instances, [max_connections(PROFILE)], requests, router).run()
+
+    assert router.in_flight == 0
+
+
+def test_a_model_goes_only_where_it_fits() -> None:
+    big = model("big", 30)
+    instances = (PROFILE, replace(PROFILE, vram_bytes=48 * GB))
+    plan = FleetPlan("mixed", instances, (big,))
+    asked = request(0)
+    requests = [replace(asked, at_s=float(n), work=replace(asked.work, id=n, model=big)) for n in range(6)]
+
+    assert {record.server for record in simulate(plan, requests).records} == {1}
+
+
+def test_what_fits_nowhere_is_refused() -> None:
+    big = model("big", 30)
+    plan = FleetPlan("small", (PROFILE,), (big,))
+    asked = request(0)
+    outcome = simulate(plan, [replace(asked, work=replace(asked.work, model=big))])
+
+    assert [(record.status >= 400, record.server) for record in outcome.records] == [(True, None)]
+
+
+def test_a_refusal_has_the_agents_status() -> None:
+    plan = fleet(1)
+    outcome = Simulation(plan.instances, [4], [request(0, name="a")], Pointsman(plan, (MODELS["b"],))).run()
+
+    assert outcome.records[0].status == Refusal(404).status
+
+
+def test_every_named_fleet_can_be_told() -> None:
+    for plan in FLEETS.values():
+        assert len(fleet_spec(plan).instances) == len(plan.instances)

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from rich.console import Console
+
+from spoe_agent.benchmark.bounds import Bounds
+from spoe_agent.benchmark.cells import Cell
+from spoe_agent.benchmark.report import WIDTH, show
+from spoe_agent.benchmark.verdicts import verdict
+from tests.benchmark.builders import run, sample
+
+
+def test_a_cell_shows_policies_floor_and_goals() -> None:
+    slow, fast = ([run([sample(n * 10.0, ttft=ttft) for n in range(100)])] for ttft in (4.0, 1.0))
+    bounds = Bounds(0.123, 0.2, 0.3, 0.4, None, None)
+    console = Console(width=WIDTH, record=True, file=None, quiet=False, color_system=None)
+    with console.capture() as capture:
+        show(console, verdict(Cell("F4", 0.3, "W1"), "R1", {"leastconn": slow, "pointsman": fast}, bounds))
+    text = capture.get()
+
+    assert "R1  fleet F4, load 0.30, workload W1, 100 requests, simulated" in text
+    (ours,) = (line.split() for line in text.splitlines() if line.strip().startswith("pointsman"))
+    assert ours == [
+        "pointsman",
+        "1.000",
+        "1.000",
+        "1.000",
+        "2.000",
+        "100.0%",
+        "0.0",
+        "0",
+        "0.25",
+        "0.25",
+        "0.25",
+        "0.40",
+    ]
+    assert "0.123" in text
+    assert "missed ttft_mean 0.25 (goal <= 0.2, missed by a factor of 1.25)" in text
+    assert "met    e2e_mean 0.4 (goal <= 0.55)" in text

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import io
+import json
+
+from spoe_agent.benchmark.cells import Cell, Source
+from spoe_agent.benchmark.plan import jobs
+from spoe_agent.benchmark.study import Study
+
+CELLS = [Cell("F2", 0.3, "W1"), Cell("F8", 0.3, "W1")]
+SMALL = Source(requests=60)
+
+
+def test_each_cell_is_judged_when_it_is_whole() -> None:
+    ticks: list[int] = []
+    study = Study(jobs(CELLS, ("leastconn", "pointsman"), 2, SMALL), None)
+    seen = [(verdict, len(ticks)) for verdict in study.run(1, lambda: ticks.append(1))]
+
+    assert [(verdict.rows[0].cell, done) for verdict, done in seen] == [(CELLS[0], 5), (CELLS[1], 10)]
+    assert study.size == len(ticks) == 10
+    for verdict, _ in seen:
+        assert [(row.arm, row.seeds, row.figures.requests) for row in verdict.rows] == [
+            ("leastconn", 2, 120),
+            ("pointsman", 2, 120),
+        ]
+        assert verdict.rows[0].bounds is not None and verdict.goals
+
+
+def test_every_request_is_written() -> None:
+    file = io.StringIO()
+    list(Study(jobs(CELLS[:1], ("leastconn",), 1, SMALL), file).run(1, lambda: None))
+    lines = [json.loads(line) for line in file.getvalue().splitlines()]
+
+    assert len(lines) == 60
+    place = {key: lines[0][key] for key in ("fleet", "load", "workload", "arm", "seed", "status")}
+    assert place == {"fleet": "F2", "load": 0.3, "workload": "W1", "arm": "leastconn", "seed": 0, "status": 200}

@@ -1,0 +1,333 @@
+"""HAProxy's files: what is in them, and what HAProxy itself makes of them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from spoe_agent import bridge
+from spoe_agent.fleet import load, loads
+from spoe_agent.fleet.render import (
+    OWN_ERRORS,
+    REJECTIONS,
+    UNPINNED,
+    haproxy_files,
+    static_pins,
+    translate_origin,
+    write,
+)
+from spoe_agent.fleet.schema import OLLAMA_ORIGINS
+from spoe_agent.rig.haproxy import find_haproxy, version
+from spoe_agent.rig.process import Process, RigError, accepts, free_port
+from spoe_agent.routing import ModelRule
+from spoe_agent.routing.names import canonical
+from spoe_agent.routing.specs import FleetSpec
+
+from .lines import INSTANCE
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+
+
+def config(text: str = "") -> str:
+    """Return haproxy.cfg of one instance and these further sections."""
+    return haproxy_files(loads(f"instances: [{INSTANCE}]\n{text}"))["haproxy.cfg"]
+
+
+def binaries() -> list[str]:
+    """Return every HAProxy there is to ask: the installed one, and those in the folder $HAPROXIES."""
+    try:
+        found = [find_haproxy()]
+    except RigError:
+        return []
+    folder = os.environ.get("HAPROXIES")
+    if folder:
+        found += sorted(str(path) for path in Path(folder).iterdir() if path.is_file() and os.access(path, os.X_OK))
+    return list({version(binary): binary for binary in found}.values())
+
+
+BINARIES = binaries() or [pytest.param("", marks=pytest.mark.skip(reason="HAProxy is not installed"))]
+on_each_haproxy = pytest.mark.parametrize("binary", BINARIES, ids=lambda binary: binary and Path(binary).name)
+
+
+def accepted(binary: str, *files: Path) -> None:
+    """Assert that HAProxy takes these files, with nothing to remark."""
+    command = [binary, "-c", *(part for file in files for part in ("-f", str(file)))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert "[WARNING]" not in done.stderr
+
+
+def test_the_folder_is_what_the_example_fleet_gives() -> None:
+    folder = ROOT / "haproxy"
+    found = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    assert found == haproxy_files(load(ROOT / "examples" / "fleet.yaml"))
+
+
+@on_each_haproxy
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_haproxy_takes_every_example(binary: str, example: Path, tmp_path: Path) -> None:
+    write(haproxy_files(load(example)), tmp_path)
+    accepted(binary, tmp_path / "haproxy.cfg")
+
+
+UNUSUAL = {
+    "IPv6": """
+listeners: {front: "[::1]:11434", spop: ["[::1]:9601", "unix@/tmp/spop.sock"], log: "[::1]:9603"}
+instances: [{name: g0, url: "http://[::1]:11435"}]
+""",
+    "host names": 'instances: [{name: a.b-c_d, url: "http://localhost:11435"}]',
+    "patterns": """
+instances: [{name: g0, url: "http://127.0.0.1:1"}]
+models:
+  - {match: "*", instances: [g0]}
+  - {match: "llama3.[12]:*", instances: [g0]}
+  - {match: "[!a-c]*?x", instances: [g0]}
+  - {match: "a*b*c*", instances: [g0]}
+  - {match: "hf.co/A/B:Q4_K_M"}
+""",
+    "origins": """
+instances: [{name: g0, url: "http://127.0.0.1:1"}]
+policies: {allowed_origins: ["*", "null", "https://*.example.com:(8|9)[0]+$"]}
+""",
+    "no origins": 'instances: [{name: g0, url: "http://127.0.0.1:1"}]\npolicies: {allowed_origins: []}',
+    "the largest bodies": 'instances: [{name: g0, url: "http://127.0.0.1:1"}]\npolicies: {max_inspected_body: 128MiB}',
+    "short times": """
+instances: [{name: g0, url: "http://127.0.0.1:1"}]
+policies: {response_timeout: 1.5s, queue_timeout: 1ms, explain_header: false}
+""",
+    "forty instances": "instances:\n" + "".join(f'  - {{name: g{n}, url: "http://10.0.0.{n}:1"}}\n' for n in range(40)),
+}
+
+
+@on_each_haproxy
+@pytest.mark.parametrize("text", UNUSUAL.values(), ids=UNUSUAL)
+def test_haproxy_takes_unusual_fleets(binary: str, text: str, tmp_path: Path) -> None:
+    write(haproxy_files(loads(text)), tmp_path)
+    accepted(binary, tmp_path / "haproxy.cfg")
+
+
+OWN = """
+global
+    maxconn 100
+defaults
+    mode tcp
+    timeout connect 1s
+    timeout client 1s
+    timeout server 1s
+frontend own
+    bind 127.0.0.1:1
+    default_backend own
+backend own
+    server one 127.0.0.1:2
+"""
+
+
+@on_each_haproxy
+def test_it_stands_beside_a_configuration_of_the_users_own(binary: str, tmp_path: Path) -> None:
+    write(haproxy_files(load(ROOT / "examples" / "fleet.yaml")), tmp_path / "pointsman")
+    (tmp_path / "own.cfg").write_text(OWN)
+    accepted(binary, tmp_path / "own.cfg", tmp_path / "pointsman" / "haproxy.cfg")
+
+
+def servers(text: str) -> list[str]:
+    return re.findall(r"^    server (.*)$", text, re.M)
+
+
+def test_instances_are_servers() -> None:
+    text = haproxy_files(loads(UNUSUAL["IPv6"]))["haproxy.cfg"]
+    assert servers(text)[0] == "g0 [::1]:11435 maxconn 3"
+    assert "    bind [::1]:11434\n" in text
+    assert "    log [::1]:9603 len 8192 format raw local0 info\n" in text
+
+
+def test_of_several_agents_the_first_is_asked_and_the_others_stand_by() -> None:
+    found = servers(config("listeners: {spop: [unix@/run/a.sock, 127.0.0.1:9601, '[::1]:9602']}"))[1:]
+    checked = "check inter 1s fastinter 250ms downinter 500ms fall 2 rise 1"
+    assert found == [
+        f"agent1 unix@/run/a.sock {checked}",
+        f"agent2 127.0.0.1:9601 {checked} backup",
+        f"agent3 [::1]:9602 {checked} backup",
+    ]
+
+
+def test_one_instance_is_no_plural() -> None:
+    assert config().startswith("# Pointsman in front of 1 Ollama instance.\n")
+
+
+def test_policies_are_settings() -> None:
+    text = config(
+        "policies: {max_inspected_body: 1MiB, response_timeout: 90s, queue_timeout: 1.5s, allowed_origins: ['app://*']}"
+    )
+    assert f"    tune.bufsize {(1 << 20) + bridge.BODY_HEADROOM_BYTES}\n" in text
+    assert f"acl body_small req.body_len lt {1 << 20}\n" in text
+    assert "    timeout client 90s\n    timeout server 90s\n    timeout queue 1500ms\n" in text
+
+
+@pytest.mark.parametrize(("explain", "headers"), [("true", 2), ("false", 0)])
+def test_the_header_that_explains_can_be_left_out(explain: str, headers: int) -> None:
+    assert config(f"policies: {{explain_header: {explain}}}").count("set-header x-pointsman ") == headers
+
+
+def test_every_error_has_its_body() -> None:
+    files = haproxy_files(loads(f"instances: [{INSTANCE}]"))
+    named = set(re.findall(r"lf-file (\S+)", files["haproxy.cfg"]))
+    assert named == {name for name in files if name.startswith("errors/")}
+    statuses = re.findall(r"http-error status (\d+) ", files["haproxy.cfg"])
+    assert [int(status) for status in statuses] == list(OWN_ERRORS)
+
+
+def test_only_who_may_come_back_is_told_when() -> None:
+    lines = re.findall(r"return status (\d+) (.*) if rejected", config())
+    assert [int(status) for status, _ in lines] == list(REJECTIONS)
+    assert [status for status, rest in lines if "Retry-After" in rest] == ["503"]
+
+
+def test_files_are_written_over_and_folders_made(tmp_path: Path) -> None:
+    write({"a/b.txt": "old", "c.txt": "c"}, tmp_path / "new" / "folder")
+    write({"a/b.txt": "new"}, tmp_path / "new" / "folder")
+    assert (tmp_path / "new" / "folder" / "a" / "b.txt").read_text() == "new"
+    assert (tmp_path / "new" / "folder" / "c.txt").read_text() == "c"
+
+
+ORIGINS = [
+    # allowed, asked -> let in
+    ("http://localhost", "http://localhost", True),
+    ("http://localhost", "http://localhost:80", False),
+    ("http://localhost", "http://localhost.evil.com", False),
+    ("http://localhost", "https://localhost", False),
+    ("http://localhost", "evil-http://localhost", False),
+    ("http://localhost:*", "http://localhost:3000", True),
+    ("http://localhost:*", "http://localhost", False),
+    ("http://127.0.0.1", "http://127x0y0z1", False),
+    ("https://*.example.com", "https://a.b.example.com", True),
+    ("https://*.example.com", "https://example.com", False),
+    ("https://*.example.com", "https://a.example.com.evil.com", False),
+    ("https://*.Example.com", "https://a.example.com", True),
+    ("app://*", "app://obsidian.md", True),
+    ("*", "https://anybody.example", True),
+    ("*", "null", True),
+    ("null", "null", True),
+    ("https://a.example/(b)[c]+^$|", "https://a.example/(b)[c]+^$|", True),
+    ("https://a.example/(b|c)", "https://a.example/b", False),
+]
+
+
+@pytest.mark.parametrize(("allowed", "asked", "let_in"), ORIGINS)
+def test_origins(allowed: str, asked: str, let_in: bool) -> None:
+    assert bool(re.search(translate_origin(allowed), asked)) is let_in
+
+
+def test_ollamas_own_origins_are_let_in_by_default() -> None:
+    lines = haproxy_files(loads(f"instances: [{INSTANCE}]"))["origins.lst"].splitlines()
+    assert len(lines) == len(OLLAMA_ORIGINS)
+    for asked in ("http://localhost:8080", "https://127.0.0.1", "tauri://localhost", "vscode-webview://x"):
+        assert any(re.search(line, asked) for line in lines), asked
+    assert not any(re.search(line, "https://example.com") for line in lines)
+
+
+PINS = """
+instances: [{name: g0, url: "http://127.0.0.1:1"}, {name: g1, url: "http://127.0.0.1:2"}]
+models:
+  - {match: "llama3", instances: [g1, g0]}
+  - {match: "spared:7b"}
+  - {match: "Qwen2.5:72b*", instances: [g0]}
+  - {match: "phi[34]:*", instances: [g1]}
+  - {match: "*embed*", instances: [g0]}
+  - {match: "registry.ollama.ai/library/mistral:7b", instances: [g1]}
+  - {match: "hf.co/*", instances: [g0]}
+  - {match: "you/own", instances: [g1]}
+  - {match: "reg.example:5000/a/b", instances: [g0]}
+  - {match: "?pared:*", instances: [g1]}
+"""
+NAMES = {
+    "llama3": "g1",
+    "llama3:latest": "g1",
+    "LLAMA3:Latest": "g1",
+    "library/llama3": "g1",
+    "registry.ollama.ai/library/llama3": "g1",
+    "https://registry.ollama.ai/library/llama3:latest": "g1",
+    "http://registry.ollama.ai/library/llama3": "g1",
+    "llama3:8b": None,
+    "llama3.1": None,
+    "my-llama3": None,
+    "ns/llama3": None,
+    "hf.co/library/llama3": "g0",
+    "spared:7b": None,
+    "library/spared:7b": None,
+    "spared:8b": "g1",
+    "spared": "g1",
+    "qwen2.5:72b": "g0",
+    "qwen2.5:72b-instruct-q4_K_M": "g0",
+    "qwen2x5:72b": None,
+    "qwen2.5": None,
+    "phi3": "g1",
+    "phi4:14b": "g1",
+    "phi5": None,
+    "nomic-embed-text": "g0",
+    "library/mxbai-embed-large:335m": "g0",
+    "mistral:7b": "g1",
+    "library/mistral:7b": "g1",
+    "mistral": None,
+    "hf.co/Some/Model-GGUF:Q4_K_M": "g0",
+    "hf.co/some/model": "g0",
+    "hfxco/some/model": None,
+    "you/own": "g1",
+    "registry.ollama.ai/you/own": "g1",
+    "you/own:v2": None,
+    "reg.example:5000/a/b": "g0",
+    "reg.example:5000/a/b:latest": "g0",
+}
+
+
+def test_the_table_of_names_is_what_the_agent_says() -> None:
+    fleet = loads(PINS)
+    rules = FleetSpec((), tuple(ModelRule(rule.match, instances=rule.instances) for rule in fleet.models))
+    found = {name: (rules.rule(canonical(name)).instances or (None,))[0] for name in NAMES}
+    assert found == NAMES
+
+
+@asynccontextmanager
+async def pins(binary: str, folder: Path) -> AsyncIterator[str]:
+    """Yield the URL of a HAProxy that answers with the pin of the model in `X-Model`, by the rendered rule and map."""
+    text = haproxy_files(loads(PINS))
+    (rule,) = re.findall(r"http-request set-var\(txn\.pm_pin\) .* if (?=!answered model_seen)", text["haproxy.cfg"])
+    port = free_port()
+    (folder / "static-pins.map").write_text(text["static-pins.map"])
+    (folder / "pins.cfg").write_text(f"""
+global
+    default-path config
+defaults
+    mode http
+    timeout client 30s
+frontend pins
+    bind 127.0.0.1:{port}
+    http-request set-var(txn.pm_model) req.hdr(x-model)
+    {rule.removesuffix("if ")}
+    http-request return status 200 content-type text/plain lf-string "%[var(txn.pm_pin)]"
+""")
+    async with Process("haproxy", [binary, "-db", "-f", folder / "pins.cfg"], folder) as haproxy:
+        await haproxy.ready(lambda: accepts("127.0.0.1", port))
+        yield f"http://127.0.0.1:{port}/"
+
+
+@on_each_haproxy
+async def test_without_the_agent_haproxy_pins_as_the_agent_would(binary: str, tmp_path: Path) -> None:
+    found: dict[str, str | None] = {}
+    async with pins(binary, tmp_path) as url, aiohttp.ClientSession() as session:
+        for name in NAMES:
+            async with session.get(url, headers={"X-Model": name}) as response:
+                said = await response.text()
+                found[name] = None if said in ("", UNPINNED) else said
+    assert found == NAMES
+
+
+def test_a_map_without_pins_has_a_heading_only() -> None:
+    assert len(static_pins(loads(f"instances: [{INSTANCE}]")).splitlines()) == 1

@@ -1,0 +1,187 @@
+import asyncio
+
+import pytest
+from structlog.testing import capture_logs
+
+from spoe_agent.agent import Agent
+from spoe_agent.fleet import loads, specs
+from spoe_agent.front.router import Router, connects
+from spoe_agent.front.slots import Slots
+from spoe_agent.routing import Action, Dialect, Health, InstanceState, Kind, LoadedModel, RequestFacts
+from spoe_agent.routing.names import canonical
+from spoe_agent.serve import Parts
+from spoe_agent.telemetry.board import Board
+
+M = canonical("m")
+NOW_S = 100.0
+FLEET = """
+defaults: {{max_connections: 1}}
+instances:
+  - {{name: gpu0, url: "http://127.0.0.1:{}"}}
+  - {{name: gpu1, url: "http://127.0.0.1:2"}}
+models: {}
+policies: {{queue_timeout: {}}}
+"""
+
+
+def text(port=1, models="[]", queue_timeout="1m"):
+    return FLEET.format(port, models, queue_timeout)
+
+
+PINNED = "[{match: m, instances: [gpu0]}]"
+
+
+class Rig:
+    """A running router on readings that are published; m is loaded on gpu0."""
+
+    def __init__(self, path):
+        self.path, self.board, self.slots = path, Board(), Slots()
+        self.refusing, self.used, self.agents = set(), [], 0
+        self.router = Router(self.assemble, self.connects, self.slots)
+        for name, loaded in (("gpu0", {M: LoadedModel(1, 1)}), ("gpu1", {})):
+            self.board.publish(name, InstanceState(Health.UP, loaded, NOW_S, {M: 10**10}, NOW_S))
+
+    async def assemble(self, fleet, session):
+        async def nothing():
+            return None
+
+        self.agents += 1
+        return Parts(Agent(specs(fleet), self.board, nothing, lambda: NOW_S), self.board, ())
+
+    async def connects(self, host, port):
+        return port not in self.refusing
+
+    async def start(self, fleet_text):
+        self.path.write_text(fleet_text)
+        self.task = asyncio.ensure_future(self.router.run(self.path, loads(fleet_text), self.used.append))
+        await self.until(lambda: self.used)
+
+    async def until(self, condition):
+        async with asyncio.timeout(20):
+            while not condition():
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def rig(tmp_path):
+    running = Rig(tmp_path / "fleet.yaml")
+    yield running
+    running.task.cancel()
+    await asyncio.wait([running.task])
+
+
+def asks(request_id="r", model=M):
+    return RequestFacts(request_id, Kind.INFERENCE, Dialect.OLLAMA, model)
+
+
+def counts(rig):
+    return rig.slots.taken("gpu0"), rig.slots.queued("gpu0"), rig.board.grants
+
+
+async def test_from_route_to_leave(rig):
+    await rig.start(text())
+    passage = await rig.router.route(asks())
+    assert (passage.choice.instance, passage.address) == ("gpu0", ("127.0.0.1", 1))
+    assert counts(rig) == (1, 0, 1)
+    rig.router.leave("r")
+    rig.router.leave("r")
+    assert counts(rig) == (0, 0, 0)
+
+
+async def test_a_rejection_has_no_address_and_takes_nothing(rig):
+    await rig.start(text())
+    passage = await rig.router.route(asks(model=canonical("nobody")))
+    assert (passage.choice.status, passage.address) == (404, None)
+    assert counts(rig) == (0, 0, 0)
+
+
+async def test_requests_wait_for_the_start(rig):
+    early = asyncio.ensure_future(rig.router.route(asks()))
+    await asyncio.sleep(0)
+    assert not early.done()
+    await rig.start(text())
+    assert (await early).choice.instance == "gpu0"
+
+
+async def test_counts_are_those_of_this_router(rig):
+    """The second sees the first on gpu0, and goes where the load is cheaper than the wait."""
+    await rig.start(text())
+    await rig.router.route(asks("1"))
+    waiting = [asyncio.ensure_future(rig.router.route(asks(str(n)))) for n in range(2, 9)]
+    await rig.until(lambda: rig.slots.taken("gpu1"))
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait(waiting)
+    rig.router.leave("1")
+    for number in range(2, 9):
+        rig.router.leave(str(number))
+    assert counts(rig) == (0, 0, 0)
+
+
+async def test_an_instance_that_refuses_is_left_out_and_told(rig):
+    await rig.start(text())
+    rig.refusing = {1}
+    with capture_logs() as logs:
+        passage = await rig.router.route(asks())
+    assert (passage.choice.instance, passage.address) == ("gpu1", ("127.0.0.1", 2))
+    assert counts(rig) == (0, 0, 1)
+    assert [line["instance"] for line in logs if line["log_level"] == "warning"] == ["gpu0"]
+
+
+async def test_when_all_refuse_it_is_a_503(rig):
+    await rig.start(text())
+    rig.refusing = {1, 2}
+    choice = (await rig.router.route(asks())).choice
+    assert (choice.action, choice.status, choice.retry_after_s) == (Action.REJECT, 503, 5)
+    assert counts(rig) == (0, 0, 0)
+
+
+async def test_who_waits_too_long_is_turned_away(rig):
+    await rig.start(text(models=PINNED, queue_timeout="10ms"))
+    await rig.router.route(asks("1"))
+    passage = await rig.router.route(asks("2"))
+    assert (passage.choice.status, passage.choice.reason, passage.address) == (503, "queue timeout", None)
+    assert counts(rig) == (1, 0, 1)
+
+
+async def test_who_gives_up_leaves_nothing_behind(rig):
+    await rig.start(text(models=PINNED))
+    await rig.router.route(asks("1"))
+    waiting = asyncio.ensure_future(rig.router.route(asks("2")))
+    await rig.until(lambda: counts(rig) == (1, 1, 2))
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert counts(rig) == (1, 0, 1)
+
+
+async def test_an_edited_fleet_is_used_and_requests_go_on(rig):
+    await rig.start(text(models=PINNED))
+    await rig.router.route(asks("1"))
+    waiting = asyncio.ensure_future(rig.router.route(asks("2")))
+    await rig.until(lambda: rig.slots.queued("gpu0"))
+    rig.path.write_text(text(port=3, models=PINNED))
+    await rig.until(lambda: rig.agents == 2)
+    rig.router.leave("1")
+    # Where it is now, not where it was when the wait began.
+    assert (await waiting).address == ("127.0.0.1", 3)
+
+
+async def test_an_instance_that_went_while_one_waited_for_it(rig):
+    await rig.start(text(models=PINNED))
+    await rig.router.route(asks("1"))
+    waiting = asyncio.ensure_future(rig.router.route(asks("2")))
+    await rig.until(lambda: rig.slots.queued("gpu0"))
+    rig.path.write_text('instances: [{name: gpu1, url: "http://127.0.0.1:2"}]')
+    await rig.until(lambda: rig.agents == 2)
+    rig.router.leave("1")
+    assert (await waiting).choice.instance == "gpu1"
+    assert rig.slots.taken("gpu0") == 0
+
+
+async def test_connects():
+    server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    assert await connects("127.0.0.1", port)
+    server.close()
+    await server.wait_closed()
+    assert not await connects("127.0.0.1", port)

@@ -1,0 +1,47 @@
+"""One GET with a bound."""
+
+import pytest
+from aiohttp import web
+
+from spoe_agent.gpus.http import MAX_BYTES, fetch
+from spoe_agent.gpus.reading import SourceError
+from spoe_agent.rig.process import free_port
+
+from .web import answering
+
+
+async def test_a_body_in_pieces_arrives_whole():
+    async def pieces(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for number in range(5):
+            await response.write(b"%d" % number * 10_000)
+        return response
+
+    async with answering(gpus=pieces) as (url, session):
+        assert await fetch(session, f"{url}/gpus") == b"".join(b"%d" % number * 10_000 for number in range(5))
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"), [(404, "answered 404"), (b"x" * (MAX_BYTES + 1), f"answered more than {MAX_BYTES} bytes")]
+)
+async def test_anything_but_a_page_of_sane_size_is_an_error(answer, says):
+    async with answering(gpus=answer) as (url, session):
+        with pytest.raises(SourceError, match=says):
+            await fetch(session, f"{url}/gpus")
+
+
+async def test_a_redirect_is_not_followed():
+    async def elsewhere(_):
+        raise web.HTTPFound("/other")
+
+    async with answering(gpus=elsewhere, other="secret") as (url, session):
+        with pytest.raises(SourceError, match="answered 302"):
+            await fetch(session, f"{url}/gpus")
+
+
+async def test_nobody_there_is_an_error_that_says_where():
+    async with answering() as (_, session):
+        url = f"http://127.0.0.1:{free_port()}/gpus"
+        with pytest.raises(SourceError, match=f"GET {url}: "):
+            await fetch(session, url)

@@ -1,0 +1,191 @@
+"""`pointsman serve` as users run it: a process, its log, its end."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+from contextlib import asynccontextmanager, closing
+
+import pytest
+import yaml
+
+from spoe_agent.fleet import load
+from spoe_agent.rig.process import Process, free_port
+from spoe_agent.rig.stack import POINTSMAN
+from spoe_agent.server import CHECKS_UNTIL_DOWN, STOPS
+
+from .peer import HEALTH_CHECK, Peer, question
+from .telemetry.servers import MODEL, FakeOllama
+
+SERVE = (*POINTSMAN, "serve", "--fleet")
+UDP = socket.SOCK_DGRAM
+
+
+@pytest.fixture
+def document(tmp_path):
+    """A fleet file's content: one instance, which does not run, and an agent at two addresses."""
+    spop = [f"unix@{tmp_path}/run/spop.sock", f"127.0.0.1:{free_port()}"]
+    listeners = {"front": f"127.0.0.1:{free_port()}", "spop": spop, "log": f"127.0.0.1:{free_port(UDP)}"}
+    return {"listeners": listeners, "instances": [{"name": "g0", "url": f"http://127.0.0.1:{free_port()}"}]}
+
+
+def written(document, folder):
+    file = folder / "fleet.yaml"
+    file.write_text(yaml.safe_dump(document))
+    return file
+
+
+class Agent(Process):
+    """The command in a process of its own."""
+
+    def __init__(self, document, folder, *options):
+        file = written(document, folder)
+        super().__init__("agent", [*SERVE, file, *options], folder)
+        self.listeners = load(file).listeners
+
+    def lines(self):
+        """Its log so far; whatever is not one JSON object per line fails the test."""
+        return [json.loads(line) for line in self.output.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+    async def logs(self, event):
+        """Wait for the first line of that event."""
+
+        async def found():
+            return any(line["event"] == event for line in self.lines())
+
+        await self.ready(found)
+        return next(line for line in self.lines() if line["event"] == event)
+
+    async def ends(self, number=signal.SIGTERM):
+        """Stop it as a service manager does, with a HAProxy that checks it; return its status."""
+        self.signal(number)
+        await self.logs("draining")
+        for _ in range(CHECKS_UNTIL_DOWN):
+            async with Peer(self.listeners.spop[1]) as peer:
+                peer.send(HEALTH_CHECK)
+                assert await peer.ended()
+        return await self.wait()
+
+
+@asynccontextmanager
+async def running(document, folder, *options):
+    async with Agent(document, folder, *options) as agent:
+        await agent.logs("ready")
+        yield agent
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_from_ready_to_stopped(document, tmp_path, number):
+    async with running(document, tmp_path) as agent:
+        ready = await agent.logs("ready")
+        assert (ready["level"], ready["spop"], ready["instances"]) == ("info", document["listeners"]["spop"], 1)
+        async with Peer(agent.listeners.spop[0]) as peer:
+            await peer.opened()
+            peer.send(question("llama3"))
+            assert (await peer.answer())[2]["reason"] == "no instance up"
+        assert await agent.ends(number) == 0
+        assert [line["event"] for line in agent.lines()] == [
+            "instance does not answer",
+            "ready",
+            "draining",
+            "stopped",
+        ]
+        assert not (tmp_path / "run" / "spop.sock").exists()
+
+
+async def test_a_stop_loses_no_question(document, tmp_path):
+    async with running(document, tmp_path) as agent, Peer(agent.listeners.spop[0]) as peer:
+        await peer.opened()
+        agent.signal(signal.SIGTERM)
+        await agent.logs("draining")
+        peer.send(*(question("llama3", number) for number in range(50)))
+        assert [answer[0] for answer in await peer.answers(50)] == list(range(50))
+        assert await agent.ends() == 0
+        assert (await peer.goodbye()).message == STOPS
+
+
+async def test_it_is_ready_when_it_knows_what_is_loaded(document, tmp_path):
+    """Answers come before questions: the first one is as good as all."""
+    ollama, url = FakeOllama(), document["instances"][0]["url"]
+    ollama.answers["/api/ps"] = ollama.answers["/api/tags"] = {"models": [MODEL]}
+    async with ollama.serving(int(url.rpartition(":")[2])), running(document, tmp_path) as agent:
+        async with Peer(agent.listeners.spop[1]) as peer:
+            await peer.opened()
+            peer.send(question(MODEL["model"]), question("never-heard-of", 2))
+            known, unknown = sorted(await peer.answers(2))
+            assert known[2] == {"action": "route", "reason": "loaded", "server": "g0"}
+            assert unknown[2]["status"] == 404
+        with closing(socket.socket(socket.AF_INET, UDP)) as haproxy:
+            for line in (b'{"id":"r1"}', b"<30>not ours"):
+                haproxy.sendto(line, (agent.listeners.log.host, agent.listeners.log.port))
+        # Datagrams come in order: when the second is complained of, the first has ended its request.
+        await agent.logs("datagram on the log port is not a request's JSON line")
+        assert await agent.ends() == 0
+        assert (await agent.logs("draining"))["in_flight"] == 0
+
+
+async def test_a_request_under_way_is_told_when_it_stops(document, tmp_path):
+    ollama, url = FakeOllama(), document["instances"][0]["url"]
+    ollama.answers["/api/tags"] = {"models": [MODEL]}
+    async with ollama.serving(int(url.rpartition(":")[2])), running(document, tmp_path) as agent:
+        async with Peer(agent.listeners.spop[1]) as peer:
+            await peer.opened()
+            peer.send(question(MODEL["model"]))
+            assert (await peer.answer())[2]["reason"] == "room"
+        assert await agent.ends() == 0
+        assert (await agent.logs("draining"))["in_flight"] == 1
+
+
+async def test_at_level_debug_each_decision_is_a_line(document, tmp_path):
+    async with running(document, tmp_path, "--log-level", "debug") as agent, Peer(agent.listeners.spop[0]) as peer:
+        await peer.opened()
+        peer.send(question("llama3", 7))
+        await peer.answer()
+        line = await agent.logs("decided")
+        assert (line["level"], line["id"]) == ("debug", "r7")
+
+
+async def refusal(folder, file):
+    """The lines that an agent says when it does not start, without those of its log."""
+    async with Process("agent", [*SERVE, file], folder) as agent:
+        assert await agent.wait() == 1
+    return [line for line in agent.output.read_text().splitlines() if not line.startswith("{")]
+
+
+@pytest.mark.parametrize(("listener", "kind"), [("spop", socket.SOCK_STREAM), ("log", UDP)])
+async def test_an_address_in_use_is_named_in_one_line(document, tmp_path, listener, kind):
+    with closing(socket.socket(socket.AF_INET, kind)) as other:
+        other.bind(("127.0.0.1", 0))
+        if kind is socket.SOCK_STREAM:
+            other.listen()
+        port = other.getsockname()[1]
+        document["listeners"][listener] = f"127.0.0.1:{port}"
+        (line,) = await refusal(tmp_path, written(document, tmp_path))
+    assert line.startswith("Error: cannot listen: ")
+    assert str(port) in line
+    assert "is another agent running?" in line
+
+
+async def test_a_socket_where_none_can_be_is_refused(document, tmp_path):
+    (tmp_path / "file").touch()
+    document["listeners"]["spop"] = f"unix@{tmp_path}/file/spop.sock"
+    (line,) = await refusal(tmp_path, written(document, tmp_path))
+    assert line.startswith("Error: cannot listen: ")
+    assert f"{tmp_path}/file" in line
+
+
+async def test_a_bad_fleet_file_is_refused_with_all_that_is_wrong(tmp_path):
+    file = tmp_path / "fleet.yaml"
+    file.write_text("surprise: 1\ninstances:\n  - name: g 0\n    url: ftp://x\n")
+    lines = await refusal(tmp_path, file)
+    assert [line.removeprefix("Error: ").removeprefix(f"{file}:").split(" ")[0:2] for line in lines] == [
+        ["1:", "surprise:"],
+        ["3:", "instances[0].name:"],
+        ["4:", "instances[0].url:"],
+    ]
+
+
+async def test_a_missing_fleet_file_is_named(tmp_path):
+    (line,) = await refusal(tmp_path, tmp_path / "none.yaml")
+    assert line.startswith(f"Error: {tmp_path}/none.yaml: cannot be read: No such file or directory")
