@@ -45,7 +45,8 @@ def pooled_srpt(requests: Sequence[Request], speed: float) -> float:
     """
     if not requests:
         return 0.0
-    now_s, waiting, total_s = 0.0, [], 0.0
+    now_s, total_s = 0.0, 0.0
+    waiting: list[tuple[float, float]] = []
     for request, until_s in zip(requests, [*[r.at_s for r in requests[1:]], float("inf")], strict=True):
         now_s = max(now_s, request.at_s)
         heapq.heappush(waiting, (_least_work_s(request) / speed, request.at_s))

@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import structlog
 
 from spoe_agent.benchmark.arms import ARMS, Setting
 from spoe_agent.benchmark.arrivals import Arrival, read_trace
+from spoe_agent.benchmark.bounds import Bounds, bounds
 from spoe_agent.benchmark.fleets import FLEETS, FleetPlan, fits
 from spoe_agent.benchmark.requests import Record
 from spoe_agent.benchmark.samples import sample
@@ -56,6 +58,15 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class FloorJob:
+    """The bounds of one cell."""
+
+    cell: Cell
+    seeds: int
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """One simulation's result."""
 
@@ -64,8 +75,16 @@ class Done:
     run: Run
 
 
-def run_all(jobs: Sequence[Job], processes: int) -> Iterator[Done]:
-    """Run the simulations and yield each as it is done; with one process in order, in this very process."""
+@dataclass(frozen=True, slots=True)
+class Floors:
+    """The bounds of one cell, found."""
+
+    job: FloorJob
+    bounds: Bounds
+
+
+def run_all(jobs: Sequence[Job | FloorJob], processes: int) -> Iterator[Done | Floors]:
+    """Run the jobs and yield each as it is done; with one process in order, in this very process."""
     if processes == 1:
         yield from map(run_job, jobs)
         return
@@ -74,7 +93,29 @@ def run_all(jobs: Sequence[Job], processes: int) -> Iterator[Done]:
             yield future.result()
 
 
-def run_job(job: Job) -> Done:
+def run_job(job: Job | FloorJob) -> Done | Floors:
+    """Run one simulation, or find the bounds of one cell."""
+    return simulate(job) if isinstance(job, Job) else find_floors(job)
+
+
+def has_solver() -> bool:
+    """Tell whether the bound on loading can be computed: it needs the extra `bench`."""
+    return find_spec("scipy") is not None
+
+
+def find_floors(job: FloorJob) -> Floors:
+    """Find the bounds of one cell over all its seeds."""
+    fleet = FLEETS[job.cell.fleet]
+    requests = [workload(job.cell, seed, job.source).requests for seed in range(job.seeds)]
+    loading = None
+    if has_solver():
+        from spoe_agent.benchmark.load_bound import least_loading
+
+        loading = [least_loading(of_seed, fleet) for of_seed in requests]
+    return Floors(job, bounds(requests, fleet, loading))
+
+
+def simulate(job: Job) -> Done:
     """Run one simulation."""
     work = workload(job.cell, job.seed, job.source)
     arm, fleet = ARMS[job.arm], FLEETS[job.cell.fleet]

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TextIO
 
 import click
 from rich.console import Console
@@ -16,18 +19,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from spoe_agent import __version__
 from spoe_agent.benchmark import plan
-from spoe_agent.benchmark.arms import ARMS, BASELINE, IDEAL
+from spoe_agent.benchmark.arms import ARMS
 from spoe_agent.benchmark.arrivals import TraceError, read_trace
-from spoe_agent.benchmark.cells import Cell, Done, Job, Source, run_all
+from spoe_agent.benchmark.cells import Source, has_solver
 from spoe_agent.benchmark.fleets import FLEETS
-from spoe_agent.benchmark.floors import NO_SOLVER, cell_bounds, has_solver
-from spoe_agent.benchmark.goals import Goal
-from spoe_agent.benchmark.report import show
-from spoe_agent.benchmark.summary import Run
-from spoe_agent.benchmark.verdicts import Row, cell_goals, rows
+from spoe_agent.benchmark.report import WIDTH, show
+from spoe_agent.benchmark.study import Study
+from spoe_agent.benchmark.verdicts import Verdict
 from spoe_agent.benchmark.workloads import WORKLOADS
-
-Verdict = tuple[list[Row], list[Goal]]
 
 
 @click.group()
@@ -69,21 +68,24 @@ def policies(
     records: Path | None,
 ) -> None:
     """Compare routing policies: hours of virtual time, the same requests for each."""
+    _check_plot(plot)
     source = Source(_checked(trace), requests or (plan.QUICK_REQUESTS if quick else None))
     wanted = plan.cells(fleets, loads, workloads, quick)
     chosen = arms or (plan.QUICK_ARMS if quick else tuple(ARMS))
-    output = Console()
-    verdicts = []
-    for found in _verdicts(plan.jobs(wanted, chosen, seeds, source), processes, records):
-        verdicts.append(found)
-        if not as_json:
-            show(output, *found)
+    output, verdicts = Console(), []
+    output.width = max(output.width, WIDTH)
+    with ExitStack() as stack:
+        study = Study(plan.jobs(wanted, chosen, seeds, source), stack.enter_context(_records(records)))
+        for verdict in study.run(processes, stack.enter_context(_progress(study.size))):
+            verdicts.append(verdict)
+            if not as_json:
+                show(output, verdict)
     if as_json:
         click.echo(json.dumps(_as_dict(verdicts, seeds, trace)))
     elif not has_solver():
-        output.print(NO_SOLVER)
+        output.print("No floor of loading: it needs scipy. Try: pip install 'pointsman[bench]'")
     if plot is not None:
-        _draw(plot, [row for found, _ in verdicts for row in found])
+        _plot(plot, verdicts)
 
 
 def _checked(trace: Path | None) -> Path | None:
@@ -94,3 +96,50 @@ def _checked(trace: Path | None) -> Path | None:
         except TraceError as error:
             raise click.ClickException(str(error)) from error
     return trace
+
+
+def _check_plot(path: Path | None) -> None:
+    if path is not None and find_spec("matplotlib") is None:
+        raise click.ClickException("--plot needs matplotlib. Try: pip install 'pointsman[bench]'")
+
+
+def _plot(path: Path, verdicts: Sequence[Verdict]) -> None:
+    from spoe_agent.benchmark.plot import draw
+
+    try:
+        draw(path, [row for verdict in verdicts for row in verdict.rows])
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"cannot draw {path}: {error}") from error
+
+
+@contextmanager
+def _records(path: Path | None) -> Iterator[TextIO | None]:
+    if path is None:
+        yield None
+        return
+    try:
+        file = path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise click.ClickException(f"cannot write {path}: {error.strerror}") from error
+    with file:
+        yield file
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    """A bar on standard error, where it is a terminal."""
+    columns = (TextColumn("simulating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("simulating", total=total)
+        yield lambda: progress.advance(task)
+
+
+def _as_dict(verdicts: Sequence[Verdict], seeds: int, trace: Path | None) -> dict[str, object]:
+    return {
+        "version": __version__,
+        "simulated": True,
+        "seeds": seeds,
+        "trace": None if trace is None else trace.name,
+        "rows": [row.as_dict() for verdict in verdicts for row in verdict.rows],
+        "goals": [goal.as_dict() | verdict.place() for verdict in verdicts for goal in verdict.goals],
+    }

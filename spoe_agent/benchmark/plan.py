@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import product
 
-from spoe_agent.benchmark.arms import ARMS, BASELINE, IDEAL, OURS
-from spoe_agent.benchmark.cells import Cell, Job, Source
+from spoe_agent.benchmark.arms import BASELINE, IDEAL, OURS
+from spoe_agent.benchmark.cells import Cell, FloorJob, Job, Source
 
 LOADS = (0.15, 0.30)
 DEFAULT_CELLS = (
@@ -29,6 +29,10 @@ def cells(fleets: Sequence[str], loads: Sequence[float], workloads: Sequence[str
     return [Cell(fleet, load, workload) for fleet, workload, load in wanted]
 
 
-def jobs(cells: Iterable[Cell], arms: Sequence[str], seeds: int, source: Source) -> list[Job]:
-    """Return every simulation, those of one cell and seed together, because they share their requests."""
-    return [Job(cell, arm, seed, source) for cell in cells for seed in range(seeds) for arm in arms or ARMS]
+def jobs(cells: Iterable[Cell], arms: Sequence[str], seeds: int, source: Source) -> list[Job | FloorJob]:
+    """Return all work; that of one cell and seed together, because it shares its requests."""
+    found: list[Job | FloorJob] = []
+    for cell in cells:
+        found += [Job(cell, arm, seed, source) for seed in range(seeds) for arm in arms]
+        found.append(FloorJob(cell, seeds, source))
+    return found

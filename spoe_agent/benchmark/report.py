@@ -5,56 +5,53 @@ Must not live here: figures.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from spoe_agent.benchmark.arms import BASELINE
-from spoe_agent.benchmark.compare import Ratio
+from spoe_agent.benchmark.arms import BASELINE, OURS
 from spoe_agent.benchmark.goals import Goal
-from spoe_agent.benchmark.verdicts import Row
+from spoe_agent.benchmark.verdicts import Row, Verdict
 
-_COLUMNS = ("TTFT mean s", "p95", "p99", "e2e mean s", "SLO", "loads/1000", "loading", "failed")
-_RATIOS = ("ttft_mean", "ttft_p95", "ttft_p99", "e2e_mean")
+WIDTH = 104
+"""Columns that a table needs; where the terminal is narrower its lines wrap."""
+
+_FIGURES = ("ttft", "p95", "p99", "e2e", "SLO", "loads/k", "failed")
+_RATIOS = {"x ttft": "ttft_mean", "x p95": "ttft_p95", "x p99": "ttft_p99", "x e2e": "e2e_mean"}
 
 
-def show(console: Console, rows: Sequence[Row], goals: Sequence[Goal]) -> None:
-    """Print one cell."""
-    first = rows[0]
-    title = f"{first.regime}  fleet {first.cell.fleet}, load {first.cell.load:.2f}, workload {first.cell.workload}"
-    table = Table(title=f"{title}, {first.figures.requests} requests, simulated", title_justify="left")
-    table.add_column("policy")
-    for name in (*_COLUMNS, f"of {BASELINE}: mean", "p95", "p99", "e2e"):
-        table.add_column(name, justify="right")
-    for row in rows:
-        table.add_row(row.arm, *_figures(row), *(_ratio(row.ratios.get(name)) for name in _RATIOS))
+def show(console: Console, verdict: Verdict) -> None:
+    """Print one cell: seconds, loads per 1000 requests, and multiples of the baseline."""
+    first = verdict.rows[0]
+    cell = first.cell
+    console.print(
+        f"[bold]{first.regime}[/]  fleet {cell.fleet}, load {cell.load:.2f}, workload {cell.workload}, "
+        f"{first.figures.requests} requests, simulated; x: times {BASELINE}'s"
+    )
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table.add_column("seconds", no_wrap=True)
+    for name in (*_FIGURES, *_RATIOS):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in verdict.rows:
+        table.add_row(row.arm, *_figures(row), *_multiples(row), style="bold" if row.arm == OURS else "")
     if first.bounds is not None:
         floor = first.bounds
         times = (floor.floor_ttft_mean, floor.floor_ttft_p95, floor.floor_ttft_p99, floor.floor_e2e_mean)
-        table.add_row("no policy below", *(f"{time:.3f}" for time in times), style="dim")
+        table.add_row("floor", *(f"{time:.3f}" for time in times), style="dim")
     console.print(table)
-    for goal in goals:
+    for goal in verdict.goals:
         console.print(_verdict(goal))
     console.print()
 
 
 def _figures(row: Row) -> list[str]:
     of = row.figures
-    return [
-        f"{of.ttft_mean:.3f}",
-        f"{of.ttft_p95:.3f}",
-        f"{of.ttft_p99:.3f}",
-        f"{of.e2e_mean:.3f}",
-        f"{of.slo:.1%}",
-        f"{of.loads_per_1000:.1f}",
-        f"{of.loading_share:.1%}",
-        str(of.failed),
-    ]
+    times = (of.ttft_mean, of.ttft_p95, of.ttft_p99, of.e2e_mean)
+    return [*(f"{time:.3f}" for time in times), f"{of.slo:.1%}", f"{of.loads_per_1000:.1f}", str(of.failed)]
 
 
-def _ratio(ratio: Ratio | None) -> str:
-    return "" if ratio is None else f"{ratio.value:.2f} (<{ratio.upper:.2f})"
+def _multiples(row: Row) -> list[str]:
+    return [f"{row.ratios[name].value:.2f}" if name in row.ratios else "" for name in _RATIOS.values()]
 
 
 def _verdict(goal: Goal) -> str:

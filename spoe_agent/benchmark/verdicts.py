@@ -55,6 +55,25 @@ class Row:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One cell: every policy, and whether ours reaches its goals."""
+
+    rows: tuple[Row, ...]
+    goals: tuple[Goal, ...]
+
+    def place(self) -> dict[str, object]:
+        """Return which cell it is, as plain data."""
+        cell = self.rows[0].cell
+        return {"regime": self.rows[0].regime, "fleet": cell.fleet, "load": cell.load, "workload": cell.workload}
+
+
+def verdict(cell: Cell, regime: str, runs: Runs, bounds: Bounds | None) -> Verdict:
+    """Judge one cell."""
+    found = rows(cell, regime, runs, bounds)
+    return Verdict(tuple(found), tuple(cell_goals(found)))
+
+
 def rows(cell: Cell, regime: str, runs: Runs, bounds: Bounds | None) -> list[Row]:
     """Return a row per policy, in the order of the runs."""
     sums = {arm: figures(of_arm) for arm, of_arm in runs.items()}

@@ -61,6 +61,9 @@ class HoldQueue:
     def __len__(self) -> int:
         return len(self._tickets)
 
+    def __bool__(self) -> bool:
+        return bool(self._tickets)
+
     def __contains__(self, request_id: str) -> bool:
         return request_id in self._tickets
 
