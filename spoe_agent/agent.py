@@ -10,13 +10,13 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import structlog
 
 from spoe_agent.routing import Action, Choice, FleetSpec, InstanceLoad, InstanceState, Kind, RequestFacts, choose
 from spoe_agent.routing.estimates import service_s, weights_bytes
-from spoe_agent.routing.hold import HoldQueue, Ticket
+from spoe_agent.routing.hold import HoldQueue, Ticket, lane
 from spoe_agent.telemetry.board import Board, Grant
 from spoe_agent.telemetry.learner import Ending, Learner
 
@@ -33,6 +33,20 @@ MAX_HOMES = 20_000
 
 Granted = Callable[[RequestFacts, Choice], None]
 """Told a held request, and its Choice at last."""
+
+
+REASK_AT = 1.1
+"""A queue that has grown so much is looked at anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Last:
+    """How the last request of a lane came to be held."""
+
+    version: int
+    waiting: int
+    choice: Choice
+    ticket: Ticket
 
 
 class Agent:
@@ -66,6 +80,7 @@ class Agent:
         self._refreshed_at_s = clock()
         self._homes: OrderedDict[str, str] = OrderedDict()
         self._down: dict[str, InstanceLoad] = {}
+        self._last: dict[str, _Last] = {}
 
     def decide(self, facts: RequestFacts) -> Choice:
         """Return the Choice for one request: enter it on the board when it is routed, queue it when it is held."""
@@ -74,10 +89,11 @@ class Agent:
             self._down = {name: load for name, load in facts.loads.items() if not load.is_up}
         if facts.model is not None and facts.kind is Kind.INFERENCE:
             self.learner.arrived(facts.model, now_s)
-        ticket = Ticket(facts, now_s, 0.0)
-        choice = self._choose(facts, now_s, self.hold.waiting(ticket.lane) if self.hold else 0)
-        if choice.action is Action.HOLD:
-            self.hold.add(self._ticket(facts, now_s))
+        choice = self._join(facts, now_s) if self.hold else None
+        if choice is None:
+            choice = self._choose(facts, now_s, self.hold.waiting(lane(facts)))
+            if choice.action is Action.HOLD:
+                self._keep(facts, choice, now_s)
         log.debug("decided", id=facts.request_id, model=facts.model, choice=choice)
         return choice
 
@@ -161,12 +177,28 @@ class Agent:
         choice = self._choose(replace(ticket.facts, loads=self._down), now_s, 0)
         return None if choice.action is Action.HOLD else choice
 
-    def _ticket(self, facts: RequestFacts, now_s: float) -> Ticket:
+    def _keep(self, facts: RequestFacts, choice: Choice, now_s: float) -> None:
         rule = self.fleet.rule(facts.model or "")
         weights = weights_bytes(facts.model or "", rule, self.board.snapshot({}, now_s))
-        return Ticket(
-            facts, now_s, service_s(self.learner.learned(now_s), facts.model or "", "", weights), rule.priority
-        )
+        needs_s = service_s(self.learner.learned(now_s), facts.model or "", "", weights)
+        ticket = Ticket(facts, now_s, needs_s, rule.priority)
+        self.hold.add(ticket)
+        self._last[ticket.lane] = _Last(self.board.version, self.hold.waiting(ticket.lane), choice, ticket)
+
+    def _join(self, facts: RequestFacts, now_s: float) -> Choice | None:
+        """Hold a request like the one before it, as long as nothing happened since and the queue is not much longer.
+
+        So a burst of thousands is answered within HAProxy's `timeout processing`; every tenth part of the queue asks
+        anew, because at some length loading elsewhere is worth its price.
+        """
+        last = self._last.get(lane(facts))
+        if last is None or last.version != self.board.version:
+            return None
+        waiting = self.hold.waiting(lane(facts))
+        if not waiting or waiting > REASK_AT * last.waiting:
+            return None
+        self.hold.add(replace(last.ticket, facts=facts, since_s=now_s))
+        return last.choice
 
     def _settle(self, prefix: str, instance: str) -> None:
         if prefix:

@@ -11,7 +11,6 @@ import gc
 import signal
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
 
 import aiohttp
 import structlog

@@ -86,6 +86,8 @@ class Board:
         self._states: dict[str, InstanceState] = {}
         self._accounts: dict[str, _Account] = {}
         self._where: dict[str, str] = {}
+        self.version = 0
+        """Counts what happened: as long as it stands still, so do slots."""
 
     @property
     def grants(self) -> int:
@@ -94,6 +96,7 @@ class Board:
 
     def publish(self, instance: str, state: InstanceState) -> None:
         """Replace an instance's readings. Loads that they show, or disprove, are no longer pending."""
+        self.version += 1
         self._states = {**self._states, instance: state}
         account = self._accounts.get(instance)
         if account is None or state.loaded_at_s is None:
@@ -115,6 +118,7 @@ class Board:
         self.end(grant.request_id)
         account = self._accounts.setdefault(grant.instance, _Account())
         account.add(grant)
+        self.version += 1
         self._where[grant.request_id] = grant.instance
         state = self._states.get(grant.instance)
         if not is_cloud(grant.model) and (state is None or grant.model not in state.loaded or victims):
@@ -126,6 +130,7 @@ class Board:
 
     def end(self, request_id: str) -> Grant | None:
         """Strike a request off: its log line arrived. None for unknown ids (refused, or another agent's)."""
+        self.version += 1
         instance = self._where.pop(request_id, None)
         return self._accounts[instance].drop(request_id) if instance is not None else None
 
