@@ -11,13 +11,15 @@ from functools import lru_cache
 from urllib.parse import unquote
 
 from spoe_agent.body import BodyError, read_model
+from spoe_agent.routing import Action as Choices
 from spoe_agent.routing import Choice, InstanceLoad, Policy, Problem, RequestFacts
 from spoe_agent.routing.surface import Kind, classify, dialect, error_type, path_model
 from spoe_agent.spop import Action, Message, Scope, SetVar
 
 ROUTE = "route"
 INSPECT = "inspect"
-MESSAGES = frozenset({ROUTE, INSPECT})
+HOLD = "hold"
+MESSAGES = frozenset({ROUTE, INSPECT, HOLD})
 
 ROUTE_ARGS: Mapping[str, str] = {
     "id": "unique-id",
@@ -26,6 +28,9 @@ ROUTE_ARGS: Mapping[str, str] = {
     "model": "var(txn.pm_model)",
     "seen": "var(txn.pm_seen)",
     "size": "req.body_size",
+    "num_ctx": "var(txn.pm_num_ctx)",
+    "prefix": "var(txn.pm_prefix)",
+    "caller": "var(txn.pm_caller)",
     "load": "var(txn.pm_load)",
 }
 """Argument names of a `route` message, and the HAProxy sample that fills each."""
@@ -37,6 +42,9 @@ INSPECT_ARGS: Mapping[str, str] = {
     "body": "req.body",
 }
 """The same for `inspect`: sent when HAProxy itself saw no model in a whole body."""
+
+HOLD_ARGS: Mapping[str, str] = {"id": "unique-id"}
+"""The same for `hold`: asked after an answer "hold", and answered when a slot is free."""
 
 VARIABLES = ("action", "server", "status", "reason", "message", "error_type", "retry_after")
 """Variables of an answer; HAProxy has them as `txn.pm.NAME`."""
@@ -59,7 +67,16 @@ def facts(message: Message, policy: Policy) -> RequestFacts:
     args = message.args
     path = _text(args, "path")
     kind = classify(_text(args, "method"), path)
-    request = RequestFacts(_text(args, "id"), kind, dialect(path), loads=loads(_text(args, "load")))
+    request = RequestFacts(
+        _text(args, "id"),
+        kind,
+        dialect(path),
+        loads=loads(_text(args, "load")),
+        caller=_text(args, "caller"),
+        body_bytes=_number(args, "size"),
+        num_ctx=_number(args, "num_ctx") or None,
+        prefix=_text(args, "prefix"),
+    )
     if request.kind in (Kind.LIST, Kind.MANAGE):
         return request
     in_path = path_model(path)
@@ -94,12 +111,17 @@ def loads(text: str) -> Mapping[str, InstanceLoad]:
     return found
 
 
+def request_id(message: Message) -> str:
+    """Return the id of a message's request."""
+    return _text(message.args, "id")
+
+
 def actions(choice: Choice, request: RequestFacts) -> tuple[Action, ...]:
     """Return the variables that tell HAProxy what was chosen."""
     found: dict[str, str | int] = {"action": str(choice.action), "reason": choice.reason}
-    if choice.instance is not None:
-        found["server"] = choice.instance
-    else:
+    if choice.action is Choices.ROUTE:
+        found["server"] = choice.instance or ""
+    elif choice.action is Choices.REJECT:
         found["status"] = choice.status
         found["message"] = choice.message
         found["error_type"] = error_type(request.dialect, choice.status)

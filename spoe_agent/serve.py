@@ -19,13 +19,17 @@ from spoe_agent.agent import Agent
 from spoe_agent.fleet import Fleet, specs
 from spoe_agent.server import Server
 from spoe_agent.telemetry.board import Board
-from spoe_agent.telemetry.haproxy_log import HAProxyLog
+from spoe_agent.telemetry.haproxy_log import HAProxyLog, Line
+from spoe_agent.telemetry.learner import Learner
 from spoe_agent.telemetry.ollama import OllamaClient
 from spoe_agent.telemetry.poll import Poller, Timing
 
 log = structlog.get_logger()
 
 DRAIN_DEADLINE_S = 5.0
+
+TICK_S = 0.25
+"""How often held requests are looked at for time alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +41,32 @@ class Parts:
     pollers: tuple[Poller, ...]
 
 
-async def assemble(fleet: Fleet, session: aiohttp.ClientSession) -> Parts:
+async def assemble(fleet: Fleet, session: aiohttp.ClientSession, learner: Learner | None = None) -> Parts:
     """Return an agent for a fleet, with its first readings taken, so that answers come before questions."""
     board = Board()
     poll = fleet.policies.poll
     timing = Timing(interval_s=poll.interval, lists_interval_s=poll.tags_interval)
-    pollers = tuple(
-        Poller(instance.name, OllamaClient(session, instance.url, poll.timeout), board.publish, timing)
-        for instance in fleet.instances
-    )
+    pollers: list[Poller] = []
 
     async def refresh() -> None:
         await asyncio.gather(*(poller.refresh_lists() for poller in pollers))
 
+    agent = Agent(specs(fleet), board, refresh, learner=learner)
+    for instance in fleet.instances:
+        source = OllamaClient(session, instance.url, poll.timeout)
+        pollers.append(Poller(instance.name, source, agent.published, timing))
     await refresh()
-    return Parts(Agent(specs(fleet), board, refresh), board, pollers)
+    return Parts(agent, board, tuple(pollers))
+
+
+def _ended(agent: Agent, line: Line) -> None:
+    agent.ended(line.request_id, line.server, line.ending)
+
+
+async def _tick(agent: Agent) -> None:
+    while True:
+        await asyncio.sleep(TICK_S)
+        agent.tick()
 
 
 async def serve(fleet: Fleet) -> None:
@@ -61,7 +76,10 @@ async def serve(fleet: Fleet) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with aiohttp.ClientSession() as session, AsyncExitStack() as stack:
         parts = await assemble(fleet, session)
-        ended = HAProxyLog(fleet.listeners.log.host, fleet.listeners.log.port, parts.board.end)
+        log_at = fleet.listeners.log
+        ended = HAProxyLog(
+            log_at.host, log_at.port, lambda line: parts.agent.ended(line.request_id, line.server, line.ending)
+        )
         stack.callback(ended.close)
         ended.start()
         server = Server(parts.agent)
@@ -73,6 +91,7 @@ async def serve(fleet: Fleet) -> None:
         log.info("ready", spop=[str(listen) for listen in fleet.listeners.spop], instances=len(fleet.instances))
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(poller.run()) for poller in parts.pollers]
+            tasks.append(group.create_task(_tick(parts.agent)))
             await stop.wait()
             log.info("draining", in_flight=parts.board.grants)
             await server.drain(DRAIN_DEADLINE_S)

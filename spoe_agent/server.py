@@ -20,7 +20,8 @@ import structlog
 from spoe_agent import bridge
 from spoe_agent.agent import Agent
 from spoe_agent.fleet import Listen
-from spoe_agent.routing import RequestFacts
+from spoe_agent.held import HeldAnswers
+from spoe_agent.routing import Choice, RequestFacts
 from spoe_agent.spop import Action, Connection, Hello, Notify, PeerFault, Scope, SetVar, Status
 
 log = structlog.get_logger()
@@ -69,9 +70,16 @@ class SpopProtocol(asyncio.Protocol):
     """One connection from HAProxy."""
 
     def __init__(
-        self, agent: Agent, connections: set[SpopProtocol], draining: _Draining, clock: Callable[[], float]
+        self,
+        agent: Agent,
+        held: HeldAnswers,
+        connections: set[SpopProtocol],
+        draining: _Draining,
+        clock: Callable[[], float],
     ) -> None:
         self._agent = agent
+        self._held = held
+        self._asked: set[str] = set()
         self._draining = draining
         self._connections = connections
         self._clock = clock
@@ -98,7 +106,7 @@ class SpopProtocol(asyncio.Protocol):
             elif isinstance(event, Hello) and event.healthcheck and self._draining.refuses(self._heard_at_s):
                 self._transport.abort()
                 return
-        if answers and self._draining.is_known and not self._later and not self._conn.closed:
+        if answers and self._draining.is_known and self._owes_nothing and not self._conn.closed:
             # HAProxy 2.6 to 3.0 go on using what is connected; the moment after an answer is the one to part.
             answers.append(self._conn.disconnect(Status.NORMAL, STOPS))
         # What the protocol owes comes first: AGENT-HELLO precedes any ACK (SPOE.txt 3.2.4).
@@ -117,6 +125,8 @@ class SpopProtocol(asyncio.Protocol):
         """Forget the connection. A reset is one of the ways in which HAProxy 3.1 and later hang up."""
         self._connections.discard(self)
         self._conn.receive_eof()
+        for request_id in self._asked:
+            self._held.forget(request_id)
 
     def pause_writing(self) -> None:
         """HAProxy does not read its answers: take no more questions until it does."""
@@ -127,9 +137,13 @@ class SpopProtocol(asyncio.Protocol):
         self._transport.resume_reading()
 
     @property
+    def _owes_nothing(self) -> bool:
+        return not self._later and not self._asked
+
+    @property
     def is_quiet(self) -> bool:
         """Nobody waits for an answer on this connection."""
-        return not self._later and self._clock() - self._heard_at_s >= QUIET_S
+        return self._owes_nothing and self._clock() - self._heard_at_s >= QUIET_S
 
     def disconnect(self) -> None:
         """Say goodbye and close: the agent stops."""
@@ -149,6 +163,8 @@ class SpopProtocol(asyncio.Protocol):
         message = next((m for m in notify.messages if m.name in bridge.MESSAGES), None)
         if message is None:
             return _unanswered("no message known to the agent")
+        if message.name == bridge.HOLD:
+            return self._hold(notify, bridge.request_id(message))
         try:
             facts = bridge.facts(message, self._agent.fleet.policy)
             choice = self._agent.decide(facts)
@@ -165,14 +181,30 @@ class SpopProtocol(asyncio.Protocol):
         task.add_done_callback(self._later.discard)
         return None
 
+    def _hold(self, notify: Notify, request_id: str) -> Sequence[Action] | None:
+        """Answer a held request when it is granted, which may be at once."""
+
+        def answer(choice: Choice, request: RequestFacts) -> None:
+            self._asked.discard(request_id)
+            self._send(notify, bridge.actions(choice, request))
+
+        self._asked.add(request_id)
+        if self._held.ask(request_id, answer):
+            return None
+        self._asked.discard(request_id)
+        return _unanswered("not held here")
+
+    def _send(self, notify: Notify, actions: Sequence[Action]) -> None:
+        if not self._conn.closed:
+            self._transport.write(self._conn.ack(notify.stream_id, notify.frame_id, actions))
+
     async def _answer_later(self, notify: Notify, facts: RequestFacts) -> None:
         try:
             actions: Sequence[Action] = bridge.actions(await self._agent.decide_again(facts), facts)
         except Exception:
             log.exception("decision failed")
             actions = _unanswered("agent error")
-        if not self._conn.closed:
-            self._transport.write(self._conn.ack(notify.stream_id, notify.frame_id, actions))
+        self._send(notify, actions)
 
 
 def _unanswered(reason: str) -> Sequence[Action]:
@@ -185,6 +217,7 @@ class Server:
 
     def __init__(self, agent: Agent, clock: Callable[[], float] = time.monotonic) -> None:
         self._agent = agent
+        self._held = HeldAnswers(agent)
         self._clock = clock
         self._connections: set[SpopProtocol] = set()
         self._draining = _Draining(checked_at_s=clock())
@@ -205,16 +238,17 @@ class Server:
         self._paths[path] = path.stat().st_ino
 
     def _protocol(self) -> SpopProtocol:
-        return SpopProtocol(self._agent, self._connections, self._draining, self._clock)
+        return SpopProtocol(self._agent, self._held, self._connections, self._draining, self._clock)
 
     async def drain(self, deadline_s: float) -> None:
         """Stop without losing a decision.
 
         HAProxy's checks are refused from now on, so that it takes the agent out; questions, on new connections too,
-        are answered until then. Each connection goes when nobody waits for an answer on it; the end comes when all
-        have gone and HAProxy knows, or at the deadline.
+        are answered until then, and nothing is held any more. Each connection goes when nobody waits for an answer
+        on it; the end comes when all have gone and HAProxy knows, or at the deadline.
         """
         self._draining.active = True
+        self._agent.flush()
         until_s = self._clock() + deadline_s
         while (self._connections or not self._draining.is_over(self._clock())) and self._clock() < until_s:
             for connection in list(self._connections):

@@ -10,8 +10,10 @@ from spoe_agent.agent import Agent
 from spoe_agent.benchmark.fleets import FleetPlan
 from spoe_agent.benchmark.front import Front
 from spoe_agent.benchmark.requests import Record, Request
-from spoe_agent.benchmark.router import Refusal, Router, Verdict
+from spoe_agent.benchmark.router import Refusal, Router, Verdict, Wait
 from spoe_agent.routing import (
+    Action,
+    Choice,
     Dialect,
     FleetSpec,
     Health,
@@ -20,12 +22,14 @@ from spoe_agent.routing import (
     InstanceState,
     Kind,
     LoadedModel,
+    Policy,
     RequestFacts,
 )
 from spoe_agent.routing.names import canonical
 from spoe_agent.simulator import InstanceProfile, Model
 from spoe_agent.simulator import work as simulated
 from spoe_agent.telemetry.board import Board
+from spoe_agent.telemetry.learner import Ending
 
 
 class Pointsman(Router):
@@ -39,6 +43,9 @@ class Pointsman(Router):
         self._position = {name: server for server, name in enumerate(self._names)}
         self._installed = {canonical(model.name): model.size_bytes for model in installed}
         self._agent = Agent(fleet_spec(fleet), Board(), _nothing_new, clock=lambda: self._now_s)
+        self._sent_at_s: dict[int, float] = {}
+        self._granted: list[tuple[str, Choice]] = []
+        self._agent.granted = lambda facts, choice: self._granted.append((facts.request_id, choice))
 
     @property
     def in_flight(self) -> int:
@@ -47,8 +54,19 @@ class Pointsman(Router):
 
     def route(self, request: Request, front: Front, now_s: float) -> Verdict:
         self._now_s = now_s
-        choice = self._agent.decide(self._facts(request, front))
+        return self._verdict(request.work.id, self._agent.decide(self._facts(request, front)))
+
+    def _verdict(self, request_id: int, choice: Choice) -> Verdict:
+        if choice.action is Action.HOLD:
+            return Wait.ROUTER
+        self._sent_at_s[request_id] = self._now_s
         return Refusal(choice.status) if choice.instance is None else self._position[choice.instance]
+
+    def grants(self, front: Front, now_s: float) -> list[tuple[int, Verdict]]:
+        self._now_s = now_s
+        self._agent.tick()
+        granted, self._granted = self._granted, []
+        return [(int(request_id), self._verdict(int(request_id), choice)) for request_id, choice in granted]
 
     def polled(self, server: int, loaded: list[simulated.LoadedModel], now_s: float) -> None:
         self._now_s = now_s
@@ -59,24 +77,41 @@ class Pointsman(Router):
             installed=self._installed,
             installed_at_s=now_s,
         )
-        self._agent.board.publish(self._names[server], state)
+        self._agent.published(self._names[server], state)
 
     def ended(self, record: Record, front: Front, now_s: float) -> None:
         self._now_s = now_s
-        self._agent.board.end(str(record.request.work.id))
+        request_id = record.request.work.id
+        server = "" if record.server is None else self._names[record.server]
+        self._agent.ended(str(request_id), server, _ending(record, self._sent_at_s.pop(request_id, now_s)))
 
     def _facts(self, request: Request, front: Front) -> RequestFacts:
         loads = {
             name: InstanceLoad(front.served[server], len(front.waiting[server]), is_up=True)
             for server, name in enumerate(self._names)
         }
-        facts = RequestFacts(str(request.work.id), Kind.INFERENCE, Dialect.OLLAMA, loads=loads)
+        facts = RequestFacts(
+            str(request.work.id),
+            Kind.INFERENCE,
+            Dialect.OLLAMA,
+            loads=loads,
+            body_bytes=4 * request.work.prompt_tokens,
+            num_ctx=request.work.num_ctx,
+            prefix=request.work.session or "",
+        )
         return facts.naming(request.work.model.name)
+
+
+def _ending(record: Record, sent_at_s: float) -> Ending:
+    """Return what HAProxy's log line would say of a request that was sent to its server then."""
+    first_at_s = record.ended_at_s if record.first_at_s is None else record.first_at_s
+    return Ending(first_at_s - sent_at_s, record.ended_at_s - sent_at_s, record.served)
 
 
 def fleet_spec(fleet: FleetPlan) -> FleetSpec:
     """Return what a fleet file would say of the simulated fleet."""
-    return FleetSpec(tuple(_spec(name, profile) for name, profile in zip(fleet.names(), fleet.instances, strict=True)))
+    specs = tuple(_spec(name, profile) for name, profile in zip(fleet.names(), fleet.instances, strict=True))
+    return FleetSpec(specs, policy=Policy(hold_s=600.0))
 
 
 def max_connections(profile: InstanceProfile) -> int:

@@ -21,6 +21,9 @@ from spoe_agent.routing.surface import DESCRIBE_PATH, INFERENCE_PATHS
 OWN_ERRORS = (400, 408, 413, 500, 502, 503, 504)
 """Statuses that HAProxy itself answers with; each has its own body."""
 
+HOLD_GRACE_S = 5.0
+"""How much longer HAProxy waits for a held request's answer than the agent takes at most."""
+
 REJECTIONS = (400, 404, 413, 503)
 """Statuses of a Choice that rejects."""
 
@@ -45,7 +48,7 @@ def haproxy_files(fleet: Fleet) -> dict[str, str]:
         front=str(fleet.listeners.front),
         log_address=str(fleet.listeners.log),
         agents=[str(listen) for listen in fleet.listeners.spop],
-        seconds=lambda value: f"{round(value * 1000)}ms" if value % 1 else f"{int(value)}s",
+        seconds=_time,
         default_host=re.escape(DEFAULT_HOST),
         default_namespace=DEFAULT_NAMESPACE,
         default_tag=DEFAULT_TAG,
@@ -57,6 +60,9 @@ def haproxy_files(fleet: Fleet) -> dict[str, str]:
         variables=[*bridge.VARIABLES, "error"],
         route_args=_arguments(bridge.ROUTE_ARGS),
         inspect_args=_arguments(bridge.INSPECT_ARGS),
+        hold_args=_arguments(bridge.HOLD_ARGS),
+        hold_timeout=_time(policies.hold_timeout) if policies.hold_timeout else "",
+        hold_processing=_time(policies.hold_timeout + HOLD_GRACE_S),
     )
     return {
         "haproxy.cfg": config,
@@ -107,6 +113,10 @@ def _server(instance: Instance) -> dict[str, object]:
         "address": instance.url.removeprefix("http://"),
         "max_connections": instance.max_connections,
     }
+
+
+def _time(seconds: float) -> str:
+    return f"{round(seconds * 1000)}ms" if seconds % 1 else f"{int(seconds)}s"
 
 
 def _arguments(arguments: Mapping[str, str]) -> list[str]:

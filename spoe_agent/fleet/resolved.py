@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel, ConfigDict
 
 from spoe_agent.fleet.schema import (
+    CallerEntry,
     FleetFile,
     GpuDraft,
     GpuEntry,
@@ -58,6 +59,7 @@ class Fleet(_Frozen):
     instances: tuple[Instance, ...]
     models: tuple[ModelEntry, ...] = ()
     """In file order: the first that matches holds."""
+    callers: tuple[CallerEntry, ...] = ()
     policies: Policies
 
 
@@ -69,6 +71,7 @@ def resolve(file: FleetFile) -> Fleet:
         gpus=file.gpus,
         instances=tuple(_instance(entry, memory) for entry in file.instances),
         models=file.models,
+        callers=file.callers,
         policies=file.policies,
     )
 

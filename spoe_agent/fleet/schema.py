@@ -24,6 +24,7 @@ from spoe_agent.fleet.units import (
     Origin,
     Seconds,
     SecondsOrForever,
+    SecondsOrZero,
     Size,
     TcpListen,
     Tokens,
@@ -162,6 +163,10 @@ class ModelDraft(Section):
     """Memory the model takes when loaded, if you know it; measured otherwise."""
     size: Size | None = None
     """Its weights on disk, if no instance has it installed yet."""
+    max_concurrent: Count | None = None
+    """Requests of the model that run at a time in the whole fleet; more are held. Left out: as slots allow."""
+    priority: Annotated[int, Field(strict=True, ge=-100, le=100)] = 0
+    """Class in the held queue; lower is more urgent."""
 
 
 class ModelEntry(ModelDraft):
@@ -184,6 +189,15 @@ class PollPolicy(Section):
     """Time between two readings of /api/tags, the installed models."""
 
 
+class CallerEntry(Section):
+    """One caller whose share of held requests is not 1."""
+
+    caller: Annotated[str, Field(min_length=1, max_length=200, examples=["10.0.0.5"])]
+    """Its address, or the number that HAProxy's xxh3 makes of its bearer token."""
+    weight: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] = 1.0
+    """Its share: 2 gets twice the service of 1 while both wait."""
+
+
 class Policies(Section):
     """Bounds for the whole fleet."""
 
@@ -199,6 +213,9 @@ class Policies(Section):
     """How long a request may wait in HAProxy's queue for a slot."""
     response_timeout: Seconds = Field(default="30m", validate_default=True)
     """How long Ollama may be silent: it sends nothing while a model loads, which takes minutes."""
+    hold_timeout: SecondsOrZero = Field(default="60s", validate_default=True)
+    """How long a request is held in one fair queue until a slot is free; then it gets 503. 0: nothing is held,
+    requests wait unordered in HAProxy and in Ollama."""
     allowed_origins: tuple[Origin, ...] = OLLAMA_ORIGINS
     """Browser origins that may call, `*` for any part. By default those that Ollama itself lets in."""
     poll: PollPolicy = Field(default_factory=PollPolicy)
@@ -215,6 +232,8 @@ class FleetDraft(Section):
     """Merged under each instance; an instance's own keys win."""
     instances: tuple[InstanceDraft, ...] = ()
     models: tuple[ModelDraft, ...] = ()
+    callers: tuple[CallerEntry, ...] = ()
+    """Shares of held requests, where they are not equal."""
     policies: Policies = Field(default_factory=Policies)
     """Limits, times and browser origins for the whole fleet."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from spoe_agent.fleet.resolved import Fleet, Instance
-from spoe_agent.fleet.schema import ModelEntry, Policies
+from spoe_agent.fleet.schema import ModelEntry
 from spoe_agent.routing.specs import FleetSpec, InstanceSpec, ModelRule, Policy
 
 
@@ -17,7 +17,7 @@ def specs(fleet: Fleet) -> FleetSpec:
     return FleetSpec(
         instances=tuple(_instance(instance) for instance in fleet.instances),
         rules=tuple(_rule(entry) for entry in fleet.models),
-        policy=_policy(fleet.policies),
+        policy=_policy(fleet),
     )
 
 
@@ -39,12 +39,17 @@ def _rule(entry: ModelEntry) -> ModelRule:
         num_parallel=entry.num_parallel,
         vram_bytes=None if entry.vram is None else int(entry.vram),
         size_bytes=None if entry.size is None else int(entry.size),
+        max_concurrent=entry.max_concurrent,
+        priority=entry.priority,
     )
 
 
-def _policy(policies: Policies) -> Policy:
+def _policy(fleet: Fleet) -> Policy:
+    policies = fleet.policies
     return Policy(
         max_age_s=policies.poll.max_age,
         retry_after_s=math.ceil(policies.retry_after),  # Retry-After has whole seconds (RFC 9110 section 10.2.3)
         max_inspected_bytes=int(policies.max_inspected_body),
+        hold_s=policies.hold_timeout,
+        caller_weights={entry.caller: entry.weight for entry in fleet.callers},
     )

@@ -165,6 +165,14 @@ Seconds = Annotated[
 ]
 """A time span above zero, in seconds."""
 
+SecondsOrZero = Annotated[
+    float,
+    Field(ge=0, le=_HAPROXY_TIMER_MAX_S, allow_inf_nan=False),
+    BeforeValidator(_seconds),
+    WithJsonSchema(_DURATION_JSON),
+]
+"""A time span in seconds; zero switches off."""
+
 SecondsOrForever = Annotated[
     float, Field(allow_inf_nan=False), BeforeValidator(_seconds), WithJsonSchema(_DURATION_JSON)
 ]

@@ -15,6 +15,8 @@ class Action(StrEnum):
     """What the front end is to do."""
 
     ROUTE = "route"
+    HOLD = "hold"
+    """Wait: the answer is given when a slot is free."""
     REJECT = "reject"
 
 
@@ -32,8 +34,10 @@ class Tier(IntEnum):
 
     LOADED = 0
     LOADING = 1
-    ROOM = 2
-    EVICT = 3
+    RELOAD = 2
+    """Loaded with another context: Ollama unloads and loads it again."""
+    ROOM = 3
+    EVICT = 4
 
 
 class Cost(NamedTuple):
@@ -52,6 +56,8 @@ class Cost(NamedTuple):
     """What a new load takes from others: GPU time, and the models that must go and come back later."""
     share_s: float = 0.0
     """Slowdown by, and of, requests that run on the same GPUs."""
+    prefix_s: float = 0.0
+    """Prefill saved, as a negative number, where the conversation's beginning is cached."""
 
     @property
     def total_s(self) -> float:
@@ -72,6 +78,10 @@ class Candidate(NamedTuple):
     tier: Tier | None = None
     """None when excluded, and for requests that need no model loaded."""
     cost: Cost = FREE
+    victims: tuple[str, ...] = ()
+    """Models that must go for it, by canonical key, in Ollama's order."""
+    has_slot: bool = True
+    """It could run there now, or as soon as it is loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +92,7 @@ class Choice:
     reason: str
     """One word or two for headers and logs: `loaded`, `room`, `not found`, ..."""
     instance: str | None = None
-    """Set when the action is ROUTE."""
+    """Set when the action is ROUTE; when it is HOLD, where it would wait least as things are."""
     tier: Tier | None = None
     status: int = 0
     """HTTP status when the action is REJECT."""
@@ -91,3 +101,8 @@ class Choice:
     retry_after_s: int | None = None
     candidates: tuple[Candidate, ...] = ()
     """Every instance of the fleet, in file order."""
+
+    @property
+    def victims(self) -> tuple[str, ...]:
+        """Models that must go where the request goes."""
+        return next((c.victims for c in self.candidates if c.instance == self.instance), ())

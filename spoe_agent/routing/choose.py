@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from zlib import crc32
 
-from spoe_agent.routing.choice import Action, Candidate, Choice, Cost, Exclusion
-from spoe_agent.routing.cost import cost, tier
+from spoe_agent.routing.choice import Action, Candidate, Choice, Cost, Exclusion, Tier
+from spoe_agent.routing.cost import cost
 from spoe_agent.routing.demand import Demand, Site, demand, site
 from spoe_agent.routing.eligibility import exclusion
 from spoe_agent.routing.facts import Problem, RequestFacts
@@ -17,6 +17,7 @@ from spoe_agent.routing.names import display
 from spoe_agent.routing.snapshot import Snapshot
 from spoe_agent.routing.specs import FleetSpec
 from spoe_agent.routing.surface import Kind
+from spoe_agent.routing.warmth import has_slot, slots, tier, victims
 
 
 def choose(facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot) -> Choice:
@@ -24,24 +25,50 @@ def choose(facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot) -> Choice:
     if facts.problem is not None:
         return _refuse_unread(facts, fleet)
     need = demand(facts, fleet, snapshot)
-    candidates = tuple([_candidate(need, site(spec, facts, snapshot)) for spec in fleet.instances])
+    sites = [site(spec, facts, snapshot) for spec in fleet.instances]
+    candidates = _running(need, sites) if need.runs else tuple([_answering(need, where) for where in sites])
     eligible = [candidate for candidate in candidates if candidate.exclusion is None]
     if not eligible:
         return _refuse_unserved(need, candidates)
     best = eligible[0] if facts.kind is Kind.MANAGE else _least(facts, eligible)
     reason = best.tier.name.lower() if best.tier is not None else str(facts.kind)
-    return Choice(Action.ROUTE, reason, best.instance, best.tier, candidates=candidates)
+    held = fleet.policy.hold_s > 0 and need.runs and not _may_run(need, sites, best)
+    return Choice(Action.HOLD if held else Action.ROUTE, reason, best.instance, best.tier, candidates=candidates)
 
 
-def _candidate(need: Demand, where: Site) -> Candidate:
-    excluded = exclusion(need, where)
-    if excluded is not None:
-        return excluded
-    if not need.runs:
-        # Costs next to nothing anywhere; the emptiest instance answers first.
-        return Candidate(where.spec.name, cost=Cost(share_s=0.001 * where.connections))
-    warmth = tier(need, where)
-    return Candidate(where.spec.name, tier=warmth, cost=cost(need, where, warmth))
+def _answering(need: Demand, where: Site) -> Candidate:
+    """A request that needs no model loaded costs next to nothing anywhere; the emptiest instance answers first."""
+    return exclusion(need, where) or Candidate(where.spec.name, cost=Cost(share_s=0.001 * where.connections))
+
+
+def _running(need: Demand, sites: list[Site]) -> tuple[Candidate, ...]:
+    """Judge every instance for a request that runs a model."""
+    excluded = [exclusion(need, where) for where in sites]
+    tiers = [None if out else tier(need, where) for out, where in zip(excluded, sites, strict=True)]
+    pool = sum([slots(need, where) for warm, where in zip(tiers, sites, strict=True) if warm in _WARM])
+    found: list[Candidate] = []
+    for out, warmth, where in zip(excluded, tiers, sites, strict=True):
+        if out is not None or warmth is None:
+            found.append(out or Candidate(where.spec.name))
+            continue
+        gone = tuple(victims(need, where) or ()) if warmth is Tier.EVICT else ()
+        free = has_slot(need, where, warmth, gone)
+        price = cost(need, where, warmth, gone, free, pool)
+        found.append(Candidate(where.spec.name, None, "", warmth, price, gone, free))
+    return tuple(found)
+
+
+_WARM = (Tier.LOADED, Tier.LOADING)
+
+
+def _may_run(need: Demand, sites: list[Site], best: Candidate) -> bool:
+    """Tell whether the request may go now: there is a slot that nobody waits for, and the model's own limit leaves
+    room. Nobody waits for a slot of an instance that has yet to load the model.
+    """
+    limit = need.rule.max_concurrent
+    if limit is not None and sum([where.activity.in_flight.get(need.model, 0) for where in sites]) >= limit:
+        return False
+    return best.has_slot and (best.tier not in _WARM or not need.snapshot.waiting)
 
 
 def _least(facts: RequestFacts, eligible: list[Candidate]) -> Candidate:

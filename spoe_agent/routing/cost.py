@@ -1,6 +1,7 @@
 """What serving a request on one instance costs: predicted seconds to the first token, and the price to others.
 
-Lives here: one pure function per term. Must not live here: who may serve (eligibility), who is best (choose).
+Lives here: one pure function per term. Must not live here: who may serve (eligibility), how warm it is (warmth), who
+is best (choose).
 """
 
 from __future__ import annotations
@@ -8,130 +9,112 @@ from __future__ import annotations
 from spoe_agent.routing import estimates
 from spoe_agent.routing.choice import FREE, Cost, Tier
 from spoe_agent.routing.demand import Demand, Site
+from spoe_agent.routing.warmth import slots
 
-LOAD_PRICE = 1.0
-"""A second of loading costs the others on the instance as much as it costs the request that waits for it. So a new
-replica must save twice its load, and a burst joins a load under way instead of starting one on every instance."""
-
-SHARE_PER_REQUEST = 0.15
-"""Each request beside ours slows a decode step by this part (llama.cpp's batching, k = 0.15)."""
+AGAIN_WITHIN_S = 300.0
+"""A model that is wanted within this time would still have been loaded: Ollama's default keep_alive."""
 
 
-def tier(demand: Demand, site: Site) -> Tier:
-    """Return how warm the instance is for the model."""
-    if demand.model in site.activity.loading:
-        return Tier.LOADING
-    if demand.model in site.state.loaded:
-        return Tier.LOADED
-    return Tier.ROOM if _missing_bytes(demand, site) is None else Tier.EVICT
+def cost(demand: Demand, site: Site, warmth: Tier, gone: tuple[str, ...], has_slot: bool, pool: int) -> Cost:
+    """Return the predicted cost of serving the model here.
 
-
-def cost(demand: Demand, site: Site, warmth: Tier) -> Cost:
-    """Return the predicted cost of serving the model here, given how warm the instance is."""
-    if warmth is Tier.LOADED:
-        stale_s = _doubt(demand, site)
-        if not site.connections and not stale_s:
-            return FREE
-        return Cost(wait_s=_wait(demand, site), load_s=stale_s, share_s=_share(demand, site))
-    left_s = _loads_s(demand, site)
-    all_s = left_s.get(demand.model, demand.load_s + max(left_s.values(), default=0.0))
-    load_s = min(demand.load_s, all_s)
+    Args:
+        warmth: how warm the instance is.
+        gone: the models that must go for it.
+        has_slot: whether the request could run at once.
+        pool: slots of the model on all instances where it is warm; what waits is shared out between them.
+    """
+    saved_s = _prefix(demand, site) if demand.snapshot.home == site.spec.name else 0.0
+    if (
+        warmth is Tier.LOADED
+        and has_slot
+        and not site.connections
+        and not _is_behind(demand, warmth)
+        and not _is_stale(demand, site)
+    ):
+        return Cost(prefix_s=saved_s) if saved_s else FREE
+    service_s = estimates.service_s(demand.snapshot.learned, demand.model, site.spec.name, demand.weights_bytes)
+    load_s, behind_s = _load(demand, site, warmth)
     return Cost(
-        wait_s=_wait(demand, site),
+        wait_s=_wait(demand, site, warmth, service_s, pool) if not has_slot or _is_behind(demand, warmth) else 0.0,
         load_s=load_s,
-        behind_s=all_s - load_s,
-        price_s=_price(demand, site, warmth),
-        share_s=_share(demand, site),
+        behind_s=behind_s,
+        price_s=_price(demand, site, warmth, gone, load_s),
+        share_s=demand.fleet.policy.weights.share * service_s * site.connections,
+        prefix_s=saved_s,
     )
 
 
-def _wait(demand: Demand, site: Site) -> float:
-    """Requests of this model beyond its slots, and connections beyond the instance's limit: a service time each.
+def _is_behind(demand: Demand, warmth: Tier) -> bool:
+    """Others wait for the slots of the warm instances; a cold one is nobody's yet."""
+    return demand.snapshot.waiting > 0 and warmth <= Tier.LOADING
 
-    Connections that the board does not know (from before a restart) are spread over the loaded models.
+
+def _wait(demand: Demand, site: Site, warmth: Tier, service_s: float, pool: int) -> float:
+    """Until a slot is free, in service times of the model.
+
+    Held requests before this one each take a slot of the pool. What is bound here already and has no slot waits
+    inside Ollama; beyond the instance's connections, in the front end. A busy victim ends in about a service time.
     """
-    unaccounted = max(0, site.connections - site.granted)
-    busy = site.activity.in_flight.get(demand.model, 0) + unaccounted / max(1, len(site.state.loaded))
-    slots = demand.rule.num_parallel or site.spec.num_parallel
-    limit = site.spec.max_connections
-    rounds = max(0.0, busy - slots + 1) / slots + max(0, site.connections - limit + 1) / limit
-    return rounds * demand.service_s
+    rounds = max(0, site.connections - site.spec.max_connections + 1) / site.spec.max_connections
+    if warmth <= Tier.LOADING:
+        here = slots(demand, site)
+        rounds += max(0.0, site.busy(demand.model) + 1 - here) / here + demand.snapshot.waiting / max(1, pool)
+    else:
+        rounds += 1
+    return rounds * service_s
 
 
-def _share(demand: Demand, site: Site) -> float:
-    return SHARE_PER_REQUEST * demand.service_s * site.connections
+def _load(demand: Demand, site: Site, warmth: Tier) -> tuple[float, float]:
+    """Return seconds of loading the model (or what is left of it), and of loads before it.
+
+    Ollama loads one model at a time, in the order asked (server/sched.go).
+    """
+    whole_s = estimates.load_s(demand.snapshot.learned, demand.model, site.spec.name, demand.weights_bytes)
+    if warmth is Tier.LOADED:
+        # An old reading: the model is as likely gone since as not.
+        return (whole_s / 2, 0.0) if _is_stale(demand, site) else (0.0, 0.0)
+    if not site.activity.loading:
+        return whole_s, 0.0
+    left_s = _loads_left(demand, site)
+    all_s = left_s.get(demand.model, whole_s + max(left_s.values(), default=0.0))
+    return min(whole_s, all_s), max(0.0, all_s - whole_s)
 
 
-def _doubt(demand: Demand, site: Site) -> float:
-    """An old reading of `/api/ps`: the model is as likely gone since as not."""
-    snapshot = demand.snapshot
-    age_s = snapshot.at_s - (site.state.loaded_at_s or 0.0)
-    return demand.load_s / 2 if age_s > demand.fleet.policy.max_age_s else 0.0
+def _is_stale(demand: Demand, site: Site) -> bool:
+    age_s = demand.snapshot.at_s - (site.state.loaded_at_s or 0.0)
+    return age_s > demand.fleet.policy.max_age_s
 
 
-def _loads_s(demand: Demand, site: Site) -> dict[str, float]:
-    """Return the seconds until each load under way is done. Ollama loads one model at a time, in the order asked."""
+def _loads_left(demand: Demand, site: Site) -> dict[str, float]:
+    """Return the seconds until each load under way is done."""
     done_at_s = float("-inf")
     left: dict[str, float] = {}
     for model, since_s in sorted(site.activity.loading.items(), key=lambda item: item[1]):
-        done_at_s = max(done_at_s, since_s) + estimates.load_s(_weights(demand, model))
+        done_at_s = max(done_at_s, since_s) + demand.load_of(model, site.spec.name)
         left[model] = max(0.0, done_at_s - demand.snapshot.at_s)
     return left
 
 
-def _weights(demand: Demand, model: str) -> int:
-    return estimates.weights_bytes(model, demand.fleet.rule(model), demand.snapshot)
-
-
-def _residents(demand: Demand, site: Site) -> list[str]:
-    """Models other than ours that take, or are about to take, memory on the instance."""
-    names = dict.fromkeys([*site.state.loaded, *site.activity.loading])
-    names.pop(demand.model, None)
-    return list(names)
-
-
-def _vram(demand: Demand, site: Site, model: str) -> int:
-    rule = demand.fleet.rule(model)
-    return estimates.vram_bytes(model, rule, _weights(demand, model), site.spec, site.state)
-
-
-def _used(demand: Demand, site: Site, model: str) -> int:
-    """Return what a resident takes of the GPUs: as `/api/ps` says (less than its size when part is on the CPU)."""
-    here = site.state.loaded.get(model)
-    return here.vram_bytes if here is not None else _vram(demand, site, model)
-
-
-def _missing_bytes(demand: Demand, site: Site) -> int | None:
-    """Return the bytes to be freed before the model can load (0: one model too many); None: there is room."""
-    residents = _residents(demand, site)
-    if not residents:
-        return None
-    room = site.spec.vram_bytes
-    if room is not None:
-        used = sum(_used(demand, site, name) for name in residents)
-        missing = used + _vram(demand, site, demand.model) - room
-        if missing > 0:
-            return missing
-    return 0 if len(residents) >= site.spec.max_loaded_models else None
-
-
-def _price(demand: Demand, site: Site, warmth: Tier) -> float:
-    if warmth is Tier.LOADING:
+def _price(demand: Demand, site: Site, warmth: Tier, gone: tuple[str, ...], load_s: float) -> float:
+    """What a new load takes from others: the GPU's time, and the models that must go and come back."""
+    if warmth <= Tier.LOADING:
         return 0.0
-    return LOAD_PRICE * demand.load_s + (_evict(demand, site) if warmth is Tier.EVICT else 0.0)
+    weights = demand.fleet.policy.weights
+    unload_s = estimates.UNLOAD_S if warmth in (Tier.RELOAD, Tier.EVICT) else 0.0
+    return unload_s + weights.load * load_s + weights.evict * sum(_regret(demand, site, name) for name in gone)
 
 
-def _evict(demand: Demand, site: Site) -> float:
-    """Unload, wait for a busy victim to finish, and somebody's later reload.
+def _regret(demand: Demand, site: Site, model: str) -> float:
+    """The victim's reload, by the chance that it is wanted again, shared with the other instances that have it."""
+    snapshot = demand.snapshot
+    copies = sum(1 for state in snapshot.instances.values() if model in state.loaded)
+    again = estimates.wanted_again(snapshot.learned, model, AGAIN_WITHIN_S)
+    return again * demand.load_of(model, site.spec.name) / max(1, copies)
 
-    Ollama's order of victims (keep_alive, then blob path; server/sched.go) cannot be seen from outside: the mean of
-    the residents stands for each victim, and idle ones go first.
+
+def _prefix(demand: Demand, site: Site) -> float:
+    """Prefill that the cached beginning saves, as a negative cost. It never outweighs more than itself, so a busy
+    instance loses the conversation as soon as waiting or sharing costs more.
     """
-    residents = _residents(demand, site)
-    mean_weights = sum(_weights(demand, name) for name in residents) // len(residents)
-    mean_vram = max(1, sum(_used(demand, site, name) for name in residents) // len(residents))
-    missing = _missing_bytes(demand, site) or 0
-    victims = min(len(residents), max(1, -(-missing // mean_vram)))
-    idle = sum(1 for name in residents if not site.activity.in_flight.get(name))
-    drain_s = 0.0 if victims <= idle else estimates.service_s(mean_weights)
-    return victims * (estimates.UNLOAD_S + estimates.load_s(mean_weights)) + drain_s
+    return -demand.fleet.policy.weights.prefix * estimates.prefill_s(demand.weights_bytes, demand.facts.body_bytes)

@@ -1,7 +1,7 @@
 """One request's need, and one instance's situation: what the terms of the decision are computed from.
 
 Lives here: what is looked up once per request (Demand) or once per request and instance (Site), instead of in every
-term. Must not live here: judgements; they are in eligibility and cost.
+term. Must not live here: judgements; they are in eligibility, warmth and cost.
 """
 
 from __future__ import annotations
@@ -30,21 +30,24 @@ class Demand:
     """The model must be loaded, not only installed."""
     rule: ModelRule
     weights_bytes: int
-    load_s: float
-    service_s: float
+
+    def weights_of(self, model: str) -> int:
+        """Return any model's size on disk."""
+        return estimates.weights_bytes(model, self.fleet.rule(model), self.snapshot)
+
+    def load_of(self, model: str, instance: str) -> float:
+        """Return the predicted load time of any model on an instance."""
+        return estimates.load_s(self.snapshot.learned, model, instance, self.weights_of(model))
 
 
 def demand(facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot) -> Demand:
     """Look up once what the request's model means. Cloud models are forwarded by any Ollama."""
     model = facts.model
     if model is None or facts.kind is Kind.MANAGE or is_cloud(model):
-        return Demand(facts, fleet, snapshot, "", False, NO_RULE, 0, 0.0, 0.0)
+        return Demand(facts, fleet, snapshot, "", False, NO_RULE, 0)
     rule = fleet.rule(model)
     weights = estimates.weights_bytes(model, rule, snapshot)
-    runs = facts.kind is Kind.INFERENCE
-    return Demand(
-        facts, fleet, snapshot, model, runs, rule, weights, estimates.load_s(weights), estimates.service_s(weights)
-    )
+    return Demand(facts, fleet, snapshot, model, facts.kind is Kind.INFERENCE, rule, weights)
 
 
 class Site(NamedTuple):
@@ -58,6 +61,14 @@ class Site(NamedTuple):
     """Requests on the instance that the board knows."""
     connections: int
     """Requests on the instance: HAProxy's count and grants too fresh to be in it, else the board's own."""
+
+    def busy(self, model: str) -> float:
+        """Requests of one model on the instance.
+
+        Connections that the board does not know (from before a restart) are spread over the loaded models.
+        """
+        unaccounted = max(0, self.connections - self.granted)
+        return self.activity.in_flight.get(model, 0) + unaccounted / max(1, len(self.state.loaded))
 
 
 def site(spec: InstanceSpec, facts: RequestFacts, snapshot: Snapshot) -> Site:

@@ -1,11 +1,14 @@
-"""How long things take and how much room they need, from sizes alone.
+"""How long things take and how much room they need: what was learned, else priors from sizes.
 
-Lives here: priors, each with its source. They are used until something better is known.
+Lives here: priors, each with its source, used until something better is known.
 Must not live here: learning, and the decision itself.
 """
 
 from __future__ import annotations
 
+from math import exp
+
+from spoe_agent.routing.learned import Learned
 from spoe_agent.routing.snapshot import InstanceState, Snapshot
 from spoe_agent.routing.specs import InstanceSpec, ModelRule
 
@@ -20,6 +23,8 @@ _GPU_BYTES_PER_S = 0.8e12
 _STEP_OVERHEAD_S = 0.0012
 _TYPICAL_OUTPUT_TOKENS = 200
 _TYPICAL_PREFILL_S = 0.3
+_PREFILL_TOKEN_BYTES_PER_S = 29e12
+_BYTES_PER_TOKEN = 4
 
 UNLOAD_S = 0.75
 """Ollama waits until the driver reports the memory free: typically 0.5 to 1.5 s (server/sched.go)."""
@@ -72,12 +77,27 @@ def context_tokens(spec: InstanceSpec) -> int:
     return 32_768 if vram >= 23 * GIB else 4096
 
 
-def load_s(weights: int) -> float:
-    """Return the seconds a load takes: process start and warm-up, then reading the weights at 3 GB/s."""
-    return _LOAD_START_S + weights / _LOAD_BYTES_PER_S
+def load_s(learned: Learned, model: str, instance: str, weights: int) -> float:
+    """Return the seconds a load takes: learned, else process start and warm-up, then the weights at 3 GB/s."""
+    known = learned.load_s.get((model, instance))
+    return known if known is not None else _LOAD_START_S + weights / _LOAD_BYTES_PER_S
 
 
-def service_s(weights: int) -> float:
-    """Return the seconds a typical request runs once it has a slot: every token reads all weights once."""
-    step_s = weights / _GPU_BYTES_PER_S + _STEP_OVERHEAD_S
-    return _TYPICAL_PREFILL_S + _TYPICAL_OUTPUT_TOKENS * step_s
+def service_s(learned: Learned, model: str, instance: str, weights: int) -> float:
+    """Return the seconds a request runs once it has a slot: learned, else from the weights read for every token."""
+    known = learned.service_s.get((model, instance))
+    if known is not None:
+        return known
+    return _TYPICAL_PREFILL_S + _TYPICAL_OUTPUT_TOKENS * (weights / _GPU_BYTES_PER_S + _STEP_OVERHEAD_S)
+
+
+def prefill_s(weights: int, body_bytes: int) -> float:
+    """Return the seconds until the prompt is read: 4 bytes a token, 29,000 GB x tokens / s (A100, llama.cpp)."""
+    return body_bytes / _BYTES_PER_TOKEN * weights / _PREFILL_TOKEN_BYTES_PER_S
+
+
+def wanted_again(learned: Learned, model: str, within_s: float) -> float:
+    """Return the chance that a model is asked for within a time, arrivals being independent (Poisson)."""
+    if learned.rate_per_s is None:
+        return 1.0
+    return 1.0 - exp(-learned.rate_per_s.get(model, 0.0) * within_s)

@@ -57,6 +57,14 @@ class RequestFacts:
     """For a problem: what exactly is wrong, fit for the caller's eyes."""
     loads: Mapping[str, InstanceLoad] = field(default_factory=dict)
     """HAProxy's counts by instance name; empty when the front end has none."""
+    caller: str = ""
+    """Whose request it is: held requests are shared out fairly between callers."""
+    body_bytes: int = 0
+    """Size of the body, which stands for the length of the prompt."""
+    num_ctx: int | None = None
+    """`options.num_ctx`: another context than the loaded one's makes Ollama reload the model."""
+    prefix: str = ""
+    """Hash of the conversation's beginning; "" when it has none."""
 
     def naming(self, name: str) -> RequestFacts:
         """Return these facts with the model that the caller wrote, or with what is wrong with that name."""
@@ -67,7 +75,18 @@ class RequestFacts:
         except ValueError:
             return self.without_model(Problem.BAD_NAME, "invalid model name")
         # Written out, not dataclasses.replace: this is on every request's path, and four times as fast.
-        return RequestFacts(self.request_id, self.kind, self.dialect, key, name.strip()[:MAX_ECHO], loads=self.loads)
+        return RequestFacts(
+            self.request_id,
+            self.kind,
+            self.dialect,
+            key,
+            name.strip()[:MAX_ECHO],
+            loads=self.loads,
+            caller=self.caller,
+            body_bytes=self.body_bytes,
+            num_ctx=self.num_ctx,
+            prefix=self.prefix,
+        )
 
     def without_model(self, problem: Problem, detail: str = "") -> RequestFacts:
         """Return these facts with the reason why no model is known."""

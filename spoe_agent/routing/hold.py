@@ -22,6 +22,11 @@ OVERDUE = -1_000_000
 """The class of tickets that have waited too long for their own."""
 
 
+def lane(facts: RequestFacts) -> str:
+    """Return the lane of a request: one lane is served by the same slots, so if its first cannot run, none can."""
+    return facts.model or "" if facts.num_ctx is None else f"{facts.model} {facts.num_ctx}"
+
+
 @dataclass(frozen=True, slots=True)
 class Ticket:
     """One held request."""
@@ -35,8 +40,8 @@ class Ticket:
 
     @property
     def lane(self) -> str:
-        """Requests of one lane are served by the same slots: if the first cannot run, none can."""
-        return f"{self.facts.model} {self.facts.num_ctx or ''}"
+        """The lane of its request."""
+        return lane(self.facts)
 
 
 @dataclass(slots=True)
@@ -60,6 +65,9 @@ class HoldQueue:
 
     def __len__(self) -> int:
         return len(self._tickets)
+
+    def __bool__(self) -> bool:
+        return bool(self._tickets)
 
     def __contains__(self, request_id: str) -> bool:
         return request_id in self._tickets

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from spoe_agent.routing.learned import NOTHING, Learned
+
 
 class Health(StrEnum):
     """What telemetry says of an instance; HAProxy's own check speaks through `InstanceLoad.is_up`."""
@@ -32,6 +34,8 @@ class LoadedModel:
     """Less than `size_bytes` when part of it spilled to the CPU."""
     context_length: int = 0
     """Tokens per slot; 0 when the server does not say (before Ollama 0.9.7)."""
+    path: str = ""
+    """Blob of the weights, by which Ollama orders victims; "" when not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,11 @@ class Snapshot:
     """Monotonic second at which it was put together."""
     instances: Mapping[str, InstanceState] = field(default_factory=dict)
     activity: Mapping[str, Activity] = field(default_factory=dict)
+    learned: Learned = NOTHING
+    waiting: int = 0
+    """Held requests that the same slots must serve before this one."""
+    home: str | None = None
+    """The instance that served the beginning of this conversation last."""
 
     def state(self, name: str) -> InstanceState:
         """Return an instance's readings, or those of one that was never read."""

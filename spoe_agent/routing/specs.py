@@ -6,6 +6,7 @@ fleet file. Must not live here: files, defaults for users (they are in the fleet
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from spoe_agent.routing.names import matches
@@ -42,9 +43,28 @@ class ModelRule:
     """Memory the model takes when loaded, when the user knows it."""
     size_bytes: int | None = None
     """Weights on disk, when no instance lists it yet."""
+    max_concurrent: int | None = None
+    """Requests of the model that run at a time in the whole fleet."""
+    priority: int = 0
+    """Class in the held queue; lower is more urgent."""
 
 
 NO_RULE = ModelRule(match="*")
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """How much each part of the price to others counts against the request's own seconds."""
+
+    load: float = 1.0
+    """A second of loading costs the others on the instance so much of what it costs the request that waits for it.
+    So a new copy must save more than its load, and a burst joins a load under way instead of starting others."""
+    evict: float = 1.0
+    """A victim's reload, times the chance that it is wanted again."""
+    share: float = 0.15
+    """Each request beside ours slows a decode step by this part (llama.cpp's batching, k = 0.15)."""
+    prefix: float = 1.0
+    """Prefill that a cached prefix saves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +77,11 @@ class Policy:
     """What a caller who is turned away for want of an instance is told to wait."""
     max_inspected_bytes: int = 4 * 1024 * 1024
     """How much of a body the front end looks at for `model`."""
+    hold_s: float = 0.0
+    """How long a request may be held until a slot is free; 0: none is held, it waits in the front end or in Ollama."""
+    weights: Weights = field(default_factory=Weights)
+    caller_weights: Mapping[str, float] = field(default_factory=dict)
+    """Shares of held requests by caller; who is not named has 1."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
+from spoe_agent.routing.choice import Tier
 from spoe_agent.routing.facts import InstanceLoad
+from spoe_agent.routing.learned import NOTHING, Learned
 from spoe_agent.routing.names import is_cloud
 from spoe_agent.routing.snapshot import NO_ACTIVITY, Activity, InstanceState, Snapshot
 
@@ -30,18 +32,23 @@ LOADING_LIFETIME_S = 600.0
 """A load that `/api/ps` still does not list by then did not happen."""
 
 
-@dataclass(slots=True)
-class _Grant:
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One request that was sent to an instance."""
+
     request_id: str
+    instance: str
     model: str
     at_s: float
+    tier: Tier | None = None
+    """How warm the instance was for it."""
 
 
 @dataclass(slots=True)
 class _Account:
     """One instance's grants, oldest first, with their number per model kept beside them."""
 
-    grants: dict[str, _Grant] = field(default_factory=dict)
+    grants: dict[str, Grant] = field(default_factory=dict)
     in_flight: Counter[str] = field(default_factory=Counter)
     loading: dict[str, float] = field(default_factory=dict)
     shown: Activity | None = None
@@ -50,17 +57,18 @@ class _Account:
     """The least number of grants beyond HAProxy's counts in every snapshot since `surplus_since_s`."""
     surplus_since_s: float = 0.0
 
-    def add(self, grant: _Grant) -> None:
+    def add(self, grant: Grant) -> None:
         self.grants[grant.request_id] = grant
         self.in_flight[grant.model] += 1
         self.shown = None
 
-    def drop(self, request_id: str) -> None:
+    def drop(self, request_id: str) -> Grant:
         grant = self.grants.pop(request_id)
         self.in_flight[grant.model] -= 1
         if not self.in_flight[grant.model]:
             del self.in_flight[grant.model]
         self.shown = None
+        return grant
 
     def show(self) -> Activity:
         """Return the account, frozen."""
@@ -78,6 +86,8 @@ class Board:
         self._states: dict[str, InstanceState] = {}
         self._accounts: dict[str, _Account] = {}
         self._where: dict[str, str] = {}
+        self.version = 0
+        """Counts what happened: as long as it stands still, so do slots."""
 
     @property
     def grants(self) -> int:
@@ -86,6 +96,7 @@ class Board:
 
     def publish(self, instance: str, state: InstanceState) -> None:
         """Replace an instance's readings. Loads that they show, or disprove, are no longer pending."""
+        self.version += 1
         self._states = {**self._states, instance: state}
         account = self._accounts.get(instance)
         if account is None or state.loaded_at_s is None:
@@ -98,27 +109,45 @@ class Board:
                 del account.loading[model]
                 account.shown = None
 
-    def grant(self, request_id: str, instance: str, model: str, now_s: float) -> None:
-        """Enter a request that was sent to an instance; a model not loaded there is loading from now on."""
-        self.end(request_id)
-        account = self._accounts.setdefault(instance, _Account())
-        account.add(_Grant(request_id, model, now_s))
-        self._where[request_id] = instance
-        state = self._states.get(instance)
-        if not is_cloud(model) and (state is None or model not in state.loaded):
-            account.loading.setdefault(model, now_s)
+    def grant(self, grant: Grant, victims: tuple[str, ...] = ()) -> None:
+        """Enter a request that was sent to an instance.
+
+        A model that is not loaded there is loading from now on, and `victims`, which must go for it, are as good as
+        gone; the next reading tells.
+        """
+        self.end(grant.request_id)
+        account = self._accounts.setdefault(grant.instance, _Account())
+        account.add(grant)
+        self.version += 1
+        self._where[grant.request_id] = grant.instance
+        state = self._states.get(grant.instance)
+        if not is_cloud(grant.model) and (state is None or grant.model not in state.loaded or victims):
+            account.loading.setdefault(grant.model, grant.at_s)
             account.shown = None
+        if state is not None and victims:
+            left = {model: loaded for model, loaded in state.loaded.items() if model not in victims}
+            self._states = {**self._states, grant.instance: replace(state, loaded=left)}
 
-    def end(self, request_id: str) -> None:
-        """Strike a request off: its log line arrived. Unknown ids are ignored (other agents' requests)."""
+    def end(self, request_id: str) -> Grant | None:
+        """Strike a request off: its log line arrived. None for unknown ids (refused, or another agent's)."""
+        self.version += 1
         instance = self._where.pop(request_id, None)
-        if instance is not None:
-            self._accounts[instance].drop(request_id)
+        return self._accounts[instance].drop(request_id) if instance is not None else None
 
-    def snapshot(self, loads: Mapping[str, InstanceLoad], now_s: float) -> Snapshot:
-        """Return everything live, reconciled with the counts that came with the request being decided."""
+    def snapshot(
+        self,
+        loads: Mapping[str, InstanceLoad],
+        now_s: float,
+        learned: Learned = NOTHING,
+        waiting: int = 0,
+        home: str | None = None,
+    ) -> Snapshot:
+        """Return everything live, reconciled with the counts that came with the request being decided.
+
+        `learned`, `waiting` and `home` are put in as they are (see Snapshot).
+        """
         activity = {name: self._activity(account, loads.get(name), now_s) for name, account in self._accounts.items()}
-        return Snapshot(now_s, self._states, activity)
+        return Snapshot(now_s, self._states, activity, learned, waiting, home)
 
     def _activity(self, account: _Account, load: InstanceLoad | None, now_s: float) -> Activity:
         if load is None:

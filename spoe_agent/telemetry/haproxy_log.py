@@ -8,9 +8,12 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 from pydantic_core import from_json
+
+from spoe_agent.telemetry.learner import Ending
 
 log = structlog.get_logger()
 
@@ -25,9 +28,9 @@ _MAX_LINE_BYTES = 65_536
 
 
 class HAProxyLog:
-    """Receives the JSON lines that haproxy.cfg sends to `listeners.log`, and reports the id of each request."""
+    """Receives the JSON lines that haproxy.cfg sends to `listeners.log`, and reports each."""
 
-    def __init__(self, host: str, port: int, ended: Callable[[str], None]) -> None:
+    def __init__(self, host: str, port: int, ended: Callable[[Line], None]) -> None:
         """Bind the address. Raises OSError when it is taken."""
         self._ended = ended
         self._complained = False
@@ -68,18 +71,30 @@ class HAProxyLog:
 
     def _take(self, line: bytes) -> None:
         """Take one line. The first that is not ours is logged, the rest are left alone."""
-        request_id = _request_id(line)
-        if request_id is not None:
-            self._ended(request_id)
+        read = read_line(line)
+        if read is not None:
+            self._ended(read)
         elif not self._complained:
             self._complained = True
             log.warning("datagram on the log port is not a request's JSON line", size_bytes=len(line))
 
 
-def _request_id(line: bytes) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a finished request's line says."""
+
+    request_id: str
+    server: str
+    ending: Ending
+
+
+def read_line(line: bytes) -> Line | None:
+    """Return what a line says, or None when it is not one of ours. Times that were never reached are -1."""
     try:
         fields = from_json(line)
-    except ValueError:
+        whole = fields["termination"] == "--" and fields["status"] == 200
+        first_ms, data_ms = fields["first_byte_ms"], fields["data_ms"]
+        ending = Ending(first_ms / 1000, (first_ms + data_ms) / 1000, whole and first_ms >= 0 and data_ms >= 0)
+        return Line(str(fields["id"]), str(fields["server"]), ending)
+    except (ValueError, KeyError, TypeError):
         return None
-    found = fields.get("id") if isinstance(fields, dict) else None
-    return found if isinstance(found, str) else None

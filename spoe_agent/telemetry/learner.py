@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, field
 
 from spoe_agent.routing.choice import Tier
-from spoe_agent.routing.estimates import Estimates
+from spoe_agent.routing.learned import Learned
 
 ALPHA = 0.1
 """Weight of a new sample, once there are ten."""
@@ -23,6 +23,9 @@ RATE_WINDOW_S = 300.0
 """Arrivals are forgotten over this time: five minutes, Ollama's default keep_alive."""
 
 PUBLISH_INTERVAL_S = 0.5
+
+STREAMED_S = 0.005
+"""An answer that comes all at once, `stream: false`, has its first byte with its last: it tells nothing of loads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +85,13 @@ Pair = tuple[str, str]
 
 @dataclass(slots=True)
 class Learner:
-    """Learns from endings and arrivals, and gives out frozen Estimates."""
+    """Learns from endings and arrivals, and gives out frozen Learned."""
 
     service: dict[Pair, Mean] = field(default_factory=dict)
     load: dict[Pair, Mean] = field(default_factory=dict)
     first_byte: dict[Pair, Mean] = field(default_factory=dict)
     rates: dict[str, Rate] = field(default_factory=dict)
-    _shown: Estimates = field(default_factory=Estimates)
+    _shown: Learned = field(default_factory=Learned)
     _shown_at_s: float = -math.inf
 
     def arrived(self, model: str, now_s: float) -> None:
@@ -100,19 +103,21 @@ class Learner:
         if not ending.is_whole:
             return
         pair = (model, instance)
+        streamed = ending.total_s - ending.first_byte_s > STREAMED_S
         if tier is Tier.LOADED:
             self.service.setdefault(pair, Mean()).add(ending.total_s)
-            self.first_byte.setdefault(pair, Mean()).add(ending.first_byte_s)
-        elif tier in (Tier.ROOM, Tier.EVICT):
+            if streamed:
+                self.first_byte.setdefault(pair, Mean()).add(ending.first_byte_s)
+        elif tier in (Tier.ROOM, Tier.EVICT) and streamed:
             warm = self.first_byte.get(pair)
             self.load.setdefault(pair, Mean()).add(ending.first_byte_s - (warm.seconds if warm else 0.0))
             self.service.setdefault(pair, Mean()).add(ending.total_s - ending.first_byte_s)
 
-    def estimates(self, now_s: float) -> Estimates:
+    def learned(self, now_s: float) -> Learned:
         """Return what is known, frozen; made anew at most twice a second."""
         if now_s - self._shown_at_s >= PUBLISH_INTERVAL_S:
             self._shown_at_s = now_s
-            self._shown = Estimates(
+            self._shown = Learned(
                 {pair: mean.seconds for pair, mean in self.service.items()},
                 {pair: mean.seconds for pair, mean in self.load.items()},
                 {model: rate.now(now_s) for model, rate in self.rates.items()},

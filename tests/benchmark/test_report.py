@@ -3,8 +3,9 @@ from __future__ import annotations
 from rich.console import Console
 
 from spoe_agent.benchmark.bounds import Bounds
+from spoe_agent.benchmark.capacity import Capacity
 from spoe_agent.benchmark.cells import Cell
-from spoe_agent.benchmark.report import WIDTH, show
+from spoe_agent.benchmark.report import WIDTH, show, show_capacities
 from spoe_agent.benchmark.verdicts import verdict
 from tests.benchmark.builders import run, sample
 
@@ -12,7 +13,7 @@ from tests.benchmark.builders import run, sample
 def test_a_cell_shows_policies_floor_and_goals() -> None:
     slow, fast = ([run([sample(n * 10.0, ttft=ttft) for n in range(100)])] for ttft in (4.0, 1.0))
     bounds = Bounds(0.123, 0.2, 0.3, 0.4, None, None)
-    console = Console(width=WIDTH, record=True, file=None, quiet=False, color_system=None)
+    console = Console(width=WIDTH, color_system=None)
     with console.capture() as capture:
         show(console, verdict(Cell("F4", 0.3, "W1"), "R1", {"leastconn": slow, "pointsman": fast}, bounds))
     text = capture.get()
@@ -36,3 +37,23 @@ def test_a_cell_shows_policies_floor_and_goals() -> None:
     assert "0.123" in text
     assert "missed ttft_mean 0.25 (goal <= 0.2, missed by a factor of 1.25)" in text
     assert "met    e2e_mean 0.4 (goal <= 0.55)" in text
+
+
+def test_capacities_are_shown_if_there_are_any() -> None:
+    console = Console(width=WIDTH, color_system=None)
+    with console.capture() as capture:
+        show_capacities(console, [])
+        show_capacities(
+            console,
+            [
+                Capacity("F4", "W1", "leastconn", None, False),
+                Capacity("F4", "W1", "bounded_hash", 0.1234, False),
+                Capacity("F4", "W1", "pointsman", 0.5, True),
+            ],
+        )
+
+    assert [line.split(maxsplit=3) for line in capture.get().splitlines()[1:]] == [
+        ["F4", "W1", "leastconn", "below the lowest load run"],
+        ["F4", "W1", "bounded_hash", "0.123"],
+        ["F4", "W1", "pointsman", "0.500 or more"],
+    ]
