@@ -21,11 +21,12 @@ from spoe_agent import __version__
 from spoe_agent.benchmark import plan
 from spoe_agent.benchmark.arms import ARMS
 from spoe_agent.benchmark.arrivals import TraceError, read_trace
+from spoe_agent.benchmark.capacity import capacities
 from spoe_agent.benchmark.cells import Source, has_solver
 from spoe_agent.benchmark.fleets import FLEETS
-from spoe_agent.benchmark.report import WIDTH, show
+from spoe_agent.benchmark.report import WIDTH, show, show_capacities
 from spoe_agent.benchmark.study import Study
-from spoe_agent.benchmark.verdicts import Verdict
+from spoe_agent.benchmark.verdicts import Row, Verdict
 from spoe_agent.benchmark.workloads import WORKLOADS
 
 
@@ -80,12 +81,18 @@ def policies(
             verdicts.append(verdict)
             if not as_json:
                 show(output, verdict)
+    if plot is not None:
+        _plot(plot, _rows(verdicts))
     if as_json:
         click.echo(json.dumps(_as_dict(verdicts, seeds, trace)))
-    elif not has_solver():
+        return
+    show_capacities(output, capacities(_rows(verdicts)))
+    if not has_solver():
         output.print("No floor of loading: it needs scipy. Try: pip install 'pointsman[bench]'")
-    if plot is not None:
-        _plot(plot, verdicts)
+
+
+def _rows(verdicts: Sequence[Verdict]) -> list[Row]:
+    return [row for verdict in verdicts for row in verdict.rows]
 
 
 def _checked(trace: Path | None) -> Path | None:
@@ -103,11 +110,11 @@ def _check_plot(path: Path | None) -> None:
         raise click.ClickException("--plot needs matplotlib. Try: pip install 'pointsman[bench]'")
 
 
-def _plot(path: Path, verdicts: Sequence[Verdict]) -> None:
+def _plot(path: Path, rows: Sequence[Row]) -> None:
     from spoe_agent.benchmark.plot import draw
 
     try:
-        draw(path, [row for verdict in verdicts for row in verdict.rows])
+        draw(path, rows)
     except (OSError, ValueError) as error:
         raise click.ClickException(f"cannot draw {path}: {error}") from error
 
@@ -140,6 +147,7 @@ def _as_dict(verdicts: Sequence[Verdict], seeds: int, trace: Path | None) -> dic
         "simulated": True,
         "seeds": seeds,
         "trace": None if trace is None else trace.name,
-        "rows": [row.as_dict() for verdict in verdicts for row in verdict.rows],
+        "rows": [row.as_dict() for row in _rows(verdicts)],
         "goals": [goal.as_dict() | verdict.place() for verdict in verdicts for goal in verdict.goals],
+        "capacities": [capacity.as_dict() for capacity in capacities(_rows(verdicts))],
     }

@@ -5,11 +5,14 @@ Must not live here: figures.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from spoe_agent.benchmark.arms import BASELINE, OURS
+from spoe_agent.benchmark.capacity import ATTAINMENT, Capacity
 from spoe_agent.benchmark.goals import Goal
 from spoe_agent.benchmark.verdicts import Row, Verdict
 
@@ -42,6 +45,16 @@ def show(console: Console, verdict: Verdict) -> None:
     for goal in verdict.goals:
         console.print(_verdict(goal))
     console.print()
+
+
+def show_capacities(console: Console, found: Sequence[Capacity]) -> None:
+    """Print which load each policy carries, if loads enough were run."""
+    if not found:
+        return
+    console.print(f"[bold]load at which {ATTAINMENT:.0%} of the requests are in time[/]")
+    for one in found:
+        load = "below the lowest load run" if one.load is None else f"{one.load:.3f}"
+        console.print(f"  {one.fleet} {one.workload} {one.arm:18} {load}{' or more' if one.is_least else ''}")
 
 
 def _figures(row: Row) -> list[str]:

@@ -223,6 +223,7 @@ class Simulation:
         if self._held.pop(number, None) is not None or self._front.leave(record):
             self._close(record, status, now_s)
             self._router.ended(record, self._front, now_s)
+            self._grant(now_s)
             return
         server = record.server
         assert server is not None

@@ -93,7 +93,7 @@ def static_pins(fleet: Fleet) -> str:
 
 
 def _name_regex(match: str) -> str:
-    """Return a regex for the short form of a model's name, with its tag (names.display); haproxy.cfg makes that form."""
+    """Return a regex for the short form of a model's name, tag included (names.display): haproxy.cfg makes that."""
     if is_pattern(match):
         # HAProxy's regex knows neither the flags nor the end mark that Python puts around it.
         short = re.sub(r"^\(\?s:(.*)\)\\[zZ]$", r"\1", translate(match.strip().lower()))

@@ -25,6 +25,10 @@ JITTER = 0.1
 """Each pause is up to this part longer or shorter, so that polls of many instances do not march in step."""
 
 
+REFUSALS_UNTIL_DOWN = 2
+"""So many refused connections in a row, and the instance gets nothing until it answers again."""
+
+
 class Source(Protocol):
     """What is asked: `telemetry.ollama.OllamaClient`, or a stand-in of a test."""
 
@@ -63,6 +67,7 @@ class Poller:
         self._timing = timing
         self._state = InstanceState()
         self._lists_due_s = timing.clock()
+        self._refusals = 0
         # An older reading must not overwrite a newer one.
         self._polling = asyncio.Lock()
 
@@ -84,14 +89,23 @@ class Poller:
         except TimeoutError:
             # Ollama's lists block for seconds while it unloads (server/sched.go loadedModels): busy, not dead.
             self._turn(Health.SLOW, "no answer in time")
-        except UnexpectedAnswer as error:
-            self._turn(Health.SLOW, str(error))
-        except (OSError, aiohttp.ClientError) as error:
-            # A process that is gone has nothing loaded.
-            self._state = replace(self._state, loaded={}, loaded_at_s=self._timing.clock())
-            self._lists_due_s = self._timing.clock()
-            self._turn(Health.DOWN, str(error) or type(error).__name__)
+        except (ConnectionRefusedError, aiohttp.ClientConnectorError) as error:
+            self._refused(str(error))
+        except (UnexpectedAnswer, OSError, aiohttp.ClientError) as error:
+            self._turn(Health.SLOW, str(error) or type(error).__name__)
+        else:
+            self._refusals = 0
         self._publish(self._name, self._state)
+
+    def _refused(self, why: str) -> None:
+        """Nobody listens there. Once may be a restart; twice is down, and then nothing is loaded any more."""
+        self._refusals += 1
+        self._lists_due_s = self._timing.clock()
+        if self._refusals < REFUSALS_UNTIL_DOWN:
+            self._turn(Health.SLOW, why)
+            return
+        self._state = replace(self._state, loaded={}, loaded_at_s=self._timing.clock())
+        self._turn(Health.DOWN, why)
 
     async def refresh_lists(self) -> None:
         """Ask now, lists too: somebody wants a model that was not there a moment ago."""

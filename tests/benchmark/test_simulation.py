@@ -177,6 +177,29 @@ def test_held_requests_are_granted_at_events() -> None:
     assert [round(record.ended_at_s, 6) for record in outcome.records] == [3.2, 3.4]
 
 
+def test_a_held_request_that_leaves_may_let_another_go() -> None:
+    class Gate(Holding):
+        """Lets the rest go when somebody leaves."""
+
+        poll_interval_s = None
+
+        def ended(self, record: Record, front: Front, now_s: float) -> None:
+            self._held = [number for number in self._held if number != record.request.work.id]
+            self.is_open = True
+
+        is_open = False
+
+        def grants(self, front: Front, now_s: float) -> Iterable[tuple[int, Verdict]]:
+            return [(self._held.pop(0), 0)] if self.is_open and self._held else []
+
+    outcome = simulate([request(0, patience_s=3.0), request(1, at_s=0.1)], Gate(), limits=[1])
+
+    assert [(record.status, round(record.ended_at_s, 6)) for record in outcome.records] == [
+        (CLIENT_LEFT, 3.0),
+        (SERVED, 5.2),
+    ]
+
+
 def test_each_instance_is_polled_staggered() -> None:
     router = Holding()
     simulate([request(0, at_s=0.1)], router)

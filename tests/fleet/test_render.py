@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from resource import RLIM_INFINITY, RLIMIT_STACK, getrlimit
 
 import aiohttp
 import pytest
@@ -57,9 +58,10 @@ BINARIES = binaries() or [pytest.param("", marks=pytest.mark.skip(reason="HAProx
 on_each_haproxy = pytest.mark.parametrize("binary", BINARIES, ids=lambda binary: binary and Path(binary).name)
 
 
-def accepted(binary: str, *files: Path) -> None:
-    """Assert that HAProxy takes these files, with nothing to remark."""
-    command = [binary, "-c", *(part for file in files for part in ("-f", str(file)))]
+def accepted(binary: str, *files: Path, stack: str = "8192") -> None:
+    """Assert that HAProxy takes these files, with nothing to remark; `stack` in KiB."""
+    command = ["sh", "-c", f'ulimit -s {stack} && exec "$@"', "sh", binary, "-c"]
+    command += [part for file in files for part in ("-f", str(file))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
     assert "[WARNING]" not in done.stderr
@@ -87,18 +89,18 @@ instances: [{name: g0, url: "http://[::1]:11435"}]
     "patterns": """
 instances: [{name: g0, url: "http://127.0.0.1:1"}]
 models:
-  - {match: "*", instances: [g0]}
   - {match: "llama3.[12]:*", instances: [g0]}
   - {match: "[!a-c]*?x", instances: [g0]}
   - {match: "a*b*c*", instances: [g0]}
   - {match: "hf.co/A/B:Q4_K_M"}
+  - {match: "*", instances: [g0]}
 """,
     "origins": """
 instances: [{name: g0, url: "http://127.0.0.1:1"}]
 policies: {allowed_origins: ["*", "null", "https://*.example.com:(8|9)[0]+$"]}
 """,
     "no origins": 'instances: [{name: g0, url: "http://127.0.0.1:1"}]\npolicies: {allowed_origins: []}',
-    "the largest bodies": 'instances: [{name: g0, url: "http://127.0.0.1:1"}]\npolicies: {max_inspected_body: 128MiB}',
+    "large bodies": 'instances: [{name: g0, url: "http://127.0.0.1:1"}]\npolicies: {max_inspected_body: 7MiB}',
     "short times": """
 instances: [{name: g0, url: "http://127.0.0.1:1"}]
 policies: {response_timeout: 1.5s, queue_timeout: 1ms, explain_header: false}
@@ -114,6 +116,16 @@ def test_haproxy_takes_unusual_fleets(binary: str, text: str, tmp_path: Path) ->
     accepted(binary, tmp_path / "haproxy.cfg")
 
 
+@on_each_haproxy
+@pytest.mark.skipif(getrlimit(RLIMIT_STACK)[1] != RLIM_INFINITY, reason="this machine limits every stack")
+def test_haproxy_takes_the_largest_bodies_with_a_stack_that_holds_them(binary: str, tmp_path: Path) -> None:
+    """Without, 2.6 to 3.0 crash; haproxy.cfg says what to do."""
+    text = config("policies: {max_inspected_body: 128MiB}")
+    assert "ulimit -s unlimited" in text
+    write({**haproxy_files(loads(f"instances: [{INSTANCE}]")), "haproxy.cfg": text}, tmp_path)
+    accepted(binary, tmp_path / "haproxy.cfg", stack="unlimited")
+
+
 OWN = """
 global
     maxconn 100
@@ -124,8 +136,8 @@ defaults
     timeout server 1s
 frontend own
     bind 127.0.0.1:1
-    default_backend own
-backend own
+    default_backend theirs
+backend theirs
     server one 127.0.0.1:2
 """
 
