@@ -16,6 +16,7 @@ import asyncio
 import logging
 import socket
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,10 +38,11 @@ from spoe_agent.front.answers import error as error_answer  # noqa: E402
 from spoe_agent.front.logs import send_to_logging  # noqa: E402
 from spoe_agent.front.mitmproxy import lift_limit, take_over  # noqa: E402
 from spoe_agent.front.origins import at_the_door  # noqa: E402
-from spoe_agent.front.reading import facts  # noqa: E402
+from spoe_agent.front.reading import Whole, facts  # noqa: E402
 from spoe_agent.front.router import Passage, Router  # noqa: E402
 from spoe_agent.routing import Choice, Kind, RequestFacts  # noqa: E402
 from spoe_agent.routing.surface import classify, dialect  # noqa: E402
+from spoe_agent.telemetry.learner import Ending  # noqa: E402
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +59,9 @@ class Flight:
     """Of a page that may call."""
     search: asyncio.Task[Passage] | None = None
     choice: Choice | None = None
+    sent_at_s: float | None = None
+    """Monotonic; None as long as it goes to no instance."""
+    first_byte_s: float | None = None
     is_over: bool = False
 
 
@@ -180,6 +185,7 @@ class Pointsman:
         if passage.address is None:
             return rejection(passage.choice, flight.request)
         _send_to(flow, *passage.address)
+        flight.sent_at_s = time.monotonic()
         return None
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
@@ -189,6 +195,8 @@ class Pointsman:
         flow.response.stream = True
         flight = self._flights.get(flow.id)
         if flight is not None:
+            if flight.sent_at_s is not None:
+                flight.first_byte_s = time.monotonic() - flight.sent_at_s
             self._add_headers(flow.response, flight)
 
     def _add_headers(self, response: http.Response, flight: Flight) -> None:
@@ -210,8 +218,8 @@ class Pointsman:
         return response
 
     def response(self, flow: http.HTTPFlow) -> None:
-        """Free the connection."""
-        self._end(flow.id)
+        """Free the connection, and say how long it took."""
+        self._end(flow.id, flow.response.status_code if flow.response else None)
         self._flights.pop(flow.id, None)
 
     def error(self, flow: http.HTTPFlow) -> None:
@@ -224,19 +232,34 @@ class Pointsman:
             self._end(flow_id)
             del self._flights[flow_id]
 
-    def _end(self, flow_id: str) -> None:
+    def _end(self, flow_id: str, status: int | None = None) -> None:
         flight = self._flights.get(flow_id)
         if flight is not None and flight.search is not None and not flight.is_over:
             flight.is_over = True
             flight.search.cancel()
-            self._router.leave(flow_id)
+            self._router.leave(flow_id, _ending(flight, status))
+
+
+def _ending(flight: Flight, status: int | None) -> Ending | None:
+    if status is None or flight.sent_at_s is None or flight.first_byte_s is None:
+        return None
+    return Ending(flight.first_byte_s, time.monotonic() - flight.sent_at_s, is_whole=status == 200)
 
 
 def _facts(flow: http.HTTPFlow) -> RequestFacts:
-    request, headers = flow.request, flow.request.headers
-    encoding = headers.get("content-encoding", "")
+    headers = flow.request.headers
+    peer = flow.client_conn.peername
     return facts(
-        flow.id, request.method, _path(flow), request.raw_content or b"", headers.get("content-type", ""), encoding
+        Whole(
+            flow.id,
+            flow.request.method,
+            _path(flow),
+            flow.request.raw_content or b"",
+            content_type=headers.get("content-type", ""),
+            content_encoding=headers.get("content-encoding", ""),
+            authorization=headers.get("authorization", ""),
+            source=peer[0] if peer else "",
+        )
     )
 
 

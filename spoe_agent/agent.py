@@ -12,13 +12,16 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
+import aiohttp
 import structlog
 
 from spoe_agent.routing import Action, Choice, FleetSpec, InstanceLoad, InstanceState, Kind, RequestFacts, choose
 from spoe_agent.routing.estimates import service_s, weights_bytes
 from spoe_agent.routing.hold import HoldQueue, Ticket, lane
+from spoe_agent.routing.names import display
 from spoe_agent.telemetry.board import Board, Grant
 from spoe_agent.telemetry.learner import Ending, Learner
+from spoe_agent.telemetry.ollama import UnexpectedAnswer
 
 log = structlog.get_logger()
 
@@ -30,6 +33,12 @@ REFRESH_DEADLINE_S = 0.06
 
 MAX_HOMES = 20_000
 """Conversations whose instance is remembered; the ones used longest ago go first."""
+
+ROOM_DEADLINE_S = 0.05
+"""How long a request waits for its victims' unloading to be asked for: until then Ollama would choose others."""
+
+Unload = Callable[[str, str], Awaitable[None]]
+"""Asks an instance to unload a model (display name) as soon as it is idle."""
 
 Granted = Callable[[RequestFacts, Choice], None]
 """Told a held request, and its Choice at last."""
@@ -58,6 +67,7 @@ class Agent:
         refresh: asks every instance for its lists now; awaited, bounded, when a model is unknown.
         clock: monotonic seconds.
         learner: what was learned before.
+        unload: makes room; None: Ollama chooses what goes.
 
     `granted` is told when a held request is decided; front ends that hold set it.
     """
@@ -69,6 +79,7 @@ class Agent:
         refresh: Callable[[], Awaitable[None]],
         clock: Callable[[], float] = time.monotonic,
         learner: Learner | None = None,
+        unload: Unload | None = None,
     ) -> None:
         self.fleet = fleet
         self.board = board
@@ -76,6 +87,7 @@ class Agent:
         self.learner = learner or Learner()
         self.granted: Granted = lambda _request, _choice: None
         self._refresh = refresh
+        self._unload = unload
         self._clock = clock
         self._refreshed_at_s = clock()
         self._homes: OrderedDict[str, str] = OrderedDict()
@@ -97,16 +109,18 @@ class Agent:
         log.debug("decided", id=facts.request_id, model=facts.model, choice=choice)
         return choice
 
-    def ended(self, request_id: str, server: str = "", ending: Ending | None = None) -> None:
+    def ended(self, request_id: str, server: str = "", ending: Ending | None = None) -> Grant | None:
         """Take the end of a request: its slot, or its place in the queue, is free for the next.
 
         Its times count for the instance it was granted to, unless the front end sent it to another `server`.
+        Return its grant, if it had one.
         """
         grant = self.board.end(request_id)
         if grant is not None and ending is not None and server == grant.instance:
             self.learner.ended(grant.model, grant.instance, grant.tier, ending)
         self.hold.remove(request_id)
         self.release()
+        return grant
 
     def published(self, instance: str, state: InstanceState) -> None:
         """Take new readings of an instance."""
@@ -137,6 +151,21 @@ class Agent:
         for ticket, choice in self.hold.take(lambda ticket: self._choose(ticket.facts, self._clock(), 0, bound)):
             self.granted(ticket.facts, choice)
         self.fleet = bound
+
+    def must_make_room(self, choice: Choice) -> bool:
+        """Tell whether models have to go before the request may: `make_room` sees to it."""
+        return self._unload is not None and choice.action is Action.ROUTE and bool(choice.victims)
+
+    async def make_room(self, choice: Choice) -> None:
+        """Have the victims of a choice unloaded. If that fails, Ollama makes room itself, as it sees fit."""
+        unload, instance = self._unload, choice.instance
+        if unload is None or instance is None:
+            return
+        try:
+            async with asyncio.timeout(ROOM_DEADLINE_S):
+                await asyncio.gather(*(unload(instance, display(model)) for model in choice.victims))
+        except (OSError, TimeoutError, UnexpectedAnswer, aiohttp.ClientError) as error:
+            log.debug("unloading failed", instance=instance, models=choice.victims, why=str(error))
 
     def is_worth_a_second_look(self, choice: Choice) -> bool:
         """Tell whether a refusal may only be due to lists that are a few seconds old (a model just pulled)."""

@@ -11,6 +11,7 @@ import gc
 import signal
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import aiohttp
 import structlog
@@ -23,10 +24,13 @@ from spoe_agent.telemetry.haproxy_log import HAProxyLog, Line
 from spoe_agent.telemetry.learner import Learner
 from spoe_agent.telemetry.ollama import OllamaClient
 from spoe_agent.telemetry.poll import Poller, Timing
+from spoe_agent.telemetry.statefile import restore, save
 
 log = structlog.get_logger()
 
 DRAIN_DEADLINE_S = 5.0
+
+KEEP_INTERVAL_S = 60.0
 
 TICK_S = 0.25
 """How often held requests are looked at for time alone."""
@@ -51,16 +55,15 @@ async def assemble(fleet: Fleet, session: aiohttp.ClientSession, learner: Learne
     async def refresh() -> None:
         await asyncio.gather(*(poller.refresh_lists() for poller in pollers))
 
-    agent = Agent(specs(fleet), board, refresh, learner=learner)
-    for instance in fleet.instances:
-        source = OllamaClient(session, instance.url, poll.timeout)
-        pollers.append(Poller(instance.name, source, agent.published, timing))
+    clients = {instance.name: OllamaClient(session, instance.url, poll.timeout) for instance in fleet.instances}
+
+    async def unload(instance: str, model: str) -> None:
+        await clients[instance].unload(model)
+
+    agent = Agent(specs(fleet), board, refresh, learner=learner, unload=unload)
+    pollers += [Poller(name, client, agent.published, timing) for name, client in clients.items()]
     await refresh()
     return Parts(agent, board, tuple(pollers))
-
-
-def _ended(agent: Agent, line: Line) -> None:
-    agent.ended(line.request_id, line.server, line.ending)
 
 
 async def _tick(agent: Agent) -> None:
@@ -69,17 +72,29 @@ async def _tick(agent: Agent) -> None:
         agent.tick()
 
 
-async def serve(fleet: Fleet) -> None:
-    """Run the agent until SIGTERM or SIGINT, then drain. Raises OSError when an address cannot be used."""
+async def _keep(learner: Learner, state: Path) -> None:
+    while True:
+        await asyncio.sleep(KEEP_INTERVAL_S)
+        save(learner, state)
+
+
+async def serve(fleet: Fleet, state: Path | None = None) -> None:
+    """Run the agent until SIGTERM or SIGINT, then drain. Raises OSError when an address cannot be used.
+
+    `state`: where what was learned is kept across restarts; None: nowhere.
+    """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with aiohttp.ClientSession() as session, AsyncExitStack() as stack:
-        parts = await assemble(fleet, session)
+        learner = restore(state) if state else Learner()
+        parts = await assemble(fleet, session, learner)
         log_at = fleet.listeners.log
-        ended = HAProxyLog(
-            log_at.host, log_at.port, lambda line: parts.agent.ended(line.request_id, line.server, line.ending)
-        )
+
+        def take(line: Line) -> None:
+            parts.agent.ended(line.request_id, line.server, line.ending)
+
+        ended = HAProxyLog(log_at.host, log_at.port, take)
         stack.callback(ended.close)
         ended.start()
         server = Server(parts.agent)
@@ -92,6 +107,9 @@ async def serve(fleet: Fleet) -> None:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(poller.run()) for poller in parts.pollers]
             tasks.append(group.create_task(_tick(parts.agent)))
+            if state:
+                stack.callback(save, learner, state)
+                tasks.append(group.create_task(_keep(learner, state)))
             await stop.wait()
             log.info("draining", in_flight=parts.board.grants)
             await server.drain(DRAIN_DEADLINE_S)

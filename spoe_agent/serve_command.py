@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -24,18 +25,29 @@ LEVELS = ["debug", "info", "warning", "error"]
     type=click.Path(path_type=Path),
     help="Fleet file; else ./fleet.yaml, else /etc/pointsman/fleet.yaml.",
 )
+@click.option(
+    "--state",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File for what was learned (times of loads and requests); else $STATE_DIRECTORY/learned.json, else none.",
+)
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
-def serve(fleet_file: Path | None, log_level: str) -> None:
+def serve(fleet_file: Path | None, state: Path | None, log_level: str) -> None:
     """Run the agent that HAProxy asks."""
     set_up_logging(log_level)
     try:
         fleet = load(find(fleet_file))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run_agent(fleet))
+            runner.run(run_agent(fleet, state or _state_of_service()))
     except FleetError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"cannot listen: {error}; is another agent running?") from error
+
+
+def _state_of_service() -> Path | None:
+    """Return the file in the folder that systemd gives a unit with StateDirectory=."""
+    folder = os.environ.get("STATE_DIRECTORY")
+    return Path(folder) / "learned.json" if folder else None
 
 
 def set_up_logging(level: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,7 +168,11 @@ class SpopProtocol(asyncio.Protocol):
         try:
             facts = bridge.facts(message, self._agent.fleet.policy)
             choice = self._agent.decide(facts)
-            if not self._agent.is_worth_a_second_look(choice):
+            if self._agent.is_worth_a_second_look(choice):
+                self._answer_later(notify, self._decided_again(facts))
+            elif self._agent.must_make_room(choice):
+                self._answer_later(notify, self._with_room(choice, facts))
+            else:
                 return bridge.actions(choice, facts)
         except bridge.Unasked as error:
             return _unanswered(str(error))
@@ -176,9 +180,6 @@ class SpopProtocol(asyncio.Protocol):
             # A bug of ours must not hold up the request: HAProxy goes on as if the agent were dead.
             log.exception("decision failed")
             return _unanswered("agent error")
-        task = asyncio.get_running_loop().create_task(self._answer_later(notify, facts))
-        self._later.add(task)
-        task.add_done_callback(self._later.discard)
         return None
 
     def _hold(self, notify: Notify, request_id: str) -> Sequence[Action] | None:
@@ -186,7 +187,10 @@ class SpopProtocol(asyncio.Protocol):
 
         def answer(choice: Choice, request: RequestFacts) -> None:
             self._asked.discard(request_id)
-            self._send(notify, bridge.actions(choice, request))
+            if self._agent.must_make_room(choice):
+                self._answer_later(notify, self._with_room(choice, request))
+            else:
+                self._send(notify, bridge.actions(choice, request))
 
         self._asked.add(request_id)
         if self._held.ask(request_id, answer):
@@ -198,13 +202,26 @@ class SpopProtocol(asyncio.Protocol):
         if not self._conn.closed:
             self._transport.write(self._conn.ack(notify.stream_id, notify.frame_id, actions))
 
-    async def _answer_later(self, notify: Notify, facts: RequestFacts) -> None:
+    def _answer_later(self, notify: Notify, answer: Coroutine[None, None, Sequence[Action]]) -> None:
+        """Send an answer when it is there; meanwhile others are given."""
+        task = asyncio.get_running_loop().create_task(self._deliver(notify, answer))
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
+
+    async def _deliver(self, notify: Notify, answer: Coroutine[None, None, Sequence[Action]]) -> None:
         try:
-            actions: Sequence[Action] = bridge.actions(await self._agent.decide_again(facts), facts)
+            actions = await answer
         except Exception:
             log.exception("decision failed")
             actions = _unanswered("agent error")
         self._send(notify, actions)
+
+    async def _decided_again(self, facts: RequestFacts) -> Sequence[Action]:
+        return bridge.actions(await self._agent.decide_again(facts), facts)
+
+    async def _with_room(self, choice: Choice, facts: RequestFacts) -> Sequence[Action]:
+        await self._agent.make_room(choice)
+        return bridge.actions(choice, facts)
 
 
 def _unanswered(reason: str) -> Sequence[Action]:

@@ -27,6 +27,7 @@ def document(tmp_path):
     """A fleet file's content: one instance, which does not run, and an agent at two addresses."""
     spop = [f"unix@{tmp_path}/run/spop.sock", f"127.0.0.1:{free_port()}"]
     listeners = {"front": f"127.0.0.1:{free_port()}", "spop": spop, "log": f"127.0.0.1:{free_port(UDP)}"}
+    listeners |= {name: f"127.0.0.1:{free_port()}" for name in ("check", "admin")}
     return {"listeners": listeners, "instances": [{"name": "g0", "url": f"http://127.0.0.1:{free_port()}"}]}
 
 

@@ -40,34 +40,33 @@ class Minutes:
     counted: int
 
 
-_Block = tuple[int, int]
-"""Seed and minute."""
-
-
 class _Blocks:
-    """The values of one policy, by block, ready to be resampled."""
+    """The values of one policy, by minute, ready to be resampled.
+
+    A minute is one block in all seeds: seeds that replay one trace share its bursts, so they are not independent.
+    """
 
     def __init__(self, runs: Sequence[Run], field: str) -> None:
-        self.sums: defaultdict[_Block, float] = defaultdict(float)
-        self.counts: Counter[_Block] = Counter()
-        self.largest: list[tuple[float, _Block]] = []
-        for seed, run in enumerate(runs):
+        self.sums: defaultdict[int, float] = defaultdict(float)
+        self.counts: Counter[int] = Counter()
+        self.largest: list[tuple[float, int]] = []
+        for run in runs:
             for sample in run.measured():
                 if sample.status == SERVED:
-                    self._add(getattr(sample, field), (seed, int(sample.t // BLOCK_S)))
+                    self._add(getattr(sample, field), int(sample.t // BLOCK_S))
         self.largest.sort(reverse=True)
 
-    def _add(self, value: float, block: _Block) -> None:
+    def _add(self, value: float, block: int) -> None:
         self.sums[block] += value
         self.counts[block] += 1
         self.largest.append((value, block))
 
-    def mean(self, times: Counter[_Block]) -> float:
+    def mean(self, times: Counter[int]) -> float:
         """Return the mean when each block is there so many times."""
         total = sum(self.sums[block] * n for block, n in times.items())
         return total / max(1, sum(self.counts[block] * n for block, n in times.items()))
 
-    def percentile(self, times: Counter[_Block], part: float) -> float:
+    def percentile(self, times: Counter[int], part: float) -> float:
         """Return the value that `part` of all lies below, when each block is there so many times."""
         above = (1 - part) * sum(self.counts[block] * n for block, n in times.items())
         for value, block in self.largest:
@@ -94,10 +93,10 @@ def _ratio(
     mine: _Blocks,
     other: _Blocks,
     part: float | None,
-    once: Counter[_Block],
-    resamples: Sequence[Counter[_Block]],
+    once: Counter[int],
+    resamples: Sequence[Counter[int]],
 ) -> Ratio:
-    def divide(times: Counter[_Block]) -> float:
+    def divide(times: Counter[int]) -> float:
         if part is None:
             return _quotient(mine.mean(times), other.mean(times))
         return _quotient(mine.percentile(times, part), other.percentile(times, part))

@@ -6,6 +6,8 @@ end) and the pollers. Must not live here: anything that decides.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from spoe_agent.agent import Agent
 from spoe_agent.benchmark.fleets import FleetPlan
 from spoe_agent.benchmark.front import Front
@@ -44,6 +46,8 @@ class Pointsman(Router):
         self._installed = {canonical(model.name): model.size_bytes for model in installed}
         self._agent = Agent(fleet_spec(fleet), Board(), _nothing_new, clock=lambda: self._now_s)
         self._sent_at_s: dict[int, float] = {}
+        self._victims: dict[int, tuple[str, ...]] = {}
+        self._models = {canonical(model.name): model for model in installed}
         self._granted: list[tuple[str, Choice]] = []
         self._agent.granted = lambda facts, choice: self._granted.append((facts.request_id, choice))
 
@@ -60,6 +64,8 @@ class Pointsman(Router):
         if choice.action is Action.HOLD:
             return Wait.ROUTER
         self._sent_at_s[request_id] = self._now_s
+        if choice.victims:
+            self._victims[request_id] = choice.victims
         return Refusal(choice.status) if choice.instance is None else self._position[choice.instance]
 
     def grants(self, front: Front, now_s: float) -> list[tuple[int, Verdict]]:
@@ -67,6 +73,9 @@ class Pointsman(Router):
         self._agent.tick()
         granted, self._granted = self._granted, []
         return [(int(request_id), self._verdict(int(request_id), choice)) for request_id, choice in granted]
+
+    def unloads(self, record: Record) -> Iterable[Model]:
+        return [self._models[name] for name in self._victims.pop(record.request.work.id, ())]
 
     def polled(self, server: int, loaded: list[simulated.LoadedModel], now_s: float) -> None:
         self._now_s = now_s

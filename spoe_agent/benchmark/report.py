@@ -19,6 +19,9 @@ from spoe_agent.benchmark.verdicts import Row, Verdict
 WIDTH = 120
 """Columns that a table needs; where the terminal is narrower its lines wrap."""
 
+SWAMPED_S = 60.0
+"""Where one request in twenty waits longer for its first token, work has piled up."""
+
 _FIGURES = ("ttft", "p95", "p99", "e2e", "SLO", "loads/k", "failed")
 _RATIOS = {"x ttft": "ttft_mean", "x p95": "ttft_p95", "x p99": "ttft_p99", "x e2e": "e2e_mean"}
 
@@ -42,6 +45,8 @@ def show(console: Console, verdict: Verdict) -> None:
         times = (floor.floor_ttft_mean, floor.floor_ttft_p95, floor.floor_ttft_p99, floor.floor_e2e_mean)
         table.add_row("floor", *(f"{time:.3f}" for time in times), style="dim")
     console.print(table)
+    if any(row.arm == BASELINE and row.figures.ttft_p95 > SWAMPED_S for row in verdict.rows):
+        console.print(f"  [yellow]{BASELINE} cannot carry this load: work piled up, so multiples of it say little[/]")
     for goal in verdict.goals:
         console.print(_verdict(goal))
     console.print()

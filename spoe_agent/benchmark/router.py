@@ -11,6 +11,7 @@ from enum import Enum
 
 from spoe_agent.benchmark.front import Front
 from spoe_agent.benchmark.requests import Record, Request
+from spoe_agent.simulator import Model
 from spoe_agent.simulator.work import LoadedModel
 
 
@@ -43,6 +44,10 @@ class Router:
     def route(self, request: Request, front: Front, now_s: float) -> Verdict:
         """Decide where a request goes."""
         raise NotImplementedError
+
+    def unloads(self, record: Record) -> Iterable[Model]:
+        """Return the models that are to be unloaded where this request goes, just before it gets there."""
+        return ()
 
     def polled(self, server: int, loaded: list[LoadedModel], now_s: float) -> None:
         """Take a reading of `/api/ps`."""

@@ -21,12 +21,14 @@ from spoe_agent.simulator.work import (
     Event,
     Finished,
     FirstToken,
+    Kind,
     LoadAborted,
     Loaded,
     LoadStarted,
     Rejected,
     Unloading,
     UnloadReason,
+    Work,
 )
 
 TIMEOUT_S = 600.0
@@ -77,6 +79,7 @@ class Simulation:
         self._front = Front(limits)
         self._requests = requests
         self._router = router
+        self._unloads = 0
         self._records: dict[int, Record] = {}
         self._held: dict[int, Record] = {}
         self._timers: list[tuple[float, int, int]] = []
@@ -174,6 +177,10 @@ class Simulation:
         """Submit what the front let through. Apart from its causes, so that refusals in a row do not nest."""
         while self._let_through:
             record, server = self._let_through.popleft()
+            for model in self._router.unloads(record):
+                self._unloads -= 1
+                unload = Work(self._unloads, model, Kind.UNLOAD, keep_alive_s=0.0)
+                self._schedulers[server].submit(unload, now_s)
             self._schedulers[server].submit(record.request.work, now_s)
             self._advance(server, now_s)
 
@@ -188,7 +195,7 @@ class Simulation:
         """Note one event of an instance."""
         if isinstance(event, FirstToken):
             self._records[event.id].first_at_s = event.at_s
-        elif isinstance(event, Finished):
+        elif isinstance(event, Finished) and event.kind is not Kind.UNLOAD:
             record = self._records[event.id]
             record.load_wait_s = event.durations.load_s
             self._end(record, SERVED, event.at_s)
@@ -203,7 +210,7 @@ class Simulation:
         elif isinstance(event, (Unloading, LoadAborted)):
             self._front.resident[server].discard(event.model.name)
             self._outcome.unloads += 1
-            if isinstance(event, Unloading) and event.reason is UnloadReason.EVICTED:
+            if isinstance(event, Unloading) and event.reason in (UnloadReason.EVICTED, UnloadReason.ASKED):
                 self._evicted_at_s[server, event.model.name] = event.at_s
 
     def _end(self, record: Record, status: int, now_s: float) -> None:

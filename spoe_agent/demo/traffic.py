@@ -9,8 +9,9 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 
@@ -94,32 +95,37 @@ def _ended_well(path: str, body: dict[str, object], last: bytes) -> bool:
 
 
 async def schedule(
-    send_one: Callable[[int], Awaitable[Seen]], requests: int | None, per_second: float
+    send_one: Callable[[int], Coroutine[Any, Any, Seen]], requests: int | None, per_second: float
 ) -> AsyncIterator[Seen]:
-    """Send on time whatever the answers do (open loop), yield each as it ends; `requests` None: until cancelled."""
+    """Send on time whatever the answers do (open loop), yield each as it ends; `requests` None: until closed."""
     loop = asyncio.get_running_loop()
-    done: asyncio.Queue[Seen] = asyncio.Queue()
-
-    async def one(number: int) -> None:
-        done.put_nowait(await send_one(number))
-
+    done: asyncio.Queue[asyncio.Task[Seen]] = asyncio.Queue()
+    running: set[asyncio.Task[Seen]] = set()
     begun = loop.time()
-    async with asyncio.TaskGroup() as group:
-        sent = ended = 0
+    sent = ended = 0
+    # No TaskGroup: one must not be left by way of a yield.
+    try:
         while requests is None or ended < requests:
             due = begun + sent / per_second
             if (requests is None or sent < requests) and loop.time() >= due:
-                group.create_task(one(sent))
+                task = loop.create_task(send_one(sent))
+                running.add(task)
+                task.add_done_callback(done.put_nowait)
                 sent += 1
                 continue
             pause = max(0.0, due - loop.time()) if requests is None or sent < requests else TIMEOUT_S
             try:
                 async with asyncio.timeout(pause):
-                    seen = await done.get()
+                    task = await done.get()
             except TimeoutError:
                 continue
+            running.discard(task)
             ended += 1
-            yield seen
+            yield task.result()
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 def client() -> aiohttp.ClientSession:

@@ -50,6 +50,8 @@ def _addresses(fleet: FleetDraft) -> Iterator[tuple[Path, Listen]]:
     yield ("listeners", "front"), fleet.listeners.front
     for listen in fleet.listeners.spop:
         yield ("listeners", "spop"), listen
+    yield ("listeners", "check"), fleet.listeners.check
+    yield ("listeners", "admin"), fleet.listeners.admin
     for index, instance in enumerate(fleet.instances):
         if instance.url is not None:
             yield ("instances", index, "url"), endpoint(instance.url)
@@ -231,6 +233,29 @@ def poll_ages(fleet: FleetDraft) -> Findings:
             yield Finding(path, message, hint, depends=(("policies", "poll", "max_age"),))
 
 
+def gpu_ages(fleet: FleetDraft) -> Findings:
+    """GPU readings come, and are given up, before the last one is too old to count."""
+    telemetry = fleet.telemetry
+    for signal in ("memory", "throttle", "faults"):
+        max_age = getattr(telemetry, signal).max_age
+        for key, value in (("interval", telemetry.interval), ("timeout", telemetry.timeout)):
+            if value > max_age:
+                message = f"{key} {value:g}s is above {signal}.max_age {max_age:g}s: every reading would be too old"
+                hint = f"write {key} below {max_age:g}s, or a larger {signal}.max_age"
+                yield Finding(("telemetry", key), message, hint, depends=(("telemetry", signal, "max_age"),))
+
+
+def gpu_sources(fleet: FleetDraft) -> Findings:
+    """Sources name instances that exist."""
+    names = [instance.name for instance in fleet.instances]
+    for index, source in enumerate(fleet.telemetry.sources):
+        for position, name in enumerate(source.instances):
+            if None not in names and name not in names:
+                path = ("telemetry", "sources", index, "instances", position)
+                hint = f"instances are {', '.join(map(str, names))}"
+                yield Finding(path, f"there is no instance {name}", hint, depends=(("instances",),))
+
+
 CHECKS: tuple[Callable[[FleetDraft], Findings], ...] = (
     instance_names,
     addresses,
@@ -243,4 +268,6 @@ CHECKS: tuple[Callable[[FleetDraft], Findings], ...] = (
     rules_are_reached,
     rules_fit,
     poll_ages,
+    gpu_ages,
+    gpu_sources,
 )

@@ -20,6 +20,7 @@ from spoe_agent.fleet.schema import (
     ModelEntry,
     OllamaSettings,
     Policies,
+    Telemetry,
 )
 from spoe_agent.fleet.units import endpoint
 
@@ -60,6 +61,7 @@ class Fleet(_Frozen):
     models: tuple[ModelEntry, ...] = ()
     """In file order: the first that matches holds."""
     callers: tuple[CallerEntry, ...] = ()
+    telemetry: Telemetry
     policies: Policies
 
 
@@ -72,6 +74,7 @@ def resolve(file: FleetFile) -> Fleet:
         instances=tuple(_instance(entry, memory) for entry in file.instances),
         models=file.models,
         callers=file.callers,
+        telemetry=file.telemetry,
         policies=file.policies,
     )
 

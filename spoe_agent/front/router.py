@@ -1,5 +1,5 @@
-"""The way of one request where no HAProxy is: ask the agent, take a connection of the chosen instance, try another
-when it refuses connections.
+"""The way of one request where no HAProxy is: ask the agent, wait while it holds the request, take a connection of the
+chosen instance, try another when it refuses connections.
 
 Lives here: the order of these steps, and the agent's life beside them. Must not live here: decisions (agent), HTTP.
 """
@@ -19,7 +19,8 @@ from spoe_agent.front.answers import WAITED
 from spoe_agent.front.follow import another
 from spoe_agent.front.slots import Slots
 from spoe_agent.routing import Action, Choice, InstanceLoad, RequestFacts
-from spoe_agent.serve import Parts, assemble
+from spoe_agent.serve import TICK_S, Parts, assemble
+from spoe_agent.telemetry.learner import Ending, Learner
 
 log = structlog.get_logger()
 
@@ -61,14 +62,16 @@ class Router:
 
     def __init__(
         self,
-        assemble: Callable[[Fleet, aiohttp.ClientSession], Awaitable[Parts]] = assemble,
+        assemble: Callable[[Fleet, aiohttp.ClientSession, Learner], Awaitable[Parts]] = assemble,
         connects: Callable[[str, int], Awaitable[bool]] = connects,
         slots: Slots | None = None,
     ) -> None:
         self._assemble = assemble
         self._connects = connects
         self._slots = slots or Slots()
-        self._held: dict[str, str] = {}
+        self._learner = Learner()
+        self._taken: dict[str, str] = {}
+        self._held: dict[str, asyncio.Future[Choice | None]] = {}
         self._started = asyncio.Event()
         self._fleet: Fleet
         self._parts: Parts
@@ -80,10 +83,11 @@ class Router:
         """
         async with aiohttp.ClientSession() as session:
             while True:
-                self._adopt(fleet, await self._assemble(fleet, session))
+                self._adopt(fleet, await self._assemble(fleet, session, self._learner))
                 use(fleet)
                 async with asyncio.TaskGroup() as group:
                     tasks = [group.create_task(poller.run()) for poller in self._parts.pollers]
+                    tasks.append(group.create_task(self._tick()))
                     fleet = await another(path, fleet)
                     for task in tasks:
                         task.cancel()
@@ -93,6 +97,21 @@ class Router:
         self._fleet, self._parts = fleet, parts
         self._slots.set_limits({instance.name: instance.max_connections for instance in fleet.instances})
         self._started.set()
+        parts.agent.granted = self._granted
+        for held in self._held.values():
+            # The agent before this one held it; this one is asked anew.
+            if not held.done():
+                held.set_result(None)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self._parts.agent.tick()
+
+    def _granted(self, request: RequestFacts, choice: Choice) -> None:
+        held = self._held.get(request.request_id)
+        if held is not None and not held.done():
+            held.set_result(choice)
 
     async def route(self, request: RequestFacts) -> Passage:
         """Return where the request goes, once there is a connection for it; it has that until `leave`."""
@@ -122,10 +141,23 @@ class Router:
             refused.add(choice.instance)
 
     async def _decide(self, request: RequestFacts, refused: set[str]) -> Choice:
-        agent = self._parts.agent
-        facts = replace(request, loads=self._loads(refused))
-        choice = agent.decide(facts)
-        return await agent.decide_again(facts) if agent.is_worth_a_second_look(choice) else choice
+        while True:
+            agent = self._parts.agent
+            facts = replace(request, loads=self._loads(refused))
+            choice = agent.decide(facts)
+            if agent.is_worth_a_second_look(choice):
+                choice = await agent.decide_again(facts)
+            granted = await self._hold(request.request_id) if choice.action is Action.HOLD else choice
+            if granted is not None:
+                return granted
+
+    async def _hold(self, request_id: str) -> Choice | None:
+        """Wait for the agent's word; None: it was replaced, by one for an edited fleet file."""
+        held = self._held[request_id] = asyncio.get_running_loop().create_future()
+        try:
+            return await held
+        finally:
+            del self._held[request_id]
 
     def _loads(self, refused: set[str]) -> dict[str, InstanceLoad]:
         """Count as HAProxy does. What telemetry holds against an instance, the agent knows itself."""
@@ -137,14 +169,16 @@ class Router:
     async def _enter(self, request_id: str, name: str) -> Address | None:
         """Take a connection; return the instance's address, None when the fleet file lost it meanwhile."""
         await self._slots.take(name, self._fleet.policies.queue_timeout)
-        self._held[request_id] = name
+        self._taken[request_id] = name
         found = next((instance for instance in self._fleet.instances if instance.name == name), None)
         return None if found is None else (found.host, found.port)
 
-    def leave(self, request_id: str) -> None:
-        """End a request: its connection is free. Ending it again does nothing."""
-        name = self._held.pop(request_id, None)
+    def leave(self, request_id: str, ending: Ending | None = None) -> None:
+        """End a request: its connection and its slot are free. Ending it again does nothing. `ending` says how it went,
+        when it had an answer.
+        """
+        name = self._taken.pop(request_id, None)
         if name is not None:
             self._slots.free(name)
         if self._started.is_set():
-            self._parts.board.end(request_id)
+            self._parts.agent.ended(request_id, name or "", ending)

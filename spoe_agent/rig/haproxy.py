@@ -20,8 +20,13 @@ MISSING = "HAProxy is not installed. Install it with your package manager, for e
 
 def find_haproxy() -> str:
     """Return the HAProxy to use: $HAPROXY, else the one on the path (or in sbin). Raises RigError."""
-    found = os.environ.get("HAPROXY") or shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if not found:
+    named = os.environ.get("HAPROXY")
+    if named:
+        if shutil.which(named) is None:
+            raise RigError(f"$HAPROXY is {named}, which is not a program")
+        return named
+    found = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if found is None:
         raise RigError(MISSING)
     return found
 

@@ -53,7 +53,8 @@ class Process:
                     *self._command, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output
                 )
         except OSError as error:
-            raise RigError(f"cannot start {self.name}: {error}") from error
+            # uvloop's error does not name the program.
+            raise RigError(f"cannot start {self.name}: {self._command[0]}: {error.strerror}") from error
 
     @property
     def pid(self) -> int:

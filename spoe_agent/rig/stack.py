@@ -103,6 +103,8 @@ class Stack:
             "front": f"127.0.0.1:{free_port()}",
             "spop": f"127.0.0.1:{free_port()}",
             "log": f"127.0.0.1:{free_port(socket.SOCK_DGRAM)}",
+            "check": f"127.0.0.1:{free_port()}",
+            "admin": f"127.0.0.1:{free_port()}",
         }
         if self.own is not None:
             return {**yaml.safe_load(self.own.read_text()), "listeners": listeners}

@@ -27,6 +27,11 @@ class Exclusion(StrEnum):
     NOT_INSTALLED = "not installed"
     CANNOT_FIT = "cannot fit"
     DOWN = "down"
+    DRAINED = "drained"
+    SUSPECT = "suspect"
+    """Passed over, because another instance may serve that nothing speaks against."""
+    GPU = "gpu"
+    """The same, for its GPUs."""
 
 
 class Tier(IntEnum):

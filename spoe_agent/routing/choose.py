@@ -11,13 +11,13 @@ from zlib import crc32
 from spoe_agent.routing.choice import Action, Candidate, Choice, Cost, Exclusion, Tier
 from spoe_agent.routing.cost import cost
 from spoe_agent.routing.demand import Demand, Site, demand, site
-from spoe_agent.routing.eligibility import exclusion
+from spoe_agent.routing.eligibility import exclusions
 from spoe_agent.routing.facts import Problem, RequestFacts
 from spoe_agent.routing.names import display
 from spoe_agent.routing.snapshot import Snapshot
 from spoe_agent.routing.specs import FleetSpec
 from spoe_agent.routing.surface import Kind
-from spoe_agent.routing.warmth import has_slot, slots, tier, victims
+from spoe_agent.routing.warmth import has_slot, tier, victims
 
 
 def choose(facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot) -> Choice:
@@ -26,7 +26,8 @@ def choose(facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot) -> Choice:
         return _refuse_unread(facts, fleet)
     need = demand(facts, fleet, snapshot)
     sites = [site(spec, facts, snapshot) for spec in fleet.instances]
-    candidates = _running(need, sites) if need.runs else tuple([_answering(need, where) for where in sites])
+    excluded = exclusions(need, sites)
+    candidates = _running(need, sites, excluded) if need.runs else _answering(sites, excluded)
     eligible = [candidate for candidate in candidates if candidate.exclusion is None]
     if not eligible:
         return _refuse_unserved(need, candidates)
@@ -36,16 +37,20 @@ def choose(facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot) -> Choice:
     return Choice(Action.HOLD if held else Action.ROUTE, reason, best.instance, best.tier, candidates=candidates)
 
 
-def _answering(need: Demand, where: Site) -> Candidate:
+def _answering(sites: list[Site], excluded: list[Candidate | None]) -> tuple[Candidate, ...]:
     """A request that needs no model loaded costs next to nothing anywhere; the emptiest instance answers first."""
-    return exclusion(need, where) or Candidate(where.spec.name, cost=Cost(share_s=0.001 * where.connections))
+    return tuple(
+        [
+            out or Candidate(where.spec.name, cost=Cost(share_s=0.001 * where.connections))
+            for out, where in zip(excluded, sites, strict=True)
+        ]
+    )
 
 
-def _running(need: Demand, sites: list[Site]) -> tuple[Candidate, ...]:
+def _running(need: Demand, sites: list[Site], excluded: list[Candidate | None]) -> tuple[Candidate, ...]:
     """Judge every instance for a request that runs a model."""
-    excluded = [exclusion(need, where) for where in sites]
     tiers = [None if out else tier(need, where) for out, where in zip(excluded, sites, strict=True)]
-    pool = sum([slots(need, where) for warm, where in zip(tiers, sites, strict=True) if warm in _WARM])
+    warm = [where for warmth, where in zip(tiers, sites, strict=True) if warmth in _WARM]
     found: list[Candidate] = []
     for out, warmth, where in zip(excluded, tiers, sites, strict=True):
         if out is not None or warmth is None:
@@ -53,7 +58,7 @@ def _running(need: Demand, sites: list[Site]) -> tuple[Candidate, ...]:
             continue
         gone = tuple(victims(need, where) or ()) if warmth is Tier.EVICT else ()
         free = has_slot(need, where, warmth, gone)
-        price = cost(need, where, warmth, gone, free, pool)
+        price = cost(need, where, warmth, gone, free, warm)
         found.append(Candidate(where.spec.name, None, "", warmth, price, gone, free))
     return tuple(found)
 
@@ -111,9 +116,9 @@ def _refuse_unread(facts: RequestFacts, fleet: FleetSpec) -> Choice:
 
 def _refuse_unserved(need: Demand, candidates: tuple[Candidate, ...]) -> Choice:
     """No instance may serve it: 503 when waiting may help, 404 when nobody has the model."""
-    exclusions = {candidate.exclusion for candidate in candidates}
+    told = {candidate.exclusion for candidate in candidates}
     name = need.facts.asked or display(need.model)
-    if Exclusion.DOWN in exclusions:
+    if told & {Exclusion.DOWN, Exclusion.DRAINED}:
         served = f"that serves model '{name}' " if need.model else ""
         return Choice(
             Action.REJECT,
@@ -123,7 +128,7 @@ def _refuse_unserved(need: Demand, candidates: tuple[Candidate, ...]) -> Choice:
             retry_after_s=need.fleet.policy.retry_after_s,
             candidates=candidates,
         )
-    if Exclusion.CANNOT_FIT in exclusions:
+    if Exclusion.CANNOT_FIT in told:
         details = "; ".join(f"{c.instance} {c.detail}" for c in candidates if c.exclusion is Exclusion.CANNOT_FIT)
         message = f"model '{name}' does not fit the GPU memory of any instance: {details}"
         # Not 503: clients would try again, and again in vain.

@@ -9,20 +9,17 @@ from __future__ import annotations
 from spoe_agent.routing import estimates
 from spoe_agent.routing.choice import FREE, Cost, Tier
 from spoe_agent.routing.demand import Demand, Site
-from spoe_agent.routing.warmth import slots
-
-AGAIN_WITHIN_S = 300.0
-"""A model that is wanted within this time would still have been loaded: Ollama's default keep_alive."""
+from spoe_agent.routing.warmth import AGAIN_WITHIN_S, regret_s, slots
 
 
-def cost(demand: Demand, site: Site, warmth: Tier, gone: tuple[str, ...], has_slot: bool, pool: int) -> Cost:
+def cost(demand: Demand, site: Site, warmth: Tier, gone: tuple[str, ...], has_slot: bool, warm: list[Site]) -> Cost:
     """Return the predicted cost of serving the model here.
 
     Args:
         warmth: how warm the instance is.
         gone: the models that must go for it.
         has_slot: whether the request could run at once.
-        pool: slots of the model on all instances where it is warm; what waits is shared out between them.
+        warm: the instances where the model is warm; what waits is shared out between their slots.
     """
     saved_s = _prefix(demand, site) if demand.snapshot.home == site.spec.name else 0.0
     if (
@@ -36,10 +33,10 @@ def cost(demand: Demand, site: Site, warmth: Tier, gone: tuple[str, ...], has_sl
     service_s = estimates.service_s(demand.snapshot.learned, demand.model, site.spec.name, demand.weights_bytes)
     load_s, behind_s = _load(demand, site, warmth)
     return Cost(
-        wait_s=_wait(demand, site, warmth, service_s, pool) if not has_slot or _is_behind(demand, warmth) else 0.0,
+        wait_s=_wait(demand, site, warmth, service_s, warm) if not has_slot or _is_behind(demand, warmth) else 0.0,
         load_s=load_s,
         behind_s=behind_s,
-        price_s=_price(demand, site, warmth, gone, load_s),
+        price_s=_price(demand, site, warmth, gone, load_s) - _spread(demand, site, warmth, service_s, load_s, warm),
         share_s=demand.fleet.policy.weights.share * service_s * site.connections,
         prefix_s=saved_s,
     )
@@ -50,7 +47,7 @@ def _is_behind(demand: Demand, warmth: Tier) -> bool:
     return demand.snapshot.waiting > 0 and warmth <= Tier.LOADING
 
 
-def _wait(demand: Demand, site: Site, warmth: Tier, service_s: float, pool: int) -> float:
+def _wait(demand: Demand, site: Site, warmth: Tier, service_s: float, warm: list[Site]) -> float:
     """Until a slot is free, in service times of the model.
 
     Held requests before this one each take a slot of the pool. What is bound here already and has no slot waits
@@ -59,6 +56,7 @@ def _wait(demand: Demand, site: Site, warmth: Tier, service_s: float, pool: int)
     rounds = max(0, site.connections - site.spec.max_connections + 1) / site.spec.max_connections
     if warmth <= Tier.LOADING:
         here = slots(demand, site)
+        pool = sum([slots(demand, other) for other in warm])
         rounds += max(0.0, site.busy(demand.model) + 1 - here) / here + demand.snapshot.waiting / max(1, pool)
     else:
         rounds += 1
@@ -102,15 +100,21 @@ def _price(demand: Demand, site: Site, warmth: Tier, gone: tuple[str, ...], load
         return 0.0
     weights = demand.fleet.policy.weights
     unload_s = estimates.UNLOAD_S if warmth in (Tier.RELOAD, Tier.EVICT) else 0.0
-    return unload_s + weights.load * load_s + weights.evict * sum(_regret(demand, site, name) for name in gone)
+    return unload_s + weights.load * load_s + weights.evict * sum(regret_s(demand, site, name) for name in gone)
 
 
-def _regret(demand: Demand, site: Site, model: str) -> float:
-    """The victim's reload, by the chance that it is wanted again, shared with the other instances that have it."""
-    snapshot = demand.snapshot
-    copies = sum(1 for state in snapshot.instances.values() if model in state.loaded)
-    again = estimates.wanted_again(snapshot.learned, model, AGAIN_WITHIN_S)
-    return again * demand.load_of(model, site.spec.name) / max(1, copies)
+def _spread(demand: Demand, site: Site, warmth: Tier, service_s: float, load_s: float, warm: list[Site]) -> float:
+    """What a copy on an instance with room saves the requests to come: each that moves here shares its GPUs with
+    fewer others. At most the load and its price, so that no idle warm instance is passed over.
+    """
+    if warmth is not Tier.ROOM or not warm:
+        return 0.0
+    weights = demand.fleet.policy.weights
+    rates = demand.snapshot.learned.rate_per_s or {}
+    moved = rates.get(demand.model, 0.0) * AGAIN_WITHIN_S / (len(warm) + 1)
+    fewer = min(other.activity.mean_in_flight for other in warm) - site.activity.mean_in_flight
+    saved_s = moved * weights.share * service_s * max(0.0, fewer)
+    return min(weights.spread * saved_s, (1 + weights.load) * load_s)
 
 
 def _prefix(demand: Demand, site: Site) -> float:

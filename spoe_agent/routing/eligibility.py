@@ -15,6 +15,18 @@ from spoe_agent.routing.names import display
 from spoe_agent.routing.snapshot import Health
 
 
+def exclusions(demand: Demand, sites: list[Site]) -> list[Candidate | None]:
+    """Return for each instance the excluded Candidate, or None when it may serve the request.
+
+    Doubtful instances are excluded only while another one may serve: they are better than none.
+    """
+    certain = [exclusion(demand, site) for site in sites]
+    doubts = [None if out else _doubt(demand, site) for out, site in zip(certain, sites, strict=True)]
+    if not any(doubts) or all(out or doubt for out, doubt in zip(certain, doubts, strict=True)):
+        return certain
+    return [out or doubt for out, doubt in zip(certain, doubts, strict=True)]
+
+
 def exclusion(demand: Demand, site: Site) -> Candidate | None:
     """Return the instance as an excluded Candidate, or None when it may serve the request."""
     excluded = _by_model(demand, site) if demand.model else None
@@ -47,4 +59,17 @@ def _by_health(site: Site) -> Candidate | None:
         return Candidate(site.spec.name, Exclusion.DOWN, "HAProxy's health check failed")
     if site.state.health is Health.DOWN:
         return Candidate(site.spec.name, Exclusion.DOWN, "refuses connections")
+    if site.state.health is Health.DRAINED:
+        return Candidate(site.spec.name, Exclusion.DRAINED, "drained by hand")
     return None
+
+
+def _doubt(demand: Demand, site: Site) -> Candidate | None:
+    """Return what speaks against an instance without ruling it out."""
+    name, state = site.spec.name, site.state
+    if state.health in (Health.SUSPECT, Health.RECOVERING):
+        return Candidate(name, Exclusion.SUSPECT, state.why or str(state.health))
+    if state.loads_in_doubt and demand.runs and demand.model not in state.loaded:
+        return Candidate(name, Exclusion.SUSPECT, state.why or "its loads do not come to their end")
+    broken = demand.snapshot.gpu(name).doubt.broken
+    return Candidate(name, Exclusion.GPU, broken) if broken else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from spoe_agent.routing.learned import NOTHING, Learned
 
@@ -23,6 +24,12 @@ class Health(StrEnum):
     """Did not answer in time. Ollama's lists block while it loads or unloads: in transition, not dead."""
     DOWN = "down"
     """Refuses connections, or closes them without an answer."""
+    SUSPECT = "suspect"
+    """Answers lists, but there is evidence that it does not answer requests."""
+    RECOVERING = "recovering"
+    """Was down and answers lists again; no request has been answered yet."""
+    DRAINED = "drained"
+    """Taken out by hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,12 @@ class InstanceState:
     """Bytes on disk by canonical key (`/api/tags`)."""
     installed_at_s: float | None = None
     version: str = ""
+    why: str = ""
+    """What speaks against it, for people; "" when nothing does."""
+    silences: int = 0
+    """Polls in a row to which nothing gave a proper answer."""
+    loads_in_doubt: bool = False
+    """It serves what is loaded, but loads do not come to their end."""
 
 
 UNKNOWN_STATE = InstanceState()
@@ -65,9 +78,34 @@ class Activity:
     """Grants so fresh that HAProxy's counts do not show them yet."""
     loading: Mapping[str, float] = field(default_factory=dict)
     """Models granted while not loaded, with the monotonic second of the first such grant."""
+    mean_in_flight: float = 0.0
+    """Requests in flight, averaged over the last minute or so."""
 
 
 NO_ACTIVITY = Activity()
+
+
+class GpuDoubt(NamedTuple):
+    """What GPUs say against an instance; "" when nothing does."""
+
+    slow: str = ""
+    """Held down by heat or power: it works, but slower than was learned."""
+    broken: str = ""
+    """Not to be relied on, or not to be seen: passed over as long as another instance may serve."""
+
+
+class GpuGroup(NamedTuple):
+    """What telemetry says of an instance's GPUs together, fresh enough to count. None: no value."""
+
+    free_bytes: int | None = None
+    total_bytes: int | None = None
+    foreign_bytes: int | None = None
+    """What other programs hold."""
+    age_s: float | None = None
+    doubt: GpuDoubt = GpuDoubt()
+
+
+NO_GPUS = GpuGroup()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +121,7 @@ class Snapshot:
     """Held requests that the same slots must serve before this one."""
     home: str | None = None
     """The instance that served the beginning of this conversation last."""
+    gpus: Mapping[str, GpuGroup] = field(default_factory=dict)
 
     def state(self, name: str) -> InstanceState:
         """Return an instance's readings, or those of one that was never read."""
@@ -91,3 +130,7 @@ class Snapshot:
     def active(self, name: str) -> Activity:
         """Return the board's account of an instance, empty when nothing was granted to it."""
         return self.activity.get(name, NO_ACTIVITY)
+
+    def gpu(self, name: str) -> GpuGroup:
+        """Return what is known of an instance's GPUs."""
+        return self.gpus.get(name, NO_GPUS)

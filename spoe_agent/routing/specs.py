@@ -59,10 +59,13 @@ class Weights:
     load: float = 1.0
     """A second of loading costs the others on the instance so much of what it costs the request that waits for it.
     So a new copy must save more than its load, and a burst joins a load under way instead of starting others."""
-    evict: float = 1.0
+    evict: float = 0.6
     """A victim's reload, times the chance that it is wanted again."""
-    share: float = 0.15
-    """Each request beside ours slows a decode step by this part (llama.cpp's batching, k = 0.15)."""
+    spread: float = 3.0
+    """What a new copy saves its model's later requests, where the instances that have it are busier."""
+    share: float = 0.4
+    """Part of a service time that each request beside ours costs, it and us together. One slows a decode step by 0.15
+    (llama.cpp's batching) and delays prefill; 0.4 did best in `pointsman bench policies`."""
     prefix: float = 1.0
     """Prefill that a cached prefix saves."""
 

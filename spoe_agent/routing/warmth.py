@@ -9,6 +9,12 @@ from spoe_agent.routing import estimates
 from spoe_agent.routing.choice import Tier
 from spoe_agent.routing.demand import Demand, Site
 
+FIT_FRACTION = 0.8
+"""Part of the free memory that a model may take beside others."""
+
+AGAIN_WITHIN_S = 300.0
+"""A model that is wanted within this time would still have been loaded: Ollama's default keep_alive."""
+
 
 def tier(demand: Demand, site: Site) -> Tier:
     """Return how warm the instance is for the model."""
@@ -58,36 +64,50 @@ def residents(demand: Demand, site: Site) -> list[str]:
 
 
 def victims(demand: Demand, site: Site) -> list[str] | None:
-    """Return the models that must go before ours can load, in Ollama's order; None when there is room.
+    """Return the models that must go before ours can load; None when there is room.
 
-    Idle ones first, by the path of the blob (server/sched.go findRunnerToUnload, with equal keep_alive).
+    Idle ones first, and of those the ones least missed per byte. They are unloaded by the agent's own request
+    (keep_alive 0) just before the load: Ollama, left to itself, takes the first by the path of its blob
+    (server/sched.go findRunnerToUnload), whatever that is worth.
     """
     others = residents(demand, site)
-    missing = _missing_bytes(demand, site, others)
-    too_many = len(others) + 1 - site.spec.max_loaded_models
-    if not others or (missing <= 0 and too_many <= 0):
+    if not others:
         return None
+    going = sorted(others, key=lambda name: (site.busy(name) >= 1, _missed(demand, site, name), name))
     chosen: list[str] = []
-    for name in sorted(others, key=lambda name: (site.busy(name) >= 1, _path(site, name), name)):
-        if missing <= 0 and too_many <= 0:
-            break
-        chosen.append(name)
-        missing -= _used(demand, site, name)
-        too_many -= 1
-    return chosen
+    while not _has_room(demand, site, [name for name in others if name not in chosen]):
+        chosen.append(going[len(chosen)])
+    return chosen or None
 
 
-def _path(site: Site, model: str) -> str:
-    here = site.state.loaded.get(model)
-    return here.path if here is not None else ""
-
-
-def _missing_bytes(demand: Demand, site: Site, others: list[str]) -> int:
+def _has_room(demand: Demand, site: Site, left: list[str]) -> bool:
+    """Tell whether the model can load beside those that are left. Beside others Ollama wants a fifth of the free
+    memory to stay free (server/sched.go:547); alone, a model is always tried.
+    """
+    if not left:
+        return True
     room = site.spec.vram_bytes
+    if len(left) >= site.spec.max_loaded_models:
+        return False
     if room is None:
-        return 0
-    used = sum(_used(demand, site, name) for name in others)
-    return used + _needed(demand, site, demand.model) - room
+        return True
+    free = room - sum(_used(demand, site, name) for name in left)
+    return _needed(demand, site, demand.model) <= FIT_FRACTION * free
+
+
+def regret_s(demand: Demand, site: Site, model: str) -> float:
+    """Return what a victim's going costs: its reload, by the chance that it is wanted again, shared with the other
+    instances that have it.
+    """
+    snapshot = demand.snapshot
+    copies = sum(1 for state in snapshot.instances.values() if model in state.loaded)
+    again = estimates.wanted_again(snapshot.learned, model, AGAIN_WITHIN_S)
+    return again * demand.load_of(model, site.spec.name) / max(1, copies)
+
+
+def _missed(demand: Demand, site: Site, model: str) -> float:
+    """Return the regret per byte that the victim frees (Landlord, Young 1998: credit by size and cost)."""
+    return regret_s(demand, site, model) / max(1, _used(demand, site, model))
 
 
 def _needed(demand: Demand, site: Site, model: str) -> int:

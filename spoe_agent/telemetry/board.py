@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from math import exp
 
 from spoe_agent.routing.choice import Tier
 from spoe_agent.routing.facts import InstanceLoad
 from spoe_agent.routing.learned import NOTHING, Learned
 from spoe_agent.routing.names import is_cloud
-from spoe_agent.routing.snapshot import NO_ACTIVITY, Activity, InstanceState, Snapshot
+from spoe_agent.routing.snapshot import UNKNOWN_STATE, Activity, GpuGroup, InstanceState, Snapshot
 
 FRESH_S = 0.1
 """A grant this young may not be a connection yet: HAProxy still has to act on it."""
@@ -27,6 +28,9 @@ SETTLE_S = 2.0
 
 GRANT_LIFETIME_S = 3600.0
 """No grant is believed in longer, whatever happened."""
+
+MEAN_WINDOW_S = 60.0
+"""Over which the mean number of requests in flight is taken."""
 
 LOADING_LIFETIME_S = 600.0
 """A load that `/api/ps` still does not list by then did not happen."""
@@ -57,6 +61,15 @@ class _Account:
     """The least number of grants beyond HAProxy's counts in every snapshot since `surplus_since_s`."""
     surplus_since_s: float = 0.0
 
+    mean: float = 0.0
+    mean_at_s: float = 0.0
+
+    def average(self, now_s: float) -> None:
+        """Take the present number of grants into the mean."""
+        self.mean += (1 - exp(-max(0.0, now_s - self.mean_at_s) / MEAN_WINDOW_S)) * (len(self.grants) - self.mean)
+        self.mean_at_s = now_s
+        self.shown = None
+
     def add(self, grant: Grant) -> None:
         self.grants[grant.request_id] = grant
         self.in_flight[grant.model] += 1
@@ -73,9 +86,7 @@ class _Account:
     def show(self) -> Activity:
         """Return the account, frozen."""
         if self.shown is None:
-            self.shown = (
-                Activity(dict(self.in_flight), 0, dict(self.loading)) if self.grants or self.loading else NO_ACTIVITY
-            )
+            self.shown = Activity(dict(self.in_flight), 0, dict(self.loading), self.mean)
         return self.shown
 
 
@@ -86,6 +97,7 @@ class Board:
         self._states: dict[str, InstanceState] = {}
         self._accounts: dict[str, _Account] = {}
         self._where: dict[str, str] = {}
+        self._gpus: Mapping[str, GpuGroup] = {}
         self.version = 0
         """Counts what happened: as long as it stands still, so do slots."""
 
@@ -102,12 +114,27 @@ class Board:
         if account is None or state.loaded_at_s is None:
             return
         self._expire(account, state.loaded_at_s)
+        account.average(state.loaded_at_s)
         for model, since in list(account.loading.items()):
             seen = model in state.loaded and state.loaded_at_s > since
             given_up = model not in account.in_flight and state.loaded_at_s > since + FRESH_S
             if seen or given_up or state.loaded_at_s > since + LOADING_LIFETIME_S:
                 del account.loading[model]
                 account.shown = None
+
+    def publish_gpus(self, gpus: Mapping[str, GpuGroup]) -> None:
+        """Replace what is known of the instances' GPUs."""
+        self.version += 1
+        self._gpus = gpus
+
+    def granted(self, instance: str) -> tuple[Grant, ...]:
+        """Return an instance's grants, oldest first."""
+        account = self._accounts.get(instance)
+        return () if account is None else tuple(account.grants.values())
+
+    def state(self, instance: str) -> InstanceState:
+        """Return an instance's readings."""
+        return self._states.get(instance, UNKNOWN_STATE)
 
     def grant(self, grant: Grant, victims: tuple[str, ...] = ()) -> None:
         """Enter a request that was sent to an instance.
@@ -147,7 +174,7 @@ class Board:
         `learned`, `waiting` and `home` are put in as they are (see Snapshot).
         """
         activity = {name: self._activity(account, loads.get(name), now_s) for name, account in self._accounts.items()}
-        return Snapshot(now_s, self._states, activity, learned, waiting, home)
+        return Snapshot(now_s, self._states, activity, learned, waiting, home, self._gpus)
 
     def _activity(self, account: _Account, load: InstanceLoad | None, now_s: float) -> Activity:
         if load is None:
@@ -160,7 +187,7 @@ class Board:
         fresh = self._fresh(account, excess, now_s)
         self._strike_lost(account, excess - fresh, counted, now_s)
         shown = account.show()
-        return Activity(shown.in_flight, fresh, shown.loading) if fresh else shown
+        return Activity(shown.in_flight, fresh, shown.loading, shown.mean_in_flight) if fresh else shown
 
     @staticmethod
     def _fresh(account: _Account, excess: int, now_s: float) -> int:

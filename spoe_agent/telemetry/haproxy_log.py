@@ -86,6 +86,11 @@ class Line:
     request_id: str
     server: str
     ending: Ending
+    status: int = 200
+    termination: str = "--"
+    """HAProxy's two letters (configuration.txt 8.5): who ended it, and in which phase."""
+    is_redispatched: bool = False
+    """The instance it was meant for did not take it, and HAProxy took another."""
 
 
 def read_line(line: bytes) -> Line | None:
@@ -95,6 +100,9 @@ def read_line(line: bytes) -> Line | None:
         whole = fields["termination"] == "--" and fields["status"] == 200
         first_ms, data_ms = fields["first_byte_ms"], fields["data_ms"]
         ending = Ending(first_ms / 1000, (first_ms + data_ms) / 1000, whole and first_ms >= 0 and data_ms >= 0)
-        return Line(str(fields["id"]), str(fields["server"]), ending)
+        redispatched = str(fields.get("retries", "")).startswith("+")
+        return Line(
+            str(fields["id"]), str(fields["server"]), ending, fields["status"], fields["termination"], redispatched
+        )
     except (ValueError, KeyError, TypeError):
         return None

@@ -40,6 +40,13 @@ class OllamaClient:
         """Return the server's version (`/api/version`)."""
         return str((await self._get("/api/version")).get("version", ""))
 
+    async def unload(self, model: str) -> None:
+        """Ask for a model to be unloaded as soon as it is idle; answered at once (server/routes.go, keep_alive 0)."""
+        body = {"model": model, "keep_alive": 0}
+        async with self._session.post(f"{self._url}/api/generate", json=body, timeout=self._timeout) as response:
+            if response.status != 200:
+                raise UnexpectedAnswer(f"unloading {model} answered {response.status}")
+
     async def _get(self, path: str) -> Mapping[str, Any]:
         async with self._session.get(self._url + path, timeout=self._timeout) as response:
             if response.status != 200:

@@ -84,18 +84,29 @@ class Poller:
             await self._poll()
 
     async def _poll(self) -> None:
+        silences, self._state = self._state.silences, replace(self._state, silences=0, why="")
         try:
             await self._read()
         except TimeoutError:
             # Ollama's lists block for seconds while it unloads (server/sched.go loadedModels): busy, not dead.
             self._turn(Health.SLOW, "no answer in time")
+            self._state = replace(self._state, silences=0 if await self._lives() else silences + 1)
         except (ConnectionRefusedError, aiohttp.ClientConnectorError) as error:
             self._refused(str(error))
         except (UnexpectedAnswer, OSError, aiohttp.ClientError) as error:
             self._turn(Health.SLOW, str(error) or type(error).__name__)
+            self._state = replace(self._state, silences=silences + 1)
         else:
             self._refusals = 0
         self._publish(self._name, self._state)
+
+    async def _lives(self) -> bool:
+        """Tell whether it answers what takes no lock in Ollama: then its lists are only in transition."""
+        try:
+            await self._source.version()
+        except (TimeoutError, UnexpectedAnswer, OSError, aiohttp.ClientError):
+            return False
+        return True
 
     def _refused(self, why: str) -> None:
         """Nobody listens there. Once may be a restart; twice is down, and then nothing is loaded any more."""
@@ -126,6 +137,7 @@ class Poller:
 
     def _turn(self, health: Health, why: str) -> None:
         """Enter a state, and say so when it is another than before."""
+        self._state = replace(self._state, why=why)
         if health is self._state.health:
             return
         if health is Health.UP:

@@ -42,7 +42,7 @@ class Bench:
         self.tried = []
         self.addon = route.Pointsman(Router(self.assemble, self.connects, self.slots))
 
-    async def assemble(self, fleet, session):
+    async def assemble(self, fleet, session, learner):
         return Parts(self.agent, self.board, ())
 
     async def connects(self, host, port):

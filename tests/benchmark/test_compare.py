@@ -37,6 +37,14 @@ def test_the_same_values_give_the_same_limits() -> None:
     assert ratios(noisy(1, 1), noisy(1, 2), "ttft", (None,)) == ratios(noisy(1, 1), noisy(1, 2), "ttft", (None,))
 
 
+def test_replaying_a_trace_more_often_makes_nothing_surer() -> None:
+    once, other = noisy(0.5, 1), noisy(1.0, 2)
+
+    assert ratios(once * 3, other * 3, "ttft", (None,)) == [
+        Ratio(pytest.approx(ratio.value), pytest.approx(ratio.upper)) for ratio in ratios(once, other, "ttft", (None,))
+    ]
+
+
 def test_another_field() -> None:
     (ratio,) = ratios([run([sample(9.0, ttft=1.0)])], [run([sample(9.0, ttft=3.0)])], "e2e", (None,))
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from rich.console import Console
 
 from spoe_agent.benchmark.bounds import Bounds
@@ -37,6 +38,15 @@ def test_a_cell_shows_policies_floor_and_goals() -> None:
     assert "0.123" in text
     assert "missed ttft_mean 0.25 (goal <= 0.2, missed by a factor of 1.25)" in text
     assert "met    e2e_mean 0.4 (goal <= 0.55)" in text
+
+
+@pytest.mark.parametrize(("ttft", "is_told"), [(30.0, False), (90.0, True)])
+def test_a_swamped_baseline_is_told(ttft: float, is_told: bool) -> None:
+    console = Console(width=WIDTH, color_system=None)
+    with console.capture() as capture:
+        show(console, verdict(Cell("F4", 0.3, "W1"), "R1", {"leastconn": [run([sample(9.0, ttft=ttft)])]}, None))
+
+    assert ("cannot carry this load" in capture.get()) is is_told
 
 
 def test_capacities_are_shown_if_there_are_any() -> None:

@@ -105,6 +105,7 @@ policies: {allowed_origins: ["*", "null", "https://*.example.com:(8|9)[0]+$"]}
 instances: [{name: g0, url: "http://127.0.0.1:1"}]
 policies: {response_timeout: 1.5s, queue_timeout: 1ms, explain_header: false}
 """,
+    "no holding": 'instances: [{name: g0, url: "http://127.0.0.1:1"}]\npolicies: {hold_timeout: 0s}',
     "forty instances": "instances:\n" + "".join(f'  - {{name: g{n}, url: "http://10.0.0.{n}:1"}}\n' for n in range(40)),
 }
 
@@ -197,9 +198,17 @@ def test_every_error_has_its_body() -> None:
 
 
 def test_only_who_may_come_back_is_told_when() -> None:
-    lines = re.findall(r"return status (\d+) (.*) if rejected", config())
-    assert [int(status) for status, _ in lines] == list(REJECTIONS)
-    assert [status for status, rest in lines if "Retry-After" in rest] == ["503"]
+    lines = re.findall(r"return status (\d+) (.*) if rejected(.*)", config())
+    at_the_door = [int(status) for status, _, condition in lines if condition]
+    assert at_the_door == list(REJECTIONS)
+    assert {status for status, rest, _ in lines if "Retry-After" in rest} == {"503"}
+
+
+@pytest.mark.parametrize(("timeout", "engines"), [("10s", 2), ("0s", 1)])
+def test_without_holding_there_is_no_engine_for_it(timeout: str, engines: int) -> None:
+    files = haproxy_files(loads(f"instances: [{INSTANCE}]\npolicies: {{hold_timeout: {timeout}}}"))
+    assert files["haproxy.cfg"].count("filter spoe engine ") == engines
+    assert files["spoe-pointsman.conf"].count("\nspoe-agent ") == engines
 
 
 def test_files_are_written_over_and_folders_made(tmp_path: Path) -> None:

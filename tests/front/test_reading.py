@@ -1,6 +1,8 @@
+import json
+
 import pytest
 
-from spoe_agent.front.reading import facts
+from spoe_agent.front.reading import Whole, facts
 from spoe_agent.routing import Dialect, Kind, Problem
 from spoe_agent.routing.names import canonical
 
@@ -25,14 +27,65 @@ FORM = b'--B\r\nContent-Disposition: form-data; name="model"\r\n\r\nm\r\n--B--\r
     ],
 )
 def test_what_a_request_shows(method, path, body, kind, model, problem):
-    shown = facts("r1", method, path, body)
+    shown = facts(Whole("r1", method, path, body))
     assert (shown.request_id, shown.kind, shown.model, shown.problem) == ("r1", kind, model, problem)
+    assert shown.body_bytes == len(body)
 
 
 def test_forms_need_their_type():
-    assert facts("r1", "POST", "/v1/audio/transcriptions", FORM, "multipart/form-data; boundary=B").model == M
-    assert facts("r1", "POST", "/v1/audio/transcriptions", FORM).problem is Problem.UNREADABLE
+    path = "/v1/audio/transcriptions"
+    assert facts(Whole("r1", "POST", path, FORM, "multipart/form-data; boundary=B")).model == M
+    assert facts(Whole("r1", "POST", path, FORM)).problem is Problem.UNREADABLE
 
 
 def test_the_dialect_is_the_paths():
-    assert facts("r1", "POST", "/v1/messages", b"").dialect is Dialect.ANTHROPIC
+    assert facts(Whole("r1", "POST", "/v1/messages")).dialect is Dialect.ANTHROPIC
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "num_ctx"),
+    [
+        ("/api/chat", {"num_ctx": 8192}, 8192),
+        ("/v1/chat/completions", {"num_ctx": 8192}, None),
+        ("/api/chat", {"num_ctx": "8192"}, None),
+        ("/api/chat", {"num_ctx": True}, None),
+        ("/api/chat", {"num_ctx": 0}, None),
+        ("/api/chat", None, None),
+        ("/api/chat", [8192], None),
+    ],
+)
+def test_another_context_than_the_loaded_one(path, options, num_ctx):
+    body = json.dumps({"model": "m", "options": options}).encode()
+    assert facts(Whole("r1", "POST", path, body)).num_ctx == num_ctx
+
+
+def prefix(*messages):
+    said = [{"role": role, "content": content} for role, content in messages]
+    return facts(Whole("r1", "POST", "/api/chat", json.dumps({"model": "m", "messages": said}).encode())).prefix
+
+
+def test_a_conversation_is_known_by_its_beginning():
+    first = prefix(("user", "hello"))
+    assert first
+    assert prefix(("user", "hello"), ("assistant", "yes?"), ("user", "go on")) == first
+    assert prefix(("user", "other")) != first
+    shared = ("system", "be brief")
+    assert prefix(shared, ("user", "a")) != prefix(shared, ("user", "b"))
+    assert prefix(shared, ("user", "a")) == prefix(shared, ("user", "a"), ("assistant", "x"))
+    assert prefix(("user", [{"type": "text", "text": "a"}])) != prefix(("user", [{"type": "text", "text": "b"}]))
+    assert "hello" not in first
+
+
+@pytest.mark.parametrize("messages", [None, [], ["hello"], {"0": {}}, [{"role": "user"}], 7])
+def test_what_is_no_conversation_has_no_beginning(messages):
+    body = json.dumps({"model": "m", "messages": messages}).encode()
+    assert facts(Whole("r1", "POST", "/api/chat", body)).prefix == ""
+
+
+def test_callers_are_told_apart_and_their_tokens_not_shown():
+    def caller(authorization, source="10.0.0.1"):
+        return facts(Whole("r1", "GET", "/", authorization=authorization, source=source)).caller
+
+    assert caller("Bearer secret") == caller("bearer secret", "10.0.0.2") != caller("Bearer other")
+    assert "secret" not in caller("Bearer secret")
+    assert caller("") == caller("Basic eDp5") == caller("Bearer ") == "10.0.0.1"

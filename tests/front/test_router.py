@@ -41,7 +41,7 @@ class Rig:
         for name, loaded in (("gpu0", {M: LoadedModel(1, 1)}), ("gpu1", {})):
             self.board.publish(name, InstanceState(Health.UP, loaded, NOW_S, {M: 10**10}, NOW_S))
 
-    async def assemble(self, fleet, session):
+    async def assemble(self, fleet, session, learner):
         async def nothing():
             return None
 

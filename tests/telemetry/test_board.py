@@ -2,11 +2,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from spoe_agent.routing import Health, InstanceLoad, InstanceState, LoadedModel
+from spoe_agent.routing import Health, InstanceLoad, InstanceState, LoadedModel, Tier
+from spoe_agent.routing.learned import Learned
 from spoe_agent.routing.names import canonical
-from spoe_agent.telemetry.board import FRESH_S, GRANT_LIFETIME_S, LOADING_LIFETIME_S, SETTLE_S, Board
+from spoe_agent.telemetry.board import FRESH_S, GRANT_LIFETIME_S, LOADING_LIFETIME_S, SETTLE_S, Board, Grant
 
-A, B, CLOUD = (canonical(name) for name in ("a", "b", "c:cloud"))
+A, B, C, CLOUD = (canonical(name) for name in ("a", "b", "c", "c:cloud"))
 
 
 def reading(*loaded, at_s=0.0):
@@ -22,8 +23,12 @@ def board(*grants, loaded=(A, B)):
     it = Board()
     it.publish("g0", reading(*loaded))
     for request_id, model, at_s in grants:
-        it.grant(request_id, "g0", model, at_s)
+        grant(it, request_id, "g0", model, at_s)
     return it
+
+
+def grant(it, request_id, instance, model, at_s, victims=()):
+    it.grant(Grant(request_id, instance, model, at_s), victims)
 
 
 def in_flight(it, loads, now_s):
@@ -48,7 +53,7 @@ def test_readings_are_given_out_as_they_came():
 def test_a_snapshot_does_not_change_afterwards():
     it = board(("1", A, 0.0))
     before = it.snapshot({}, 0.0)
-    it.grant("2", "g0", B, 0.0)
+    grant(it, "2", "g0", B, 0.0)
     it.publish("g1", reading())
     it.end("1")
     assert before.active("g0").in_flight == {A: 1}
@@ -57,7 +62,7 @@ def test_a_snapshot_does_not_change_afterwards():
 
 def test_grants_are_counted_per_model_and_instance():
     it = board(("1", A, 0.0), ("2", A, 0.0), ("3", B, 0.0))
-    it.grant("4", "g1", A, 0.0)
+    grant(it, "4", "g1", A, 0.0)
     snapshot = it.snapshot({}, 0.0)
     assert snapshot.active("g0").in_flight == {A: 2, B: 1}
     assert snapshot.active("g1").in_flight == {A: 1}
@@ -75,9 +80,45 @@ def test_a_log_line_ends_its_request_once():
     assert (in_flight(it, {}, 0.0), it.grants) == ({}, 0)
 
 
+def test_the_end_of_a_request_tells_what_was_granted():
+    it, one = Board(), Grant("1", "g0", A, 3.0, Tier.EVICT)
+    it.grant(one)
+    assert it.end("1") is one
+    assert it.end("1") is None
+
+
+def test_every_event_counts_and_looking_is_none():
+    it, seen = Board(), []
+    for happens in (
+        lambda: it.publish("g0", reading()),
+        lambda: grant(it, "1", "g0", A, 0.0),
+        lambda: it.end("1"),
+        lambda: it.snapshot(counts(0), 9.0),
+    ):
+        happens()
+        seen.append(it.version)
+    assert seen == sorted(seen)
+    assert len(set(seen)) == 3
+    assert seen[-1] == seen[-2]
+
+
+def test_striking_off_a_lost_request_is_an_event():
+    """Whoever is held may have the slot that nobody knew to be free."""
+    it = board(("1", A, 0.0))
+    before = it.version
+    it.snapshot(counts(0), 10.0)
+    assert it.version > before
+
+
+def test_what_others_know_is_passed_on():
+    learned = Learned({(A, "g0"): 1.0})
+    snapshot = Board().snapshot({}, 0.0, learned, waiting=3, home="g1")
+    assert (snapshot.learned, snapshot.waiting, snapshot.home) == (learned, 3, "g1")
+
+
 def test_a_request_that_is_decided_again_is_one_request():
     it = board(("1", A, 0.0))
-    it.grant("1", "g1", B, 1.0)
+    grant(it, "1", "g1", B, 1.0)
     snapshot = it.snapshot({}, 1.0)
     assert not snapshot.active("g0").in_flight
     assert snapshot.active("g1").in_flight == {B: 1}
@@ -155,8 +196,8 @@ def test_counts_that_overtake_a_log_line_strike_nobody():
 def test_fresh_grants_that_haproxy_partly_shows_are_no_surplus():
     it = board(("old", A, 0.0))
     for now_s in (10.0, 11.0, 12.5, 14.0):
-        it.grant("1", "g0", B, now_s)
-        it.grant("2", "g0", B, now_s)
+        grant(it, "1", "g0", B, now_s)
+        grant(it, "2", "g0", B, now_s)
         assert in_flight(it, counts(2), now_s) == {A: 1, B: 2}
 
 
@@ -174,8 +215,26 @@ def test_no_grant_is_believed_in_for_ever():
 def test_a_grant_for_a_model_that_is_not_loaded_starts_a_load():
     it = board(("1", A, 1.0), ("2", B, 2.0), ("3", B, 3.0), ("4", CLOUD, 4.0), loaded=(A,))
     assert loading(it) == {B: 2.0}
-    it.grant("5", "g1", A, 5.0)  # never heard of
+    grant(it, "5", "g1", A, 5.0)  # never heard of
     assert it.snapshot({}, 5.0).active("g1").loading == {A: 5.0}
+
+
+def test_victims_are_as_good_as_gone_until_the_next_reading():
+    it = board(loaded=(A, B))
+    before = it.snapshot({}, 1.0)
+    grant(it, "1", "g0", C, 1.0, victims=(A,))
+    assert set(it.snapshot({}, 1.0).state("g0").loaded) == {B}
+    assert loading(it) == {C: 1.0}
+    assert set(before.state("g0").loaded) == {A, B}
+    it.publish("g0", reading(A, B, at_s=1.5))
+    assert set(it.snapshot({}, 1.5).state("g0").loaded) == {A, B}
+
+
+def test_victims_on_an_instance_nobody_heard_of():
+    it = Board()
+    grant(it, "1", "g0", A, 1.0, victims=(B,))
+    assert loading(it) == {A: 1.0}
+    assert not it.snapshot({}, 1.0).instances
 
 
 def test_a_load_is_over_when_ps_lists_it():
@@ -232,7 +291,7 @@ class Traffic(RuleBasedStateMachine):
     def request(self, instance, model, is_counted):
         self.look()
         self.number += 1
-        self.board.grant(str(self.number), instance, model, self.now_s)
+        grant(self.board, str(self.number), instance, model, self.now_s)
         if not is_counted:
             self.look()  # another request came before HAProxy acted on the answer
         self.live[str(self.number)] = (instance, model)
@@ -285,7 +344,7 @@ def test_without_losses_the_account_is_exact_per_model(steps):
     for what, number, pause_s in steps:
         now_s += pause_s
         if what == "grant":
-            it.grant(str(number), "g0", (A, B)[number % 2], now_s)
+            grant(it, str(number), "g0", (A, B)[number % 2], now_s)
             live[number] = (A, B)[number % 2]
         else:
             it.end(str(number))

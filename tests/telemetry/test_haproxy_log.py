@@ -1,16 +1,26 @@
 import asyncio
 import json
+import re
 import socket
 from contextlib import asynccontextmanager
 
 import pytest
 from structlog.testing import capture_logs
 
-from spoe_agent.telemetry.haproxy_log import HAProxyLog
+from spoe_agent.fleet import loads as fleet_of
+from spoe_agent.fleet.render import haproxy_files
+from spoe_agent.telemetry.haproxy_log import HAProxyLog, Line, read_line
+from spoe_agent.telemetry.learner import Ending
 
 from ..loops import on_each_loop
 
 DEADLINE_S = 30
+
+
+def fields(request_id="a", **others):
+    """What haproxy.cfg's log-format gives of one request, as far as it is read here."""
+    usual = {"server": "g0", "status": 200, "termination": "--", "first_byte_ms": 250, "data_ms": 1750}
+    return {"id": request_id, **usual, **others}
 
 
 class Log:
@@ -18,7 +28,7 @@ class Log:
 
     def __init__(self, host):
         self.host, self._ended = host, asyncio.Queue()
-        self.it = HAProxyLog(host, 0, self._ended.put_nowait)
+        self.it = HAProxyLog(host, 0, lambda line: self._ended.put_nowait(line.request_id))
 
     def send(self, *datagrams):
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
@@ -43,7 +53,7 @@ async def listening(host="127.0.0.1"):
 
 async def test_each_line_ends_its_request():
     async with listening() as log:
-        log.send({"id": "a", "status": 200}, {"status": 503, "id": "b"})
+        log.send(fields("a"), fields("b", status=503))
         assert {await log.next(), await log.next()} == {"a", "b"}
 
 
@@ -51,7 +61,7 @@ async def test_each_line_ends_its_request():
 async def test_a_burst_is_taken_in_its_order():
     ids = [f"r{number}" for number in range(200)]
     async with listening() as log:
-        log.send(*({"id": one} for one in ids))
+        log.send(*(fields(one) for one in ids))
         assert [await log.next() for _ in ids] == ids
 
 
@@ -67,7 +77,7 @@ def has_ipv6():
 @pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 async def test_over_ipv6():
     async with listening("::1") as log:
-        log.send({"id": "a"})
+        log.send(fields("a"))
         assert await log.next() == "a"
 
 
@@ -89,7 +99,7 @@ async def test_the_address_is_free_afterwards():
 @pytest.mark.parametrize("tail", [b"", b"\n", b"\r\n"])
 async def test_a_line_may_have_its_end(tail):
     async with listening() as log:
-        log.send(b'{"id":"a"}' + tail)
+        log.send(json.dumps(fields("a")).encode() + tail)
         assert await log.next() == "a"
 
 
@@ -101,8 +111,9 @@ FOREIGN = [
     b"[]",
     b'"a"',
     {"no": "id"},
-    {"id": None},
-    {"id": 7},
+    {"id": "another program's"},
+    fields(first_byte_ms=None),
+    fields(data_ms="1"),
     b"[" * 5000,
 ]
 
@@ -111,8 +122,36 @@ FOREIGN = [
 async def test_what_is_no_requests_line_is_reported_once_and_does_no_harm(data):
     with capture_logs() as logs:
         async with listening() as log:
-            log.send(data, data, {"id": "after"})
+            log.send(data, data, fields("after"))
             assert await log.next() == "after"
     (line,) = logs
     assert line["log_level"] == "warning"
     assert line["size_bytes"] == len(data if isinstance(data, bytes) else json.dumps(data))
+
+
+ENDINGS = {
+    # what the line says -> seconds to the first byte, in all, whether it is one to learn from
+    "streamed": ({}, 0.25, 2.0, True),
+    "all at once": ({"first_byte_ms": 2000, "data_ms": 0}, 2.0, 2.0, True),
+    "refused by Ollama": ({"status": 404}, 0.25, 2.0, False),
+    "the client left": ({"termination": "CD"}, 0.25, 2.0, False),
+    "the server died": ({"termination": "SD"}, 0.25, 2.0, False),
+    "the client left before the headers": ({"termination": "CH", "first_byte_ms": -1}, -0.001, 1.749, False),
+    "never answered": ({"first_byte_ms": -1, "data_ms": -1, "server": "<NOSRV>"}, -0.001, -0.002, False),
+}
+
+
+@pytest.mark.parametrize(("said", "first_byte_s", "total_s", "is_whole"), ENDINGS.values(), ids=ENDINGS)
+def test_how_a_request_ended(said, first_byte_s, total_s, is_whole):
+    line = read_line(json.dumps(fields(**said)).encode())
+    assert line == Line("a", said.get("server", "g0"), line.ending)
+    assert line.ending == Ending(pytest.approx(first_byte_s), pytest.approx(total_s), is_whole)
+
+
+def test_what_haproxys_format_writes_is_read():
+    """Each field that is read is one of the log-format's; numbers stand without quotes."""
+    files = haproxy_files(fleet_of('instances: [{name: g0, url: "http://h:1"}]'))
+    form = re.search(r"log-format '(.*)'", files["haproxy.cfg"])[1]
+    values = {"%ID": "a", "%s": "g0", "%ST": "200", "%Tr": "250", "%Td": "1750", "%ts": "--"}
+    text = re.sub(r'%(\[(?:[^][]|\[[^]]*\])*\]|\w+)', lambda found: values.get(found[0], "0"), form)
+    assert read_line(text.encode()) == Line("a", "g0", Ending(0.25, 2.0, is_whole=True))

@@ -1,0 +1,183 @@
+"""Whether one instance is believed in: evidence in, states out.
+
+    unknown ─▶ up ─▶ suspect ─▶ up          a request or a probe was answered
+               up ─▶ down ─▶ recovering ─▶ up   it refuses connections; lists answer again; a request was answered
+    drained: by hand, whatever else is true, until `ready`
+
+Pure: no I/O, and time is passed in. Must not live here: where evidence comes from (watch), who may serve (routing).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spoe_agent.routing.snapshot import Health, InstanceState
+
+REFUSALS_UNTIL_DOWN = 2
+SILENCES_UNTIL_SUSPECT = 2
+"""Polls in a row without a proper answer to anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class HealthPolicy:
+    """When to doubt, how often to ask. Seconds."""
+
+    errors_until_suspect: int = 2
+    stall_s: float = 10.0
+    load_stall_s: float = 120.0
+    probe_interval_s: float = 5.0
+    probe_timeout_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One change of state, and what it rests on."""
+
+    instance: str
+    before: Health
+    after: Health
+    evidence: str
+
+
+class InstanceHealth:
+    """The state of one instance. Every method that takes evidence returns the Transition that it makes, if any.
+
+    Two doubts are kept apart. Of one kind, the instance does not answer requests: only an answer lifts it. Of the
+    other, it does not get loads done (`loads_in_doubt`): only a load lifts that, and what is loaded is served.
+    """
+
+    def __init__(self, instance: str, policy: HealthPolicy, now_s: float) -> None:
+        self.instance = instance
+        self.since_s = now_s
+        self.evidence = "not asked yet"
+        self.note = ""
+        """What is not against it, but worth knowing: lists that are slow."""
+        self.loads_in_doubt = False
+        self.question = ""
+        """Why a probe is wanted although nothing is proven."""
+        self.is_drained = False
+        self._policy = policy
+        self._base = Health.UNKNOWN
+        self._shown = Health.UNKNOWN
+        self._errors = 0
+        self._refusals = 0
+        self._load_evidence = ""
+        self._probe_due_s = now_s
+        self._is_probing = False
+
+    @property
+    def state(self) -> Health:
+        """What people are told."""
+        if self.is_drained:
+            return Health.DRAINED
+        return Health.SUSPECT if self._base is Health.UP and self.loads_in_doubt else self._base
+
+    @property
+    def for_routing(self) -> Health:
+        """What decisions are told beside `loads_in_doubt`: who cannot load still serves what is loaded."""
+        return Health.DRAINED if self.is_drained else self._base
+
+    def polled(self, state: InstanceState, now_s: float) -> Transition | None:
+        """Take the outcome of a poll. Slow lists prove nothing: Ollama's block while it loads or unloads."""
+        self.note = ""
+        if state.health is Health.DOWN:
+            return self._enter(Health.DOWN, state.why, now_s)
+        if state.health is Health.SLOW:
+            self.note = state.why
+            if state.silences >= SILENCES_UNTIL_SUSPECT and self._base in (Health.UP, Health.UNKNOWN):
+                return self._enter(Health.SUSPECT, state.why, now_s)
+            return None
+        if self._base is Health.DOWN:
+            return self._enter(Health.RECOVERING, "lists answer again; not yet a request", now_s)
+        self._refusals = 0
+        return self._enter(Health.UP, "lists answer", now_s) if self._base is Health.UNKNOWN else None
+
+    def refused(self, why: str, now_s: float) -> Transition | None:
+        """A request could not connect."""
+        self._refusals += 1
+        return self._enter(Health.DOWN, why, now_s) if self._refusals >= REFUSALS_UNTIL_DOWN else None
+
+    def erred(self, why: str, now_s: float) -> Transition | None:
+        """A request was answered wrongly, or its stream broke."""
+        self._errors += 1
+        if self._base is not Health.UP or self._errors < self._policy.errors_until_suspect:
+            return None
+        return self._enter(Health.SUSPECT, why, now_s)
+
+    def served(self, now_s: float, why: str = "a request was answered") -> Transition | None:
+        """A request ran to its end: that is what counts."""
+        self._errors = self._refusals = 0
+        self.question = ""
+        return None if self._base is Health.UP else self._enter(Health.UP, why, now_s)
+
+    def stalled(self, why: str, is_proven: bool, now_s: float) -> Transition | None:
+        """A loaded model gives no answers. Unless that is proof enough, a probe is to tell."""
+        if self._base is not Health.UP:
+            return None
+        if is_proven:
+            return self._enter(Health.SUSPECT, why, now_s)
+        self.question = why
+        return None
+
+    def load_stalled(self, why: str, now_s: float) -> Transition | None:
+        """A load does not come to its end."""
+        return None if self.loads_in_doubt else self._doubt_loads(True, why, now_s)
+
+    def loaded(self, now_s: float) -> Transition | None:
+        """A model was loaded."""
+        return self._doubt_loads(False, "a model was loaded", now_s) if self.loads_in_doubt else None
+
+    def drain(self, now_s: float) -> Transition | None:
+        """Take it out by hand."""
+        self.is_drained = True
+        return self._show("by hand", now_s)
+
+    def ready(self, now_s: float) -> Transition | None:
+        """Let it serve again, as far as the rest allows."""
+        self.is_drained = False
+        return self._show("by hand", now_s)
+
+    def wants_probe(self, now_s: float) -> bool:
+        """Tell whether a probe is due."""
+        doubted = self._base in (Health.SUSPECT, Health.RECOVERING) or self.loads_in_doubt or bool(self.question)
+        return doubted and not self._is_probing and now_s >= self._probe_due_s
+
+    def probing(self) -> None:
+        """A probe is under way."""
+        self._is_probing = True
+
+    def probed(self, failure: str, is_cold: bool, now_s: float) -> list[Transition]:
+        """Take a probe's outcome; `failure` is empty when it was answered, `is_cold` when it had to load a model."""
+        self._is_probing = False
+        self._probe_due_s = now_s + self._policy.probe_interval_s
+        if not failure:
+            lifted = self.loaded(now_s) if is_cold else None
+            return [turn for turn in (lifted, self.served(now_s, "a probe was answered")) if turn is not None]
+        why = f"{self.question}; probe: {failure}" if self.question else f"probe: {failure}"
+        turn = self._enter(Health.SUSPECT, why, now_s) if self._base is Health.UP and self.question else None
+        self.question = ""
+        return [] if turn is None else [turn]
+
+    def _doubt_loads(self, doubt: bool, why: str, now_s: float) -> Transition | None:
+        self.loads_in_doubt = doubt
+        self._load_evidence = why if doubt else ""
+        return self._show(why, now_s)
+
+    def _enter(self, base: Health, why: str, now_s: float) -> Transition | None:
+        if base is self._base:
+            return None
+        self._base = base
+        self._probe_due_s = now_s
+        if base is Health.DOWN:
+            self.question, self.loads_in_doubt = "", False
+        if base is Health.UP:
+            why = self._load_evidence if self.loads_in_doubt else why
+        return self._show(why, now_s)
+
+    def _show(self, why: str, now_s: float) -> Transition | None:
+        """Show the state that results, dated when it is another than before."""
+        before, self._shown = self._shown, self.state
+        if before is self._shown:
+            return None
+        self.evidence, self.since_s = why, now_s
+        return Transition(self.instance, before, self._shown, why)

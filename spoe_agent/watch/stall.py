@@ -1,0 +1,88 @@
+"""Requests and loads that do not come to their end: what the board's grants show of them.
+
+Pure: grants, times and expectations are arguments. Must not live here: what follows from it (telemetry.health).
+
+HAProxy tells of a request when it has ended, so a stream that has begun looks like one that has not. As long as the
+model has a free slot, a probe tells the two apart at once; when all its slots are taken, a probe would only wait
+behind them, and silence must last far beyond the time of whole requests to prove anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from spoe_agent.routing.choice import Tier
+from spoe_agent.routing.names import display
+from spoe_agent.telemetry.board import Grant
+
+FACTOR = 10.0
+"""Far beyond the learned time: so many times as long."""
+
+LOAD_FACTOR = 5.0
+
+
+class Expected(NamedTuple):
+    """Usual seconds of one model on one instance, and its slots."""
+
+    first_byte_s: float
+    service_s: float
+    load_s: float
+    slots: int
+
+
+class Stall(NamedTuple):
+    """A loaded model that is silent."""
+
+    why: str
+    is_proven: bool
+
+
+Expect = Callable[[str], Expected]
+
+
+def stall(
+    grants: Iterable[Grant], last_end_s: Mapping[str, float], expect: Expect, stall_s: float, now_s: float
+) -> Stall | None:
+    """Return the first model that answers none of its requests, or None.
+
+    Args:
+        grants: what is in flight on the instance, for models that are loaded there, oldest first.
+        last_end_s: when a request for the model last ended well there.
+        expect: what is usual for a model.
+        stall_s: less silence than this says nothing.
+    """
+    by_model: dict[str, list[Grant]] = {}
+    for grant in grants:
+        by_model.setdefault(grant.model, []).append(grant)
+    for model, waiting in by_model.items():
+        usual = expect(model)
+        since_s = max(_runs_since_s(waiting[0], usual), last_end_s.get(model, 0.0))
+        is_full = len(waiting) >= usual.slots
+        limit_s = max(stall_s, FACTOR * (usual.service_s if is_full else usual.first_byte_s))
+        if now_s - since_s > limit_s:
+            why = f"{display(model)} has answered nothing for {now_s - since_s:.0f} s, {len(waiting)} in flight"
+            return Stall(why, is_full)
+    return None
+
+
+def _runs_since_s(grant: Grant, usual: Expected) -> float:
+    """A request that came before its model was loaded waits for the load first."""
+    return grant.at_s if grant.tier is Tier.LOADED else grant.at_s + LOAD_FACTOR * usual.load_s
+
+
+def load_stall(
+    loading: Mapping[str, float], in_flight: Mapping[str, int], expect: Expect, load_stall_s: float, now_s: float
+) -> str:
+    """Return why loading is in doubt, or "".
+
+    Ollama loads one model at a time, so each may wait for all the others (server/sched.go).
+    """
+    waited = {model: now_s - since_s for model, since_s in loading.items() if in_flight.get(model)}
+    if not waited:
+        return ""
+    usual_s = sum(expect(model).load_s for model in loading)
+    model = max(waited, key=lambda name: waited[name])
+    if waited[model] <= max(load_stall_s, LOAD_FACTOR * usual_s):
+        return ""
+    return f"{display(model)} has been loading for {waited[model]:.0f} s, usual are {usual_s:.0f} s"

@@ -1,0 +1,194 @@
+"""Who is believed in: takes evidence from polls, log lines, stalls and probes to each instance's InstanceHealth.
+
+Lives here: which evidence goes where, and the probes' tasks. Must not live here: states and their rules
+(telemetry.health), what counts as a stall (stall), what a probe asks (probe).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
+
+import structlog
+
+from spoe_agent.agent import Agent
+from spoe_agent.routing import Health, InstanceSpec, InstanceState
+from spoe_agent.routing.estimates import load_s, service_s, weights_bytes
+from spoe_agent.telemetry.board import Grant
+from spoe_agent.telemetry.haproxy_log import Line
+from spoe_agent.telemetry.health import HealthPolicy, InstanceHealth, Transition
+from spoe_agent.watch.probe import Target, target
+from spoe_agent.watch.stall import Expected, load_stall, stall
+
+log = structlog.get_logger()
+
+TICK_S = 0.25
+
+FIRST_BYTE_S = 1.0
+"""Until something was learned."""
+
+BROKEN_STREAMS = frozenset({"SD", "sD"})
+"""Termination states (configuration.txt 8.5): the server broke off, or fell silent, in the middle of its answer."""
+
+NO_CONNECTION = frozenset({"SC", "sC"})
+
+CLIENTS_OWN = frozenset({501, 505})
+"""5xx that say nothing of the instance's health."""
+
+BUSY = 503
+"""Ollama's queue is full (server/sched.go ErrMaxQueue): no sign of illness."""
+
+Probe = Callable[[str, Target, float], Awaitable[str]]
+"""Instance, what to ask, seconds it may take: "" or what went wrong."""
+
+
+class Watch:
+    """Holds the health of every instance of an agent's fleet, and keeps the agent's board told of it."""
+
+    def __init__(
+        self, agent: Agent, policy: HealthPolicy, probe: Probe, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._agent = agent
+        self._policy = policy
+        self._probe = probe
+        self._clock = clock
+        self._specs: dict[str, InstanceSpec] = {spec.name: spec for spec in agent.fleet.instances}
+        self.health = {name: InstanceHealth(name, policy, clock()) for name in self._specs}
+        self._polled: dict[str, InstanceState] = {}
+        self._last_end_s: dict[str, dict[str, float]] = {name: {} for name in self._specs}
+
+    def published(self, instance: str, state: InstanceState) -> None:
+        """Take new readings of an instance, and pass them on with the verdict on it."""
+        now_s = self._clock()
+        before = self._polled.get(instance)
+        self._polled[instance] = state
+        health = self.health[instance]
+        # The poller has said it already.
+        health.polled(state, now_s)
+        if before is not None and state.loaded.keys() - before.loaded.keys():
+            _log(health.loaded(now_s))
+        self._agent.published(instance, self._told(instance, state))
+
+    def ended(self, line: Line) -> None:
+        """Take a finished request's line: the agent its times, the instance's health its manner."""
+        grant = self._agent.ended(line.request_id, line.server, line.ending)
+        if grant is None:
+            return
+        now_s, health = self._clock(), self.health.get(grant.instance)
+        if health is None:
+            return
+        self._note(self._judge(health, grant, line, now_s))
+
+    def _judge(self, health: InstanceHealth, grant: Grant, line: Line, now_s: float) -> Transition | None:
+        if line.server != grant.instance:
+            # HAProxy gave up on the instance and took another.
+            return health.refused("refused a request's connection", now_s) if line.is_redispatched else None
+        if line.termination in NO_CONNECTION:
+            return health.refused("refused a request's connection", now_s)
+        if line.termination in BROKEN_STREAMS:
+            return health.erred(f"broke streams off ({line.termination}), last of {grant.model}", now_s)
+        if line.status >= 500 and line.status != BUSY and line.status not in CLIENTS_OWN:
+            return health.erred(f"answered {line.status} for {grant.model}", now_s)
+        if line.ending.is_whole:
+            self._last_end_s[grant.instance][grant.model] = now_s
+            return health.served(now_s)
+        return None
+
+    def drain(self, instance: str) -> None:
+        """Take an instance out by hand. Raises KeyError when there is none of that name."""
+        self._note(self.health[instance].drain(self._clock()))
+
+    def ready(self, instance: str) -> None:
+        """Let a drained instance serve again. Raises KeyError when there is none of that name."""
+        self._note(self.health[instance].ready(self._clock()))
+
+    async def run(self) -> None:
+        """Look for stalls, and probe, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self.look()
+                for health in self.due():
+                    group.create_task(self.probe(health))
+                await asyncio.sleep(TICK_S)
+
+    def look(self) -> None:
+        """Look for requests and loads that do not come to their end."""
+        now_s = self._clock()
+        for name, health in self.health.items():
+            grants = self._agent.board.granted(name)
+            if not grants:
+                continue
+            state = self._agent.board.state(name)
+            running = [grant for grant in grants if grant.model in state.loaded]
+            found = stall(running, self._last_end_s[name], self._expect(name), self._policy.stall_s, now_s)
+            if found is not None:
+                self._note(health.stalled(found.why, found.is_proven, now_s))
+            activity = self._agent.board.snapshot({}, now_s).active(name)
+            why = load_stall(
+                activity.loading, activity.in_flight, self._expect(name), self._policy.load_stall_s, now_s
+            )
+            if why:
+                self._note(health.load_stalled(why, now_s))
+
+    def due(self) -> Iterable[InstanceHealth]:
+        """Return whom to probe now."""
+        now_s = self._clock()
+        return [health for health in self.health.values() if health.wants_probe(now_s)]
+
+    async def probe(self, health: InstanceHealth) -> None:
+        """Probe one instance, if anything would tell."""
+        name = health.instance
+        of_loads = health.loads_in_doubt and health.for_routing is Health.UP and not health.question
+        what = target(self._agent.board.state(name), of_loads)
+        if what is None:
+            return
+        extra_s = 5 * self._expect(name)(what.model).load_s if what.is_cold else 0.0
+        health.probing()
+        failure = "was given up"
+        try:
+            failure = await self._probe(name, what, self._policy.probe_timeout_s + extra_s)
+        finally:
+            turns = health.probed(failure, what.is_cold, self._clock())
+        for turn in turns:
+            self._note(turn)
+
+    def _expect(self, instance: str) -> Callable[[str], Expected]:
+        now_s = self._clock()
+        learned, fleet = self._agent.learner.learned(now_s), self._agent.fleet
+        snapshot = self._agent.board.snapshot({}, now_s)
+
+        def expect(model: str) -> Expected:
+            rule = fleet.rule(model)
+            weights = weights_bytes(model, rule, snapshot)
+            first = self._agent.learner.first_byte.get((model, instance))
+            return Expected(
+                FIRST_BYTE_S if first is None else first.seconds,
+                service_s(learned, model, instance, weights),
+                load_s(learned, model, instance, weights),
+                rule.num_parallel or self._specs[instance].num_parallel,
+            )
+
+        return expect
+
+    def _note(self, turn: Transition | None) -> None:
+        """Log a transition, and tell the agent."""
+        if turn is not None:
+            _log(turn)
+            name = turn.instance
+            self._agent.published(name, self._told(name, self._agent.board.state(name)))
+
+    def _told(self, instance: str, state: InstanceState) -> InstanceState:
+        """Return readings with the verdict."""
+        health = self.health[instance]
+        why = health.note if health.state is Health.UP else health.evidence
+        return replace(state, health=health.for_routing, loads_in_doubt=health.loads_in_doubt, why=why)
+
+
+def _log(turn: Transition | None) -> None:
+    if turn is None:
+        return
+    say = log.info if turn.after is Health.UP else log.warning
+    said = {"before": str(turn.before), "after": str(turn.after), "evidence": turn.evidence}
+    say("instance's health changes", instance=turn.instance, **said)

@@ -1,0 +1,173 @@
+"""Requests that cannot run yet are held in one fair queue, through real HAProxy."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from spoe_agent.rig.stack import Simulated, Stack
+from tests.e2e.conftest import chat, routed, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SLOTS = 2
+MODELS = (("alpha:latest", "4.7GB"), ("beta:latest", "4.7GB"))
+
+
+def simulated(**more: object) -> Simulated:
+    """One instance with two slots, so that the third request of a model must wait."""
+    return Simulated(instances=1, models=MODELS, num_parallel=SLOTS, time_scale=10.0, **more)  # type: ignore[arg-type]
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def own(binary: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    """A stack that holds requests."""
+    async with Stack(tmp_path_factory.mktemp("hold"), binary, simulated()) as running:
+        yield running
+
+
+class Crowd:
+    """Requests of one model, in order of their sending, each noting when it ended."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session = session
+        self._url = url
+        self.ended: list[str] = []
+        self.statuses: Counter[int] = Counter()
+        self.reasons: Counter[str] = Counter()
+
+    async def one(self, name: str, tokens: int = 30, caller: str = "", path: str = "/api/chat") -> None:
+        """Send a request under a name."""
+        headers = {"Authorization": f"Bearer {caller}"} if caller else {}
+        body = chat("alpha", stream=False, options={"num_predict": tokens}, max_tokens=tokens)
+        async with self._session.post(f"{self._url}{path}", json=body, headers=headers) as answer:
+            await answer.read()
+            self.ended.append(name)
+            self.statuses[answer.status] += 1
+            self.reasons[routed(answer)[1]] += 1
+
+
+async def in_flight(session: aiohttp.ClientSession, stack: Stack) -> int:
+    """Return how many requests the instance has."""
+    async with session.get(f"{stack.fleet.instances[0].url}/sim/stats") as answer:
+        return int((await answer.json())["in_flight"])
+
+
+async def test_the_instance_never_has_more_than_its_slots(own: Stack, session: aiohttp.ClientSession) -> None:
+    crowd = Crowd(session, own.url)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(crowd.one(str(number))) for number in range(200)]
+        most = 0
+        while not all(task.done() for task in tasks):
+            most = max(most, await in_flight(session, own))
+    assert crowd.statuses == {200: 200}
+    assert most == SLOTS
+    assert crowd.reasons["fallback"] == 0
+
+
+async def test_callers_share_alike(own: Stack, session: aiohttp.ClientSession) -> None:
+    """Ten requests of one caller do not wait behind a hundred of another, sent before."""
+    crowd = Crowd(session, own.url)
+    async with asyncio.TaskGroup() as group:
+        for number in range(100):
+            group.create_task(crowd.one(f"greedy {number}", caller="greedy"))
+        await until(lambda: _reached(crowd, 4), 20, "the first answers")
+        for number in range(10):
+            group.create_task(crowd.one(f"modest {number}", caller="modest"))
+    last_modest = max(place for place, name in enumerate(crowd.ended) if name.startswith("modest"))
+    # Alike: after 4, some that run and 10 of each, all of the modest caller's are done.
+    assert last_modest < 4 + 2 * SLOTS + 2 * 10 + 4, crowd.ended
+
+
+async def _reached(crowd: Crowd, number: int) -> bool:
+    return len(crowd.ended) >= number
+
+
+async def test_the_agent_dies_while_requests_are_held(own: Stack, session: aiohttp.ClientSession) -> None:
+    crowd = Crowd(session, own.url)
+    async with asyncio.TaskGroup() as group:
+        for number in range(60):
+            group.create_task(crowd.one(str(number)))
+        await until(lambda: _reached(crowd, 4), 20, "the first answers")
+        own.agent.signal(signal.SIGKILL)
+    assert crowd.statuses == {200: 60}
+    assert crowd.reasons["fallback"] > 0
+
+
+async def test_the_agent_stops_while_requests_are_held(own: Stack, session: aiohttp.ClientSession) -> None:
+    """On SIGTERM every held request gets its decision: none falls back for want of an answer."""
+    crowd = Crowd(session, own.url)
+    async with asyncio.TaskGroup() as group:
+        for number in range(60):
+            group.create_task(crowd.one(str(number)))
+        await until(lambda: _reached(crowd, 4), 20, "the first answers")
+        own.agent.signal(signal.SIGTERM)
+        assert await asyncio.wait_for(own.agent.wait(), 10) == 0
+    assert crowd.statuses == {200: 60}
+    assert crowd.reasons["fallback"] == 0
+
+
+async def test_a_client_that_leaves_while_held(own: Stack, session: aiohttp.ClientSession) -> None:
+    """Its place goes to the next, and nothing of it reaches the instance."""
+    crowd = Crowd(session, own.url)
+    async with asyncio.TaskGroup() as group:
+        for number in range(SLOTS):
+            group.create_task(crowd.one(f"runs {number}", tokens=400))
+        await until(lambda: _has(session, own, SLOTS), 20, "all slots taken")
+        leaver = group.create_task(crowd.one("leaves"))
+        await asyncio.sleep(0.3)
+        leaver.cancel()
+        group.create_task(crowd.one("stays"))
+    assert set(crowd.ended) == {"runs 0", "runs 1", "stays"}
+    assert crowd.statuses == {200: 3}
+    async with session.get(f"{own.fleet.instances[0].url}/sim/stats") as answer:
+        assert sum((await answer.json())["served"].values()) == 3
+
+
+async def _has(session: aiohttp.ClientSession, stack: Stack, number: int) -> bool:
+    return await in_flight(session, stack) == number
+
+
+async def test_who_waits_too_long_is_told_so(
+    binary: str, session: aiohttp.ClientSession, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    settings = {"policies": {"hold_timeout": "1s"}}
+    async with Stack(tmp_path_factory.mktemp("late"), binary, simulated(), settings=settings) as own:
+        crowd = Crowd(session, own.url)
+        async with asyncio.TaskGroup() as group:
+            for number in range(SLOTS):
+                group.create_task(crowd.one(str(number), tokens=3000))
+            await until(lambda: _has(session, own, SLOTS), 20, "all slots taken")
+            body = {**chat("alpha"), "max_tokens": 5}
+            for path, error in (
+                ("/api/chat", "no slot was free within 1 s; try again later"),
+                (
+                    "/v1/messages",
+                    {"type": "overloaded_error", "message": "no slot was free within 1 s; try again later"},
+                ),
+            ):
+                async with session.post(own.url + path, json=body) as answer:
+                    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+                    assert (await answer.json())["error"] == error
+                    assert routed(answer) == ("-", "hold timeout")
+        assert crowd.statuses == {200: SLOTS}
+
+
+async def test_the_agent_chooses_who_must_go(
+    binary: str, session: aiohttp.ClientSession, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """With room for two models, the third makes the one that is asked for least go. Ollama would take alpha."""
+    models = (*MODELS, ("gamma:latest", "4.7GB"))
+    one = Simulated(instances=1, models=models, max_loaded_models=2, time_scale=20.0)
+    async with Stack(tmp_path_factory.mktemp("room"), binary, one) as own:
+        for name in ("beta", *["alpha"] * 8, "gamma"):
+            async with session.post(f"{own.url}/api/chat", json=chat(name, stream=False)) as answer:
+                assert answer.status == 200, await answer.text()
+        async with session.get(f"{own.fleet.instances[0].url}/api/ps") as answer:
+            assert {entry["name"] for entry in (await answer.json())["models"]} == {"alpha:latest", "gamma:latest"}
