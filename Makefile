@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench haproxy clean
+.PHONY: demo test check bench bench-live haproxy clean
 
 # `make demo ARGS="--front mitmproxy"` needs no HAProxy.
 demo: $(VENV)/.installed $(if $(findstring mitmproxy,$(ARGS)),,haproxy)
@@ -19,6 +19,10 @@ check: $(VENV)/.installed
 
 bench: $(VENV)/.installed haproxy
 	$(BIN)/python -m bench.agent_throughput $(ARGS)
+
+# Real fronts before simulated instances; nginx is compared too where it is installed (apt-get install nginx-light).
+bench-live: $(VENV)/.installed haproxy
+	$(BIN)/pointsman bench live $(ARGS)
 
 haproxy:
 	@sh scripts/install-haproxy.sh

@@ -17,7 +17,6 @@ import logging
 import socket
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 # In a checkout, core and addon come from the same tree; installed, site-packages is there already.
@@ -35,34 +34,18 @@ from spoe_agent.fleet import load as load_fleet  # noqa: E402
 from spoe_agent.front.account import account, summary  # noqa: E402
 from spoe_agent.front.answers import BROKEN, FAILED, Answer, rejection  # noqa: E402
 from spoe_agent.front.answers import error as error_answer  # noqa: E402
+from spoe_agent.front.flight import Flight  # noqa: E402
 from spoe_agent.front.logs import send_to_logging  # noqa: E402
 from spoe_agent.front.mitmproxy import lift_limit, take_over  # noqa: E402
 from spoe_agent.front.origins import at_the_door  # noqa: E402
 from spoe_agent.front.reading import Whole, facts  # noqa: E402
-from spoe_agent.front.router import Passage, Router  # noqa: E402
-from spoe_agent.routing import Choice, Kind, RequestFacts  # noqa: E402
+from spoe_agent.front.router import LEFT, End, Router  # noqa: E402
+from spoe_agent.routing import Kind, RequestFacts  # noqa: E402
 from spoe_agent.routing.surface import classify, dialect  # noqa: E402
-from spoe_agent.telemetry.learner import Ending  # noqa: E402
 
 log = logging.getLogger(__name__)
 
 OPTION = "pointsman_fleet"
-
-
-@dataclass(slots=True)
-class Flight:
-    """A flow that the router knows, or knew until it failed."""
-
-    request: RequestFacts
-    client_id: str
-    origin: str | None
-    """Of a page that may call."""
-    search: asyncio.Task[Passage] | None = None
-    choice: Choice | None = None
-    sent_at_s: float | None = None
-    """Monotonic; None as long as it goes to no instance."""
-    first_byte_s: float | None = None
-    is_over: bool = False
 
 
 class Pointsman:
@@ -195,8 +178,7 @@ class Pointsman:
         flow.response.stream = True
         flight = self._flights.get(flow.id)
         if flight is not None:
-            if flight.sent_at_s is not None:
-                flight.first_byte_s = time.monotonic() - flight.sent_at_s
+            flight.first_byte_at_s = time.monotonic()
             self._add_headers(flow.response, flight)
 
     def _add_headers(self, response: http.Response, flight: Flight) -> None:
@@ -219,31 +201,30 @@ class Pointsman:
 
     def response(self, flow: http.HTTPFlow) -> None:
         """Free the connection, and say how long it took."""
-        self._end(flow.id, flow.response.status_code if flow.response else None)
-        self._flights.pop(flow.id, None)
+        flight = self._flights.get(flow.id)
+        if flight is not None:
+            status = flow.response.status_code if flow.response else 0
+            self._end(flow.id, flight.answered(status, time.monotonic()))
+            del self._flights[flow.id]
 
     def error(self, flow: http.HTTPFlow) -> None:
         """Free the connection: the instance failed, or the client left. What the client is told comes after this."""
-        self._end(flow.id)
+        flight = self._flights.get(flow.id)
+        has_client = flow.client_conn.connected and not (flow.error and "client" in flow.error.msg)
+        self._end(flow.id, flight.broken() if flight is not None and has_client else LEFT)
 
     def client_disconnected(self, client: connection.Client) -> None:
         """Free what the client still waits for: mitmproxy tells of no other event while a hook is at work."""
         for flow_id in [flow_id for flow_id, flight in self._flights.items() if flight.client_id == client.id]:
-            self._end(flow_id)
+            self._end(flow_id, LEFT)
             del self._flights[flow_id]
 
-    def _end(self, flow_id: str, status: int | None = None) -> None:
+    def _end(self, flow_id: str, end: End) -> None:
         flight = self._flights.get(flow_id)
         if flight is not None and flight.search is not None and not flight.is_over:
             flight.is_over = True
             flight.search.cancel()
-            self._router.leave(flow_id, _ending(flight, status))
-
-
-def _ending(flight: Flight, status: int | None) -> Ending | None:
-    if status is None or flight.sent_at_s is None or flight.first_byte_s is None:
-        return None
-    return Ending(flight.first_byte_s, time.monotonic() - flight.sent_at_s, is_whole=status == 200)
+            self._router.leave(flow_id, end)
 
 
 def _facts(flow: http.HTTPFlow) -> RequestFacts:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 import aiohttp
@@ -40,9 +40,11 @@ ROOM_DEADLINE_S = 0.05
 Unload = Callable[[str, str], Awaitable[None]]
 """Asks an instance to unload a model (display name) as soon as it is idle."""
 
+MAX_LANES = 1_000
+"""Lanes whose last request is remembered. Callers choose `num_ctx`, and with it lanes."""
+
 Granted = Callable[[RequestFacts, Choice], None]
 """Told a held request, and its Choice at last."""
-
 
 REASK_AT = 1.1
 """A queue that has grown so much is looked at anew."""
@@ -69,7 +71,7 @@ class Agent:
         learner: what was learned before.
         unload: makes room; None: Ollama chooses what goes.
 
-    `granted` is told when a held request is decided; front ends that hold set it.
+    `granted` is told when a held request is decided, `left` when it ended before; front ends that hold set them.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Agent:
         self.hold = HoldQueue(fleet.policy.caller_weights)
         self.learner = learner or Learner()
         self.granted: Granted = lambda _request, _choice: None
+        self.left: Callable[[RequestFacts], None] = lambda _request: None
         self._refresh = refresh
         self._unload = unload
         self._clock = clock
@@ -99,13 +102,14 @@ class Agent:
         now_s = self._clock()
         if facts.loads:
             self._down = {name: load for name, load in facts.loads.items() if not load.is_up}
-        if facts.model is not None and facts.kind is Kind.INFERENCE:
-            self.learner.arrived(facts.model, now_s)
         choice = self._join(facts, now_s) if self.hold else None
         if choice is None:
             choice = self._choose(facts, now_s, self.hold.waiting(lane(facts)))
             if choice.action is Action.HOLD:
                 self._keep(facts, choice, now_s)
+        # Not for refused ones: callers must not fill the memory with names of models that do not exist.
+        if facts.model is not None and facts.kind is Kind.INFERENCE and choice.action is not Action.REJECT:
+            self.learner.arrived(facts.model, now_s)
         log.debug("decided", id=facts.request_id, model=facts.model, choice=choice)
         return choice
 
@@ -118,7 +122,9 @@ class Agent:
         grant = self.board.end(request_id)
         if grant is not None and ending is not None and server == grant.instance:
             self.learner.ended(grant.model, grant.instance, grant.tier, ending)
-        self.hold.remove(request_id)
+        ticket = self.hold.remove(request_id)
+        if ticket is not None:
+            self.left(ticket.facts)
         self.release()
         return grant
 
@@ -145,12 +151,21 @@ class Agent:
             log.debug("granted", id=ticket.facts.request_id, choice=choice)
             self.granted(ticket.facts, choice)
 
+    def limit(self, connections: Mapping[str, int]) -> None:
+        """Take new connection limits, by instance."""
+        instances = tuple(
+            replace(spec, max_connections=connections.get(spec.name, spec.max_connections))
+            for spec in self.fleet.instances
+        )
+        if instances != self.fleet.instances:
+            self.fleet = replace(self.fleet, instances=instances)
+            self.board.version += 1
+            self.release()
+
     def flush(self) -> None:
         """Give every held request its best place as things are, slot or not: the agent stops."""
-        bound = replace(self.fleet, policy=replace(self.fleet.policy, hold_s=0.0))
-        for ticket, choice in self.hold.take(lambda ticket: self._choose(ticket.facts, self._clock(), 0, bound)):
-            self.granted(ticket.facts, choice)
-        self.fleet = bound
+        self.fleet = replace(self.fleet, policy=replace(self.fleet.policy, hold_s=0.0))
+        self.release()
 
     def must_make_room(self, choice: Choice) -> bool:
         """Tell whether models have to go before the request may: `make_room` sees to it."""
@@ -190,11 +205,11 @@ class Agent:
     def _may_refresh(self) -> bool:
         return self._clock() - self._refreshed_at_s >= REFRESH_INTERVAL_S
 
-    def _choose(self, facts: RequestFacts, now_s: float, waiting: int, fleet: FleetSpec | None = None) -> Choice:
+    def _choose(self, facts: RequestFacts, now_s: float, waiting: int) -> Choice:
         """Choose, and enter the grant when the request is routed to run a model."""
         home = self._homes.get(facts.prefix) if facts.prefix else None
         snapshot = self.board.snapshot(facts.loads, now_s, self.learner.learned(now_s), waiting, home)
-        choice = choose(facts, fleet or self.fleet, snapshot)
+        choice = choose(facts, self.fleet, snapshot)
         if choice.action is Action.ROUTE and choice.instance and facts.model and facts.kind is Kind.INFERENCE:
             grant = Grant(facts.request_id, choice.instance, facts.model, now_s, choice.tier)
             self.board.grant(grant, choice.victims)
@@ -212,6 +227,8 @@ class Agent:
         needs_s = service_s(self.learner.learned(now_s), facts.model or "", "", weights)
         ticket = Ticket(facts, now_s, needs_s, rule.priority)
         self.hold.add(ticket)
+        if len(self._last) > MAX_LANES:
+            self._last.clear()
         self._last[ticket.lane] = _Last(self.board.version, self.hold.waiting(ticket.lane), choice, ticket)
 
     def _join(self, facts: RequestFacts, now_s: float) -> Choice | None:
@@ -221,7 +238,7 @@ class Agent:
         anew, because at some length loading elsewhere is worth its price.
         """
         last = self._last.get(lane(facts))
-        if last is None or last.version != self.board.version:
+        if last is None or last.version != self.board.version or facts.kind is not Kind.INFERENCE:
             return None
         waiting = self.hold.waiting(lane(facts))
         if not waiting or waiting > REASK_AT * last.waiting:

@@ -9,14 +9,24 @@ Each answer is the full state, because HAProxy keeps whatever an answer leaves o
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+import structlog
 
 from spoe_agent.fleet import Listen
+
+log = structlog.get_logger()
 
 READ_DEADLINE_S = 2.0
 MAX_LINE_BYTES = 256
 BACKLOG = 1024
+
+BEAT_S = 0.25
+"""Below HAProxy's `agent-inter`, so that the guard knows what HAProxy was told; well below check_guard.HUNG_S."""
 
 Answer = Callable[[str], str | None]
 """The line for an instance, without its end; None: there is no such instance."""
@@ -56,12 +66,44 @@ class CheckServer:
             writer.close()
 
 
+class Guard:
+    """The agent's side of check_guard: a child that takes over when the agent is gone. `lines` are its answers."""
+
+    def __init__(self, sock: socket.socket, lines: Callable[[], Mapping[str, str]]) -> None:
+        self._sock = sock
+        self._lines = lines
+
+    async def run(self) -> None:
+        """Start the child, and beat until cancelled."""
+        command = (sys.executable, "-m", "spoe_agent.check_guard", str(self._sock.fileno()))
+        child = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.PIPE, pass_fds=(self._sock.fileno(),)
+        )
+        stdin = child.stdin
+        if stdin is None:
+            return
+        try:
+            told: Mapping[str, str] = {}
+            while True:
+                lines = self._lines()
+                stdin.write(json.dumps(dict(lines)).encode() + b"\n" if lines != told else b"\n")
+                told = lines
+                await stdin.drain()
+                await asyncio.sleep(BEAT_S)
+        except (BrokenPipeError, ConnectionResetError):
+            log.warning("the guard of the limits has ended; they would stay as they are if the agent died")
+        finally:
+            with suppress(OSError):
+                stdin.close()
+
+
 def bound(listen: Listen) -> socket.socket:
     """Return a socket bound to an address, which a successor may bind too. Raises OSError when it is taken."""
     family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # The guard of an agent that has just ended may still hold the port.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((listen.host, listen.port))
     except OSError as error:
         sock.close()

@@ -14,12 +14,17 @@ import click
 from spoe_agent import __version__
 
 COMMANDS = {
+    "bench": "spoe_agent.benchmark.command:bench",
     "check": "spoe_agent.fleet.command:check",
     "demo": "spoe_agent.demo.command:demo",
+    "drain": "spoe_agent.admin.command:drain",
+    "ready": "spoe_agent.admin.command:ready",
     "render": "spoe_agent.fleet.render_command:render",
     "schema": "spoe_agent.fleet.command:schema",
     "serve": "spoe_agent.serve_command:serve",
     "simulate": "spoe_agent.simulator.command:simulate",
+    "status": "spoe_agent.admin.command:status",
+    "telemetry": "spoe_agent.gpus.command:telemetry",
 }
 
 

@@ -9,12 +9,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from spoe_agent.agent import Agent
-from spoe_agent.routing import Choice, RequestFacts
+from spoe_agent.routing import Action, Choice, RequestFacts
 
 Answer = Callable[[Choice, RequestFacts], None]
 
 MAX_EARLY = 10_000
 """Grants that nobody has asked for yet. Those of clients who left in between are never asked for."""
+
+_LEFT = Choice(Action.REJECT, "client left", status=503, message="the client left")
 
 
 class HeldAnswers:
@@ -25,6 +27,7 @@ class HeldAnswers:
         self._waiting: dict[str, Answer] = {}
         self._early: OrderedDict[str, tuple[Choice, RequestFacts]] = OrderedDict()
         agent.granted = self._granted
+        agent.left = self._left
 
     def ask(self, request_id: str, answer: Answer) -> bool:
         """Call `answer`, now or when the request is granted. False: no such request is held (we were restarted)."""
@@ -41,6 +44,14 @@ class HeldAnswers:
         """Nobody can be told any more: HAProxy closed the connection. The place in the queue is free."""
         if self._waiting.pop(request_id, None) is not None:
             self._agent.ended(request_id)
+
+    def _left(self, request: RequestFacts) -> None:
+        """The client left while its request was held. HAProxy ignores an answer for a stream that is gone, and who
+        waits for it need not wait any more.
+        """
+        answer = self._waiting.pop(request.request_id, None)
+        if answer is not None:
+            answer(_LEFT, request)
 
     def _granted(self, request: RequestFacts, choice: Choice) -> None:
         answer = self._waiting.pop(request.request_id, None)

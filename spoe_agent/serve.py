@@ -9,22 +9,32 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import aiohttp
 import structlog
 
+from spoe_agent.admin.app import Admin
+from spoe_agent.admin.status import status
 from spoe_agent.agent import Agent
+from spoe_agent.agent_check import CheckServer, Guard, bound
 from spoe_agent.fleet import Fleet, specs
 from spoe_agent.server import Server
 from spoe_agent.telemetry.board import Board
 from spoe_agent.telemetry.haproxy_log import HAProxyLog, Line
+from spoe_agent.telemetry.health import HealthPolicy
 from spoe_agent.telemetry.learner import Learner
 from spoe_agent.telemetry.ollama import OllamaClient
 from spoe_agent.telemetry.poll import Poller, Timing
 from spoe_agent.telemetry.statefile import restore, save
+from spoe_agent.watch.gpus import GpuWatch
+from spoe_agent.watch.limiter import Limiter
+from spoe_agent.watch.probe import Target, probe
+from spoe_agent.watch.watch import Watch
 
 log = structlog.get_logger()
 
@@ -36,13 +46,21 @@ TICK_S = 0.25
 """How often held requests are looked at for time alone."""
 
 
+class Runs(Protocol):
+    """Something that keeps the agent informed."""
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """An agent and what keeps it informed. `pollers` run for as long as the front end does."""
 
     agent: Agent
     board: Board
-    pollers: tuple[Poller, ...]
+    pollers: tuple[Runs, ...]
+    watch: Watch
 
 
 async def assemble(fleet: Fleet, session: aiohttp.ClientSession, learner: Learner | None = None) -> Parts:
@@ -61,9 +79,26 @@ async def assemble(fleet: Fleet, session: aiohttp.ClientSession, learner: Learne
         await clients[instance].unload(model)
 
     agent = Agent(specs(fleet), board, refresh, learner=learner, unload=unload)
-    pollers += [Poller(name, client, agent.published, timing) for name, client in clients.items()]
+    urls = {instance.name: instance.url for instance in fleet.instances}
+
+    async def ask(instance: str, what: Target, deadline_s: float) -> str:
+        return await probe(session, urls[instance], what, deadline_s)
+
+    watch = Watch(agent, _health_policy(fleet), ask)
+    pollers += [Poller(name, client, watch.published, timing) for name, client in clients.items()]
     await refresh()
-    return Parts(agent, board, tuple(pollers))
+    return Parts(agent, board, (*pollers, watch, GpuWatch(fleet, board, session)), watch)
+
+
+def _health_policy(fleet: Fleet) -> HealthPolicy:
+    policy = fleet.policies.health
+    return HealthPolicy(
+        errors_until_suspect=policy.errors,
+        stall_s=policy.stall,
+        load_stall_s=policy.load_stall,
+        probe_interval_s=policy.probe_interval,
+        probe_timeout_s=policy.probe_timeout,
+    )
 
 
 async def _tick(agent: Agent) -> None:
@@ -78,6 +113,19 @@ async def _keep(learner: Learner, state: Path) -> None:
         save(learner, state)
 
 
+async def _open_ports(fleet: Fleet, parts: Parts, limiter: Limiter, stack: AsyncExitStack) -> Guard:
+    """Answer HAProxy's agent checks, and operators. Raises OSError when an address is taken."""
+    checks, sock = CheckServer(limiter.answer), bound(fleet.listeners.check)
+    stack.callback(sock.close)
+    await checks.listen(sock)
+    stack.callback(checks.close)
+    started_s = time.monotonic()
+    admin = Admin(parts.watch, lambda: status(parts.agent, parts.watch, limiter, started_s, time.monotonic()))
+    stack.push_async_callback(admin.close)
+    await admin.listen(fleet.listeners.admin)
+    return Guard(sock, limiter.lines)
+
+
 async def serve(fleet: Fleet, state: Path | None = None) -> None:
     """Run the agent until SIGTERM or SIGINT, then drain. Raises OSError when an address cannot be used.
 
@@ -89,10 +137,12 @@ async def serve(fleet: Fleet, state: Path | None = None) -> None:
     async with aiohttp.ClientSession() as session, AsyncExitStack() as stack:
         learner = restore(state) if state else Learner()
         parts = await assemble(fleet, session, learner)
+        limiter = Limiter(fleet, parts.agent, parts.watch)
+        guard = await _open_ports(fleet, parts, limiter, stack)
         log_at = fleet.listeners.log
 
         def take(line: Line) -> None:
-            parts.agent.ended(line.request_id, line.server, line.ending)
+            limiter.ended(line, parts.watch.ended(line))
 
         ended = HAProxyLog(log_at.host, log_at.port, take)
         stack.callback(ended.close)
@@ -106,12 +156,13 @@ async def serve(fleet: Fleet, state: Path | None = None) -> None:
         log.info("ready", spop=[str(listen) for listen in fleet.listeners.spop], instances=len(fleet.instances))
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(poller.run()) for poller in parts.pollers]
-            tasks.append(group.create_task(_tick(parts.agent)))
+            tasks += [group.create_task(runs) for runs in (_tick(parts.agent), limiter.run(), guard.run())]
             if state:
                 stack.callback(save, learner, state)
                 tasks.append(group.create_task(_keep(learner, state)))
             await stop.wait()
             log.info("draining", in_flight=parts.board.grants)
+            limiter.leave()
             await server.drain(DRAIN_DEADLINE_S)
             for task in tasks:
                 task.cancel()

@@ -125,7 +125,8 @@ class SpopProtocol(asyncio.Protocol):
         """Forget the connection. A reset is one of the ways in which HAProxy 3.1 and later hang up."""
         self._connections.discard(self)
         self._conn.receive_eof()
-        for request_id in self._asked:
+        # A place that is given up may bring the next one its turn, which is no longer asked for then.
+        for request_id in tuple(self._asked):
             self._held.forget(request_id)
 
     def pause_writing(self) -> None:

@@ -25,7 +25,7 @@ def on_each_loop(test: Callable[..., Coroutine[None, None, None]]) -> Callable[.
         with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
             runner.get_loop().set_exception_handler(lambda _, context: unseen.append(context))
             runner.run(test(**fixtures))
-        assert not unseen
+        assert not unseen, unseen
 
     shape = signature(test)
     loop = Parameter("loop", Parameter.KEYWORD_ONLY)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import select
+import socket
+from collections.abc import Callable
 from typing import Self
 
 from spoe_agent import bridge
@@ -133,3 +136,22 @@ class Peer:
 def variables(frame: bytes, pos: int) -> dict[str, object]:
     """The variables that an ACK sets."""
     return {action.name: action.value for action in read_actions(frame, pos)}
+
+
+async def turns_until(condition: Callable[[], bool]) -> bool:
+    """Give the agent, on the same loop, turns until the condition holds; tell if it does not although nothing moves."""
+    for _ in range(200):
+        if condition():
+            return True
+        await asyncio.sleep(0)
+    return False
+
+
+def writable(peer: socket.socket) -> bool:
+    """Tell whether a bare socket takes bytes now."""
+    return bool(select.select([], [peer], [], 0)[1])
+
+
+def readable(peer: socket.socket) -> bool:
+    """Tell whether a bare socket has bytes now."""
+    return bool(select.select([peer], [], [], 0)[0])

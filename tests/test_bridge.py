@@ -1,4 +1,5 @@
 import re
+from ipaddress import ip_address
 
 import pytest
 from hypothesis import given, settings
@@ -134,6 +135,40 @@ def test_counts_come_along():
     assert facts.loads == {"g0": InstanceLoad(3, 1, True), "g1": InstanceLoad(0, 0, False)}
 
 
+ALONG = [
+    # argument, value -> what it says, of which fact
+    ("size", 4711, "body_bytes", 4711),
+    ("size", None, "body_bytes", 0),
+    ("num_ctx", 8192, "num_ctx", 8192),
+    ("num_ctx", 0, "num_ctx", None),
+    ("num_ctx", None, "num_ctx", None),
+    ("num_ctx", "many", "num_ctx", None),
+    ("prefix", "123/456", "prefix", "123/456"),
+    ("prefix", None, "prefix", ""),
+    ("caller", "10.0.0.5", "caller", "10.0.0.5"),
+    ("caller", b"10.0.0.5", "caller", "10.0.0.5"),
+    ("caller", ip_address("10.0.0.5"), "caller", "10.0.0.5"),
+    ("caller", ip_address("fe80::1"), "caller", "fe80::1"),
+    ("caller", 7_234_567, "caller", "7234567"),
+    ("caller", None, "caller", ""),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "fact", "expected"), ALONG)
+def test_what_else_comes_along(name, value, fact, expected):
+    facts = bridge.facts(message(model="a", **{name: value}), POLICY)
+    assert getattr(facts, fact) == expected
+    in_body = bridge.facts(inspect(b'{"model":"a"}', **{name: value}), POLICY)
+    assert getattr(in_body, fact) == expected or name == "size"
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"), [({"id": "r7"}, "r7"), ({"id": b"r7"}, "r7"), ({}, ""), ({"id": None}, "")]
+)
+def test_whose_turn_is_asked_for(sent, expected):
+    assert bridge.request_id(Message(bridge.HOLD, sent)) == expected
+
+
 LOADS = {
     "": {},
     "g0:0:0:1": {"g0": InstanceLoad(0, 0, True)},
@@ -190,6 +225,12 @@ def test_variables_of_a_route(dialect):
     assert variables(choice, asked(dialect)) == {"action": "route", "reason": "loaded", "server": "g0"}
 
 
+def test_variables_of_a_held_request():
+    """No server: HAProxy asks again, and gets it with the next answer."""
+    choice = Choice(Action.HOLD, "loaded", "g0")
+    assert variables(choice, asked()) == {"action": "hold", "reason": "loaded"}
+
+
 REJECTED = [
     (Dialect.OLLAMA, 404, ""),
     (Dialect.OPENAI, 404, "not_found_error"),
@@ -229,13 +270,22 @@ def settings_of(config, section):
     return dict(line.split(None, 1) for line in body[1].splitlines() if len(line.split(None, 1)) == 2)
 
 
-@pytest.mark.parametrize(("name", "args"), [(bridge.ROUTE, bridge.ROUTE_ARGS), (bridge.INSPECT, bridge.INSPECT_ARGS)])
-def test_messages_and_arguments_are_those_of_haproxys_file(files, name, args):
+SENT = [
+    (bridge.ROUTE, bridge.ROUTE_ARGS, "pointsman"),
+    (bridge.INSPECT, bridge.INSPECT_ARGS, "pointsman"),
+    (bridge.HOLD, bridge.HOLD_ARGS, "pointsman-hold"),
+]
+
+
+@pytest.mark.parametrize(("name", "args", "engine_name"), SENT)
+def test_messages_and_arguments_are_those_of_haproxys_file(files, name, args, engine_name):
     engine = files["spoe-pointsman.conf"]
     sent = settings_of(engine, f"spoe-message {name}")["args"].split()
     assert dict(one.split("=", 1) for one in sent) == dict(args)
     assert settings_of(engine, f"spoe-group {name}")["messages"].split() == [name]
-    assert f"send-spoe-group pointsman {name} " in files["haproxy.cfg"]
+    assert f"send-spoe-group {engine_name} {name} " in files["haproxy.cfg"]
+    assert name in settings_of(engine, f"spoe-agent {engine_name}-agent")["groups"].split()
+    assert f"filter spoe engine {engine_name} config" in files["haproxy.cfg"]
 
 
 def test_no_other_message_is_sent(files):
@@ -246,6 +296,9 @@ def test_no_other_message_is_sent(files):
 def test_variables_are_those_of_haproxys_files(files):
     engine = settings_of(files["spoe-pointsman.conf"], "spoe-agent pointsman-agent")
     assert set(engine["register-var-names"].split()) == {*bridge.VARIABLES, "error"}
+    hold = settings_of(files["spoe-pointsman.conf"], "spoe-agent pointsman-hold-agent")
+    assert set(hold["register-var-names"].split()) == {*bridge.VARIABLES, "error", "hold_error"}
+    assert hold["option"] and hold["use-backend"] == engine["use-backend"]
     read = set(re.findall(r"txn\.pm\.(\w+)", "".join(files.values())))
     assert read == {*bridge.VARIABLES, "error"}
 
@@ -261,6 +314,21 @@ def test_what_haproxy_sends_is_set_before(files):
 def test_every_status_of_a_rejection_has_its_answer(files):
     returned = {int(status) for status in re.findall(r"return status (\d+) .* if rejected", files["haproxy.cfg"])}
     assert returned == set(REJECTIONS)
+
+
+def test_the_agent_is_given_longer_than_it_takes_to_turn_a_held_request_away():
+    files = haproxy_files(
+        fleet_of('instances: [{name: g, url: "http://h:1"}]\npolicies: {hold_timeout: 90s, retry_after: 1s}')
+    )
+    waits = settings_of(files["spoe-pointsman.conf"], "spoe-agent pointsman-hold-agent")["timeout"]
+    assert re.fullmatch(r"processing (\d+)s", waits)
+    assert int(waits.split()[1][:-1]) > 90
+
+
+def test_where_nothing_is_held_nobody_asks():
+    files = haproxy_files(fleet_of('instances: [{name: g, url: "http://h:1"}]\npolicies: {hold_timeout: 0s}'))
+    assert "hold" not in files["haproxy.cfg"]
+    assert re.findall(r"^spoe-message (\S+)", files["spoe-pointsman.conf"], re.M) == [bridge.ROUTE, bridge.INSPECT]
 
 
 def test_counts_are_sent_in_the_form_that_is_read(files):

@@ -12,8 +12,9 @@ from spoe_agent.benchmark.all_warm import AllWarm, without_loading
 from spoe_agent.benchmark.baselines import LeastConn, NginxLeastConn, Prequal, Random, WarmFirst
 from spoe_agent.benchmark.bounded_hash import BoundedHash
 from spoe_agent.benchmark.fleets import FleetPlan
-from spoe_agent.benchmark.pointsman import Pointsman, max_connections
+from spoe_agent.benchmark.pointsman import Pointsman, Variant, max_connections
 from spoe_agent.benchmark.router import Router
+from spoe_agent.routing.specs import Weights
 from spoe_agent.simulator import InstanceProfile, Model
 
 
@@ -43,21 +44,40 @@ class Arm:
         return [max_connections(profile) if self.is_limited else None for profile in fleet.instances]
 
 
-ARMS = {
-    arm.name: arm
-    for arm in (
-        Arm("nginx_leastconn", lambda _: NginxLeastConn(), is_limited=True),
-        Arm("leastconn", lambda _: LeastConn()),
-        Arm("leastconn_maxconn", lambda _: LeastConn(), is_limited=True),
-        Arm("bounded_hash", lambda setting: BoundedHash(len(setting.fleet.instances), setting.seed)),
-        Arm("random", lambda setting: Random(setting.seed)),
-        Arm("warm_first", lambda _: WarmFirst()),
-        Arm("prequal", lambda _: Prequal()),
-        Arm("pointsman", lambda setting: Pointsman(setting.fleet, setting.models), is_limited=True),
-        Arm("all_warm", lambda setting: AllWarm(setting.fleet), hardware=without_loading),
-    )
-}
+def _without(term: str, variant: Variant) -> Arm:
+    def router(setting: Setting) -> Router:
+        return Pointsman(setting.fleet, setting.models, variant)
+
+    return Arm(f"{OURS}-no-{term}", router, is_limited=True)
+
+
 BASELINE = "leastconn"
 """What ratios are to."""
 IDEAL = "all_warm"
 OURS = "pointsman"
+
+COMPARED = (
+    Arm("nginx_leastconn", lambda _: NginxLeastConn(), is_limited=True),
+    Arm(BASELINE, lambda _: LeastConn()),
+    Arm("leastconn_maxconn", lambda _: LeastConn(), is_limited=True),
+    Arm("bounded_hash", lambda setting: BoundedHash(len(setting.fleet.instances), setting.seed)),
+    Arm("random", lambda setting: Random(setting.seed)),
+    Arm("warm_first", lambda _: WarmFirst()),
+    Arm("prequal", lambda _: Prequal()),
+    Arm(OURS, lambda setting: Pointsman(setting.fleet, setting.models), is_limited=True),
+    Arm(IDEAL, lambda setting: AllWarm(setting.fleet), hardware=without_loading),
+)
+"""What is run unless others are named."""
+
+ABLATIONS = (
+    _without("load", Variant(weights=Weights(load=0.0))),
+    _without("evict", Variant(weights=Weights(evict=0.0))),
+    _without("share", Variant(weights=Weights(share=0.0))),
+    _without("spread", Variant(weights=Weights(spread=0.0))),
+    _without("prefix", Variant(weights=Weights(prefix=0.0))),
+    _without("hold", Variant(hold_s=0.0)),
+    _without("steering", Variant(steers=False)),
+)
+"""Ours with one part switched off."""
+
+ARMS = {arm.name: arm for arm in (*COMPARED, *ABLATIONS)}

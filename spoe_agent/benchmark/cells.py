@@ -17,7 +17,7 @@ from pathlib import Path
 
 import structlog
 
-from spoe_agent.benchmark.arms import ARMS, Setting
+from spoe_agent.benchmark.arms import ARMS, Arm, Setting
 from spoe_agent.benchmark.arrivals import Arrival, read_trace
 from spoe_agent.benchmark.bounds import Bounds, bounds
 from spoe_agent.benchmark.fleets import FLEETS, FleetPlan, fits
@@ -118,12 +118,16 @@ def find_floors(job: FloorJob) -> Floors:
 def simulate(job: Job) -> Done:
     """Run one simulation."""
     work = workload(job.cell, job.seed, job.source)
-    arm, fleet = ARMS[job.arm], FLEETS[job.cell.fleet]
-    router = arm.router(Setting(fleet, work.models, job.seed))
+    return Done(job, work.regime, replay(ARMS[job.arm], FLEETS[job.cell.fleet], work, job.seed))
+
+
+def replay(arm: Arm, fleet: FleetPlan, work: Workload, salt: int) -> Run:
+    """Run one workload through one policy; `salt` is of what the policy draws."""
+    router = arm.router(Setting(fleet, work.models, salt))
     instances = [arm.hardware(profile) for profile in fleet.instances]
     with _quiet():
         outcome = Simulation(instances, arm.limits(fleet), work.requests, router).run()
-    return Done(job, work.regime, _run(outcome, fleet, instances[0].vram_recovery_s))
+    return _run(outcome, fleet, instances[0].vram_recovery_s)
 
 
 @lru_cache(maxsize=2)

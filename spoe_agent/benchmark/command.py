@@ -7,23 +7,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TextIO
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from spoe_agent import __version__
 from spoe_agent.benchmark import plan
-from spoe_agent.benchmark.arms import ARMS
+from spoe_agent.benchmark.arms import ARMS, COMPARED
 from spoe_agent.benchmark.arrivals import TraceError, read_trace
 from spoe_agent.benchmark.capacity import capacities
 from spoe_agent.benchmark.cells import Source, has_solver
 from spoe_agent.benchmark.fleets import FLEETS
+from spoe_agent.benchmark.live.command import live
+from spoe_agent.benchmark.output import opened, progress
 from spoe_agent.benchmark.report import WIDTH, show, show_capacities
 from spoe_agent.benchmark.study import Study
 from spoe_agent.benchmark.verdicts import Row, Verdict
@@ -35,11 +35,20 @@ def bench() -> None:
     """Measure routing, on simulated fleets."""
 
 
+bench.add_command(live)
+
+
 @bench.command()
 @click.option("--fleet", "fleets", type=click.Choice(list(FLEETS)), multiple=True, help="Repeatable.")
 @click.option("--load", "loads", type=click.FloatRange(0.01, 2.0), multiple=True, help="Of nominal; repeatable.")
 @click.option("--workload", "workloads", type=click.Choice(list(WORKLOADS)), multiple=True, help="Repeatable.")
-@click.option("--arm", "arms", type=click.Choice(list(ARMS)), multiple=True, help="Policies; repeatable.")
+@click.option(
+    "--arm",
+    "arms",
+    type=click.Choice(list(ARMS)),
+    multiple=True,
+    help="Policies; repeatable. Without it, all but pointsman-no-...",
+)
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Runs per cell and policy.")
 @click.option(
     "--trace",
@@ -72,12 +81,12 @@ def policies(
     _check_plot(plot)
     source = Source(_checked(trace), requests or (plan.QUICK_REQUESTS if quick else None))
     wanted = plan.cells(fleets, loads, workloads, quick)
-    chosen = arms or (plan.QUICK_ARMS if quick else tuple(ARMS))
+    chosen = arms or (plan.QUICK_ARMS if quick else tuple(arm.name for arm in COMPARED))
     output, verdicts = Console(), []
     output.width = max(output.width, WIDTH)
     with ExitStack() as stack:
-        study = Study(plan.jobs(wanted, chosen, seeds, source), stack.enter_context(_records(records)))
-        for verdict in study.run(processes, stack.enter_context(_progress(study.size))):
+        study = Study(plan.jobs(wanted, chosen, seeds, source), stack.enter_context(opened(records)))
+        for verdict in study.run(processes, stack.enter_context(progress(study.size, "simulating"))):
             verdicts.append(verdict)
             if not as_json:
                 show(output, verdict)
@@ -117,28 +126,6 @@ def _plot(path: Path, rows: Sequence[Row]) -> None:
         draw(path, rows)
     except (OSError, ValueError) as error:
         raise click.ClickException(f"cannot draw {path}: {error}") from error
-
-
-@contextmanager
-def _records(path: Path | None) -> Iterator[TextIO | None]:
-    if path is None:
-        yield None
-        return
-    try:
-        file = path.open("w", encoding="utf-8")
-    except OSError as error:
-        raise click.ClickException(f"cannot write {path}: {error.strerror}") from error
-    with file:
-        yield file
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
-    """A bar on standard error, where it is a terminal."""
-    columns = (TextColumn("simulating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("simulating", total=total)
-        yield lambda: progress.advance(task)
 
 
 def _as_dict(verdicts: Sequence[Verdict], seeds: int, trace: Path | None) -> dict[str, object]:

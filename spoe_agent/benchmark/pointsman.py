@@ -7,6 +7,7 @@ end) and the pollers. Must not live here: anything that decides.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 from spoe_agent.agent import Agent
 from spoe_agent.benchmark.fleets import FleetPlan
@@ -28,10 +29,27 @@ from spoe_agent.routing import (
     RequestFacts,
 )
 from spoe_agent.routing.names import canonical
+from spoe_agent.routing.specs import Weights
 from spoe_agent.simulator import InstanceProfile, Model
 from spoe_agent.simulator import work as simulated
 from spoe_agent.telemetry.board import Board
 from spoe_agent.telemetry.learner import Ending
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What may be different about the agent."""
+
+    weights: Weights = field(default_factory=Weights)
+    hold_s: float = 600.0
+    """0: nothing is held, requests queue in HAProxy."""
+    steers: bool = True
+    """Models that must go are unloaded before the load; without, Ollama chooses what goes."""
+    time_scale: float = 1.0
+    """The agent's own clock runs so many times slower than the fleet's, as in a live run on a faster fleet."""
+
+
+USUAL = Variant()
 
 
 class Pointsman(Router):
@@ -39,12 +57,13 @@ class Pointsman(Router):
 
     poll_interval_s = 1.0
 
-    def __init__(self, fleet: FleetPlan, installed: tuple[Model, ...]) -> None:
+    def __init__(self, fleet: FleetPlan, installed: tuple[Model, ...], variant: Variant = USUAL) -> None:
+        self._variant = variant
         self._now_s = 0.0
         self._names = fleet.names()
         self._position = {name: server for server, name in enumerate(self._names)}
         self._installed = {canonical(model.name): model.size_bytes for model in installed}
-        self._agent = Agent(fleet_spec(fleet), Board(), _nothing_new, clock=lambda: self._now_s)
+        self._agent = Agent(fleet_spec(fleet, variant), Board(), _nothing_new, clock=self._agents_time_s)
         self._sent_at_s: dict[int, float] = {}
         self._victims: dict[int, tuple[str, ...]] = {}
         self._models = {canonical(model.name): model for model in installed}
@@ -55,6 +74,9 @@ class Pointsman(Router):
     def in_flight(self) -> int:
         """Requests that the agent believes to be on their way."""
         return self._agent.board.grants
+
+    def _agents_time_s(self) -> float:
+        return self._now_s / self._variant.time_scale
 
     def route(self, request: Request, front: Front, now_s: float) -> Verdict:
         self._now_s = now_s
@@ -75,16 +97,17 @@ class Pointsman(Router):
         return [(int(request_id), self._verdict(int(request_id), choice)) for request_id, choice in granted]
 
     def unloads(self, record: Record) -> Iterable[Model]:
-        return [self._models[name] for name in self._victims.pop(record.request.work.id, ())]
+        victims = self._victims.pop(record.request.work.id, ())
+        return [self._models[name] for name in victims] if self._variant.steers else []
 
     def polled(self, server: int, loaded: list[simulated.LoadedModel], now_s: float) -> None:
         self._now_s = now_s
         state = InstanceState(
             health=Health.UP,
             loaded={canonical(line.model.name): _reading(line) for line in loaded},
-            loaded_at_s=now_s,
+            loaded_at_s=self._agents_time_s(),
             installed=self._installed,
-            installed_at_s=now_s,
+            installed_at_s=self._agents_time_s(),
         )
         self._agent.published(self._names[server], state)
 
@@ -92,7 +115,8 @@ class Pointsman(Router):
         self._now_s = now_s
         request_id = record.request.work.id
         server = "" if record.server is None else self._names[record.server]
-        self._agent.ended(str(request_id), server, _ending(record, self._sent_at_s.pop(request_id, now_s)))
+        ending = _ending(record, self._sent_at_s.pop(request_id, now_s), self._variant.time_scale)
+        self._agent.ended(str(request_id), server, ending)
 
     def _facts(self, request: Request, front: Front) -> RequestFacts:
         loads = {
@@ -111,16 +135,18 @@ class Pointsman(Router):
         return facts.naming(request.work.model.name)
 
 
-def _ending(record: Record, sent_at_s: float) -> Ending:
+def _ending(record: Record, sent_at_s: float, time_scale: float) -> Ending:
     """Return what HAProxy's log line would say of a request that was sent to its server then."""
     first_at_s = record.ended_at_s if record.first_at_s is None else record.first_at_s
-    return Ending(first_at_s - sent_at_s, record.ended_at_s - sent_at_s, record.served)
+    return Ending((first_at_s - sent_at_s) / time_scale, (record.ended_at_s - sent_at_s) / time_scale, record.served)
 
 
-def fleet_spec(fleet: FleetPlan) -> FleetSpec:
-    """Return what a fleet file would say of the simulated fleet."""
+def fleet_spec(fleet: FleetPlan, variant: Variant = USUAL) -> FleetSpec:
+    """Return what a fleet file would say of the simulated fleet; its times are as fast as the variant's fleet."""
     specs = tuple(_spec(name, profile) for name, profile in zip(fleet.names(), fleet.instances, strict=True))
-    return FleetSpec(specs, policy=Policy(hold_s=600.0))
+    usual = Policy(hold_s=variant.hold_s, weights=variant.weights)
+    scale = variant.time_scale
+    return FleetSpec(specs, policy=replace(usual, hold_s=usual.hold_s / scale, max_age_s=usual.max_age_s / scale))
 
 
 def max_connections(profile: InstanceProfile) -> int:

@@ -115,15 +115,23 @@ def gpus_are_listed(fleet: FleetDraft) -> Findings:
 
 def gpus_are_not_shared(fleet: FleetDraft) -> Findings:
     """Two instances use one GPU only if both say so: else each plans with memory that the other takes."""
-    first: dict[int | str, int] = {}
+    first: dict[tuple[str, int | str], int] = {}
     for index, instance in enumerate(fleet.instances):
         for position, gpu in enumerate(instance.gpus):
             if gpu in instance.gpus[:position]:
                 yield Finding(("instances", index, "gpus"), f"GPU {gpu} is listed twice", "list each GPU once")
                 continue
-            other = first.setdefault(gpu, index)
+            other = first.setdefault((_gpu_host(instance, gpu), gpu), index)
             if other != index and not (instance.shared and fleet.instances[other].shared):
                 yield _shared(fleet, gpu, other, index)
+
+
+def _gpu_host(instance: InstanceDraft, gpu: int | str) -> str:
+    """Indices and PCI bus ids count within a host; UUIDs are unique everywhere."""
+    if instance.url is None or (isinstance(gpu, str) and gpu.startswith(("GPU-", "MIG-"))):
+        return ""
+    host = _canonical_host(endpoint(instance.url).host)
+    return "127.0.0.1" if _is_local(host) else host
 
 
 def _shared(fleet: FleetDraft, gpu: int | str, other: int, index: int) -> Finding:

@@ -102,6 +102,8 @@ def _readable(data: dict[str, Any]) -> tuple[dict[str, Any], set[Path]]:
             return data, unreadable
         except ValidationError as error:
             refused = {_removable(data, details["loc"]) for details in error.errors()}
+        # What is inside of something else that goes, goes with it.
+        refused = {path for path in refused if not any(path[:depth] in refused for depth in range(len(path)))}
         for path in refused:
             _remove(data, path)
         unreadable |= refused

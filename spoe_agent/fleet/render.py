@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from fnmatch import translate
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from spoe_agent import bridge
 from spoe_agent.fleet.resolved import Fleet, Instance
+from spoe_agent.fleet.units import Listen
 from spoe_agent.routing.names import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG, canonical, display, is_pattern
 from spoe_agent.routing.surface import DESCRIBE_PATH, INFERENCE_PATHS
 
@@ -47,6 +49,7 @@ def haproxy_files(fleet: Fleet) -> dict[str, str]:
         bufsize=policies.max_inspected_body + bridge.BODY_HEADROOM_BYTES,
         front=str(fleet.listeners.front),
         log_address=str(fleet.listeners.log),
+        check=_local(fleet.listeners.check) if policies.limits.follow else None,
         agents=[str(listen) for listen in fleet.listeners.spop],
         seconds=_time,
         default_host=re.escape(DEFAULT_HOST),
@@ -113,6 +116,11 @@ def _server(instance: Instance) -> dict[str, object]:
         "address": instance.url.removeprefix("http://"),
         "max_connections": instance.max_connections,
     }
+
+
+def _local(listen: Listen) -> Listen:
+    """Return the address at which this host reaches a listener."""
+    return replace(listen, host={"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host))
 
 
 def _time(seconds: float) -> str:

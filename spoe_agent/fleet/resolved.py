@@ -20,8 +20,8 @@ from spoe_agent.fleet.schema import (
     ModelEntry,
     OllamaSettings,
     Policies,
-    Telemetry,
 )
+from spoe_agent.fleet.schema_watch import Telemetry
 from spoe_agent.fleet.units import endpoint
 
 _MODELS_PER_GPU = 3

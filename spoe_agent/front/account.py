@@ -43,4 +43,6 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
         "detail": candidate.detail,
         "tier": None if candidate.tier is None else candidate.tier.name.lower(),
         "cost": candidate.cost._asdict(),
+        "evicts": list(candidate.victims),
+        "has_slot": candidate.has_slot,
     }

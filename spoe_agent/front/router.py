@@ -20,6 +20,7 @@ from spoe_agent.front.follow import another
 from spoe_agent.front.slots import Slots
 from spoe_agent.routing import Action, Choice, InstanceLoad, RequestFacts
 from spoe_agent.serve import TICK_S, Parts, assemble
+from spoe_agent.telemetry.haproxy_log import Line
 from spoe_agent.telemetry.learner import Ending, Learner
 
 log = structlog.get_logger()
@@ -29,6 +30,23 @@ CONNECT_TIMEOUT_S = 5.0
 
 Address = tuple[str, int]
 _QUEUED_TOO_LONG = Choice(Action.REJECT, "queue timeout", status=503, message=WAITED)
+
+
+_NO_ANSWER = Ending(0.0, 0.0, is_whole=False)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a request ended: what HAProxy's log line would say (configuration.txt 8.5)."""
+
+    termination: str
+    status: int = 0
+    ending: Ending = _NO_ANSWER
+
+
+LEFT = End("CD")
+"""The client left, or was turned away: nothing is to be learned from that."""
+REFUSED = End("SC", 503)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,27 +92,41 @@ class Router:
         self._held: dict[str, asyncio.Future[Choice | None]] = {}
         self._started = asyncio.Event()
         self._fleet: Fleet
-        self._parts: Parts
+        self._running: Parts | None = None
+
+    @property
+    def _parts(self) -> Parts:
+        if self._running is None:
+            raise RuntimeError("the router did not start; the log says why")
+        return self._running
 
     async def run(self, path: Path, fleet: Fleet, use: Callable[[Fleet], None]) -> None:
         """Keep an agent for the fleet informed, and take up what is written to the file, until cancelled.
 
         `use` is called with each fleet when requests for it can be answered.
         """
-        async with aiohttp.ClientSession() as session:
-            while True:
-                self._adopt(fleet, await self._assemble(fleet, session, self._learner))
-                use(fleet)
-                async with asyncio.TaskGroup() as group:
-                    tasks = [group.create_task(poller.run()) for poller in self._parts.pollers]
-                    tasks.append(group.create_task(self._tick()))
-                    fleet = await another(path, fleet)
-                    for task in tasks:
-                        task.cancel()
-                log.info("fleet file read", file=str(path), instances=len(fleet.instances))
+        try:
+            async with aiohttp.ClientSession() as session:
+                while True:
+                    self._adopt(fleet, await self._assemble(fleet, session, self._learner))
+                    use(fleet)
+                    fleet = await self._run_until_another(path, fleet)
+                    log.info("fleet file read", file=str(path), instances=len(fleet.instances))
+        finally:
+            # Whoever waits for a start that failed shall not wait for ever.
+            self._started.set()
+
+    async def _run_until_another(self, path: Path, fleet: Fleet) -> Fleet:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(poller.run()) for poller in self._parts.pollers]
+            tasks.append(group.create_task(self._tick()))
+            found = await another(path, fleet)
+            for task in tasks:
+                task.cancel()
+        return found
 
     def _adopt(self, fleet: Fleet, parts: Parts) -> None:
-        self._fleet, self._parts = fleet, parts
+        self._fleet, self._running = fleet, parts
         self._slots.set_limits({instance.name: instance.max_connections for instance in fleet.instances})
         self._started.set()
         parts.agent.granted = self._granted
@@ -137,7 +169,7 @@ class Router:
                 if await self._connects(*address):
                     return Passage(choice, address)
                 log.warning("instance refuses connections, trying another", instance=choice.instance)
-            self.leave(request.request_id)
+            self.leave(request.request_id, LEFT if address is None else REFUSED)
             refused.add(choice.instance)
 
     async def _decide(self, request: RequestFacts, refused: set[str]) -> Choice:
@@ -153,7 +185,8 @@ class Router:
 
     async def _hold(self, request_id: str) -> Choice | None:
         """Wait for the agent's word; None: it was replaced, by one for an edited fleet file."""
-        held = self._held[request_id] = asyncio.get_running_loop().create_future()
+        held: asyncio.Future[Choice | None] = asyncio.get_running_loop().create_future()
+        self._held[request_id] = held
         try:
             return await held
         finally:
@@ -173,12 +206,10 @@ class Router:
         found = next((instance for instance in self._fleet.instances if instance.name == name), None)
         return None if found is None else (found.host, found.port)
 
-    def leave(self, request_id: str, ending: Ending | None = None) -> None:
-        """End a request: its connection and its slot are free. Ending it again does nothing. `ending` says how it went,
-        when it had an answer.
-        """
+    def leave(self, request_id: str, end: End = LEFT) -> None:
+        """End a request: its connection and its slot are free. Ending it again does nothing."""
         name = self._taken.pop(request_id, None)
         if name is not None:
             self._slots.free(name)
-        if self._started.is_set():
-            self._parts.agent.ended(request_id, name or "", ending)
+        if self._running is not None:
+            self._running.watch.ended(Line(request_id, name or "", end.ending, end.status, end.termination))

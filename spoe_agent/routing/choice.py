@@ -61,6 +61,8 @@ class Cost(NamedTuple):
     """What a new load takes from others: GPU time, and the models that must go and come back later."""
     share_s: float = 0.0
     """Slowdown by, and of, requests that run on the same GPUs."""
+    slow_s: float = 0.0
+    """What GPUs that are held down, or a model that is partly on the CPU, add to the request's own time."""
     prefix_s: float = 0.0
     """Prefill saved, as a negative number, where the conversation's beginning is cached."""
 
@@ -79,7 +81,7 @@ class Candidate(NamedTuple):
     instance: str
     exclusion: Exclusion | None = None
     detail: str = ""
-    """For an exclusion: what exactly, for people."""
+    """For people: what exactly excludes it, or makes it slower."""
     tier: Tier | None = None
     """None when excluded, and for requests that need no model loaded."""
     cost: Cost = FREE

@@ -14,6 +14,7 @@ from spoe_agent.routing.demand import Demand, Site, demand, site
 from spoe_agent.routing.eligibility import exclusions
 from spoe_agent.routing.facts import Problem, RequestFacts
 from spoe_agent.routing.names import display
+from spoe_agent.routing.slowness import USUAL, slowness
 from spoe_agent.routing.snapshot import Snapshot
 from spoe_agent.routing.specs import FleetSpec
 from spoe_agent.routing.surface import Kind
@@ -59,7 +60,10 @@ def _running(need: Demand, sites: list[Site], excluded: list[Candidate | None]) 
         gone = tuple(victims(need, where) or ()) if warmth is Tier.EVICT else ()
         free = has_slot(need, where, warmth, gone)
         price = cost(need, where, warmth, gone, free, warm)
-        found.append(Candidate(where.spec.name, None, "", warmth, price, gone, free))
+        slow = slowness(need, where)
+        if slow is not USUAL:
+            price = price._replace(slow_s=(slow.factor - 1.0) * need.service_of(where.spec.name))
+        found.append(Candidate(where.spec.name, None, slow.why, warmth, price, gone, free))
     return tuple(found)
 
 

@@ -21,7 +21,8 @@ def cost(demand: Demand, site: Site, warmth: Tier, gone: tuple[str, ...], has_sl
         has_slot: whether the request could run at once.
         warm: the instances where the model is warm; what waits is shared out between their slots.
     """
-    saved_s = _prefix(demand, site) if demand.snapshot.home == site.spec.name else 0.0
+    is_home = demand.snapshot.home == site.spec.name and has_slot and warmth is Tier.LOADED
+    saved_s = _prefix(demand, site) if is_home else 0.0
     if (
         warmth is Tier.LOADED
         and has_slot
@@ -119,6 +120,6 @@ def _spread(demand: Demand, site: Site, warmth: Tier, service_s: float, load_s: 
 
 def _prefix(demand: Demand, site: Site) -> float:
     """Prefill that the cached beginning saves, as a negative cost. It never outweighs more than itself, so a busy
-    instance loses the conversation as soon as waiting or sharing costs more.
+    instance loses the conversation as soon as sharing costs more; one without a slot, or without the model, at once.
     """
     return -demand.fleet.policy.weights.prefix * estimates.prefill_s(demand.weights_bytes, demand.facts.body_bytes)

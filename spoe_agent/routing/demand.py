@@ -39,6 +39,10 @@ class Demand:
         """Return the predicted load time of any model on an instance."""
         return estimates.load_s(self.snapshot.learned, model, instance, self.weights_of(model))
 
+    def service_of(self, instance: str) -> float:
+        """Return the predicted time of the request itself on an instance."""
+        return estimates.service_s(self.snapshot.learned, self.model, instance, self.weights_bytes)
+
 
 def demand(facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot) -> Demand:
     """Look up once what the request's model means. Cloud models are forwarded by any Ollama."""

@@ -10,8 +10,9 @@ Pure: no clock, no I/O. Must not live here: whether a slot is free (choose), how
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from spoe_agent.routing.facts import RequestFacts
@@ -20,6 +21,9 @@ _T = TypeVar("_T")
 
 OVERDUE = -1_000_000
 """The class of tickets that have waited too long for their own."""
+
+MAX_IDLE = 10_000
+"""Callers without tickets whose clocks are kept."""
 
 
 def lane(facts: RequestFacts) -> str:
@@ -44,11 +48,8 @@ class Ticket:
         return lane(self.facts)
 
 
-@dataclass(slots=True)
-class _Class:
-    """One priority class: per caller, per lane, tickets oldest first."""
-
-    callers: dict[str, dict[str, dict[str, Ticket]]] = field(default_factory=dict)
+_Lanes = dict[str, dict[str, dict[str, Ticket]]]
+"""Tickets of one priority class: per lane, per caller, oldest first."""
 
 
 class HoldQueue:
@@ -56,9 +57,10 @@ class HoldQueue:
 
     def __init__(self, weights: Mapping[str, float] | None = None) -> None:
         self._weights = dict(weights or {})
-        self._classes: dict[int, _Class] = {}
+        self._classes: dict[int, _Lanes] = {}
         self._tickets: dict[str, Ticket] = {}
-        self._lanes: dict[str, int] = {}
+        self._in_lane: Counter[str] = Counter()
+        self._of_caller: Counter[str] = Counter()
         self._clocks: dict[str, float] = {}
         self._now = 0.0
         """Virtual time: the clock of the caller that was granted last."""
@@ -78,53 +80,67 @@ class HoldQueue:
 
     def waiting(self, lane: str) -> int:
         """Return how many tickets wait in a lane."""
-        return self._lanes.get(lane, 0)
+        return self._in_lane[lane]
 
     def add(self, ticket: Ticket) -> None:
-        """Queue a ticket. Its request's id must not be queued already."""
-        self._tickets[ticket.facts.request_id] = ticket
-        self._lanes[ticket.lane] = self._lanes.get(ticket.lane, 0) + 1
-        callers = self._classes.setdefault(ticket.priority, _Class()).callers
+        """Queue a ticket. One of the same request loses its place."""
+        self.remove(ticket.facts.request_id)
         caller = ticket.facts.caller
-        if not any(caller in group.callers for group in self._classes.values()):
+        if not self._of_caller[caller]:
             self._clocks[caller] = max(self._clocks.get(caller, 0.0), self._now)
-        callers.setdefault(caller, {}).setdefault(ticket.lane, {})[ticket.facts.request_id] = ticket
+        self._tickets[ticket.facts.request_id] = ticket
+        self._in_lane[ticket.lane] += 1
+        self._of_caller[caller] += 1
+        self._enter(ticket)
 
     def remove(self, request_id: str) -> Ticket | None:
         """Take a ticket out: its client left, or it is granted. Return it, or None when it is not queued."""
         ticket = self._tickets.pop(request_id, None)
         if ticket is None:
             return None
-        self._lanes[ticket.lane] -= 1
-        if not self._lanes[ticket.lane]:
-            del self._lanes[ticket.lane]
-        group = self._classes[ticket.priority]
-        lanes = group.callers[ticket.facts.caller]
-        del lanes[ticket.lane][request_id]
-        if not lanes[ticket.lane]:
-            del lanes[ticket.lane]
-        if not lanes:
-            del group.callers[ticket.facts.caller]
-        if not group.callers:
-            del self._classes[ticket.priority]
+        for counts, name in ((self._in_lane, ticket.lane), (self._of_caller, ticket.facts.caller)):
+            counts[name] -= 1
+            if not counts[name]:
+                del counts[name]
+        self._leave(ticket)
         return ticket
 
+    def _enter(self, ticket: Ticket) -> None:
+        """Put a ticket at the end of its class, lane and caller."""
+        callers = self._classes.setdefault(ticket.priority, {}).setdefault(ticket.lane, {})
+        callers.setdefault(ticket.facts.caller, {})[ticket.facts.request_id] = ticket
+
+    def _leave(self, ticket: Ticket) -> None:
+        """Undo `_enter`; what is empty goes."""
+        lanes = self._classes[ticket.priority]
+        callers = lanes[ticket.lane]
+        tickets = callers[ticket.facts.caller]
+        del tickets[ticket.facts.request_id]
+        if not tickets:
+            del callers[ticket.facts.caller]
+        if not callers:
+            del lanes[ticket.lane]
+        if not lanes:
+            del self._classes[ticket.priority]
+
     def expire(self, before_s: float) -> list[Ticket]:
-        """Take out and return the tickets that have waited since before a moment."""
+        """Take out and return the tickets that have waited since before a moment, oldest first."""
         late = self._older(before_s)
         for ticket in late:
             self.remove(ticket.facts.request_id)
         return late
 
     def promote(self, before_s: float) -> None:
-        """Put tickets that have waited since before a moment ahead of every class, oldest first."""
+        """Put tickets that have waited since before a moment ahead of every class; among them the order is the same."""
         for ticket in self._older(before_s):
             if ticket.priority != OVERDUE:
-                self.remove(ticket.facts.request_id)
-                self.add(replace(ticket, priority=OVERDUE))
+                self._leave(ticket)
+                overdue = replace(ticket, priority=OVERDUE)
+                self._tickets[ticket.facts.request_id] = overdue
+                self._enter(overdue)
 
     def _older(self, than_s: float) -> list[Ticket]:
-        return [ticket for ticket in self._tickets.values() if ticket.since_s < than_s]
+        return [ticket for ticket in self if ticket.since_s < than_s]
 
     def take(self, grant: Callable[[Ticket], _T | None]) -> list[tuple[Ticket, _T]]:
         """Offer slots in order: `grant` returns what the ticket got, or None when it cannot run now.
@@ -147,14 +163,17 @@ class HoldQueue:
 
     def _next(self, priority: int, blocked: set[str]) -> Ticket | None:
         """Return the oldest ticket that is not blocked, of the caller furthest behind."""
-        group = self._classes.get(priority)
-        if group is None:
-            return None
-        for caller in sorted(group.callers, key=lambda name: (self._clocks[name], name)):
-            heads = [next(iter(lane.values())) for name, lane in group.callers[caller].items() if name not in blocked]
-            if heads:
-                return min(heads, key=lambda ticket: ticket.since_s)
-        return None
+        heads = [
+            next(iter(tickets.values()))
+            for lane, callers in self._classes.get(priority, {}).items()
+            if lane not in blocked
+            for tickets in callers.values()
+        ]
+        return min(heads, key=self._rank, default=None)
+
+    def _rank(self, ticket: Ticket) -> tuple[float, str, float]:
+        caller = ticket.facts.caller
+        return self._clocks[caller], caller, ticket.since_s
 
     def _charge(self, ticket: Ticket) -> None:
         caller = ticket.facts.caller
@@ -162,10 +181,6 @@ class HoldQueue:
         self._clocks[caller] += ticket.service_s / self._weights.get(caller, 1.0)
 
     def _forget_idle(self) -> None:
-        """Callers with nothing queued and a clock that is not ahead would start at the present anyhow."""
-        if len(self._clocks) > 10_000:
-            self._clocks = {
-                name: clock
-                for name, clock in self._clocks.items()
-                if clock > self._now or any(name in group.callers for group in self._classes.values())
-            }
+        """Callers with nothing queued lose only what they were ahead, and that when they are very many."""
+        if len(self._clocks) > MAX_IDLE + len(self._of_caller):
+            self._clocks = {name: clock for name, clock in self._clocks.items() if name in self._of_caller}

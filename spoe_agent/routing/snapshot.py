@@ -44,6 +44,11 @@ class LoadedModel:
     path: str = ""
     """Blob of the weights, by which Ollama orders victims; "" when not known."""
 
+    @property
+    def spilled_bytes(self) -> int:
+        """What of it is not in VRAM."""
+        return max(0, self.size_bytes - self.vram_bytes)
+
 
 @dataclass(frozen=True, slots=True)
 class InstanceState:
@@ -103,6 +108,8 @@ class GpuGroup(NamedTuple):
     """What other programs hold."""
     age_s: float | None = None
     doubt: GpuDoubt = GpuDoubt()
+    notes: tuple[str, ...] = ()
+    """What people should know of them: memory that others hold, readings that are stale."""
 
 
 NO_GPUS = GpuGroup()

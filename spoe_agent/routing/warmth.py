@@ -86,13 +86,22 @@ def _has_room(demand: Demand, site: Site, left: list[str]) -> bool:
     """
     if not left:
         return True
-    room = site.spec.vram_bytes
+    room = room_bytes(demand, site)
     if len(left) >= site.spec.max_loaded_models:
         return False
     if room is None:
         return True
     free = room - sum(_used(demand, site, name) for name in left)
     return _needed(demand, site, demand.model) <= FIT_FRACTION * free
+
+
+def room_bytes(demand: Demand, site: Site) -> int | None:
+    """Return what the instance's models can have of its GPU group: the fleet file's word or the group's memory, less
+    what other programs hold. None: not known.
+    """
+    gpus = demand.snapshot.gpu(site.spec.name)
+    known = [size for size in (site.spec.vram_bytes, gpus.total_bytes) if size is not None]
+    return max(0, min(known) - (gpus.foreign_bytes or 0)) if known else None
 
 
 def regret_s(demand: Demand, site: Site, model: str) -> float:

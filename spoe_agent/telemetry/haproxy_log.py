@@ -89,6 +89,8 @@ class Line:
     status: int = 200
     termination: str = "--"
     """HAProxy's two letters (configuration.txt 8.5): who ended it, and in which phase."""
+    size_bytes: int = 0
+    """Sent to the client, headers included."""
     is_redispatched: bool = False
     """The instance it was meant for did not take it, and HAProxy took another."""
 
@@ -102,7 +104,13 @@ def read_line(line: bytes) -> Line | None:
         ending = Ending(first_ms / 1000, (first_ms + data_ms) / 1000, whole and first_ms >= 0 and data_ms >= 0)
         redispatched = str(fields.get("retries", "")).startswith("+")
         return Line(
-            str(fields["id"]), str(fields["server"]), ending, fields["status"], fields["termination"], redispatched
+            str(fields["id"]),
+            str(fields["server"]),
+            ending,
+            fields["status"],
+            fields["termination"],
+            int(fields.get("bytes", 0)),
+            redispatched,
         )
     except (ValueError, KeyError, TypeError):
         return None

@@ -155,6 +155,7 @@ class InstanceHealth:
             return [turn for turn in (lifted, self.served(now_s, "a probe was answered")) if turn is not None]
         why = f"{self.question}; probe: {failure}" if self.question else f"probe: {failure}"
         turn = self._enter(Health.SUSPECT, why, now_s) if self._base is Health.UP and self.question else None
+        self._probe_due_s = now_s + self._policy.probe_interval_s
         self.question = ""
         return [] if turn is None else [turn]
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated
 
 import structlog
-from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from spoe_agent.telemetry.learner import Learner, Mean, Pair
 
@@ -22,7 +23,8 @@ class _Row(BaseModel):
 
     model: str
     instance: str
-    log_s: FiniteFloat
+    log_s: Annotated[float, Field(ge=-20, le=20)]
+    """Nanoseconds to years: what is beyond was not written by us, and its exponential could be none."""
     samples: NonNegativeInt
 
 

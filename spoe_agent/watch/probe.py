@@ -26,16 +26,18 @@ class Target(NamedTuple):
     """The model must be loaded first."""
 
 
-def target(state: InstanceState, of_loads: bool) -> Target | None:
+def target(state: InstanceState, of_loads: bool, silent: str = "") -> Target | None:
     """Return the model to probe with, or None when no probe would tell.
 
-    The smallest loaded one. One that is not loaded only where nothing is: it evicts nobody, and nothing else would
-    tell. `of_loads`: what is in doubt is loading, of which a loaded model says nothing.
+    The one that is silent, else the smallest that is loaded. One that is not loaded only where nothing is: it evicts
+    nobody, and nothing else would tell. `of_loads`: what is in doubt is loading, of which a loaded model says nothing.
     """
     if state.loaded:
         if of_loads:
             return None
-        name = min(state.loaded, key=lambda key: (state.loaded[key].size_bytes, key))
+        name = (
+            silent if silent in state.loaded else min(state.loaded, key=lambda key: (state.loaded[key].size_bytes, key))
+        )
         return Target(name, state.loaded[name].context_length, False)
     local = {name: size for name, size in state.installed.items() if size and not is_cloud(name)}
     return Target(min(local, key=lambda key: (local[key], key)), 0, True) if local else None

@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from spoe_agent.routing.choice import Tier
 from spoe_agent.routing.names import display
 from spoe_agent.telemetry.board import Grant
 
 FACTOR = 10.0
-"""Far beyond the learned time: so many times as long."""
+"""Far beyond the learned time of whole requests: so many times as long."""
+
+FIRST_BYTE_FACTOR = 3.0
+"""Of the learned time to the first byte: a probe costs little, so it is asked for soon."""
 
 LOAD_FACTOR = 5.0
 
@@ -34,6 +36,7 @@ class Expected(NamedTuple):
 class Stall(NamedTuple):
     """A loaded model that is silent."""
 
+    model: str
     why: str
     is_proven: bool
 
@@ -42,13 +45,13 @@ Expect = Callable[[str], Expected]
 
 
 def stall(
-    grants: Iterable[Grant], last_end_s: Mapping[str, float], expect: Expect, stall_s: float, now_s: float
+    grants: Iterable[Grant], last_sign_s: Mapping[str, float], expect: Expect, stall_s: float, now_s: float
 ) -> Stall | None:
     """Return the first model that answers none of its requests, or None.
 
     Args:
         grants: what is in flight on the instance, for models that are loaded there, oldest first.
-        last_end_s: when a request for the model last ended well there.
+        last_sign_s: when the model last gave a sign of life there: it was loaded, or answered a request or a probe.
         expect: what is usual for a model.
         stall_s: less silence than this says nothing.
     """
@@ -57,18 +60,13 @@ def stall(
         by_model.setdefault(grant.model, []).append(grant)
     for model, waiting in by_model.items():
         usual = expect(model)
-        since_s = max(_runs_since_s(waiting[0], usual), last_end_s.get(model, 0.0))
+        since_s = max(waiting[0].at_s, last_sign_s.get(model, 0.0))
         is_full = len(waiting) >= usual.slots
-        limit_s = max(stall_s, FACTOR * (usual.service_s if is_full else usual.first_byte_s))
+        limit_s = max(stall_s, FACTOR * usual.service_s if is_full else FIRST_BYTE_FACTOR * usual.first_byte_s)
         if now_s - since_s > limit_s:
             why = f"{display(model)} has answered nothing for {now_s - since_s:.0f} s, {len(waiting)} in flight"
-            return Stall(why, is_full)
+            return Stall(model, why, is_full)
     return None
-
-
-def _runs_since_s(grant: Grant, usual: Expected) -> float:
-    """A request that came before its model was loaded waits for the load first."""
-    return grant.at_s if grant.tier is Tier.LOADED else grant.at_s + LOAD_FACTOR * usual.load_s
 
 
 def load_stall(

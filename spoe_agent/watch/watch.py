@@ -14,13 +14,13 @@ from dataclasses import replace
 import structlog
 
 from spoe_agent.agent import Agent
-from spoe_agent.routing import Health, InstanceSpec, InstanceState
+from spoe_agent.routing import Health, InstanceSpec, InstanceState, Snapshot
 from spoe_agent.routing.estimates import load_s, service_s, weights_bytes
 from spoe_agent.telemetry.board import Grant
 from spoe_agent.telemetry.haproxy_log import Line
 from spoe_agent.telemetry.health import HealthPolicy, InstanceHealth, Transition
 from spoe_agent.watch.probe import Target, target
-from spoe_agent.watch.stall import Expected, load_stall, stall
+from spoe_agent.watch.stall import LOAD_FACTOR, Expected, load_stall, stall
 
 log = structlog.get_logger()
 
@@ -57,7 +57,8 @@ class Watch:
         self._specs: dict[str, InstanceSpec] = {spec.name: spec for spec in agent.fleet.instances}
         self.health = {name: InstanceHealth(name, policy, clock()) for name in self._specs}
         self._polled: dict[str, InstanceState] = {}
-        self._last_end_s: dict[str, dict[str, float]] = {name: {} for name in self._specs}
+        self._last_sign_s: dict[str, dict[str, float]] = {name: {} for name in self._specs}
+        self._silent: dict[str, str] = {}
 
     def published(self, instance: str, state: InstanceState) -> None:
         """Take new readings of an instance, and pass them on with the verdict on it."""
@@ -67,19 +68,18 @@ class Watch:
         health = self.health[instance]
         # The poller has said it already.
         health.polled(state, now_s)
-        if before is not None and state.loaded.keys() - before.loaded.keys():
+        fresh = state.loaded.keys() - (before.loaded.keys() if before is not None else ())
+        self._last_sign_s[instance].update(dict.fromkeys(fresh, now_s))
+        if fresh and before is not None:
             _log(health.loaded(now_s))
         self._agent.published(instance, self._told(instance, state))
 
-    def ended(self, line: Line) -> None:
-        """Take a finished request's line: the agent its times, the instance's health its manner."""
+    def ended(self, line: Line) -> Grant | None:
+        """Take a finished request's line: the agent its times, the instance's health its manner. Return its grant."""
         grant = self._agent.ended(line.request_id, line.server, line.ending)
-        if grant is None:
-            return
-        now_s, health = self._clock(), self.health.get(grant.instance)
-        if health is None:
-            return
-        self._note(self._judge(health, grant, line, now_s))
+        if grant is not None:
+            self._note(self._judge(self.health[grant.instance], grant, line, self._clock()))
+        return grant
 
     def _judge(self, health: InstanceHealth, grant: Grant, line: Line, now_s: float) -> Transition | None:
         if line.server != grant.instance:
@@ -92,7 +92,7 @@ class Watch:
         if line.status >= 500 and line.status != BUSY and line.status not in CLIENTS_OWN:
             return health.erred(f"answered {line.status} for {grant.model}", now_s)
         if line.ending.is_whole:
-            self._last_end_s[grant.instance][grant.model] = now_s
+            self._last_sign_s[grant.instance][grant.model] = now_s
             return health.served(now_s)
         return None
 
@@ -116,19 +116,19 @@ class Watch:
     def look(self) -> None:
         """Look for requests and loads that do not come to their end."""
         now_s = self._clock()
+        snapshot = self._agent.board.snapshot({}, now_s)
         for name, health in self.health.items():
             grants = self._agent.board.granted(name)
             if not grants:
                 continue
-            state = self._agent.board.state(name)
+            state, expect = snapshot.state(name), self._expect(name, snapshot)
             running = [grant for grant in grants if grant.model in state.loaded]
-            found = stall(running, self._last_end_s[name], self._expect(name), self._policy.stall_s, now_s)
+            found = stall(running, self._last_sign_s[name], expect, self._policy.stall_s, now_s)
             if found is not None:
+                self._silent[name] = found.model
                 self._note(health.stalled(found.why, found.is_proven, now_s))
-            activity = self._agent.board.snapshot({}, now_s).active(name)
-            why = load_stall(
-                activity.loading, activity.in_flight, self._expect(name), self._policy.load_stall_s, now_s
-            )
+            activity = snapshot.active(name)
+            why = load_stall(activity.loading, activity.in_flight, expect, self._policy.load_stall_s, now_s)
             if why:
                 self._note(health.load_stalled(why, now_s))
 
@@ -141,23 +141,25 @@ class Watch:
         """Probe one instance, if anything would tell."""
         name = health.instance
         of_loads = health.loads_in_doubt and health.for_routing is Health.UP and not health.question
-        what = target(self._agent.board.state(name), of_loads)
+        what = target(self._agent.board.state(name), of_loads, self._silent.get(name, ""))
         if what is None:
             return
-        extra_s = 5 * self._expect(name)(what.model).load_s if what.is_cold else 0.0
+        snapshot = self._agent.board.snapshot({}, self._clock())
+        extra_s = LOAD_FACTOR * self._expect(name, snapshot)(what.model).load_s if what.is_cold else 0.0
         health.probing()
         failure = "was given up"
         try:
             failure = await self._probe(name, what, self._policy.probe_timeout_s + extra_s)
         finally:
             turns = health.probed(failure, what.is_cold, self._clock())
+        if not failure:
+            self._last_sign_s[name][what.model] = self._clock()
+            self._silent.pop(name, None)
         for turn in turns:
             self._note(turn)
 
-    def _expect(self, instance: str) -> Callable[[str], Expected]:
-        now_s = self._clock()
-        learned, fleet = self._agent.learner.learned(now_s), self._agent.fleet
-        snapshot = self._agent.board.snapshot({}, now_s)
+    def _expect(self, instance: str, snapshot: Snapshot) -> Callable[[str], Expected]:
+        learned, fleet = self._agent.learner.learned(snapshot.at_s), self._agent.fleet
 
         def expect(model: str) -> Expected:
             rule = fleet.rule(model)

@@ -14,18 +14,12 @@ with warnings.catch_warnings():
     from mitmproxy.test import taddons, tflow
 
 from addon import route
-from spoe_agent.agent import Agent
-from spoe_agent.fleet import loads, specs
+from spoe_agent.fleet import loads
 from spoe_agent.front.router import Router
 from spoe_agent.front.slots import Slots
-from spoe_agent.serve import Parts
-from spoe_agent.telemetry.board import Board
+from tests.front.parts import parts
 
 NOW_S = 1000.0
-
-
-async def nothing():
-    return None
 
 
 class Bench:
@@ -35,15 +29,15 @@ class Bench:
         self.file = Path(folder) / "fleet.yaml"
         self.file.write_text(text)
         self.fleet = loads(text)
-        self.board = Board()
-        self.agent = Agent(specs(self.fleet), self.board, nothing, lambda: NOW_S)
+        self.parts = parts(self.fleet, lambda: NOW_S)
+        self.agent, self.board = self.parts.agent, self.parts.board
         self.slots = Slots()
         self.refusing = set()
         self.tried = []
         self.addon = route.Pointsman(Router(self.assemble, self.connects, self.slots))
 
     async def assemble(self, fleet, session, learner):
-        return Parts(self.agent, self.board, ())
+        return self.parts
 
     async def connects(self, host, port):
         self.tried.append((host, port))

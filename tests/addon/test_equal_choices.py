@@ -6,23 +6,24 @@ through the addon (as the flow mitmproxy would show).
 
 import asyncio
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import zstandard
 
 from spoe_agent import bridge
-from spoe_agent.agent import Agent
 from spoe_agent.bridge import INSPECT, ROUTE
 from spoe_agent.fleet import loads, specs
 from spoe_agent.front.account import account
 from spoe_agent.front.answers import error_body
-from spoe_agent.routing import Health, InstanceState, LoadedModel
+from spoe_agent.front.reading import Whole, facts
+from spoe_agent.routing import Action, Health, InstanceState, LoadedModel
 from spoe_agent.routing.names import canonical
 from spoe_agent.routing.surface import DESCRIBE_PATH, INFERENCE_PATHS, dialect
 from spoe_agent.spop import Message
-from spoe_agent.telemetry.board import Board
-from tests.addon.conftest import NOW_S, Bench, flow_of, nothing
+from spoe_agent.telemetry.board import Grant
+from tests.addon.conftest import NOW_S, Bench, flow_of
+from tests.front.parts import parts
 
 FLEET = """
 defaults: {num_parallel: 2, max_connections: 3, vram: 24GiB, ollama: {context_length: 4096}}
@@ -46,13 +47,21 @@ class Request:
     method: str = "POST"
     type: str = "application/json"
     encoding: str = ""
+    num_ctx: int | None = None
+    talks: bool = False
 
 
 def asks(path, **body):
-    return Request(path, json.dumps(body).encode())
+    num_ctx = body.get("options", {}).get("num_ctx") if path.startswith("/api/") else None
+    return Request(path, json.dumps(body).encode(), num_ctx=num_ctx, talks=bool(body.get("messages")))
 
 
+TALK = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hello"}]
 REQUESTS = {
+    "a conversation": asks("/api/chat", model="alpha", messages=TALK),
+    "OpenAI's conversation": asks("/v1/chat/completions", messages=TALK[1:], model="alpha"),
+    "another context": asks("/api/chat", model="alpha", options={"num_ctx": 8192}),
+    "a long prompt": asks("/api/generate", model="alpha", prompt="x" * 40_000),
     "chat": asks("/api/chat", model="alpha", messages=[]),
     "chat, another model": asks("/api/chat", messages=[], model="beta:7b"),
     "chat with a query": asks("/api/chat?x=1", model="alpha"),
@@ -138,7 +147,7 @@ def publish(board, moment):
         state = InstanceState(moment.health[number], loaded, at_s, installed, at_s)
         board.publish(name, state)
         for place, model in enumerate(moment.granted[number]):
-            board.grant(f"{name}-{place}", name, canonical(model), NOW_S - 1)
+            board.grant(Grant(f"{name}-{place}", name, canonical(model), NOW_S - 1))
 
 
 def counts(moment):
@@ -171,27 +180,45 @@ def message(request, moment, number):
     model = seen_by_haproxy(request)
     size = len(request.body)
     args = {"id": "r1", "method": request.method, "path": path, "model": model, "load": load, "size": size}
-    args["seen"] = size if is_read else None
+    args |= {"seen": size if is_read else None, "caller": "127.0.0.1", "num_ctx": request.num_ctx}
+    args["prefix"] = "a hash" if request.talks else None
     if not is_read or model is not None:
         return Message(ROUTE, args)
     return Message(INSPECT, {**args, "type": request.type, "encoding": request.encoding, "body": request.body})
 
 
 def behind_haproxy(request, moment):
-    """Facts and Choice. An instance that refuses is asked for again when HAProxy's check has found it down."""
-    board = Board()
-    publish(board, moment)
-    fleet = specs(loads(FLEET))
-    agent = Agent(fleet, board, nothing, lambda: NOW_S)
-    facts = bridge.facts(message(request, moment, 0), fleet.policy)
-    choice = agent.decide(facts)
+    """The Choice at once, and the last one. A held request gets it when all before it have left; an instance that
+    refuses is asked for again when HAProxy's check has found it down.
+    """
+    made = parts(loads(FLEET), lambda: NOW_S)
+    publish(made.board, moment)
+    agent, fleet = made.agent, made.agent.fleet
+    choice = first = agent.decide(bridge.facts(message(request, moment, 0), fleet.policy))
+    if choice.action is Action.HOLD:
+        told = []
+        agent.granted = lambda _, granted: told.append(granted)
+        for _ in leaving(agent, moment):
+            if told:
+                break
+        (choice,) = told
     if choice.instance is not None and moment.refusing[NAMES.index(choice.instance)]:
-        facts = bridge.facts(message(request, moment, 1), fleet.policy)
-        choice = agent.decide(facts)
-    return facts, choice
+        choice = agent.decide(bridge.facts(message(request, moment, 1), fleet.policy))
+    return first, choice
+
+
+def leaving(agent, moment):
+    """Let requests that the board knows end, one with each step; nobody waits for those that it does not know."""
+    for name, granted in zip(NAMES, moment.granted, strict=True):
+        for place in range(len(granted)):
+            agent.ended(f"{name}-{place}")
+            yield
+    agent.tick()
+    yield
 
 
 async def inside_mitmproxy(request, moment, folder):
+    """The flow, and whether it was held."""
     bench = await Bench(FLEET, folder).start()
     try:
         publish(bench.board, moment)
@@ -206,20 +233,24 @@ async def inside_mitmproxy(request, moment, folder):
             flow = flow_of(request.path, request.body, request.method, headers(request))
             flow.id = "r1"
             sending = group.create_task(bench.send(flow))
-            await leave_room(bench.slots, sending)
-        return flow
+            for _ in range(5):
+                await asyncio.sleep(0)
+            held = len(bench.agent.hold) == 1
+            await make_room(bench, moment, sending)
+        return flow, held
     finally:
         bench.stop()
 
 
-async def leave_room(slots, sending):
-    """Let those before it go once the choice is made, so that it gets its connection."""
-    for _ in range(5):
-        await asyncio.sleep(0)
-    while not sending.done() or any(slots.queued(name) for name in NAMES):
+async def make_room(bench, moment, sending):
+    """Let those before it go, once the choice is made, so that it gets its connection."""
+    left = leaving(bench.agent, moment)
+    while not sending.done() or any(bench.slots.queued(name) for name in NAMES):
+        if len(bench.agent.hold):
+            next(left)
         for name in NAMES:
-            if slots.queued(name):
-                slots.free(name)
+            if bench.slots.queued(name):
+                bench.slots.free(name)
         await asyncio.sleep(0)
 
 
@@ -231,8 +262,9 @@ def headers(request):
 @pytest.mark.parametrize("moment", MOMENTS.values(), ids=MOMENTS)
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
 async def test_equal_choices(request_, moment, tmp_path):
-    _, choice = behind_haproxy(request_, moment)
-    flow = await inside_mitmproxy(request_, moment, tmp_path)
+    first, choice = behind_haproxy(request_, moment)
+    flow, held = await inside_mitmproxy(request_, moment, tmp_path)
+    assert held is (first.action is Action.HOLD)
     # All there is to a choice, each instance's terms included.
     assert flow.metadata["pointsman"] == account(choice)
     if choice.instance is not None:
@@ -247,7 +279,20 @@ async def test_equal_choices(request_, moment, tmp_path):
     assert flow.response.headers["x-pointsman"] == f"- {choice.reason}"
 
 
+@pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
+def test_equal_facts(request_):
+    """But for the hash of a conversation's beginning, which is another function here."""
+    seen = bridge.facts(message(request_, MOMENTS["idle"], 0), specs(loads(FLEET)).policy)
+    path = request_.path.partition("?")[0]
+    whole = Whole("r1", request_.method, path, request_.body, request_.type, request_.encoding, source="127.0.0.1")
+    read = facts(whole)
+    assert replace(read, prefix="", loads={}) == replace(seen, prefix="", loads={})
+    assert bool(read.prefix) is bool(seen.prefix)
+
+
 def test_the_table_is_long_enough_and_tells_instances_apart():
     pairs = [(request, moment) for request in REQUESTS.values() for moment in MOMENTS.values()]
     assert len(pairs) >= 60
-    assert {behind_haproxy(*pair)[1].instance for pair in pairs} == {None, *NAMES}
+    decided = [behind_haproxy(*pair) for pair in pairs]
+    assert {first.action for first, _ in decided} == set(Action)
+    assert {choice.instance for _, choice in decided} == {None, *NAMES}

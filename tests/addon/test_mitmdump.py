@@ -99,7 +99,7 @@ PIECES = [b'{"n":%d,"x":"%s"}\n' % (n, b"y" * (n * 37 % 300)) for n in range(300
 
 
 async def test_fifty_streams_at_once_arrive_chunk_by_chunk(running):
-    front, (up,) = await running(script_of(PIECES, 0.02), defaults={"max_connections": 50})
+    front, (up,) = await running(script_of(PIECES, 0.02), defaults={"num_parallel": 50})
     wave = [json.dumps({"model": "alpha", "n": n}).encode() for n in range(50)]
     answers = await asyncio.gather(*(ask(front.port, body) for body in wave))
     assert up.peak == 50
@@ -112,7 +112,7 @@ async def test_fifty_streams_at_once_arrive_chunk_by_chunk(running):
 
 async def test_bodies_are_not_kept(running):
     """Fifty streams of 2 MB at once: what is on the way stays, some 25 MB, not what has passed."""
-    front, _ = await running(script_of([b"y" * 16_000] * 128, 0.001), defaults={"max_connections": 50})
+    front, _ = await running(script_of([b"y" * 16_000] * 128, 0.001), defaults={"num_parallel": 50})
     await ask(front.port)
     before = front.peak_bytes()
     async with asyncio.TaskGroup() as group:
@@ -186,7 +186,7 @@ async def test_no_more_than_its_limit_at_a_time(running):
         await turn.acquire()
         await says_ok(head, body, writer)
 
-    front, (up,) = await running(slow, defaults={"max_connections": 2})
+    front, (up,) = await running(slow, defaults={"num_parallel": 6, "max_connections": 2})
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(ask(front.port)) for _ in range(6)]
         await until(lambda: up.busy == 2)
@@ -204,7 +204,7 @@ async def test_http2_without_tls_has_no_other_limit(running):
         await turn.wait()
         await says_ok(head, body, writer)
 
-    front, (up,) = await running(slow, defaults={"max_connections": 8})
+    front, (up,) = await running(slow, defaults={"num_parallel": 8})
     reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
     session = H2Connection()
     session.initiate_connection()

@@ -158,12 +158,12 @@ async def test_who_comes_first_is_served_first_and_who_left_is_passed_over(bench
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(bench.send(flow)) for flow in later]
         await settle()
-        assert bench.slots.queued("gpu0") == 3
+        assert len(bench.agent.hold) == 3
         bench.addon.client_disconnected(later[0].client_conn)
         bench.addon.response(first)
         await tasks[1]
         assert (tasks[0].done(), tasks[2].done()) == (True, False)
-        assert (bench.slots.taken("gpu0"), bench.slots.queued("gpu0")) == (1, 1)
+        assert (bench.slots.taken("gpu0"), len(bench.agent.hold)) == (1, 1)
         bench.addon.error(later[1])
     # Not sent anywhere: mitmproxy drops what was killed.
     assert later[0].error.msg == later[0].error.KILLED_MESSAGE
@@ -210,6 +210,15 @@ async def test_flows_that_others_answered_are_left_alone(bench):
     replayed.live = False
     await bench.addon.request(replayed)
     assert not bench.tried
+
+
+async def test_what_an_answer_took_is_learned(bench):
+    for _ in range(4):
+        flow = await bench.send(flow_of(body=CHAT))
+        await answered(bench, flow)
+        bench.addon.response(flow)
+    model, _ = next(iter(bench.agent.learner.learned(NOW_S + 60).service_s))
+    assert model == ALPHA
 
 
 async def test_a_flow_that_is_replayed_is_routed_again(bench):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from spoe_agent.benchmark.arms import ARMS, BASELINE, IDEAL, OURS
+from spoe_agent.benchmark.arms import ABLATIONS, ARMS, BASELINE, COMPARED, IDEAL, OURS
 from tests.benchmark.builders import PROFILE, fleet
 
 
@@ -27,3 +27,17 @@ def test_limits_are_slots_times_models(name: str, limits: list[int | None]) -> N
 
 def test_only_the_ideal_runs_on_other_hardware() -> None:
     assert [name for name, arm in ARMS.items() if arm.hardware(PROFILE) != PROFILE] == [IDEAL]
+
+
+def test_each_ablation_switches_off_one_part_of_ours() -> None:
+    assert [arm.name.removeprefix(f"{OURS}-no-") for arm in ABLATIONS] == [
+        "load",
+        "evict",
+        "share",
+        "spread",
+        "prefix",
+        "hold",
+        "steering",
+    ]
+    assert all(arm.limits(fleet(2)) == ARMS[OURS].limits(fleet(2)) for arm in ABLATIONS)
+    assert not {arm.name for arm in ABLATIONS} & {arm.name for arm in COMPARED}

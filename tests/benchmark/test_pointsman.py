@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
+import pytest
+
 from spoe_agent.benchmark.fleets import FLEETS, FleetPlan
-from spoe_agent.benchmark.pointsman import Pointsman, fleet_spec, max_connections
-from spoe_agent.benchmark.router import Refusal
+from spoe_agent.benchmark.front import Front
+from spoe_agent.benchmark.pointsman import USUAL, Pointsman, Variant, fleet_spec, max_connections
+from spoe_agent.benchmark.requests import Record, Request
+from spoe_agent.benchmark.router import Refusal, Verdict, Wait
 from spoe_agent.benchmark.simulation import Outcome, Simulation
+from spoe_agent.simulator import Model
 from spoe_agent.simulator.profile import GB
 from tests.benchmark.builders import MODELS, PROFILE, fleet, model, request
 
@@ -72,3 +78,61 @@ def test_a_refusal_has_the_agents_status() -> None:
 def test_every_named_fleet_can_be_told() -> None:
     for plan in FLEETS.values():
         assert len(fleet_spec(plan).instances) == len(plan.instances)
+
+
+class Watched(Pointsman):
+    """Notes what it is asked to do."""
+
+    def __init__(self, plan: FleetPlan, variant: Variant) -> None:
+        super().__init__(plan, plan.models, variant)
+        self.unloaded: list[Model] = []
+        self.held = 0
+
+    def route(self, request: Request, front: Front, now_s: float) -> Verdict:
+        verdict = super().route(request, front, now_s)
+        self.held += verdict is Wait.ROUTER
+        return verdict
+
+    def unloads(self, record: Record) -> Iterable[Model]:
+        models = list(super().unloads(record))
+        self.unloaded += models
+        return models
+
+
+def watch(plan: FleetPlan, requests: list[Request], variant: Variant) -> tuple[Watched, Outcome]:
+    router = Watched(plan, variant)
+    limits = [max_connections(profile) for profile in plan.instances]
+    return router, Simulation(plan.instances, limits, requests, router).run()
+
+
+@pytest.mark.parametrize(("variant", "is_asked"), [(USUAL, True), (Variant(steers=False), False)])
+def test_models_that_must_go_are_unloaded_unless_steering_is_off(variant: Variant, is_asked: bool) -> None:
+    requests = [request(n, at_s=10.0 * n, name=name) for n, name in enumerate("abcabc")]
+    router, outcome = watch(fleet(1), requests, variant)
+
+    assert bool(router.unloaded) == is_asked
+    assert outcome.unloads, "the third model does not fit beside the other two"
+
+
+@pytest.mark.parametrize(("variant", "is_held"), [(USUAL, True), (Variant(hold_s=0.0), False)])
+def test_what_has_no_slot_is_held_unless_holding_is_off(variant: Variant, is_held: bool) -> None:
+    requests = [request(number, at_s=0.01 * number) for number in range(20)]
+    router, outcome = watch(fleet(1, num_parallel=1), requests, variant)
+
+    assert bool(router.held) == is_held
+    assert all(record.served for record in outcome.records)
+
+
+def test_an_agent_with_a_slower_clock_is_told_shorter_times() -> None:
+    usual, slow = fleet_spec(fleet(1)).policy, fleet_spec(fleet(1), Variant(time_scale=5.0)).policy
+
+    assert (slow.hold_s, slow.max_age_s) == (usual.hold_s / 5, usual.max_age_s / 5)
+
+
+def test_an_agent_with_a_slower_clock_ages_readings_on_it() -> None:
+    """Were readings stamped by the fleet's clock, they would lie in the agent's future, or be too old at once."""
+    requests = [request(number, at_s=20.0 * number) for number in range(10)]
+    router, outcome = watch(fleet(2), requests, Variant(time_scale=50.0))
+
+    assert len(outcome.loads) == 1
+    assert router.in_flight == 0

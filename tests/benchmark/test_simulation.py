@@ -13,6 +13,7 @@ from spoe_agent.benchmark.front import Front
 from spoe_agent.benchmark.requests import CLIENT_LEFT, SERVED, Record, Request
 from spoe_agent.benchmark.router import Refusal, Router, Verdict, Wait
 from spoe_agent.benchmark.simulation import TIMEOUT_S, Outcome, Simulation
+from spoe_agent.simulator import Model
 from spoe_agent.simulator.work import Kind, LoadedModel
 from tests.benchmark.builders import MODELS, fleet, request
 
@@ -198,6 +199,18 @@ def test_a_held_request_that_leaves_may_let_another_go() -> None:
         (CLIENT_LEFT, 3.0),
         (SERVED, 5.2),
     ]
+
+
+def test_a_router_may_have_a_model_unloaded_before_a_request_gets_there() -> None:
+    class Steering(Script):
+        def unloads(self, record: Record) -> Iterable[Model]:
+            return [MODELS["b"]] if record.model == "c" else []
+
+    requests = [request(n, at_s=4.0 * n, name=name) for n, name in enumerate(["a", "b", "c", "a", "b"])]
+    outcome = simulate(requests, Steering(*[0] * 5), limits=[None])
+
+    assert [record.load_wait_s > 0 for record in outcome.records] == [True, True, True, False, True]
+    assert all(record.served for record in outcome.records)
 
 
 def test_each_instance_is_polled_staggered() -> None:

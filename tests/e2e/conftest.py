@@ -2,7 +2,7 @@
 addon, before simulated Ollamas.
 
 HAProxy versions: the installed one (or $HAPROXY), and every program in the folder $HAPROXIES. Tests that are marked
-`haproxy` are about HAProxy or the agent as a process, and do not run with mitmproxy.
+`both_fronts` run with mitmproxy too, unless `haproxy` takes them out of a module that is.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -36,15 +37,17 @@ def binaries() -> list[str]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the mark."""
-    config.addinivalue_line("markers", "haproxy: is about HAProxy or the agent's process")
+    """Declare the marks."""
+    config.addinivalue_line("markers", "both_fronts: runs with the mitmproxy addon too")
+    config.addinivalue_line("markers", "haproxy: is about HAProxy or the agent as a process, not with mitmproxy")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what needs a front end on each: HAProxy in all its versions, and mitmproxy."""
+    """Run what needs a front end on each version of HAProxy, and what is marked so on mitmproxy."""
     if "binary" in metafunc.fixturenames:
         found = {f"haproxy-{version(path)}": path for path in binaries()}
-        if metafunc.definition.get_closest_marker("haproxy") is None:
+        marks = {mark.name for mark in metafunc.definition.iter_markers()}
+        if "both_fronts" in marks and "haproxy" not in marks:
             path = mitmproxy.find_mitmdump()
             found[f"mitmproxy-{mitmproxy.version(path)}"] = path
         metafunc.parametrize("binary", list(found.values()), ids=list(found), scope="module", indirect=True)
@@ -61,17 +64,17 @@ def is_mitmproxy(binary: str) -> bool:
     return Path(binary).name.startswith("mitmdump")
 
 
-def stack_of(binary: str, folder: Path, simulated: Simulated) -> Stack:
+def stack_of(binary: str, folder: Path, simulated: Simulated, settings: dict[str, Any] | None = None) -> Stack:
     """Return a stack, not started, with this front end."""
     kind = mitmproxy.MitmproxyStack if is_mitmproxy(binary) else Stack
-    return kind(folder, binary, simulated, settings=PINNED)
+    return kind(folder, binary, simulated, settings=settings or {})
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stack(binary: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     """Three simulated instances and a front end, shared by a module's tests."""
     simulated = Simulated(instances=3, models=MODELS, time_scale=20.0)
-    async with stack_of(binary, tmp_path_factory.mktemp("stack"), simulated) as running:
+    async with stack_of(binary, tmp_path_factory.mktemp("stack"), simulated, PINNED) as running:
         yield running
 
 

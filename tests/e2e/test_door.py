@@ -12,7 +12,7 @@ import pytest
 from spoe_agent.rig.stack import Stack
 from tests.e2e.conftest import chat, seen_by
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.both_fronts]
 
 TOO_LARGE = (
     "'model' was not found in the first 4194304 bytes of the request body; "

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from spoe_agent.rig.stack import Simulated, Stack
-from tests.e2e.conftest import MODELS, chat, routed, stack_of, until
+from tests.e2e.conftest import MODELS, PINNED, chat, routed, stack_of, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def own(binary: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     """A stack that a test may break."""
     simulated = Simulated(instances=3, models=MODELS, time_scale=50.0)
-    async with stack_of(binary, tmp_path_factory.mktemp("own"), simulated) as running:
+    async with stack_of(binary, tmp_path_factory.mktemp("own"), simulated, PINNED) as running:
         yield running
 
 
@@ -72,7 +72,6 @@ async def by_model(session: aiohttp.ClientSession, stack: Stack) -> bool:
         return routed(answer)[1] != "fallback"
 
 
-@pytest.mark.haproxy
 async def test_agent_killed_and_back(own: Stack, session: aiohttp.ClientSession) -> None:
     async with Load(session, own.url) as load:
         await load.grows(50)
@@ -86,7 +85,6 @@ async def test_agent_killed_and_back(own: Stack, session: aiohttp.ClientSession)
     assert load.reasons["fallback"] > 0
 
 
-@pytest.mark.haproxy
 async def test_agent_stopped_and_continued(own: Stack, session: aiohttp.ClientSession) -> None:
     async with Load(session, own.url) as load:
         await load.grows(50)
@@ -98,7 +96,6 @@ async def test_agent_stopped_and_continued(own: Stack, session: aiohttp.ClientSe
     assert load.reasons["fallback"] > 0
 
 
-@pytest.mark.haproxy
 async def test_pins_hold_without_the_agent(own: Stack, session: aiohttp.ClientSession) -> None:
     await own.agent.stop()
     for name in ("gamma", "GAMMA:latest", "library/gamma"):
@@ -106,7 +103,6 @@ async def test_pins_hold_without_the_agent(own: Stack, session: aiohttp.ClientSe
             assert (answer.status, routed(answer)) == (200, ("gpu2", "fallback"))
 
 
-@pytest.mark.haproxy
 async def test_agent_drains_on_sigterm(own: Stack, session: aiohttp.ClientSession) -> None:
     """It goes on answering until HAProxy has taken it out, then ends by itself; every request is served."""
     async with Load(session, own.url) as load:
@@ -118,6 +114,7 @@ async def test_agent_drains_on_sigterm(own: Stack, session: aiohttp.ClientSessio
     assert load.reasons["fallback"] > 0
 
 
+@pytest.mark.both_fronts
 async def test_instance_killed_and_back(own: Stack, session: aiohttp.ClientSession) -> None:
     async def where(name: str) -> tuple[int, str]:
         async with session.post(f"{own.url}/api/chat", json=chat(name, stream=False)) as answer:
@@ -135,6 +132,7 @@ async def test_instance_killed_and_back(own: Stack, session: aiohttp.ClientSessi
     await process.start()
 
 
+@pytest.mark.both_fronts
 async def test_no_instance_up(own: Stack, session: aiohttp.ClientSession) -> None:
     for process in own.ollamas:
         await process.stop()
@@ -148,6 +146,7 @@ async def test_no_instance_up(own: Stack, session: aiohttp.ClientSession) -> Non
     await until(refused, 10, "503 with Retry-After at the door")
 
 
+@pytest.mark.both_fronts
 async def test_a_client_that_leaves_frees_its_place(own: Stack, session: aiohttp.ClientSession) -> None:
     body = chat("gamma", options={"num_predict": 100_000})
     async with session.post(f"{own.url}/api/chat", json=body) as answer:
@@ -161,7 +160,6 @@ async def test_a_client_that_leaves_frees_its_place(own: Stack, session: aiohttp
     await until(free, 5, "the slot of a client that left")
 
 
-@pytest.mark.haproxy
 async def test_haproxy_reads_a_reload_without_losing_a_request(own: Stack, session: aiohttp.ClientSession) -> None:
     """A second agent takes the address over while the first drains: requests go on, none fails."""
     async with Load(session, own.url) as load:

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from spoe_agent.rig.stack import Simulated, Stack
-from tests.e2e.conftest import chat, routed, until
+from tests.e2e.conftest import chat, routed, stack_of, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -28,7 +28,7 @@ def simulated(**more: object) -> Simulated:
 @pytest_asyncio.fixture(loop_scope="module")
 async def own(binary: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     """A stack that holds requests."""
-    async with Stack(tmp_path_factory.mktemp("hold"), binary, simulated()) as running:
+    async with stack_of(binary, tmp_path_factory.mktemp("hold"), simulated()) as running:
         yield running
 
 
@@ -59,6 +59,7 @@ async def in_flight(session: aiohttp.ClientSession, stack: Stack) -> int:
         return int((await answer.json())["in_flight"])
 
 
+@pytest.mark.both_fronts
 async def test_the_instance_never_has_more_than_its_slots(own: Stack, session: aiohttp.ClientSession) -> None:
     crowd = Crowd(session, own.url)
     async with asyncio.TaskGroup() as group:
@@ -71,6 +72,7 @@ async def test_the_instance_never_has_more_than_its_slots(own: Stack, session: a
     assert crowd.reasons["fallback"] == 0
 
 
+@pytest.mark.both_fronts
 async def test_callers_share_alike(own: Stack, session: aiohttp.ClientSession) -> None:
     """Ten requests of one caller do not wait behind a hundred of another, sent before."""
     crowd = Crowd(session, own.url)
@@ -113,6 +115,7 @@ async def test_the_agent_stops_while_requests_are_held(own: Stack, session: aioh
     assert crowd.reasons["fallback"] == 0
 
 
+@pytest.mark.both_fronts
 async def test_a_client_that_leaves_while_held(own: Stack, session: aiohttp.ClientSession) -> None:
     """Its place goes to the next, and nothing of it reaches the instance."""
     crowd = Crowd(session, own.url)
@@ -134,11 +137,12 @@ async def _has(session: aiohttp.ClientSession, stack: Stack, number: int) -> boo
     return await in_flight(session, stack) == number
 
 
+@pytest.mark.both_fronts
 async def test_who_waits_too_long_is_told_so(
     binary: str, session: aiohttp.ClientSession, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     settings = {"policies": {"hold_timeout": "1s"}}
-    async with Stack(tmp_path_factory.mktemp("late"), binary, simulated(), settings=settings) as own:
+    async with stack_of(binary, tmp_path_factory.mktemp("late"), simulated(), settings) as own:
         crowd = Crowd(session, own.url)
         async with asyncio.TaskGroup() as group:
             for number in range(SLOTS):
@@ -159,13 +163,14 @@ async def test_who_waits_too_long_is_told_so(
         assert crowd.statuses == {200: SLOTS}
 
 
+@pytest.mark.both_fronts
 async def test_the_agent_chooses_who_must_go(
     binary: str, session: aiohttp.ClientSession, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """With room for two models, the third makes the one that is asked for least go. Ollama would take alpha."""
     models = (*MODELS, ("gamma:latest", "4.7GB"))
     one = Simulated(instances=1, models=models, max_loaded_models=2, time_scale=20.0)
-    async with Stack(tmp_path_factory.mktemp("room"), binary, one) as own:
+    async with stack_of(binary, tmp_path_factory.mktemp("room"), one) as own:
         for name in ("beta", *["alpha"] * 8, "gamma"):
             async with session.post(f"{own.url}/api/chat", json=chat(name, stream=False)) as answer:
                 assert answer.status == 200, await answer.text()

@@ -14,7 +14,7 @@ import pytest
 from spoe_agent.rig.stack import Stack
 from tests.e2e.conftest import chat, routed, seen_by
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.both_fronts]
 
 MEGABYTE = [{"role": "user", "content": "x" * 1_000_000}]
 

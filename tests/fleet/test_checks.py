@@ -49,6 +49,11 @@ def instances(*more: str) -> str:
         (instances("gpus: [0]", "gpus: [1]") + "gpus: [{id: 0, memory: 1GiB}, {id: 1, memory: 2GiB}]\nmodels: [{match: a, vram: 3GiB}]", "5: models[0].vram: 3.0GiB fits none of its instances: i0, i1 have at most 2.0GiB; pin it to a larger instance, or correct vram"),
         (TWO + "policies: {poll: {interval: 30s}}", "4: policies.poll.interval: interval 30s is above max_age 10s: every reading would be too old; write interval below 10s, or a larger max_age"),
         (TWO + "policies: {poll: {max_age: 1500ms}}", "4: policies.poll.timeout: timeout 2s is above max_age 1.5s: every reading would be too old; write timeout below 1.5s, or a larger max_age"),
+        (TWO + "telemetry: {memory: {max_age: 1s}, interval: 500ms}", "4: telemetry.timeout: timeout 2s is above memory.max_age 1s: every reading would be too old; write timeout below 1s, or a larger memory.max_age"),
+        (TWO + "telemetry: {interval: 30s, throttle: {max_age: 60s}}", "4: telemetry.interval: interval 30s is above memory.max_age 10s: every reading would be too old; write interval below 10s, or a larger memory.max_age"),
+        (TWO + 'telemetry: {sources: [{url: "http://h:1", instances: [gpu0, gpu7]}]}', "4: telemetry.sources[0].instances[1]: there is no instance gpu7; instances are gpu0, gpu1"),
+        ('listeners: {admin: "127.0.0.1:9602"}\n' + TWO, "1: listeners.admin: 127.0.0.1:9602 is taken by listeners.check; give each its own port"),
+        (TWO + "callers: [{weight: 2}]", "4: callers[0].caller: is missing; write caller: 10.0.0.5"),
     ],
 )  # fmt: skip
 def test_refused(text: str, expected: str) -> None:

@@ -76,6 +76,14 @@ def test_no_rule_speaks_on_what_could_not_be_read(text: str, only: str) -> None:
     assert [problem.key for problem in caught.value.problems] == [only]
 
 
+def test_a_section_and_what_is_inside_of_it_may_both_be_wrong() -> None:
+    assert refusals(f"instances: [{INSTANCE}]\ncallers: [7, {{caller: {{}}}}, {{}}]") == [
+        "fleet.yaml:2: callers[0]: must be a mapping of keys, not 7",
+        "fleet.yaml:2: callers[1].caller: must be text, not a mapping; for example 10.0.0.5",
+        "fleet.yaml:2: callers[2].caller: is missing; write caller: 10.0.0.5",
+    ]
+
+
 def test_defaults_are_merged_under_each_instance_and_its_own_keys_win() -> None:
     fleet = loads(
         "defaults: {num_parallel: 4, vram: 8GiB, ollama: {context_length: 8192, origins: ['app://a'], keep_alive: 1h}}\n"

@@ -156,7 +156,7 @@ def servers(text: str) -> list[str]:
 
 def test_instances_are_servers() -> None:
     text = haproxy_files(loads(UNUSUAL["IPv6"]))["haproxy.cfg"]
-    assert servers(text)[0] == "g0 [::1]:11435 maxconn 3"
+    assert servers(text)[0].startswith("g0 [::1]:11435 maxconn 3")
     assert "    bind [::1]:11434\n" in text
     assert "    log [::1]:9603 len 8192 format raw local0 info\n" in text
 

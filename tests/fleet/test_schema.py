@@ -17,7 +17,8 @@ def test_it_says_what_it_is() -> None:
     assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert SCHEMA["title"] == "Pointsman fleet file"
     assert SCHEMA["required"] == ["instances"]
-    assert list(SCHEMA["properties"]) == ["listeners", "gpus", "defaults", "instances", "models", "policies"]
+    known = ["listeners", "gpus", "defaults", "instances", "models", "callers", "telemetry", "policies"]
+    assert list(SCHEMA["properties"]) == known
 
 
 @pytest.mark.parametrize(("section", "key"), KEYS)
@@ -39,6 +40,8 @@ def test_required_keys() -> None:
         "InstanceEntry": ["name", "url"],
         "GpuEntry": ["id"],
         "ModelEntry": ["match"],
+        "CallerEntry": ["caller"],
+        "GpuSource": ["url"],
     }
 
 
@@ -62,6 +65,7 @@ def test_references_lead_somewhere_and_patterns_compile() -> None:
     [
         ("InstanceEntry", "vram", {"string", "integer", "null"}),
         ("PollPolicy", "interval", {"string", "number"}),
+        ("Policies", "hold_timeout", {"string", "number"}),
         ("OllamaSettings", "keep_alive", {"string", "number", "null"}),
         ("Listeners", "spop", {"string", "array"}),
         ("GpuEntry", "id", {"string", "integer"}),
@@ -80,4 +84,5 @@ def test_values_with_units_may_be_text_or_number(section: str, key: str, types: 
 def test_defaults_read_as_people_write_them() -> None:
     assert OBJECTS["PollPolicy"]["properties"]["interval"]["default"] == "1s"
     assert OBJECTS["Policies"]["properties"]["max_inspected_body"]["default"] == "4MiB"
+    assert OBJECTS["Policies"]["properties"]["hold_timeout"]["default"] == "60s"
     assert OBJECTS["Listeners"]["properties"]["front"]["default"] == "127.0.0.1:11434"

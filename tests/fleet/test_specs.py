@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from spoe_agent.fleet import loads, specs
+import pytest
+
+from spoe_agent.fleet import FleetError, loads, specs
 from spoe_agent.routing.specs import FleetSpec, InstanceSpec, ModelRule, Policy
 
 
@@ -11,9 +13,10 @@ instances:
   - {name: a, url: "http://h:1", gpus: [0], num_parallel: 2, ollama: {context_length: 8192}}
   - {name: b, url: "http://h:2", max_connections: 9, ollama: {max_loaded_models: 1}}
 models:
-  - {match: "llama3:70b", instances: [a], num_parallel: 1, vram: 20GiB, size: 18GiB}
+  - {match: "llama3:70b", instances: [a], num_parallel: 1, vram: 20GiB, size: 18GiB, max_concurrent: 3, priority: -7}
   - {match: "hf.co/*"}
-policies: {max_inspected_body: 1MiB, retry_after: 1500ms, poll: {max_age: 20s}}
+callers: [{caller: 10.0.0.5, weight: 2.5}, {caller: "123456"}]
+policies: {max_inspected_body: 1MiB, retry_after: 1500ms, hold_timeout: 90s, poll: {max_age: 20s}}
 """)
     assert specs(fleet) == FleetSpec(
         instances=(
@@ -21,12 +24,43 @@ policies: {max_inspected_body: 1MiB, retry_after: 1500ms, poll: {max_age: 20s}}
             InstanceSpec("b", 9, num_parallel=1, max_loaded_models=1),
         ),
         rules=(
-            ModelRule("llama3:70b", ("a",), num_parallel=1, vram_bytes=20 << 30, size_bytes=18 << 30),
+            ModelRule(
+                "llama3:70b",
+                ("a",),
+                num_parallel=1,
+                vram_bytes=20 << 30,
+                size_bytes=18 << 30,
+                max_concurrent=3,
+                priority=-7,
+            ),
             ModelRule("hf.co/*"),
         ),
-        policy=Policy(max_age_s=20.0, retry_after_s=2, max_inspected_bytes=1 << 20),
+        policy=Policy(
+            max_age_s=20.0,
+            retry_after_s=2,
+            max_inspected_bytes=1 << 20,
+            hold_s=90.0,
+            caller_weights={"10.0.0.5": 2.5, "123456": 1.0},
+        ),
     )
 
 
-def test_the_files_defaults_are_routings_defaults() -> None:
-    assert specs(loads('instances: [{name: a, url: "http://h:1"}]')).policy == Policy()
+def test_the_files_defaults_are_routings_defaults_but_for_holding() -> None:
+    """Routing holds nothing by itself: benchmarks and front ends without a held queue say so by leaving it out."""
+    assert specs(loads('instances: [{name: a, url: "http://h:1"}]')).policy == Policy(hold_s=60.0)
+
+
+def test_holding_can_be_switched_off() -> None:
+    assert specs(loads('instances: [{name: a, url: "http://h:1"}]\npolicies: {hold_timeout: 0}')).policy.hold_s == 0
+
+
+@pytest.mark.parametrize("weight", ["0", "-1", "1001", ".inf", ".nan", "x"])
+def test_a_callers_weight_is_above_zero_and_finite(weight: str) -> None:
+    with pytest.raises(FleetError, match=r"callers\[0\].weight"):
+        loads(f'instances: [{{name: a, url: "http://h:1"}}]\ncallers: [{{caller: x, weight: {weight}}}]')
+
+
+@pytest.mark.parametrize("keys", ["priority: 101", "priority: -101", "priority: 1.5", "max_concurrent: 0"])
+def test_bounds_of_what_is_said_of_a_model(keys: str) -> None:
+    with pytest.raises(FleetError, match=r"models\[0\]"):
+        loads(f'instances: [{{name: a, url: "http://h:1"}}]\nmodels: [{{match: a, {keys}}}]')

@@ -3,14 +3,14 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from spoe_agent.agent import Agent
-from spoe_agent.fleet import loads, specs
-from spoe_agent.front.router import Router, connects
+from spoe_agent.fleet import loads
+from spoe_agent.front.router import End, Router, connects
 from spoe_agent.front.slots import Slots
 from spoe_agent.routing import Action, Dialect, Health, InstanceState, Kind, LoadedModel, RequestFacts
+from spoe_agent.routing.estimates import service_s
 from spoe_agent.routing.names import canonical
-from spoe_agent.serve import Parts
-from spoe_agent.telemetry.board import Board
+from spoe_agent.telemetry.learner import Ending
+from tests.front.parts import parts
 
 M = canonical("m")
 NOW_S = 100.0
@@ -20,12 +20,12 @@ instances:
   - {{name: gpu0, url: "http://127.0.0.1:{}"}}
   - {{name: gpu1, url: "http://127.0.0.1:2"}}
 models: {}
-policies: {{queue_timeout: {}}}
+policies: {{queue_timeout: {}, hold_timeout: {}}}
 """
 
 
-def text(port=1, models="[]", queue_timeout="1m"):
-    return FLEET.format(port, models, queue_timeout)
+def text(port=1, models="[]", queue_timeout="1m", hold_timeout="1m"):
+    return FLEET.format(port, models, queue_timeout, hold_timeout)
 
 
 PINNED = "[{match: m, instances: [gpu0]}]"
@@ -35,18 +35,18 @@ class Rig:
     """A running router on readings that are published; m is loaded on gpu0."""
 
     def __init__(self, path):
-        self.path, self.board, self.slots = path, Board(), Slots()
-        self.refusing, self.used, self.agents = set(), [], 0
+        self.path, self.slots, self.now_s = path, Slots(), NOW_S
+        self.refusing, self.used, self.agents, self.learners = set(), [], 0, []
         self.router = Router(self.assemble, self.connects, self.slots)
-        for name, loaded in (("gpu0", {M: LoadedModel(1, 1)}), ("gpu1", {})):
-            self.board.publish(name, InstanceState(Health.UP, loaded, NOW_S, {M: 10**10}, NOW_S))
 
     async def assemble(self, fleet, session, learner):
-        async def nothing():
-            return None
-
+        made = parts(fleet, lambda: self.now_s, learner=learner)
+        for name, loaded in (("gpu0", {M: LoadedModel(1, 1)}), ("gpu1", {})):
+            made.board.publish(name, InstanceState(Health.UP, loaded, NOW_S, {M: 10**10}, NOW_S))
+        self.agent, self.board = made.agent, made.board
         self.agents += 1
-        return Parts(Agent(specs(fleet), self.board, nothing, lambda: NOW_S), self.board, ())
+        self.learners.append(learner)
+        return made
 
     async def connects(self, host, port):
         return port not in self.refusing
@@ -59,6 +59,7 @@ class Rig:
     async def until(self, condition):
         async with asyncio.timeout(20):
             while not condition():
+                assert not self.task.done(), self.task.exception()
                 await asyncio.sleep(0.01)
 
 
@@ -95,6 +96,18 @@ async def test_a_rejection_has_no_address_and_takes_nothing(rig):
     assert counts(rig) == (0, 0, 0)
 
 
+async def test_a_start_that_fails_keeps_nobody_waiting(tmp_path):
+    async def fails(fleet, session, learner):
+        raise OSError("no luck")
+
+    router = Router(fails)
+    early = asyncio.ensure_future(router.route(asks()))
+    with pytest.raises(OSError, match="no luck"):
+        await router.run(tmp_path / "fleet.yaml", loads(text()), lambda fleet: None)
+    with pytest.raises(RuntimeError, match="did not start"):
+        await early
+
+
 async def test_requests_wait_for_the_start(rig):
     early = asyncio.ensure_future(rig.router.route(asks()))
     await asyncio.sleep(0)
@@ -107,11 +120,11 @@ async def test_counts_are_those_of_this_router(rig):
     """The second sees the first on gpu0, and goes where the load is cheaper than the wait."""
     await rig.start(text())
     await rig.router.route(asks("1"))
-    waiting = [asyncio.ensure_future(rig.router.route(asks(str(n)))) for n in range(2, 9)]
+    others = [asyncio.ensure_future(rig.router.route(asks(str(n)))) for n in range(2, 9)]
     await rig.until(lambda: rig.slots.taken("gpu1"))
-    for task in waiting:
+    for task in others:
         task.cancel()
-    await asyncio.wait(waiting)
+    await asyncio.wait(others)
     rig.router.leave("1")
     for number in range(2, 9):
         rig.router.leave(str(number))
@@ -136,46 +149,92 @@ async def test_when_all_refuse_it_is_a_503(rig):
     assert counts(rig) == (0, 0, 0)
 
 
-async def test_who_waits_too_long_is_turned_away(rig):
-    await rig.start(text(models=PINNED, queue_timeout="10ms"))
+async def test_who_waits_too_long_for_a_connection_is_turned_away(rig):
+    await rig.start(text(models=PINNED, queue_timeout="10ms", hold_timeout="0s"))
     await rig.router.route(asks("1"))
     passage = await rig.router.route(asks("2"))
     assert (passage.choice.status, passage.choice.reason, passage.address) == (503, "queue timeout", None)
     assert counts(rig) == (1, 0, 1)
 
 
-async def test_who_gives_up_leaves_nothing_behind(rig):
-    await rig.start(text(models=PINNED))
+WAITS = pytest.mark.parametrize("hold_timeout", ["0s", "1m"], ids=["in the instance's line", "held by the agent"])
+
+
+def waiting(rig):
+    return rig.slots.queued("gpu0") + len(rig.agent.hold)
+
+
+@WAITS
+async def test_who_waits_is_next_when_one_leaves(rig, hold_timeout):
+    await rig.start(text(models=PINNED, hold_timeout=hold_timeout))
     await rig.router.route(asks("1"))
-    waiting = asyncio.ensure_future(rig.router.route(asks("2")))
-    await rig.until(lambda: counts(rig) == (1, 1, 2))
-    waiting.cancel()
-    await asyncio.wait([waiting])
+    second, third = (asyncio.ensure_future(rig.router.route(asks(name))) for name in "23")
+    await rig.until(lambda: waiting(rig) == 2)
+    rig.router.leave("1")
+    assert (await second).address == ("127.0.0.1", 1)
+    assert (third.done(), rig.slots.taken("gpu0"), waiting(rig)) == (False, 1, 1)
+    rig.router.leave("2")
+    assert (await third).choice.instance == "gpu0"
+
+
+@WAITS
+async def test_who_gives_up_leaves_nothing_behind(rig, hold_timeout):
+    await rig.start(text(models=PINNED, hold_timeout=hold_timeout))
+    await rig.router.route(asks("1"))
+    second = asyncio.ensure_future(rig.router.route(asks("2")))
+    await rig.until(lambda: waiting(rig) == 1)
+    second.cancel()
+    await asyncio.wait([second])
+    assert waiting(rig) == 0
     assert counts(rig) == (1, 0, 1)
 
 
-async def test_an_edited_fleet_is_used_and_requests_go_on(rig):
-    await rig.start(text(models=PINNED))
+@WAITS
+async def test_an_edited_fleet_is_used_and_requests_go_on(rig, hold_timeout):
+    await rig.start(text(models=PINNED, hold_timeout=hold_timeout))
     await rig.router.route(asks("1"))
-    waiting = asyncio.ensure_future(rig.router.route(asks("2")))
-    await rig.until(lambda: rig.slots.queued("gpu0"))
-    rig.path.write_text(text(port=3, models=PINNED))
-    await rig.until(lambda: rig.agents == 2)
+    second = asyncio.ensure_future(rig.router.route(asks("2")))
+    await rig.until(lambda: waiting(rig) == 1)
+    rig.path.write_text(text(port=3, models=PINNED, hold_timeout=hold_timeout))
+    await rig.until(lambda: rig.agents == 2 and waiting(rig) == 1)
     rig.router.leave("1")
     # Where it is now, not where it was when the wait began.
-    assert (await waiting).address == ("127.0.0.1", 3)
+    assert (await second).address == ("127.0.0.1", 3)
 
 
-async def test_an_instance_that_went_while_one_waited_for_it(rig):
-    await rig.start(text(models=PINNED))
+@WAITS
+async def test_an_instance_that_went_while_one_waited_for_it(rig, hold_timeout):
+    await rig.start(text(models=PINNED, hold_timeout=hold_timeout))
     await rig.router.route(asks("1"))
-    waiting = asyncio.ensure_future(rig.router.route(asks("2")))
-    await rig.until(lambda: rig.slots.queued("gpu0"))
+    second = asyncio.ensure_future(rig.router.route(asks("2")))
+    await rig.until(lambda: waiting(rig) == 1)
     rig.path.write_text('instances: [{name: gpu1, url: "http://127.0.0.1:2"}]')
     await rig.until(lambda: rig.agents == 2)
     rig.router.leave("1")
-    assert (await waiting).choice.instance == "gpu1"
+    assert (await second).choice.instance == "gpu1"
     assert rig.slots.taken("gpu0") == 0
+
+
+async def test_who_is_held_too_long_is_turned_away(rig):
+    await rig.start(text(models=PINNED, hold_timeout="5s"))
+    await rig.router.route(asks("1"))
+    second = asyncio.ensure_future(rig.router.route(asks("2")))
+    await rig.until(lambda: waiting(rig) == 1)
+    rig.now_s += 6
+    passage = await second
+    assert (passage.choice.status, passage.choice.reason, passage.address) == (503, "hold timeout", None)
+    assert counts(rig) == (1, 0, 1)
+
+
+async def test_times_are_learned_and_outlive_an_edit(rig):
+    await rig.start(text())
+    for number in range(4):
+        await rig.router.route(asks(str(number)))
+        rig.router.leave(str(number), End("--", 200, Ending(0.5, 2.0, is_whole=True)))
+    rig.path.write_text(text(port=3))
+    await rig.until(lambda: rig.agents == 2)
+    assert rig.agent.learner is rig.learners[0]
+    assert service_s(rig.agent.learner.learned(NOW_S + 60), M, "gpu0", 10**10) == pytest.approx(2.0)
 
 
 async def test_connects():

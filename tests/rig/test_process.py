@@ -52,6 +52,11 @@ async def test_a_child_that_stands_still_is_ended(tmp_path):
     async with python(tmp_path, SLEEP) as child:
         await child.ready(said(child, "up"))
         child.signal(signal.SIGSTOP)
+
+        async def stands_still():
+            return Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+        await child.ready(stands_still)
     assert await child.wait() == -signal.SIGTERM
 
 

@@ -1,5 +1,7 @@
 """Short ways to say a fleet, a moment and a request; and strategies that make any of them."""
 
+from dataclasses import replace
+
 from hypothesis import settings
 from hypothesis import strategies as st
 
@@ -14,11 +16,15 @@ from spoe_agent.routing import (
     Kind,
     LoadedModel,
     ModelRule,
+    Policy,
     RequestFacts,
     Snapshot,
 )
+from spoe_agent.routing.demand import demand, site
 from spoe_agent.routing.estimates import GIB
+from spoe_agent.routing.learned import NOTHING, Learned
 from spoe_agent.routing.names import canonical
+from spoe_agent.routing.snapshot import GpuDoubt, GpuGroup
 
 # A slow machine is not a wrong decision.
 untimed = settings(deadline=None)
@@ -38,20 +44,33 @@ def fleet(*names_or_specs, rules=(), **policy):
     return FleetSpec(specs, tuple(rules), **policy)
 
 
-def state(*loaded, installed=(A, B, C), age_s=0.0, size_bytes=FOUR_GIB, vram_bytes=None, health=Health.UP):
+def holding(of, hold_s=60.0):
+    """The same fleet, with a held queue in front."""
+    return replace(of, policy=replace(of.policy, hold_s=hold_s))
+
+
+def state(*loaded, installed=(A, B, C), age_s=0.0, size_bytes=FOUR_GIB, vram_bytes=None, context=0, **others):
     """Readings of an instance that lists `installed` and has `loaded` in memory, all of it the GPUs' by default."""
-    one = LoadedModel(size_bytes, size_bytes if vram_bytes is None else vram_bytes)
+    one = LoadedModel(size_bytes, size_bytes if vram_bytes is None else vram_bytes, context)
     return InstanceState(
-        health=health,
         loaded=dict.fromkeys(loaded, one),
         loaded_at_s=NOW_S - age_s,
         installed=dict.fromkeys(installed, FOUR_GIB),
         installed_at_s=NOW_S - age_s,
+        **{"health": Health.UP, **others},
     )
 
 
-def moment(activity=None, /, **states):
-    return Snapshot(NOW_S, states, activity or {})
+def moment(activity=None, /, learned=NOTHING, waiting=0, home=None, **states):
+    return Snapshot(NOW_S, states, activity or {}, learned, waiting, home)
+
+
+def here(where, reading, activity=None, facts=None, rules=(), **live):
+    """What the decision looks up of a request (for A) on the one instance of a fleet: Demand and Site."""
+    of = fleet(where, rules=rules)
+    snapshot = moment({of.instances[0].name: activity} if activity else None, **{of.instances[0].name: reading, **live})
+    facts = facts or asks()
+    return demand(facts, of, snapshot), site(of.instances[0], facts, snapshot)
 
 
 def asks(model=A, kind=Kind.INFERENCE, request_id="r", **fields):
@@ -71,6 +90,7 @@ def only(choice, name):
 models = st.sampled_from([A, B, C])
 sizes = st.integers(1, 80).map(lambda gib: gib * GIB)
 few = st.integers(0, 12)
+contexts = st.sampled_from([0, 2048, 8192])
 past_s = st.floats(0, 700).map(lambda age_s: NOW_S - age_s)
 
 specs = st.builds(
@@ -89,8 +109,9 @@ rules = st.builds(
     num_parallel=st.none() | st.integers(1, 4),
     vram_bytes=st.none() | sizes,
     size_bytes=st.none() | sizes,
+    max_concurrent=st.none() | st.integers(1, 12),
 )
-loaded_models = st.builds(LoadedModel, size_bytes=sizes, vram_bytes=sizes)
+loaded_models = st.builds(LoadedModel, size_bytes=sizes, vram_bytes=sizes, context_length=contexts)
 states = st.just(InstanceState()) | st.builds(
     InstanceState,
     health=st.sampled_from(Health),
@@ -98,13 +119,17 @@ states = st.just(InstanceState()) | st.builds(
     loaded_at_s=past_s,
     installed=st.dictionaries(models, st.just(0) | sizes, max_size=3),
     installed_at_s=st.none() | past_s,
+    loads_in_doubt=st.booleans(),
 )
 activities = st.builds(
     Activity,
     in_flight=st.dictionaries(models, st.integers(1, 12), max_size=3),
     unseen=few,
     loading=st.dictionaries(models, past_s, max_size=3),
+    mean_in_flight=st.floats(0, 20),
 )
+gpu_groups = st.builds(GpuGroup, doubt=st.builds(GpuDoubt, broken=st.sampled_from(["", "lost"])))
+policies = st.builds(Policy, hold_s=st.sampled_from([0.0, 60.0]))
 
 
 @st.composite
@@ -121,14 +146,25 @@ def fleets(draw):
         )
         for i, item in enumerate(drawn)
     )
-    return FleetSpec(named, tuple(draw(st.lists(rules, max_size=3))))
+    return FleetSpec(named, tuple(draw(st.lists(rules, max_size=3))), draw(policies))
 
 
 @st.composite
 def moments(draw, of):
     """A snapshot of that fleet; each part may be missing for each instance."""
     names = st.sampled_from([item.name for item in of.instances])
-    return Snapshot(NOW_S, draw(st.dictionaries(names, states)), draw(st.dictionaries(names, activities)))
+    pairs = st.tuples(models, names)
+    seconds = st.floats(0.001, 300)
+    rates = st.none() | st.dictionaries(models, st.floats(0, 10))
+    return Snapshot(
+        NOW_S,
+        draw(st.dictionaries(names, states)),
+        draw(st.dictionaries(names, activities)),
+        Learned(draw(st.dictionaries(pairs, seconds)), draw(st.dictionaries(pairs, seconds)), draw(rates)),
+        draw(st.just(0) | few),
+        draw(st.none() | names),
+        draw(st.dictionaries(names, gpu_groups)),
+    )
 
 
 @st.composite
@@ -142,6 +178,8 @@ def requests(draw, of):
         kind,
         request_id=draw(st.text(st.characters(exclude_categories=["Cs"]), max_size=8)),
         loads=draw(st.dictionaries(names, st.builds(InstanceLoad, few, few, st.booleans()))),
+        body_bytes=draw(st.sampled_from([0, 100, 1_000_000])),
+        num_ctx=draw(st.none() | st.just(8192)),
     )
 
 
@@ -150,3 +188,21 @@ def situations(draw):
     """(facts, fleet, snapshot): everything that `choose` takes."""
     of = draw(fleets())
     return draw(requests(of)), of, draw(moments(of))
+
+
+@st.composite
+def situations_with_an_idle_warm_instance(draw):
+    """Situations in which nobody waits, and g0 has A loaded, read just now, and nothing to do. Else anything may be."""
+    of = draw(fleets())
+    facts, snapshot = draw(requests(of)), draw(moments(of))
+    return (
+        replace(facts, kind=Kind.INFERENCE, model=A, num_ctx=None, loads={**facts.loads, "g0": counts()}),
+        replace(of, instances=(replace(of.instances[0], context_length=None), *of.instances[1:])),
+        replace(
+            snapshot,
+            instances={**snapshot.instances, "g0": state(A, B)},
+            activity={**snapshot.activity, "g0": Activity()},
+            gpus={},
+            waiting=0,
+        ),
+    )

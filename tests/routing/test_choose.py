@@ -29,11 +29,12 @@ from .builders import (
     counts,
     fleet,
     fleets,
+    holding,
     moment,
     moments,
     only,
-    requests,
     situations,
+    situations_with_an_idle_warm_instance,
     spec,
     state,
     untimed,
@@ -42,7 +43,7 @@ from .builders import (
 DOWN = state(A, health=Health.DOWN)
 TWO = fleet("g0", "g1")
 SMALL = fleet(
-    spec("g0", vram_bytes=10 * GIB), spec("g1", vram_bytes=10 * GIB), rules=[ModelRule("*", vram_bytes=5 * GIB)]
+    spec("g0", vram_bytes=12 * GIB), spec("g1", vram_bytes=12 * GIB), rules=[ModelRule("*", vram_bytes=5 * GIB)]
 )
 
 
@@ -89,6 +90,62 @@ ROUTES = {
         asks(),
         TWO,
         moment({"g0": Activity(in_flight={A: 9}, loading={A: NOW_S})}, g0=state(), g1=state()),
+        "g1",
+        "room",
+    ),
+    "not where its victim is busy": (
+        asks(),
+        SMALL,
+        moment({"g0": Activity(in_flight={B: 1, C: 1})}, g0=state(B, C), g1=state(B, C)),
+        "g1",
+        "evict",
+    ),
+    "where it has the context that is asked for": (
+        asks(num_ctx=8192),
+        TWO,
+        moment(g0=state(A, context=4096), g1=state(A, context=8192)),
+        "g1",
+        "loaded",
+    ),
+    "loading again beats evicting": (
+        asks(num_ctx=8192),
+        fleet("g0", spec("g1", max_loaded_models=1)),
+        moment(g0=state(A, context=4096), g1=state(B)),
+        "g0",
+        "reload",
+    ),
+    "where the conversation was": (
+        asks(body_bytes=100_000),
+        TWO,
+        moment(home="g1", g0=state(A), g1=state(A)),
+        "g1",
+        "loaded",
+    ),
+    "where the conversation was, though another runs there": (
+        asks(body_bytes=1_000_000),
+        fleet(spec("g0", num_parallel=2), spec("g1", num_parallel=2)),
+        moment(busy(g1=1), home="g1", g0=state(A), g1=state(A)),
+        "g1",
+        "loaded",
+    ),
+    "not where the conversation was, when no slot is free there": (
+        asks(body_bytes=1_000_000),
+        TWO,
+        moment(busy(g1=1), home="g1", g0=state(A), g1=state(A)),
+        "g0",
+        "loaded",
+    ),
+    "not where the conversation was, when the model is gone there": (
+        asks(body_bytes=1_000_000),
+        TWO,
+        moment(home="g1", g0=state(A), g1=state()),
+        "g0",
+        "loaded",
+    ),
+    "not where loads come to nothing": (
+        asks(),
+        TWO,
+        moment(g0=state(loads_in_doubt=True), g1=state()),
         "g1",
         "room",
     ),
@@ -157,6 +214,84 @@ def test_routed(facts, of, snapshot, instance, reason):
     assert choice.tier is only(choice, instance).tier
 
 
+HOLDS = {
+    # request, fleet, snapshot -> the instance where it would wait least, reason; None: it is not held
+    "its one slot is taken": (asks(), TWO, moment(busy(g0=1, g1=2), g0=state(A), g1=state(A)), "g0", "loaded"),
+    "a slot is free": (asks(), TWO, moment(busy(g0=1), g0=state(A), g1=state(A)), None, "loaded"),
+    "a slot is free, and somebody waits for it": (
+        asks(),
+        TWO,
+        moment(busy(g0=1), waiting=1, g0=state(A), g1=state(A, installed=())),
+        "g1",
+        "loaded",
+    ),
+    "nobody waits for an instance that has yet to load": (asks(), TWO, moment(waiting=3, g0=state()), None, "room"),
+    "loading, and its one slot is promised": (
+        asks(),
+        fleet("g0"),
+        moment({"g0": Activity(in_flight={A: 1}, loading={A: NOW_S})}, g0=state()),
+        "g0",
+        "loading",
+    ),
+    "its victim is busy": (
+        asks(),
+        fleet(spec("g0", max_loaded_models=1)),
+        moment({"g0": Activity(in_flight={B: 1})}, g0=state(B)),
+        "g0",
+        "evict",
+    ),
+    "somebody uses the other context": (
+        asks(num_ctx=8192),
+        fleet(spec("g0", num_parallel=4)),
+        moment(busy(g0=1), g0=state(A, context=4096)),
+        "g0",
+        "reload",
+    ),
+    "no connection is left": (
+        asks(loads={"g0": counts(2)}),
+        fleet(spec("g0", 2)),
+        moment(g0=state(B)),
+        "g0",
+        "room",
+    ),
+    "as many run as may": (
+        asks(),
+        fleet("g0", "g1", rules=[ModelRule("a", max_concurrent=2)]),
+        moment(busy(g0=1, g1=1), g0=state(A), g1=state(A)),
+        "g0",
+        "loaded",
+    ),
+    "as many run as may, though a slot is free": (
+        asks(),
+        fleet(spec("g0", num_parallel=4), rules=[ModelRule("a", max_concurrent=2)]),
+        moment(busy(g0=2), g0=state(A)),
+        "g0",
+        "loaded",
+    ),
+    "one less runs than may": (
+        asks(),
+        fleet(spec("g0", num_parallel=4), rules=[ModelRule("a", max_concurrent=2)]),
+        moment(busy(g0=1), g0=state(A)),
+        None,
+        "loaded",
+    ),
+    "a description needs no slot": (asks(kind=Kind.DESCRIBE), TWO, moment(busy(g0=9), g0=state(A)), None, "describe"),
+    "nor does a cloud model": (asks(CLOUD), TWO, moment({"g0": Activity({CLOUD: 9})}, g0=state()), None, "inference"),
+    "nor does a pull": (asks(None, Kind.MANAGE), TWO, moment(busy(g0=9), g0=state(A)), None, "manage"),
+    "loading elsewhere beats waiting long": (asks(), TWO, moment(busy(g0=30), g0=state(A), g1=state()), None, "room"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("facts", "of", "snapshot", "instance", "reason"), HOLDS.values(), ids=HOLDS)
+def test_held(facts, of, snapshot, instance, reason):
+    choice = choose(facts, holding(of), snapshot)
+    assert (choice.action, choice.reason) == (Action.ROUTE if instance is None else Action.HOLD, reason)
+    if instance is not None:
+        assert only(choice, instance).cost == only(choice, choice.instance).cost
+    assert (choice.status, choice.message, choice.retry_after_s) == (0, "", None)
+    assert choose(facts, of, snapshot).action is Action.ROUTE  # where nothing is held it goes there all the same
+
+
 NOWHERE = state(installed=(B,))
 PINNED = fleet("g0", "g1", rules=[ModelRule("a", instances=("g0",))])
 TINY = fleet(spec("g0", vram_bytes=2 * GIB), spec("g1", vram_bytes=3 * GIB), rules=[ModelRule("*", vram_bytes=5 * GIB)])
@@ -221,6 +356,15 @@ REJECTS = {
         503,
         "no instance up",
         "no Ollama instance is up; try again shortly",
+        5,
+    ),
+    "drained by hand is not for good": (
+        asks(),
+        TWO,
+        moment(g0=state(A, health=Health.DRAINED), g1=NOWHERE),
+        503,
+        "no instance up",
+        "'a:latest'",
         5,
     ),
     "manage, all down": (asks(None, Kind.MANAGE), TWO, moment(g0=DOWN, g1=DOWN), 503, "no instance up", "is up", 5),
@@ -298,20 +442,80 @@ def test_a_choice_is_whole_and_right(situation):
     choice = choose(facts, of, snapshot)
     assert [candidate.instance for candidate in choice.candidates] == [one.name for one in of.instances]
     eligible = [candidate for candidate in choice.candidates if candidate.exclusion is None]
-    if choice.action is Action.ROUTE:
-        assert choice.instance in [candidate.instance for candidate in eligible]
-        least_s = min(candidate.cost.total_s for candidate in eligible)
-        assert facts.kind is Kind.MANAGE or only(choice, choice.instance).cost.total_s == least_s
-        assert (choice.status, choice.message, choice.retry_after_s) == (0, "", None)
-    else:
+    if choice.action is Action.REJECT:
         assert not eligible
         assert choice.instance is None
         why = {candidate.exclusion for candidate in choice.candidates}
-        waiting_helps, nothing_helps = Exclusion.DOWN in why, Exclusion.CANNOT_FIT in why
-        assert choice.status == (503 if waiting_helps else 400 if nothing_helps else 404)
+        waiting_helps = bool(why & {Exclusion.DOWN, Exclusion.DRAINED})
+        assert choice.status == (503 if waiting_helps else 400 if Exclusion.CANNOT_FIT in why else 404)
         assert (choice.retry_after_s is not None) is waiting_helps
         assert choice.message
+    else:
+        assert choice.instance in [candidate.instance for candidate in eligible]
+        assert choice.tier is only(choice, choice.instance).tier
+        least_s = min(candidate.cost.total_s for candidate in eligible)
+        assert facts.kind is Kind.MANAGE or only(choice, choice.instance).cost.total_s == least_s
+        assert (choice.status, choice.message, choice.retry_after_s) == (0, "", None)
     assert all(candidate.detail for candidate in choice.candidates if candidate.exclusion is not None)
+
+
+@untimed
+@given(situations())
+def test_nothing_goes_where_it_must_not(situation):
+    """Judged from the situation itself, not from what the Choice says of it."""
+    facts, of, snapshot = situation
+    choice = choose(facts, of, snapshot)
+    if choice.instance is None:
+        return
+    (where,) = [one for one in of.instances if one.name == choice.instance]
+    reading, load = snapshot.state(where.name), facts.loads.get(where.name)
+    assert load is None or load.is_up
+    assert reading.health not in (Health.DOWN, Health.DRAINED)
+    if facts.model is None or facts.model == CLOUD:
+        return
+    rule = of.rule(facts.model)
+    assert rule.instances is None or where.name in rule.instances
+    assert facts.model in reading.loaded or facts.model in reading.installed or reading.installed_at_s is None
+    if facts.kind is Kind.INFERENCE and facts.model not in reading.loaded and where.vram_bytes is not None:
+        known = [one.installed.get(facts.model) for one in snapshot.instances.values()]
+        size = rule.size_bytes or next((size for size in known if size), 0)
+        assert (rule.vram_bytes or size) <= where.vram_bytes
+
+
+@untimed
+@given(situations())
+def test_who_is_in_doubt_serves_only_when_nobody_else_may(situation):
+    facts, of, snapshot = situation
+    choice = choose(facts, of, snapshot)
+    in_doubt = [c.instance for c in choice.candidates if c.exclusion in (Exclusion.SUSPECT, Exclusion.GPU)]
+    if in_doubt:
+        assert choice.action is not Action.REJECT
+        assert choice.instance not in in_doubt
+        assert not snapshot.gpu(choice.instance).doubt.broken
+        assert snapshot.state(choice.instance).health not in (Health.SUSPECT, Health.RECOVERING)
+
+
+@untimed
+@given(situations())
+def test_what_is_held_has_no_slot_or_others_wait_or_as_many_run_as_may(situation):
+    facts, of, snapshot = situation
+    choice = choose(facts, of, snapshot)
+    if choice.action is not Action.HOLD:
+        return
+    assert of.policy.hold_s > 0
+    assert facts.kind is Kind.INFERENCE
+    limit = of.rule(facts.model).max_concurrent
+    running = sum(one.in_flight.get(facts.model, 0) for one in snapshot.activity.values())
+    assert not only(choice, choice.instance).has_slot or snapshot.waiting or (limit is not None and running >= limit)
+
+
+@untimed
+@given(situations())
+def test_holding_changes_only_when_a_request_goes_never_where(situation):
+    facts, of, snapshot = situation
+    held, bound = (choose(facts, replace(of, policy=Policy(hold_s=hold_s)), snapshot) for hold_s in (60.0, 0.0))
+    assert bound.action is not Action.HOLD
+    assert replace(held, action=bound.action) == bound
 
 
 @untimed
@@ -355,30 +559,16 @@ def test_only_ages_matter_never_the_time(situation, shift_s):
         assert one.cost.total_s == pytest.approx(other.cost.total_s, abs=1e-6)
 
 
-@st.composite
-def one_is_idle_and_warm(draw):
-    """A situation in which the first instance has A loaded and nothing to do; of the others anything may be true."""
-    of = draw(fleets())
-    facts, snapshot = draw(requests(of)), draw(moments(of))
-    age_s = draw(st.sampled_from([0.0, 9.0, 11.0, 500.0]))
-    return (
-        replace(facts, kind=Kind.INFERENCE, model=A, loads={**facts.loads, "g0": counts()}),
-        of,
-        replace(
-            snapshot,
-            instances={**snapshot.instances, "g0": state(A, B, age_s=age_s)},
-            activity={**snapshot.activity, "g0": Activity()},
-        ),
-    )
-
-
 @untimed
-@given(one_is_idle_and_warm())
-def test_an_idle_loaded_instance_is_preferred_to_every_cold_one(situation):
-    choice = choose(*situation)
+@given(situations_with_an_idle_warm_instance())
+def test_an_idle_loaded_instance_is_preferred_to_every_cold_one_and_nothing_is_held(situation):
+    facts, of, snapshot = situation
+    choice = choose(facts, of, snapshot)
     assume(only(choice, "g0").exclusion is None)
-    assert choice.action is Action.ROUTE
+    if of.rule(A).max_concurrent is None:
+        assert choice.action is Action.ROUTE
     assert choice.tier in (Tier.LOADED, Tier.LOADING)
+    assert only(choice, choice.instance).has_slot
 
 
 @untimed
@@ -389,7 +579,9 @@ def test_a_warm_instance_is_not_chosen_without_bound(of, data):
     cold = spec("cold", vram_bytes=data.draw(st.none() | st.just(200 * GIB)))
     warm = replace(of.instances[0], name="warm")
     of = replace(of, instances=(warm, cold), rules=())
-    readings = {"warm": state(A), "cold": replace(snapshot.state("g0"), health=Health.UP, installed={A: 1})}
+    usable = {"health": Health.UP, "installed": {A: 1}, "loads_in_doubt": False}
+    readings = {"warm": state(A), "cold": replace(snapshot.state("g0"), **usable)}
+    snapshot = replace(snapshot, gpus={})
     chosen = []
     for number in (0, 1, 10, 100, 1000, 10_000):
         activity = {"warm": Activity(in_flight={A: number}), "cold": snapshot.active("g0")}

@@ -4,63 +4,47 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoe_agent.routing import Activity, FleetSpec, InstanceState, Kind, ModelRule, Snapshot, Tier, choose
+from spoe_agent.routing import Activity, FleetSpec, Kind, ModelRule, Policy, Snapshot, Tier, choose
 from spoe_agent.routing import estimates as e
-from spoe_agent.routing.cost import LOAD_PRICE, SHARE_PER_REQUEST
 from spoe_agent.routing.estimates import GIB
+from spoe_agent.routing.learned import NOTHING, Learned
+from spoe_agent.routing.specs import Weights
 
-from .builders import FOUR_GIB, NOW_S, A, B, C, asks, counts, fleet, moment, only, situations, spec, state, untimed
+from .builders import (
+    FOUR_GIB,
+    NOW_S,
+    A,
+    B,
+    C,
+    asks,
+    counts,
+    fleet,
+    moment,
+    only,
+    situations,
+    situations_with_an_idle_warm_instance,
+    spec,
+    state,
+    untimed,
+)
 
-LOADED, LOADING, ROOM, EVICT = Tier
-LOAD_S = e.load_s(FOUR_GIB)
-SERVICE_S = e.service_s(FOUR_GIB)
-SIZED = [ModelRule("*", vram_bytes=5 * GIB)]
+LOADED, LOADING, RELOAD, ROOM, EVICT = Tier
+LOAD_S = e.load_s(NOTHING, A, "g0", FOUR_GIB)
+SERVICE_S = e.service_s(NOTHING, A, "g0", FOUR_GIB)
+SIZED = [ModelRule("*", vram_bytes=4 * GIB)]
+WEIGHTS = Weights(load=2.0, evict=3.0, spread=5.0, share=0.125, prefix=0.5)
+"""Each another, so that no test passes by mistaking one for another."""
+WEIGHED = Policy(weights=WEIGHTS)
 
 
-def price(where, reading, activity=None, facts=None, rules=()):
-    """Tier and cost of model A on the one instance of a fleet."""
-    snapshot = moment({"g0": activity} if activity else None, g0=reading)
-    candidate = only(choose(facts or asks(), fleet(where, rules=rules), snapshot), "g0")
+def price(where, reading, activity=None, facts=None, rules=(), **live):
+    """Tier and cost of model A on the first instance of a fleet."""
+    snapshot = moment({"g0": activity} if activity else None, g0=reading, **live)
+    others = [spec(name) for name in live if name.startswith("g")]
+    choice = choose(facts or asks(), fleet(where, *others, rules=rules, policy=WEIGHED), snapshot)
+    candidate = only(choice, "g0")
     assert candidate.exclusion is None
     return candidate.tier, candidate.cost
-
-
-TIERS = {
-    "loaded": (spec("g0"), state(A, B), None, LOADED),
-    "loading": (spec("g0"), state(), Activity(loading={A: NOW_S}), LOADING),
-    "loading again though the list is older": (spec("g0"), state(A), Activity(loading={A: NOW_S}), LOADING),
-    "empty": (spec("g0", vram_bytes=5 * GIB, max_loaded_models=1), state(), None, ROOM),
-    "room beside another": (spec("g0", vram_bytes=9 * GIB), state(B), None, ROOM),
-    "memory not known": (spec("g0"), state(B, C), None, ROOM),
-    "memory is short by a byte": (spec("g0", vram_bytes=9 * GIB - 1), state(B), None, EVICT),
-    "a resident that is half on the CPU takes half": (
-        spec("g0", vram_bytes=7 * GIB),
-        state(B, vram_bytes=2 * GIB),
-        None,
-        ROOM,
-    ),
-    "a resident on the CPU alone takes nothing": (spec("g0", vram_bytes=5 * GIB), state(B, vram_bytes=0), None, ROOM),
-    "memory is short for what is loading": (spec("g0", vram_bytes=9 * GIB), state(), Activity(loading={B: 1}), EVICT),
-    "a model too many": (spec("g0", max_loaded_models=2), state(B, C), None, EVICT),
-    "a model too many, one is loading": (
-        spec("g0", max_loaded_models=2),
-        state(B),
-        Activity(loading={C: NOW_S}),
-        EVICT,
-    ),
-    "loaded and still listed as loading is one model": (
-        spec("g0", max_loaded_models=2),
-        state(B),
-        Activity(loading={B: NOW_S}),
-        ROOM,
-    ),
-    "never heard of": (spec("g0", vram_bytes=5 * GIB), InstanceState(), None, ROOM),
-}
-
-
-@pytest.mark.parametrize(("where", "reading", "activity", "expected"), TIERS.values(), ids=TIERS)
-def test_tier(where, reading, activity, expected):
-    assert price(where, reading, activity, rules=SIZED)[0] is expected
 
 
 def test_loaded_and_idle_costs_nothing():
@@ -82,7 +66,7 @@ WAITS = [
     (4, 0, 0, 10, 0.5),
     (4, 2, 2, 14, 1),
     (4, 4, 0, 1, 0.25),  # HAProxy's count is behind the board's
-    (4, 4, 0, 0, 0),  # HAProxy counts nobody: so it is
+    (4, 4, 0, 0, 0.25),  # the board strikes off what is lost, not the decision
 ]
 
 
@@ -153,29 +137,74 @@ def test_time_behind_other_loads(reading, loading, expected):
 def test_it_does_not_matter_what_moment_the_clock_counts_from(now_s):
     activity = {"g0": Activity(loading={B: now_s - 2, C: now_s - 1})}
     choice = choose(asks(), fleet("g0"), Snapshot(now_s, {}, activity))
-    assert only(choice, "g0").cost.behind_s == pytest.approx(2 * e.load_s(e.UNKNOWN_WEIGHTS_BYTES) - 2)
+    assert only(choice, "g0").cost.behind_s == pytest.approx(
+        2 * e.load_s(NOTHING, A, "g0", e.UNKNOWN_WEIGHTS_BYTES) - 2
+    )
+
+
+def test_waiting_behind_those_who_are_held():
+    """They take the slots of all instances where the model is warm, and come first even where a slot is free."""
+    where = spec("g0", num_parallel=2)
+    alone = price(where, state(A), waiting=4)[1].wait_s
+    assert alone == pytest.approx(2 * SERVICE_S)
+    assert price(where, state(A), waiting=4, g1=state(A), g2=state())[1].wait_s == pytest.approx(4 / 3 * SERVICE_S)
+    loading = {"g0": Activity(in_flight={A: 1}, loading={A: NOW_S})}
+    snapshot = Snapshot(NOW_S, {"g0": state()}, loading, waiting=4)
+    assert only(choose(asks(), fleet(where), snapshot), "g0").cost.wait_s == pytest.approx(2 * SERVICE_S)
+
+
+def test_nobody_waits_for_an_instance_that_is_yet_to_load_the_model():
+    assert price("g0", state(), waiting=9)[1].wait_s == 0
+
+
+def test_service_and_load_are_those_of_the_instance():
+    learned = Learned({(A, "g0"): 40.0, (A, "g1"): 1.0}, {(A, "g0"): 90.0, (A, "g1"): 1.0})
+    assert price("g0", state(A), Activity(in_flight={A: 1}), learned=learned)[1].wait_s == pytest.approx(40.0)
+    assert price("g0", state(), learned=learned)[1].load_s == pytest.approx(90.0)
+    assert price("g0", state(), Activity(loading={B: NOW_S - 1}), learned=Learned(load_s={(B, "g0"): 11.0}))[
+        1
+    ].behind_s == pytest.approx(10.0)
 
 
 EVICTS = {
-    # memory in GiB (ours takes 5, a loaded one 4), models allowed, loaded, in flight -> victims, busy ones waited for
-    "room": (13, 3, (B, C), {}, 0, 0),
-    "one of one": (8, 3, (B,), {}, 1, 0),
-    "one of two": (9, 3, (B, C), {}, 1, 0),
-    "both": (8, 3, (B, C), {}, 2, 0),
+    # memory in GiB (each takes 4, and a fifth of what is free stays free), models allowed, loaded, in flight
+    # -> victims, service times until they are gone
+    "room": (13.1, 9, (B, C), {}, 0, 0),
+    "one of one": (8, 9, (B,), {}, 1, 0),
+    "one of two": (9.1, 9, (B, C), {}, 1, 0),
+    "both": (8, 9, (B, C), {}, 2, 0),
     "one too many": (99, 2, (B, C), {}, 1, 0),
-    "the idle one goes": (12, 3, (B, C), {B: 3}, 1, 0),
-    "all are busy": (12, 3, (B, C), {B: 1, C: 1}, 1, 1),
-    "one of both is busy": (8, 3, (B, C), {B: 1}, 2, 1),
-    "as many as there are": (5, 3, (B, C), {}, 2, 0),
+    "the idle one goes": (12, 9, (B, C), {B: 3}, 1, 0),
+    "all are busy": (12, 9, (B, C), {B: 1, C: 1}, 1, 1),
+    "one of both is busy": (8, 9, (B, C), {B: 1}, 2, 1),
+    "as many as there are": (4, 9, (B, C), {}, 2, 0),
 }
 
 
 @pytest.mark.parametrize(("gib", "allowed", "loaded", "busy", "victims", "drained"), EVICTS.values(), ids=EVICTS)
 def test_price_of_a_load(gib, allowed, loaded, busy, victims, drained):
-    where = spec("g0", vram_bytes=gib * GIB, max_loaded_models=allowed)
-    price_s = price(where, state(*loaded), Activity(in_flight=busy), rules=SIZED)[1].price_s
-    evictions_s = victims * (e.UNLOAD_S + LOAD_S) + drained * SERVICE_S
-    assert price_s == pytest.approx(LOAD_PRICE * LOAD_S + evictions_s)
+    where = spec("g0", vram_bytes=int(gib * GIB), max_loaded_models=allowed)
+    found = price(where, state(*loaded), Activity(in_flight=busy), rules=SIZED)[1]
+    evictions_s = victims * WEIGHTS.evict * LOAD_S + (e.UNLOAD_S if victims else 0)
+    assert found.price_s == pytest.approx(WEIGHTS.load * LOAD_S + evictions_s)
+    assert found.wait_s == pytest.approx(drained * SERVICE_S)
+
+
+def test_a_victim_that_nobody_wants_costs_its_unloading_only():
+    where = spec("g0", max_loaded_models=1)
+    found = price(where, state(B), learned=Learned(rate_per_s={A: 1.0}))[1]
+    assert found.price_s == pytest.approx(WEIGHTS.load * LOAD_S + e.UNLOAD_S)
+
+
+@pytest.mark.parametrize("busy", [0, 1])
+def test_loading_again_with_another_context(busy):
+    """The model is its own victim; while it is in use, the load waits for that to end."""
+    where, activity = spec("g0", num_parallel=4), Activity(in_flight={A: 1} if busy else {})
+    warmth, found = price(where, state(A, context=4096), activity, asks(num_ctx=8192))
+    assert warmth is RELOAD
+    assert found.load_s == pytest.approx(LOAD_S)
+    assert found.price_s == pytest.approx(WEIGHTS.load * LOAD_S + e.UNLOAD_S)
+    assert found.wait_s == pytest.approx(busy * SERVICE_S)
 
 
 @pytest.mark.parametrize("reading", [state(), state(A)])
@@ -184,52 +213,144 @@ def test_a_load_that_is_paid_for_costs_nobody_more(reading):
     assert price(spec("g0", max_loaded_models=1), reading, activity)[1].price_s == 0
 
 
-@pytest.mark.parametrize(("gib", "allowed"), [(99, 1), (5, 3)])
+@pytest.mark.parametrize(("gib", "allowed"), [(99, 1), (4, 3)])
 def test_eviction_of_a_model_on_the_cpu(gib, allowed):
     """It frees no memory, and counts as a model all the same."""
-    warmth, found = price(spec("g0", vram_bytes=gib * GIB, max_loaded_models=allowed), state(B, vram_bytes=0))
+    where = spec("g0", vram_bytes=gib * GIB, max_loaded_models=allowed)
+    warmth, found = price(where, state(B, vram_bytes=0), rules=SIZED)
     assert warmth is EVICT
-    assert found.price_s == pytest.approx(LOAD_PRICE * LOAD_S + e.UNLOAD_S + LOAD_S)
+    assert found.price_s == pytest.approx((WEIGHTS.load + WEIGHTS.evict) * LOAD_S + e.UNLOAD_S)
+
+
+SPREADS = [
+    # how busy the warm instance and this one were, requests per second -> seconds that a copy here saves
+    (0.0, 0.0, 1.0, 0.0),
+    (4.0, 0.0, None, 0.0),
+    (4.0, 0.0, 0.0, 0.0),
+    (2.0, 2.0, 1.0, 0.0),
+    (1.0, 2.0, 1.0, 0.0),
+    (2.0, 0.0, 1e-4, 5.0 * 0.125 * 2.0 * SERVICE_S * 1e-4 * 300 / 2),
+    (2.0, 1.0, 1e-4, 5.0 * 0.125 * 1.0 * SERVICE_S * 1e-4 * 300 / 2),
+    (50.0, 0.0, 10.0, 3.0 * LOAD_S),  # no more than the load and its price
+]
+
+
+@pytest.mark.parametrize(("there", "here", "rate_per_s", "saved_s"), SPREADS)
+def test_a_copy_elsewhere_saves_the_requests_to_come(there, here, rate_per_s, saved_s):
+    learned = Learned(rate_per_s=None if rate_per_s is None else {A: rate_per_s})
+    activity = {"g0": Activity(mean_in_flight=here), "g1": Activity(mean_in_flight=there)}
+    snapshot = Snapshot(NOW_S, {"g0": state(), "g1": state(A)}, activity, learned)
+    found = only(choose(asks(), fleet("g0", "g1", policy=WEIGHED), snapshot), "g0").cost
+    assert found.price_s == pytest.approx(WEIGHTS.load * LOAD_S - saved_s)
+
+
+def test_a_first_copy_saves_nobody_anything():
+    activity = {"g1": Activity(mean_in_flight=9.0)}
+    snapshot = Snapshot(NOW_S, {"g0": state(), "g1": state()}, activity, Learned(rate_per_s={A: 1.0}))
+    found = only(choose(asks(), fleet("g0", "g1", policy=WEIGHED), snapshot), "g0").cost
+    assert found.price_s == pytest.approx(WEIGHTS.load * LOAD_S)
+
+
+PREFIXES = {
+    # where the conversation was, its readings, requests there -> part of the prefill that is saved
+    "here": ("g0", state(A), 0, 1),
+    "here, beside another": ("g0", state(A), 1, 1),
+    "elsewhere": ("g1", state(A), 0, 0),
+    "nowhere": (None, state(A), 0, 0),
+    "here, but no slot is free": ("g0", state(A), 2, 0),
+    "here, but unloaded since": ("g0", state(), 0, 0),
+}
+
+
+@pytest.mark.parametrize(("home", "reading", "running", "part"), PREFIXES.values(), ids=PREFIXES)
+def test_a_cached_prefix_saves_its_prefill(home, reading, running, part):
+    facts, where = asks(body_bytes=40_000), spec("g0", num_parallel=2)
+    found = price(where, reading, Activity(in_flight={A: running}), facts, home=home)[1]
+    assert found.prefix_s == pytest.approx(-part * WEIGHTS.prefix * e.prefill_s(FOUR_GIB, 40_000))
+    assert (found.prefix_s < 0) is bool(part)
 
 
 def test_every_request_beside_ours_slows_both():
     facts = asks(loads={"g0": counts(3)})
     shared = price(spec("g0", num_parallel=9), state(A), Activity(in_flight={B: 3}), facts)[1]
-    assert shared.total_s == shared.share_s == pytest.approx(3 * SHARE_PER_REQUEST * SERVICE_S)
+    assert shared.total_s == shared.share_s == pytest.approx(3 * WEIGHTS.share * SERVICE_S)
 
 
-def costs(facts, of, snapshot):
-    """Cost by instance of those that may run the model."""
+def judged(facts, of, snapshot):
+    """Each instance that may run the model, as a Candidate."""
     candidates = choose(replace(facts, kind=Kind.INFERENCE, model=facts.model or A), of, snapshot).candidates
-    return {one.instance: one.cost for one in candidates if one.exclusion is None}
+    return {one.instance: one for one in candidates if one.exclusion is None}
 
 
 @untimed
 @given(situations())
-def test_no_term_is_ever_negative(situation):
-    for found in costs(*situation).values():
-        assert min(found.wait_s, found.load_s, found.behind_s, found.price_s, found.share_s) >= 0
+def test_no_term_is_ever_negative_but_what_is_saved(situation):
+    for one in judged(*situation).values():
+        found = one.cost
+        assert min(found.wait_s, found.load_s, found.behind_s, found.share_s, -found.prefix_s) >= 0
+        assert found.price_s + found.load_s >= -1e-9
+        assert found.prefix_s == 0 or one.tier is LOADED
+
+
+def never_dearer(before, after):
+    """Whoever may serve, may still; and nowhere is the cost higher, as long as the same models would go for it."""
+    assert before.keys() == after.keys()
+    for name, one in after.items():
+        if one.victims == before[name].victims:
+            assert one.cost.total_s <= before[name].cost.total_s + 1e-9
+            assert one.has_slot >= before[name].has_slot
 
 
 @untimed
-@given(situations(), st.booleans())
-def test_one_more_slot_never_makes_an_instance_dearer(situation, memory_is_known):
+@given(situations(), st.booleans(), st.data())
+def test_one_more_slot_never_makes_an_instance_dearer(situation, memory_is_known, data):
     """As long as the slot's own memory does not matter: so models' memory is given here, or no limit is."""
     facts, of, snapshot = situation
     rules = (ModelRule("*", vram_bytes=5 * GIB),) if memory_is_known else ()
     fewer = [one if memory_is_known else replace(one, vram_bytes=None) for one in of.instances]
-    more = [replace(one, num_parallel=one.num_parallel + 1) for one in fewer]
-    before, after = (costs(facts, FleetSpec(tuple(specs), rules), snapshot) for specs in (fewer, more))
-    assert before.keys() == after.keys()
-    assert all(after[name].total_s <= before[name].total_s for name in before)
+    index = data.draw(st.sampled_from([None, *range(len(fewer))]))
+    more = [
+        replace(one, num_parallel=one.num_parallel + 1) if index in (None, place) else one
+        for place, one in enumerate(fewer)
+    ]
+    before, after = (judged(facts, FleetSpec(tuple(specs), rules, of.policy), snapshot) for specs in (fewer, more))
+    never_dearer(before, after)
+
+
+@untimed
+@given(situations(), st.integers(1, 20))
+def test_a_higher_limit_of_connections_never_makes_an_instance_dearer(situation, more):
+    facts, of, snapshot = situation
+    wider = replace(
+        of, instances=tuple(replace(one, max_connections=one.max_connections + more) for one in of.instances)
+    )
+    never_dearer(judged(facts, of, snapshot), judged(facts, wider, snapshot))
 
 
 @untimed
 @given(situations(), st.integers(1, 50))
-def test_more_requests_never_make_an_instance_cheaper(situation, extra):
+def test_fewer_requests_never_make_an_instance_dearer(situation, extra):
     facts, of, snapshot = situation
     calm = {one.name: facts.loads.get(one.name, counts()) for one in of.instances}
     busy = {name: replace(load, connections=load.connections + extra) for name, load in calm.items()}
-    before, after = (costs(replace(facts, loads=loads), of, snapshot) for loads in (calm, busy))
-    assert before.keys() == after.keys()
-    assert all(before[name].total_s <= after[name].total_s for name in before)
+    before, after = (judged(replace(facts, loads=loads), of, snapshot) for loads in (busy, calm))
+    never_dearer(before, after)
+
+
+@untimed
+@given(situations(), st.integers(1, 50))
+def test_fewer_who_wait_never_make_an_instance_dearer(situation, extra):
+    facts, of, snapshot = situation
+    longer = replace(snapshot, waiting=snapshot.waiting + extra)
+    never_dearer(judged(facts, of, longer), judged(facts, of, snapshot))
+
+
+@untimed
+@given(situations_with_an_idle_warm_instance())
+def test_nothing_costs_less_than_an_idle_loaded_instance_but_one_that_knows_the_conversation(situation):
+    found = judged(*situation)
+    if "g0" not in found:
+        return
+    assert found["g0"].cost.total_s == found["g0"].cost.prefix_s <= 0
+    for name, one in found.items():
+        assert one.cost.total_s >= -1e-9 or situation[-1].home == name

@@ -3,9 +3,10 @@ import pytest
 from spoe_agent.routing import Activity, Kind, ModelRule
 from spoe_agent.routing import estimates as e
 from spoe_agent.routing.demand import demand, site
+from spoe_agent.routing.learned import NOTHING, Learned
 from spoe_agent.routing.specs import NO_RULE
 
-from .builders import CLOUD, FOUR_GIB, A, asks, counts, fleet, moment, state
+from .builders import CLOUD, FOUR_GIB, A, B, C, asks, counts, fleet, here, moment, spec, state
 
 INFERENCE, DESCRIBE, MANAGE, LIST = Kind
 RULE = ModelRule("a")
@@ -28,11 +29,18 @@ def test_what_the_instance_must_have(facts, model, runs, rule):
     assert (need.model, need.runs, need.rule) == (model, runs, rule)
 
 
-def test_sizes_are_looked_up_once():
-    need = demand(asks(), OF, moment(g0=state()))
-    assert need.weights_bytes == FOUR_GIB
-    assert need.load_s == e.load_s(FOUR_GIB)
-    assert need.service_s == e.service_s(FOUR_GIB)
+def test_sizes_are_those_that_any_instance_lists_or_the_fleet_files():
+    need = demand(asks(), fleet("g0", rules=[ModelRule("b", size_bytes=7)]), moment(g9=state(installed=(A,))))
+    assert need.weights_bytes == need.weights_of(A) == FOUR_GIB
+    assert need.weights_of(B) == 7
+    assert need.weights_of(C) == e.UNKNOWN_WEIGHTS_BYTES
+
+
+def test_how_long_other_models_take_to_load():
+    learned = Learned(load_s={(B, "g0"): 42.0})
+    need = demand(asks(), OF, moment(learned=learned, g0=state()))
+    assert need.load_of(B, "g0") == 42.0
+    assert need.load_of(B, "g1") == e.load_s(NOTHING, B, "g1", FOUR_GIB)
 
 
 CONNECTIONS = [
@@ -50,3 +58,28 @@ def test_requests_on_the_instance(load, activity, expected):
     facts, reading = asks(loads={"g0": load} if load else {}), state()
     found = site(OF.instances[0], facts, moment({"g0": activity} if activity else None, g0=reading))
     assert (found.spec, found.state, found.load, found.connections) == (OF.instances[0], reading, load, expected)
+
+
+BUSY = [
+    # HAProxy's connections, the board's account, loaded models -> requests of A
+    (None, {}, (A,), 0),
+    (None, {A: 3, B: 1}, (A, B), 3),
+    (4, {A: 3, B: 1}, (A, B), 3),
+    (6, {A: 3, B: 1}, (A, B), 4),  # two that the board does not know, shared out
+    (6, {B: 1}, (A, B), 2.5),
+    (2, {}, (), 2),
+    (1, {A: 3}, (A,), 3),  # HAProxy's count is behind
+]
+
+
+@pytest.mark.parametrize(("counted", "in_flight", "loaded", "expected"), BUSY)
+def test_requests_of_a_model_on_the_instance(counted, in_flight, loaded, expected):
+    facts = asks(loads={} if counted is None else {"g0": counts(counted)})
+    _, found = here("g0", state(*loaded), Activity(in_flight=in_flight), facts)
+    assert found.busy(A) == expected
+    assert found.granted == sum(in_flight.values())
+
+
+def test_an_instance_nobody_heard_of():
+    found = site(spec("g0"), asks(), moment())
+    assert (found.connections, found.busy(A), found.load) == (0, 0, None)

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from spoe_agent.routing import Exclusion, Health, InstanceState, Kind, ModelRule, choose
 from spoe_agent.routing.estimates import GIB
+from spoe_agent.routing.snapshot import GpuDoubt, GpuGroup
 
 from .builders import CLOUD, A, B, asks, counts, fleet, moment, only, spec, state
 
@@ -38,6 +41,10 @@ TABLE = {
     "a description needs no room": (asks(kind=DESCRIBE), SMALL, [], state(), {}, None, ""),
     "refuses connections": (asks(), "g0", [], DOWN, {}, Exclusion.DOWN, "refuses connections"),
     "HAProxy's check failed": (asks(), "g0", [], state(), {"g0": counts(is_up=False)}, Exclusion.DOWN, "health check"),
+    "drained by hand": (asks(), "g0", [], state(A, health=Health.DRAINED), {}, Exclusion.DRAINED, "by hand"),
+    "list, drained": (asks(None, LIST), "g0", [], state(health=Health.DRAINED), {}, Exclusion.DRAINED, "by hand"),
+    "in doubt, but the only one": (asks(), "g0", [], state(health=Health.SUSPECT), {}, None, ""),
+    "loads in doubt, but the only one": (asks(), "g0", [], state(loads_in_doubt=True), {}, None, ""),
     "another is down": (asks(), "g0", [], state(), {"g1": counts(is_up=False)}, None, ""),
     "pins are told before down": (asks(), "g0", PINNED_AWAY, DOWN, {}, Exclusion.NOT_PINNED, ""),
     "missing is told before down": (
@@ -66,3 +73,37 @@ def test_who_may_serve(facts, where, rules, reading, loads, why, said):
     assert candidate.exclusion is why
     assert said in candidate.detail
     assert bool(candidate.detail) is (why is not None)
+
+
+SUSPECT, RECOVERING = state(A, health=Health.SUSPECT), state(A, health=Health.RECOVERING)
+DOUBTS = {
+    # what the request is, what is known of one instance, its GPUs -> why it is passed over for the other, what is said
+    "nothing is against it": (asks(), state(A), "", None, ""),
+    "suspect": (asks(), SUSPECT, "", Exclusion.SUSPECT, "suspect"),
+    "suspect, with its evidence": (asks(), replace(SUSPECT, why="7 s"), "", Exclusion.SUSPECT, "7 s"),
+    "recovering": (asks(), RECOVERING, "", Exclusion.SUSPECT, "recovering"),
+    "suspect, for a list": (asks(None, LIST), SUSPECT, "", Exclusion.SUSPECT, "suspect"),
+    "it cannot load": (asks(), state(loads_in_doubt=True), "", Exclusion.SUSPECT, "loads do not come"),
+    "it cannot load, and why": (asks(), state(loads_in_doubt=True, why="180 s"), "", Exclusion.SUSPECT, "180 s"),
+    "it cannot load, but it has it": (asks(), state(A, loads_in_doubt=True), "", None, ""),
+    "it cannot load, and need not": (asks(kind=DESCRIBE), state(loads_in_doubt=True), "", None, ""),
+    "a GPU is lost": (asks(), state(A), "GPU 3 is lost", Exclusion.GPU, "GPU 3 is lost"),
+    "doubt beside what is certain": (asks(), state(health=Health.DOWN), "lost", Exclusion.DOWN, "refuses"),
+}
+
+
+@pytest.mark.parametrize(("facts", "reading", "broken", "why", "said"), DOUBTS.values(), ids=DOUBTS)
+def test_who_is_passed_over_while_another_may_serve(facts, reading, broken, why, said):
+    gpus = {"g0": GpuGroup(doubt=GpuDoubt(broken=broken))}
+    choice = choose(facts, fleet("g0", "g1"), replace(moment(g0=reading, g1=state(A)), gpus=gpus))
+    candidate = only(choice, "g0")
+    assert candidate.exclusion is why
+    assert said in candidate.detail
+    assert only(choice, "g1").exclusion is None
+    assert choice.instance == "g1" or why is None
+
+
+def test_doubt_is_no_reason_when_nobody_is_certain():
+    gpus = {"g1": GpuGroup(doubt=GpuDoubt(broken="lost"))}
+    choice = choose(asks(), fleet("g0", "g1", "g2"), replace(moment(g0=SUSPECT, g1=state(A), g2=DOWN), gpus=gpus))
+    assert [one.exclusion for one in choice.candidates] == [None, None, Exclusion.DOWN]

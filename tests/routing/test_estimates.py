@@ -4,6 +4,7 @@ from hypothesis import given
 from spoe_agent.routing import ModelRule
 from spoe_agent.routing import estimates as e
 from spoe_agent.routing.estimates import GIB
+from spoe_agent.routing.learned import NOTHING
 from spoe_agent.routing.specs import NO_RULE
 
 from .builders import FOUR_GIB, A, B, moment, sizes, spec, state, untimed
@@ -62,6 +63,8 @@ def test_key_value_cache_of_well_known_models(weights, per_token_kib):
 @given(sizes, sizes)
 def test_larger_models_take_longer_and_more(one, other):
     small, large = sorted((one, other))
-    assert 0 < e.load_s(small) <= e.load_s(large)
-    assert 0 < e.service_s(small) <= e.service_s(large)
+    assert 0 < e.load_s(NOTHING, A, "g0", small) <= e.load_s(NOTHING, A, "g0", large)
+    assert 0 < e.service_s(NOTHING, A, "g0", small) <= e.service_s(NOTHING, A, "g0", large)
+    assert 0 < e.prefill_s(small, 1000) <= e.prefill_s(large, 1000)
+    assert e.prefill_s(small, 0) == 0
     assert 0 < e.kv_bytes(small, spec("g0"), NO_RULE) <= e.kv_bytes(large, spec("g0"), NO_RULE)

@@ -1,6 +1,8 @@
+from dataclasses import fields
+
 import pytest
 
-from spoe_agent.routing import Problem
+from spoe_agent.routing import Kind, Problem
 from spoe_agent.routing.facts import MAX_ECHO
 
 from .builders import A, asks, counts
@@ -13,6 +15,13 @@ def test_a_name_becomes_its_key_and_is_kept_as_it_was_asked(name):
     facts = UNNAMED.naming(name)
     assert (facts.model, facts.asked, facts.problem) == (A, name.strip(), None)
     assert facts.loads == UNNAMED.loads
+
+
+def test_all_else_that_is_known_stays():
+    known = {"loads": {"g0": counts(1)}, "caller": "10.0.0.5", "body_bytes": 9, "num_ctx": 8192, "prefix": "p"}
+    named = asks(None, Kind.DESCRIBE, "r7", **known).naming("a")
+    assert named == asks(A, Kind.DESCRIBE, "r7", asked="a", **known)
+    assert len(fields(named)) == len(known) + 7, "a new fact: see that `naming` keeps it"
 
 
 def test_what_errors_repeat_of_a_name_is_bounded():

@@ -1,11 +1,11 @@
 from collections import Counter
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from spoe_agent.routing.hold import OVERDUE, HoldQueue, Ticket, lane
+from spoe_agent.routing.hold import MAX_IDLE, OVERDUE, HoldQueue, Ticket, lane
 
 from .builders import A, B, C, asks, untimed
 
@@ -128,9 +128,7 @@ def test_only_so_many_slots():
 
 
 def test_a_lane_without_slots_holds_up_no_other():
-    it = queue(
-        ticket("1", model=A, priority=-1), ticket("2", model=A), ticket("3", model=B), ticket("4", "y", model=B)
-    )
+    it = queue(ticket("1", model=A, priority=-1), ticket("2", model=A), ticket("3", model=B), ticket("4", "y", model=B))
     assert serve(it, blocked={lane(asks(A))}) == ["3", "4"]
     assert serve(it) == ["1", "2"]
 
@@ -149,7 +147,11 @@ def test_expiry_takes_those_who_came_before_the_moment():
 
 
 def test_who_has_waited_long_goes_first():
-    it = queue(ticket("urgent", since_s=50, priority=-100), ticket("old", since_s=1, priority=100), ticket("new", "y", since_s=60))
+    it = queue(
+        ticket("urgent", since_s=50, priority=-100),
+        ticket("old", since_s=1, priority=100),
+        ticket("new", "y", since_s=60),
+    )
     it.promote(10)
     assert serve(it) == ["old", "urgent", "new"]
 
@@ -235,10 +237,14 @@ def test_a_caller_that_was_ahead_stays_ahead_when_it_comes_back():
 
 def test_thousands_of_callers_that_came_once_are_forgotten():
     it = HoldQueue()
-    for i in range(30_000):
+    it.add(ticket("debtor0", "debtor", service_s=1e6))
+    assert serve(it) == ["debtor0"]
+    for i in range(MAX_IDLE + 10):
         it.add(ticket(f"r{i}", f"caller{i}"))
-        assert serve(it) == [f"r{i}"]
-    assert len(it._clocks) <= 10_001
+        it.take(lambda one: one)
+    it.add(ticket("debtor1", "debtor"))
+    it.add(ticket("z", "z"))
+    assert serve(it) == ["debtor1", "z"]
 
 
 def test_two_thousand_are_served_in_the_stated_order():
@@ -375,31 +381,26 @@ TestWaiting.settings = settings(deadline=None, max_examples=60, stateful_step_co
 
 
 @untimed
-@given(st.lists(st.tuples(st.sampled_from("xyz"), st.floats(0.1, 5.0)), min_size=1, max_size=80), st.integers(1, 200))
-def test_nobody_starves(others, times):
-    """However the others go on sending, one ticket waits for no more than what each of them is ahead, and one more."""
-    it = HoldQueue()
-    it.add(ticket("me", "me", since_s=0.0))
-    longest_s = max(service_s for _, service_s in others)
-    served_s = Counter()
-    for number in range(times):
+@given(
+    st.lists(st.tuples(st.sampled_from("uvwxyz"), st.floats(0.1, 5.0)), min_size=1, max_size=12),
+    st.integers(0, 60),
+    st.dictionaries(st.sampled_from("uvwxyz"), st.sampled_from([0.5, 3.0])),
+)
+def test_nobody_starves(others, before, weights):
+    """However much the others send and have got: a newcomer is served before any of them is served twice."""
+    it, number = HoldQueue(weights), 0
+
+    def one_slot():
+        nonlocal number
         for caller, service_s in others:
-            it.add(ticket(f"{caller}{len(it)}-{number}-{service_s}-{sum(served_s.values())}", caller, service_s=service_s))
-        (one,) = it.take(take_one()) or [None]
-        if one[1] == "me":
-            break
-        served_s[one[0].facts.caller] += one[0].service_s
-    assume(times > 20)
-    assert all(spent_s <= 1.0 + 2 * longest_s for spent_s in served_s.values()) or one[1] == "me"
+            it.add(ticket(f"{caller}{number}", caller, service_s=service_s))
+            number += 1
+        return serve(it, 1)[0]
 
-
-def take_one():
-    left = [1]
-
-    def grant(one):
-        if not left[0]:
-            return None
-        left[0] -= 1
-        return one.facts.request_id
-
-    return grant
+    for _ in range(before):
+        one_slot()
+    it.add(ticket("me", "me"))
+    served = [one_slot() for _ in range(len({caller for caller, _ in others}) + 1)]
+    assert "me" in served
+    got = Counter(one[0] for one in served[: served.index("me")])
+    assert all(times == 1 for times in got.values())

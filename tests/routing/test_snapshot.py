@@ -1,4 +1,9 @@
-from spoe_agent.routing import Activity, Health
+from dataclasses import replace
+
+import pytest
+
+from spoe_agent.routing import Activity, Health, LoadedModel
+from spoe_agent.routing.snapshot import NO_GPUS, GpuGroup
 
 from .builders import A, moment, state
 
@@ -15,3 +20,15 @@ def test_an_instance_nobody_heard_of():
     assert snapshot.state("g9").health is Health.UNKNOWN
     assert snapshot.state("g9").loaded_at_s is None
     assert not snapshot.active("g9").in_flight
+
+
+def test_what_is_known_of_gpus():
+    group = GpuGroup(free_bytes=1)
+    snapshot = replace(moment(), gpus={"g0": group})
+    assert snapshot.gpu("g0") is group
+    assert snapshot.gpu("g9") is NO_GPUS
+
+
+@pytest.mark.parametrize(("size", "vram", "spilled"), [(4, 4, 0), (4, 1, 3), (4, 0, 4), (4, 5, 0)])
+def test_what_of_a_model_is_not_in_vram(size, vram, spilled):
+    assert LoadedModel(size, vram).spilled_bytes == spilled

@@ -19,11 +19,15 @@ class FakeOllama:
     def __init__(self):
         self.answers = {"/api/ps": {"models": []}, "/api/tags": {"models": []}, "/api/version": {"version": "0.33.0"}}
         self.asked = []
+        self.posted = []
+        """Bodies of POST requests."""
         self.hang = asyncio.Event()
         self.hang.set()
 
     async def handle(self, request):
         self.asked.append(request.path)
+        if request.method == "POST":
+            self.posted.append(await request.json())
         await self.hang.wait()
         answer = self.answers[request.path]
         return web.json_response(answer) if not isinstance(answer, web.Response) else answer
@@ -33,6 +37,7 @@ class FakeOllama:
         app = web.Application()
         for path in PATHS:
             app.router.add_get(path, self.handle)
+        app.router.add_post("/api/generate", self.handle)
         async with TestServer(app, host="127.0.0.1", port=port) as server:
             try:
                 yield str(server.make_url("")).rstrip("/")

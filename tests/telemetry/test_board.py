@@ -1,3 +1,6 @@
+from math import exp
+
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -5,7 +8,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from spoe_agent.routing import Health, InstanceLoad, InstanceState, LoadedModel, Tier
 from spoe_agent.routing.learned import Learned
 from spoe_agent.routing.names import canonical
-from spoe_agent.telemetry.board import FRESH_S, GRANT_LIFETIME_S, LOADING_LIFETIME_S, SETTLE_S, Board, Grant
+from spoe_agent.routing.snapshot import GpuGroup
+from spoe_agent.telemetry.board import (
+    FRESH_S,
+    GRANT_LIFETIME_S,
+    LOADING_LIFETIME_S,
+    MEAN_WINDOW_S,
+    SETTLE_S,
+    Board,
+    Grant,
+)
 
 A, B, C, CLOUD = (canonical(name) for name in ("a", "b", "c", "c:cloud"))
 
@@ -268,6 +280,64 @@ def test_readings_that_never_succeeded_end_no_load():
     it = board(("1", A, 1.0), loaded=())
     it.publish("g0", InstanceState())
     assert loading(it) == {A: 1.0}
+
+
+def test_how_busy_an_instance_was():
+    """The mean follows the number of grants, by readings, within a minute or so."""
+    it = Board()
+    grant(it, "1", "g0", A, 0.0)
+    grant(it, "2", "g0", A, 0.0)
+
+    def mean(now_s):
+        it.publish("g0", reading(A, at_s=now_s))
+        return it.snapshot(counts(2), now_s).active("g0").mean_in_flight
+
+    assert [mean(second) for second in (0.0, MEAN_WINDOW_S, 10 * MEAN_WINDOW_S)] == [
+        pytest.approx(0.0),
+        pytest.approx(2 * (1 - exp(-1))),
+        pytest.approx(2.0, rel=0.001),
+    ]
+    it.end("1")
+    it.end("2")
+    assert mean(20 * MEAN_WINDOW_S) == pytest.approx(0.0, abs=0.001)
+
+
+def test_a_reading_older_than_the_last_moves_no_mean():
+    it = board(("1", A, 0.0))
+    it.publish("g0", reading(A, at_s=100.0))
+    before = it.snapshot({}, 100.0).active("g0").mean_in_flight
+    it.publish("g0", reading(A, at_s=50.0))
+    assert it.snapshot({}, 100.0).active("g0").mean_in_flight == before
+
+
+def test_the_mean_is_there_beside_grants_too_fresh_to_be_counted():
+    it = board(("1", A, 0.0))
+    it.publish("g0", reading(A, at_s=10.0))
+    grant(it, "2", "g0", A, 11.0)
+    activity = it.snapshot(counts(1), 11.0).active("g0")
+    assert (activity.unseen, activity.mean_in_flight > 0) == (1, True)
+
+
+def test_what_was_granted_is_told_oldest_first():
+    it = board(("1", A, 0.0), ("2", B, 1.0))
+    grant(it, "3", "g1", A, 2.0)
+    assert it.granted("g0") == (Grant("1", "g0", A, 0.0), Grant("2", "g0", B, 1.0))
+    assert it.granted("g9") == ()
+
+
+def test_the_last_readings_of_one_instance():
+    it, state = Board(), reading(A)
+    it.publish("g0", state)
+    assert it.state("g0") is state
+    assert it.state("g9").health is Health.UNKNOWN
+
+
+def test_gpus_are_passed_on_and_news_of_them_is_an_event():
+    it, group = Board(), GpuGroup(free_bytes=1)
+    before = it.version
+    it.publish_gpus({"g0": group})
+    assert it.version > before
+    assert it.snapshot({}, 0.0).gpu("g0") is group
 
 
 class Traffic(RuleBasedStateMachine):

@@ -90,3 +90,28 @@ async def test_nobody_listens():
     async with ClientSession() as session:
         with pytest.raises(aiohttp.ClientConnectorError):
             await OllamaClient(session, f"http://127.0.0.1:{unused_port()}", 30).loaded()
+
+
+async def test_a_model_is_unloaded_by_asking_it_nothing_and_not_keeping_it():
+    ollama = FakeOllama()
+    ollama.answers["/api/generate"] = {"model": "llama3:8b", "done": True, "done_reason": "unload"}
+    async with client_of(ollama) as client:
+        await client.unload("llama3:8b")
+    assert ollama.posted == [{"model": "llama3:8b", "keep_alive": 0}]
+
+
+async def test_a_model_that_cannot_be_unloaded_is_said():
+    ollama = FakeOllama()
+    ollama.answers["/api/generate"] = web.json_response({"error": "model 'x' not found"}, status=404)
+    async with client_of(ollama) as client:
+        with pytest.raises(UnexpectedAnswer, match="unloading x:1 answered 404"):
+            await client.unload("x:1")
+
+
+async def test_unloading_takes_no_longer_than_any_other_question():
+    ollama = FakeOllama()
+    ollama.answers["/api/generate"] = {}
+    ollama.hang.clear()
+    async with client_of(ollama, timeout_s=0.05) as client:
+        with pytest.raises(TimeoutError):
+            await client.unload("x:1")

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager, suppress
 import aiohttp
 import pytest
 from aiohttp import ClientSession
+from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.test_utils import unused_port
 from structlog.testing import capture_logs
 
@@ -45,6 +46,7 @@ class Source:
     def __init__(self):
         self.fault = None
         self.lists_fault = None
+        self.version_fault = None
         self.asked = []
 
     async def _answer(self, name, fault, answer):
@@ -60,7 +62,7 @@ class Source:
         return await self._answer("tags", self.lists_fault, {A: 7})
 
     async def version(self):
-        return await self._answer("version", None, "0.33.0")
+        return await self._answer("version", self.version_fault, "0.33.0")
 
 
 class Board(dict):
@@ -178,13 +180,15 @@ async def test_a_reading_is_as_old_as_the_question():
     assert board["g0"].loaded_at_s == 100.0
 
 
-REFUSED = aiohttp.ClientConnectionError("connection refused")
+REFUSED = ConnectionRefusedError("connection refused")
+NOBODY = aiohttp.ClientConnectorError(
+    ConnectionKey("h", 1, False, True, None, None, None), OSError(113, "no route to host")
+)
 FAULTS = [
     (TimeoutError(), Health.SLOW, "no answer in time"),
     (UnexpectedAnswer("GET /api/ps answered 500"), Health.SLOW, "GET /api/ps answered 500"),
-    (REFUSED, Health.DOWN, "connection refused"),
-    (aiohttp.ServerDisconnectedError(), Health.DOWN, "Server disconnected"),
-    (ConnectionResetError(), Health.DOWN, "ConnectionResetError"),
+    (aiohttp.ServerDisconnectedError(), Health.SLOW, "Server disconnected"),
+    (ConnectionResetError(), Health.SLOW, "ConnectionResetError"),
 ]
 
 
@@ -214,6 +218,46 @@ async def test_a_change_of_state_is_logged_once_and_so_is_recovery(fault, health
     ]
 
 
+@pytest.mark.parametrize("fault", [REFUSED, NOBODY])
+async def test_one_refused_connection_may_be_a_restart_and_two_are_not(fault):
+    it, source, clock, board = poller()
+    await it.poll()
+    with capture_logs() as logs:
+        source.fault = fault
+        for health in (Health.SLOW, Health.DOWN, Health.DOWN):
+            clock.now_s += 1
+            await it.poll()
+            assert board["g0"].health is health
+        source.fault = None
+        await it.poll()
+        source.fault = fault
+        await it.poll()
+        assert board["g0"].health is Health.SLOW
+    found = [(line["log_level"], line.get("health")) for line in logs]
+    assert found == [("warning", "slow"), ("warning", "down"), ("info", None), ("warning", "slow")]
+
+
+@pytest.mark.parametrize(("lists", "version", "silences"), [(True, True, 0), (False, True, 0), (False, False, 3)])
+async def test_silence_is_counted_unless_it_answers_what_takes_no_lock(lists, version, silences):
+    it, source, _, board = poller()
+    source.fault = None if lists else TimeoutError()
+    source.version_fault = None if version else TimeoutError()
+    for _ in range(3):
+        await it.poll()
+    assert board["g0"].silences == silences
+
+
+async def test_a_server_that_answers_nonsense_is_silent_and_one_word_ends_that():
+    it, source, _, board = poller()
+    source.fault = UnexpectedAnswer("GET /api/ps answered 500")
+    for number in (1, 2):
+        await it.poll()
+        assert (board["g0"].silences, board["g0"].why) == (number, "GET /api/ps answered 500")
+    source.fault = None
+    await it.poll()
+    assert (board["g0"].silences, board["g0"].why) == (0, "")
+
+
 async def test_a_busy_ollama_keeps_its_readings_with_their_age():
     it, source, clock, board = poller()
     await it.poll()
@@ -228,6 +272,8 @@ async def test_a_dead_ollama_has_nothing_loaded_and_its_lists_are_read_first_whe
     it, source, clock, board = poller(lists_interval_s=1000.0)
     await it.poll()
     source.fault = REFUSED
+    await it.poll()
+    assert board["g0"].loaded == LOADED
     clock.now_s += 1
     await it.poll()
     state = board["g0"]
@@ -276,7 +322,7 @@ async def test_neither_a_slow_nor_a_dead_instance_delays_another():
         poller(source, board=board, name=name)[0] for name, source in (("slow", slow), ("dead", dead), ("ok", None))
     ]
     async with running(*pollers):
-        await board.until(lambda: board.times["ok"] >= 20 and "dead" in board)
+        await board.until(lambda: board.times["ok"] >= 20 and board.times["dead"] >= 2)
     assert "slow" not in board
     assert (board["ok"].health, board["dead"].health) == (Health.UP, Health.DOWN)
 
@@ -289,6 +335,7 @@ async def test_an_instance_that_starts_hangs_and_dies_over_real_http():
         it = Poller("g0", OllamaClient(session, url, 30), board.publish, clock.timing())
         impatient = Poller("hasty", OllamaClient(session, url, 0.05), board.publish, clock.timing())
         await it.poll()
+        await it.poll()
         assert board["g0"].health is Health.DOWN
         async with ollama.serving(port):
             await it.poll()
@@ -297,6 +344,7 @@ async def test_an_instance_that_starts_hangs_and_dies_over_real_http():
             ollama.hang.clear()
             await impatient.poll()
             assert board["hasty"].health is Health.SLOW
+        await it.poll()
         await it.poll()
         assert (board["g0"].health, board["g0"].loaded) == (Health.DOWN, {})
 

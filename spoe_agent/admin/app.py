@@ -1,0 +1,67 @@
+"""The agent's admin port: GET /status, POST /instances/NAME/drain and /ready.
+
+It has no password and changes where requests go, so it listens on loopback unless the fleet file says otherwise, and
+takes no request that a web page could make another's browser send. Must not live here: what the status holds (status).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+from spoe_agent.fleet import Listen
+from spoe_agent.watch.watch import Watch
+
+
+class Admin:
+    """Serves one agent's admin port."""
+
+    def __init__(self, watch: Watch, status: Callable[[], dict[str, Any]]) -> None:
+        self._watch = watch
+        self._status = status
+        app = web.Application(middlewares=[_no_pages])
+        app.add_routes(
+            [
+                web.get("/status", self._get_status),
+                web.post("/instances/{name}/drain", self._drain),
+                web.post("/instances/{name}/ready", self._ready),
+            ]
+        )
+        self._runner = web.AppRunner(app, access_log=None)
+
+    async def listen(self, listen: Listen) -> None:
+        """Serve from now on. Raises OSError when the address is taken."""
+        await self._runner.setup()
+        await web.TCPSite(self._runner, listen.host, listen.port).start()
+
+    async def close(self) -> None:
+        """Stop."""
+        await self._runner.cleanup()
+
+    async def _get_status(self, _: web.Request) -> web.Response:
+        return web.json_response(self._status(), headers={"cache-control": "no-store"})
+
+    async def _drain(self, request: web.Request) -> web.Response:
+        return self._by_hand(request, self._watch.drain)
+
+    async def _ready(self, request: web.Request) -> web.Response:
+        return self._by_hand(request, self._watch.ready)
+
+    def _by_hand(self, request: web.Request, change: Callable[[str], None]) -> web.Response:
+        name = request.match_info["name"]
+        if name not in self._watch.health:
+            said = f"there is no instance {name}; instances are {', '.join(self._watch.health)}"
+            return web.json_response({"error": said}, status=404)
+        change(name)
+        return web.json_response({"name": name, "health": str(self._watch.health[name].state)})
+
+
+@web.middleware
+async def _no_pages(request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
+    """Refuse what a page sent (Fetch standard: it carries Origin): pages may not drain instances."""
+    if "origin" in request.headers:
+        return web.json_response({"error": "not for web pages"}, status=403)
+    response: web.StreamResponse = await handler(request)
+    return response

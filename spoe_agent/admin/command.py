@@ -1,0 +1,108 @@
+"""`pointsman status`, `drain` and `ready`: they ask the running agent. Only options and output live here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiohttp
+import click
+from rich.console import Console
+from rich.live import Live
+
+from spoe_agent.admin.table import tables
+from spoe_agent.fleet import FleetError, Listen, find, load
+
+ANSWER_DEADLINE_S = 5.0
+REDRAW_S = 1.0
+
+_Command = TypeVar("_Command", bound=Callable[..., None])
+
+
+def fleet_option(command: _Command) -> _Command:
+    """Add --fleet: it says where the agent listens."""
+    return click.option(
+        "--fleet",
+        "fleet_file",
+        type=click.Path(path_type=Path),
+        help="Fleet file; else ./fleet.yaml, else /etc/pointsman/fleet.yaml.",
+    )(command)
+
+
+@click.command()
+@fleet_option
+@click.option("--json", "as_json", is_flag=True, help="Print the agent's answer as it is.")
+@click.option("--watch", is_flag=True, help="Show it anew every second, until Ctrl-C.")
+def status(fleet_file: Path | None, as_json: bool, watch: bool) -> None:
+    """Show what the running agent knows: instances, limits, held requests."""
+    if as_json and watch:
+        raise click.UsageError("--json prints once; leave out --watch")
+    where = _admin(fleet_file)
+    if watch:
+        _watch(where)
+        return
+    found = asyncio.run(_ask(where, "GET", "/status"))
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        Console().print(tables(found))
+
+
+@click.command()
+@fleet_option
+@click.argument("name")
+def drain(fleet_file: Path | None, name: str) -> None:
+    """Give instance NAME nothing new; what runs there ends by itself."""
+    answer = asyncio.run(_ask(_admin(fleet_file), "POST", f"/instances/{name}/drain"))
+    click.echo(f"{name} is {answer['health']}; pointsman ready {name} lets it serve again")
+
+
+@click.command()
+@fleet_option
+@click.argument("name")
+def ready(fleet_file: Path | None, name: str) -> None:
+    """Let instance NAME serve again."""
+    answer = asyncio.run(_ask(_admin(fleet_file), "POST", f"/instances/{name}/ready"))
+    click.echo(f"{name} is {answer['health']}")
+
+
+def _watch(where: Listen) -> None:
+    async def redraw(live: Live) -> None:
+        while True:
+            live.update(tables(await _ask(where, "GET", "/status")), refresh=True)
+            await asyncio.sleep(REDRAW_S)
+
+    try:
+        with Live(auto_refresh=False, screen=True) as live:
+            asyncio.run(redraw(live))
+    except KeyboardInterrupt:
+        return
+
+
+def _admin(fleet_file: Path | None) -> Listen:
+    try:
+        return load(find(fleet_file)).listeners.admin
+    except FleetError as error:
+        raise click.ClickException(str(error)) from error
+
+
+async def _ask(where: Listen, method: str, path: str) -> dict[str, Any]:
+    """Ask the agent. Raises ClickException when it is not there or refuses."""
+    timeout = aiohttp.ClientTimeout(total=ANSWER_DEADLINE_S)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.request(method, f"http://{where}{path}") as answer,
+        ):
+            found: dict[str, Any] = await answer.json()
+    except TimeoutError:
+        raise click.ClickException(f"the agent at {where} does not answer within {ANSWER_DEADLINE_S:.0f} s") from None
+    except (OSError, ValueError, aiohttp.ClientError) as error:
+        hint = "is `pointsman serve` running with this fleet file (listeners.admin)?"
+        raise click.ClickException(f"no agent at {where}: {error}; {hint}") from error
+    if answer.status != 200:
+        raise click.ClickException(str(found.get("error", f"the agent answered {answer.status}")))
+    return found

@@ -1,0 +1,109 @@
+"""The connection limits of all instances: gathers what each can do, and tells agent and HAProxy.
+
+Must not live here: the formula (telemetry.limits), sockets (agent_check).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from spoe_agent.agent import Agent
+from spoe_agent.agent_check import line as check_line
+from spoe_agent.fleet import Fleet, Instance
+from spoe_agent.routing import Health, Snapshot
+from spoe_agent.telemetry.board import Grant
+from spoe_agent.telemetry.haproxy_log import Line
+from spoe_agent.telemetry.limits import Bounds, Capacity, Limit, Pace
+from spoe_agent.watch.watch import Watch
+
+TICK_S = 0.25
+
+LEAST_BYTES = 2000
+"""Shorter answers say nothing of speed: headers are most of them."""
+
+LEAST_DATA_S = 0.1
+
+
+class Limiter:
+    """Follows every instance's limit."""
+
+    def __init__(self, fleet: Fleet, agent: Agent, watch: Watch, clock: Callable[[], float] = time.monotonic) -> None:
+        self._agent = agent
+        self._watch = watch
+        self._clock = clock
+        self._follows = fleet.policies.limits.follow
+        self._instances = {instance.name: instance for instance in fleet.instances}
+        floor = fleet.policies.limits.floor
+        self._limits = {name: Limit(_bounds(instance, floor)) for name, instance in self._instances.items()}
+        self._paces = {name: Pace() for name in self._instances}
+        self._is_leaving = False
+        self._told: dict[str, int] = {}
+        self.follow()
+
+    def ended(self, line: Line, grant: Grant | None) -> None:
+        """Take a finished request's line: how fast its answer came."""
+        data_s = line.ending.total_s - line.ending.first_byte_s
+        if grant is None or not line.ending.is_whole or line.server != grant.instance:
+            return
+        if line.size_bytes >= LEAST_BYTES and data_s >= LEAST_DATA_S:
+            self._paces[grant.instance].add(data_s / line.size_bytes)
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        while True:
+            self.follow()
+            await asyncio.sleep(TICK_S)
+
+    def follow(self) -> None:
+        """Bring every limit up to date, and tell the agent."""
+        if not self._follows:
+            return
+        now_s = self._clock()
+        snapshot = self._agent.board.snapshot({}, now_s)
+        limits = {name: limit.follow(self._capacity(name, snapshot), now_s) for name, limit in self._limits.items()}
+        if limits != self._told:
+            self._agent.limit(limits)
+            self._told = limits
+
+    def leave(self) -> None:
+        """The agent stops: what HAProxy is told from now on is what the fleet file says."""
+        self._is_leaving = True
+
+    def configured(self, name: str) -> int:
+        """Return what the fleet file says."""
+        return self._instances[name].max_connections
+
+    def now(self, name: str) -> int:
+        """Return the limit in force."""
+        return self._limits[name].value if self._follows and not self._is_leaving else self.configured(name)
+
+    def slowdown(self, name: str) -> float:
+        """Return how many times slower than usual answers come."""
+        return self._paces[name].slowdown
+
+    def lines(self) -> dict[str, str]:
+        """Return the answers that hold when there is no agent: the fleet file's limits, and drains by hand."""
+        health = self._watch.health
+        return {name: check_line(True, health[name].is_drained, self.configured(name)) for name in self._instances}
+
+    def answer(self, name: str) -> str | None:
+        """Return HAProxy's answer for an instance, or None when there is none of that name."""
+        if name not in self._instances:
+            return None
+        health = self._watch.health[name]
+        is_up = self._is_leaving or health.for_routing is not Health.DOWN
+        return check_line(is_up, health.is_drained, self.now(name))
+
+    def _capacity(self, name: str, snapshot: Snapshot) -> Capacity:
+        instance, fleet = self._instances[name], self._agent.fleet
+        models = {*snapshot.state(name).loaded, *snapshot.active(name).loading}
+        slots = sum(fleet.rule(model).num_parallel or instance.num_parallel for model in models)
+        more = instance.num_parallel if len(models) < instance.max_loaded_models else 0
+        return Capacity(slots, more, self._paces[name].slowdown, snapshot.gpu(name))
+
+
+def _bounds(instance: Instance, floor: int) -> Bounds:
+    whole = instance.num_parallel * instance.max_loaded_models
+    return Bounds(instance.max_connections, whole, min(floor, instance.max_connections))

@@ -1,0 +1,137 @@
+"""The admin port: the status of a live agent, and what may be done by hand."""
+
+import asyncio
+import io
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import ClientSession
+from rich.console import Console
+
+from spoe_agent.admin.app import Admin
+from spoe_agent.admin.status import status
+from spoe_agent.admin.table import tables
+from spoe_agent.agent import Agent
+from spoe_agent.fleet import Listen, loads, specs
+from spoe_agent.rig.process import free_port
+from spoe_agent.routing import Dialect, Health, InstanceState, Kind, LoadedModel, RequestFacts
+from spoe_agent.routing.names import canonical
+from spoe_agent.telemetry.board import Board
+from spoe_agent.telemetry.health import HealthPolicy
+from spoe_agent.watch.limiter import Limiter
+from spoe_agent.watch.watch import Watch
+
+FLEET = """
+defaults: {num_parallel: 1, ollama: {max_loaded_models: 1}}
+instances:
+  - {name: g0, url: "http://127.0.0.1:11435"}
+  - {name: g1, url: "http://127.0.0.1:11436"}
+"""
+A = canonical("a")
+
+
+class Clock:
+    def __init__(self):
+        self.now_s = 100.0
+
+    def __call__(self):
+        return self.now_s
+
+
+class Bench:
+    """An agent of two instances, with `a` loaded and in flight on g0 alone, and one request held."""
+
+    def __init__(self):
+        self.clock = Clock()
+        fleet = loads(FLEET)
+        self.agent = Agent(specs(fleet), Board(), self.nothing, clock=self.clock)
+        self.watch = Watch(self.agent, HealthPolicy(), self.no_probe, clock=self.clock)
+        self.watch.published("g0", self.reading({A: LoadedModel(10, 6, 4096)}))
+        self.watch.published("g1", InstanceState(Health.SLOW, why="no answer in time"))
+        self.limiter = Limiter(fleet, self.agent, self.watch, clock=self.clock)
+        self.agent.decide(RequestFacts("r1", Kind.INFERENCE, Dialect.OLLAMA).naming("a"))
+
+    def reading(self, loaded):
+        return InstanceState(Health.UP, loaded, self.clock(), {A: 10}, self.clock(), "0.33.0")
+
+    async def nothing(self):
+        pass
+
+    async def no_probe(self, instance, what, deadline_s):
+        return ""
+
+    def status(self):
+        return status(self.agent, self.watch, self.limiter, 90.0, self.clock())
+
+
+@asynccontextmanager
+async def served(bench):
+    admin, listen = Admin(bench.watch, bench.status), Listen(host="127.0.0.1", port=free_port())
+    await admin.listen(listen)
+    try:
+        async with ClientSession(f"http://{listen}") as session:
+            yield session
+    finally:
+        await admin.close()
+
+
+def test_the_status_of_an_instance():
+    bench = Bench()
+    bench.clock.now_s += 2.5
+    found = bench.status()
+    assert (found["up_s"], found["grants"]) == (12.5, 1)
+    first, second = found["instances"]
+    assert (first["name"], first["health"], first["since_s"], first["evidence"]) == ("g0", "up", 2.5, "lists answer")
+    assert first["in_flight"] == {"a:latest": 1}
+    assert first["loaded"] == [{"model": "a:latest", "size_bytes": 10, "vram_bytes": 6, "context_length": 4096}]
+    assert first["note"] == "a:latest is partly on the CPU"
+    assert first["connections"] == {"limit": 1, "configured": 1}
+    assert (second["health"], second["note"]) == ("unknown", "in transition: no answer in time")
+
+
+def test_held_requests_are_listed_with_their_age():
+    bench = Bench()
+    bench.agent.fleet = specs(loads(FLEET))
+    for number in range(3):
+        bench.agent.decide(RequestFacts(f"h{number}", Kind.INFERENCE, Dialect.OLLAMA, caller="10.0.0.5").naming("a"))
+    bench.clock.now_s += 3
+    hold = bench.status()["hold"]
+    assert hold["length"] == len(hold["requests"])
+    for position, one in enumerate(hold["requests"]):
+        assert (one["position"], one["model"], one["caller"], one["age_s"]) == (position, "a:latest", "10.0.0.5", 3.0)
+
+
+def test_it_is_shown_to_people():
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(tables(Bench().status()))
+    text = console.export_text()
+    assert "a:latest is partly on the CPU" in text
+    assert "1 of 1" in text
+
+
+async def test_drain_and_ready_over_http():
+    bench = Bench()
+    async with served(bench) as session:
+        async with session.post("/instances/g0/drain") as answer:
+            assert (answer.status, await answer.json()) == (200, {"name": "g0", "health": "drained"})
+        assert bench.limiter.answer("g0") == "up drain 100% maxconn:1"
+        async with session.get("/status") as answer:
+            assert (await answer.json())["instances"][0]["health"] == "drained"
+        async with session.post("/instances/g0/ready") as answer:
+            assert (await answer.json())["health"] == "up"
+
+
+async def test_who_is_not_there_is_named():
+    async with served(Bench()) as session, session.post("/instances/g9/drain") as answer:
+        assert answer.status == 404
+        assert (await answer.json())["error"] == "there is no instance g9; instances are g0, g1"
+
+
+@pytest.mark.parametrize("path", ["/status", "/instances/g0/drain"])
+async def test_pages_are_refused(path):
+    bench = Bench()
+    async with served(bench) as session:
+        async with session.post(path, headers={"Origin": "https://evil.example"}) as answer:
+            assert answer.status in (403, 405)
+        assert bench.status()["instances"][0]["health"] == "up"
+    await asyncio.sleep(0)

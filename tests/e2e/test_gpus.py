@@ -1,0 +1,89 @@
+"""What GPUs tell, in the decision, in the limits and in the status."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from spoe_agent.rig.process import free_port
+from spoe_agent.rig.stack import Simulated, Stack
+from tests.e2e.conftest import MODELS, until
+from tests.e2e.gpus import TOTAL_BYTES, Host
+from tests.e2e.operator import QUICK, ask, one
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.haproxy]
+
+NAMED_WITHIN_S = 10.0
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def host() -> Host:
+    return Host()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def own(binary: str, host: Host, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    """Two instances with a GPU each, read from another host's service."""
+    port = free_port()
+    instances = [
+        {"name": f"gpu{number}", "url": f"http://127.0.0.1:{free_port()}", "gpus": [number]} for number in range(2)
+    ]
+    source = {"url": f"http://127.0.0.1:{port}", "instances": ["gpu0", "gpu1"]}
+    telemetry = {"interval": "200ms", "timeout": "1s", "sources": [source]}
+    settings = {"instances": instances, "policies": QUICK, "telemetry": telemetry}
+    simulated = Simulated(instances=2, models=MODELS, num_parallel=4, time_scale=50.0)
+    stack = Stack(tmp_path_factory.mktemp("gpus"), binary, simulated, settings=settings)
+    async with host.serving(port), stack as running:
+        yield running
+
+
+async def says(
+    session: aiohttp.ClientSession, stack: Stack, name: str, what: Callable[[dict[str, object]], bool]
+) -> None:
+    """Wait until the status of an instance says something."""
+
+    async def said() -> bool:
+        return what(await one(session, stack, name))
+
+    took_s = await until(said, NAMED_WITHIN_S, f"{name} in the status")
+    print(f"named after {took_s:.2f} s: {(await one(session, stack, name))['gpus']}")
+
+
+async def test_memory_in_other_hands_is_named_and_shrinks_the_room(
+    own: Stack, session: aiohttp.ClientSession, host: Host
+) -> None:
+    await says(session, own, "gpu0", lambda it: it["gpus"]["total_bytes"] == TOTAL_BYTES)
+    host.uses(0, 40 << 30)
+    await says(session, own, "gpu0", lambda it: "other programs hold 40.0 GiB of GPU memory" in it["gpus"]["notes"])
+    # Half of gamma would be on the CPU there.
+    assert await ask(session, own, "gamma") == (200, "gpu1")
+
+
+async def test_a_gpu_that_is_held_down_lowers_the_limit_and_costs_more(
+    own: Stack, session: aiohttp.ClientSession, host: Host
+) -> None:
+    await says(session, own, "gpu0", lambda it: it["connections"]["limit"] == 4)
+    host.set(0, throttle=frozenset({"hw_thermal"}))
+    await says(session, own, "gpu0", lambda it: it["gpus"]["slow"] == "GPU held down: hw_thermal")
+    await says(session, own, "gpu0", lambda it: it["connections"]["limit"] == 3)
+    assert await ask(session, own, "beta:7b") == (200, "gpu1")
+    host.set(0, throttle=frozenset())
+    await says(session, own, "gpu0", lambda it: it["connections"]["limit"] == 4)
+
+
+async def test_a_gpu_that_fails_takes_its_instance_out(own: Stack, session: aiohttp.ClientSession, host: Host) -> None:
+    _, where = await ask(session, own, "alpha")
+    host.set(int(where.removeprefix("gpu")), fault="has fallen off the bus")
+    await says(session, own, where, lambda it: "fallen off the bus" in it["gpus"]["broken"])
+    status, other = await ask(session, own, "alpha")
+    assert (status, other != where) == (200, True)
+
+
+async def test_without_any_telemetry_routing_goes_on(own: Stack, session: aiohttp.ClientSession, host: Host) -> None:
+    await says(session, own, "gpu0", lambda it: it["gpus"]["total_bytes"] == TOTAL_BYTES)
+    host.gpus.clear()
+    await says(session, own, "gpu0", lambda it: it["gpus"]["total_bytes"] is None)
+    assert (await ask(session, own, "alpha"))[0] == 200

@@ -1,0 +1,186 @@
+"""Instances that fail in every way that Ollama is known to: found, named, avoided, and taken back."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from spoe_agent.rig.stack import Simulated, Stack
+from tests.e2e.conftest import MODELS, PINNED, routed, seen_by, until
+from tests.e2e.operator import QUICK, ask, asking, by_hand, fault, one
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.haproxy]
+
+FOUND_WITHIN_S = 10.0
+BACK_WITHIN_S = 10.0
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def own(binary: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    models = (*MODELS, ("tiny:1b", "300MB"), ("small:1b", "400MB"))
+    simulated = Simulated(instances=3, models=models, max_loaded_models=6, time_scale=50.0)
+    pins = [
+        *PINNED["models"],
+        {"match": "tiny:1b", "instances": ["gpu1"]},
+        {"match": "small:1b", "instances": ["gpu1"]},
+    ]
+    settings = {"models": pins, "policies": QUICK}
+    async with Stack(tmp_path_factory.mktemp("health"), binary, simulated, settings=settings) as running:
+        yield running
+
+
+async def becomes(session: aiohttp.ClientSession, stack: Stack, instance: str, health: str, within_s: float) -> str:
+    """Wait for a state; return the evidence."""
+    evidence = ""
+
+    async def reached() -> bool:
+        nonlocal evidence
+        found = await one(session, stack, instance)
+        evidence = found["evidence"]
+        return bool(found["health"] == health)
+
+    took_s = await until(reached, within_s, f"{instance} {health}")
+    print(f"{instance} {health} after {took_s:.2f} s: {evidence}")
+    return evidence
+
+
+async def home(session: aiohttp.ClientSession, stack: Stack, model: str) -> str:
+    """Have a model loaded, and return where."""
+    status, instance = await ask(session, stack, model)
+    assert status == 200
+    return instance
+
+
+async def test_killed_and_back(own: Stack, session: aiohttp.ClientSession) -> None:
+    victim = await home(session, own, "alpha")
+    process = own.ollamas[int(victim.removeprefix("gpu"))]
+    process.signal(signal.SIGKILL)
+    await process.wait()
+    await becomes(session, own, victim, "down", FOUND_WITHIN_S)
+    for _ in range(10):
+        status, instance = await ask(session, own, "alpha")
+        assert (status, instance != victim) == (200, True)
+    await process.start()
+    assert "probe" in await becomes(session, own, victim, "up", BACK_WITHIN_S)
+
+
+async def test_hangs_before_the_first_byte_while_it_lists_models(own: Stack, session: aiohttp.ClientSession) -> None:
+    victim = await home(session, own, "beta:7b")
+    await fault(session, own, victim, "hang_before_first_byte")
+    async with asking(session, own, "beta:7b"):
+        evidence = await becomes(session, own, victim, "suspect", FOUND_WITHIN_S)
+        assert "beta:7b has answered nothing" in evidence
+        # Nothing more goes there: another instance loads the model.
+        assert (await ask(session, own, "beta:7b"))[1] != victim
+    await fault(session, own, victim, "none")
+    await becomes(session, own, victim, "up", BACK_WITHIN_S)
+
+
+async def test_cut_streams(own: Stack, session: aiohttp.ClientSession) -> None:
+    victim = await home(session, own, "alpha")
+    await fault(session, own, victim, "cut_stream", count=2)
+    body = {"model": "alpha", "prompt": "x", "options": {"num_predict": 50}}
+    for _ in range(2):
+        with pytest.raises(aiohttp.ClientPayloadError):
+            async with session.post(f"{own.url}/api/generate", json=body) as answer:
+                await answer.read()
+    assert "broke" in await becomes_and_back(session, own, victim)
+
+
+async def test_wrong_status(own: Stack, session: aiohttp.ClientSession) -> None:
+    victim = await home(session, own, "alpha")
+    await fault(session, own, victim, "wrong_status", status=500, count=2)
+    for _ in range(2):
+        assert (await ask(session, own, "alpha"))[0] == 500
+    assert "500" in await becomes_and_back(session, own, victim)
+
+
+async def becomes_and_back(session: aiohttp.ClientSession, stack: Stack, victim: str) -> str:
+    """The log tells of the doubt, as it may be lifted between two looks; return its evidence."""
+
+    def doubts() -> list[str]:
+        lines = stack.agent.output.read_text().splitlines()
+        return [line for line in lines if '"after": "suspect"' in line and f'"instance": "{victim}"' in line]
+
+    known = len(doubts()) - 1
+
+    async def told() -> bool:
+        return len(doubts()) > max(known, 0)
+
+    await until(told, FOUND_WITHIN_S, "a line about the doubt")
+    await becomes(session, stack, victim, "up", BACK_WITHIN_S)
+    return doubts()[-1]
+
+
+async def test_a_slow_list_is_a_transition_not_a_death(own: Stack, session: aiohttp.ClientSession) -> None:
+    victim = await home(session, own, "alpha")
+    await fault(session, own, victim, "slow_ps", seconds=5)
+
+    async def noted() -> bool:
+        found = await one(session, own, victim)
+        assert found["health"] == "up"
+        return "in transition" in found["note"]
+
+    await until(noted, FOUND_WITHIN_S, "the slow list in the status")
+    assert (await ask(session, own, "alpha")) == (200, victim)
+    await fault(session, own, victim, "none")
+
+
+async def test_a_wedged_loader_serves_what_is_loaded_and_gets_no_loads(
+    own: Stack, session: aiohttp.ClientSession
+) -> None:
+    assert await ask(session, own, "small:1b") == (200, "gpu1")
+    await fault(session, own, "gpu1", "wedged_loader")
+    async with asyncio.TaskGroup() as group:
+        stuck = group.create_task(ask(session, own, "tiny:1b"))
+        evidence = await becomes(session, own, "gpu1", "suspect", FOUND_WITHIN_S)
+        assert "tiny:1b has been loading for" in evidence
+        assert await ask(session, own, "small:1b") == (200, "gpu1")
+        async with session.post(f"{own.url}/api/embed", json={"model": "embed", "input": "x"}) as answer:
+            assert (answer.status, routed(answer)[0] != "gpu1") == (200, True)
+        await fault(session, own, "gpu1", "none")
+    assert stuck.result() == (200, "gpu1")
+    assert "loaded" in await becomes(session, own, "gpu1", "up", BACK_WITHIN_S)
+
+
+async def test_a_spilled_model_is_named(own: Stack, session: aiohttp.ClientSession) -> None:
+    await fault(session, own, "gpu2", "spill", fraction=0.5)
+    assert await ask(session, own, "gamma") == (200, "gpu2")
+
+    async def named() -> bool:
+        return "gamma:latest is partly on the CPU" in (await one(session, own, "gpu2"))["note"]
+
+    await until(named, FOUND_WITHIN_S, "the spilled model in the status")
+    await fault(session, own, "gpu2", "none")
+
+
+async def test_drained_by_hand(own: Stack, session: aiohttp.ClientSession) -> None:
+    """Nothing new goes there, also with the agent gone; its streams finish."""
+    victim = await home(session, own, "alpha")
+    body = {"model": "alpha", "prompt": "x", "options": {"num_predict": 6000}}
+    async with session.post(f"{own.url}/api/generate", json=body) as stream:
+        await stream.content.readany()
+        await by_hand(session, own, victim, "drain")
+        assert (await one(session, own, victim))["health"] == "drained"
+        before = len(await seen_by(session, own, int(victim.removeprefix("gpu"))))
+        for _ in range(10):
+            status, instance = await ask(session, own, "alpha")
+            assert (status, instance != victim) == (200, True)
+        assert len(await seen_by(session, own, int(victim.removeprefix("gpu")))) == before
+        rest = await stream.content.read()
+    assert b'"done":true' in rest
+    await by_hand(session, own, victim, "ready")
+    await becomes(session, own, victim, "up", BACK_WITHIN_S)
+
+
+async def test_everybody_in_doubt_is_better_than_nobody(own: Stack, session: aiohttp.ClientSession) -> None:
+    where = await home(session, own, "gamma")
+    await fault(session, own, where, "wrong_status", status=500, count=2)
+    for _ in range(2):
+        assert (await ask(session, own, "gamma"))[0] == 500
+    assert await ask(session, own, "gamma") == (200, where)

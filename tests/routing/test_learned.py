@@ -1,0 +1,52 @@
+import pytest
+
+from spoe_agent.routing import estimates as e
+from spoe_agent.routing.learned import NOTHING, Learned
+
+from .builders import FOUR_GIB, A, B
+
+KNOWN = Learned({(A, "g0"): 7.0}, {(A, "g0"): 30.0}, {A: 0.01})
+
+
+def test_what_was_learned_counts_for_its_model_on_its_instance_only():
+    assert e.service_s(KNOWN, A, "g0", FOUR_GIB) == 7.0
+    assert e.load_s(KNOWN, A, "g0", FOUR_GIB) == 30.0
+    for model, instance in ((A, "g1"), (B, "g0")):
+        assert e.service_s(KNOWN, model, instance, FOUR_GIB) == e.service_s(NOTHING, model, instance, FOUR_GIB) != 7.0
+        assert e.load_s(KNOWN, model, instance, FOUR_GIB) == e.load_s(NOTHING, model, instance, FOUR_GIB) != 30.0
+
+
+def test_a_time_of_zero_is_a_time():
+    assert e.load_s(Learned(load_s={(A, "g0"): 0.0}), A, "g0", FOUR_GIB) == 0.0
+    assert e.service_s(Learned(service_s={(A, "g0"): 0.0}), A, "g0", FOUR_GIB) == 0.0
+
+
+WANTED = [
+    # requests per second, within -> the chance that one comes
+    (None, 300.0, 1.0),
+    ({}, 300.0, 0.0),
+    ({B: 9.0}, 300.0, 0.0),
+    ({A: 0.0}, 300.0, 0.0),
+    ({A: 0.01}, 0.0, 0.0),
+    ({A: 0.01}, 100.0, 0.632),
+    ({A: 0.01}, 300.0, 0.950),
+    ({A: 5.0}, 300.0, 1.0),
+]
+
+
+@pytest.mark.parametrize(("rates", "within_s", "chance"), WANTED)
+def test_whether_a_model_is_wanted_again(rates, within_s, chance):
+    assert e.wanted_again(Learned(rate_per_s=rates), A, within_s) == pytest.approx(chance, abs=0.001)
+
+
+def test_nothing_is_known_of_arrivals_is_not_the_same_as_none_came():
+    assert NOTHING.rate_per_s is None
+    assert not NOTHING.service_s
+    assert not NOTHING.load_s
+
+
+def test_what_is_learned_is_frozen():
+    with pytest.raises(AttributeError):
+        KNOWN.load_s = {}
+    with pytest.raises(TypeError):
+        NOTHING.load_s[(A, "g0")] = 1.0

@@ -1,0 +1,248 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spoe_agent.routing import Activity, InstanceState, LoadedModel, ModelRule, Tier
+from spoe_agent.routing.demand import demand, site
+from spoe_agent.routing.estimates import GIB
+from spoe_agent.routing.learned import Learned
+from spoe_agent.routing.warmth import FIT_FRACTION, has_slot, regret_s, residents, slots, tier, victims
+
+from .builders import NOW_S, A, B, C, asks, counts, fleet, here, moment, situations, spec, state, untimed
+
+LOADED, LOADING, RELOAD, ROOM, EVICT = Tier
+SIZED = [ModelRule("*", vram_bytes=4 * GIB)]
+FREE = int(4 * GIB / FIT_FRACTION) + 1
+"""What must be free beside others for a model of four GiB: a fifth stays free."""
+BESIDE_ONE = 4 * GIB + FREE
+WIDE = {"max_loaded_models": 9}
+
+TIERS = {
+    "loaded": (spec("g0"), state(A, B), None, LOADED),
+    "loading": (spec("g0"), state(), Activity(loading={A: NOW_S}), LOADING),
+    "loading again though the list is older": (spec("g0"), state(A), Activity(loading={A: NOW_S}), LOADING),
+    "empty": (spec("g0", vram_bytes=4 * GIB, max_loaded_models=1), state(), None, ROOM),
+    "alone, a model is always tried": (spec("g0", vram_bytes=GIB), state(), None, ROOM),
+    "room beside another": (spec("g0", vram_bytes=BESIDE_ONE), state(B), None, ROOM),
+    "memory not known": (spec("g0"), state(B, C), None, ROOM),
+    "memory is short by little": (spec("g0", vram_bytes=BESIDE_ONE - 2), state(B), None, EVICT),
+    "a resident that is half on the CPU takes half": (
+        spec("g0", vram_bytes=2 * GIB + FREE),
+        state(B, vram_bytes=2 * GIB),
+        None,
+        ROOM,
+    ),
+    "a resident on the CPU alone takes nothing": (spec("g0", vram_bytes=FREE), state(B, vram_bytes=0), None, ROOM),
+    "memory is short for what is loading": (
+        spec("g0", vram_bytes=BESIDE_ONE - 2),
+        state(),
+        Activity(loading={B: 1}),
+        EVICT,
+    ),
+    "room beside what is loading": (spec("g0", vram_bytes=BESIDE_ONE), state(), Activity(loading={B: 1}), ROOM),
+    "a model too many": (spec("g0", max_loaded_models=2), state(B, C), None, EVICT),
+    "a model too many, one is loading": (
+        spec("g0", max_loaded_models=2),
+        state(B),
+        Activity(loading={C: NOW_S}),
+        EVICT,
+    ),
+    "loaded and still listed as loading is one model": (
+        spec("g0", max_loaded_models=2),
+        state(B),
+        Activity(loading={B: NOW_S}),
+        ROOM,
+    ),
+    "never heard of": (spec("g0", vram_bytes=4 * GIB), InstanceState(), None, ROOM),
+}
+
+
+@pytest.mark.parametrize(("where", "reading", "activity", "expected"), TIERS.values(), ids=TIERS)
+def test_tier(where, reading, activity, expected):
+    assert tier(*here(where, reading, activity, rules=SIZED)) is expected
+
+
+RELOADS = [
+    # the instance's own setting, what the runner has, what the request asks -> how warm
+    (None, 4096, None, LOADED),
+    (None, 4096, 4096, LOADED),
+    (None, 4096, 8192, RELOAD),
+    (None, 8192, 4096, RELOAD),
+    (8192, 8192, None, LOADED),
+    (8192, 8192, 8192, LOADED),
+    (8192, 8192, 4096, RELOAD),
+    (8192, 4096, None, LOADED),  # trained for less than the setting
+    (4096, 8192, None, RELOAD),  # somebody asked for more before
+    (4096, 8192, 8192, LOADED),
+    (8192, 0, 4096, LOADED),  # an Ollama that does not say
+    (None, 0, None, LOADED),
+]
+
+
+@pytest.mark.parametrize(("own", "has", "asked", "expected"), RELOADS)
+def test_another_context_makes_ollama_load_again(own, has, asked, expected):
+    found = here(spec("g0", context_length=own), state(A, context=has), facts=asks(num_ctx=asked))
+    assert tier(*found) is expected
+
+
+def test_a_model_that_loads_anew_is_loading_whatever_its_context():
+    activity = Activity(loading={A: NOW_S})
+    assert tier(*here("g0", state(A, context=4096), activity, asks(num_ctx=8192))) is LOADING
+
+
+def gone(where, reading, activity=None, learned=None, rules=SIZED, **others):
+    """The victims of A there."""
+    of = fleet(where, rules=rules)
+    snapshot = moment({"g0": activity} if activity else None, learned or Learned(), g0=reading, **others)
+    return victims(demand(asks(), of, snapshot), site(of.instances[0], asks(), snapshot))
+
+
+VICTIMS = {
+    # memory in GiB (each takes 4), models allowed, loaded, in flight -> who goes
+    "room": (4 + 4 + FREE / GIB, 9, (B, C), {}, None),
+    "nobody there": (1, 1, (), {}, None),
+    "one of one": (8, 9, (B,), {}, [B]),
+    "one of two": (4 + FREE / GIB, 9, (B, C), {}, [B]),
+    "both": (4, 9, (B, C), {}, [B, C]),
+    "alone it is tried, however large": (1, 9, (B, C), {}, [B, C]),
+    "one too many": (99, 2, (B, C), {}, [B]),
+    "two too many": (99, 1, (B, C), {}, [B, C]),
+    "the idle one": (4 + FREE / GIB, 9, (B, C), {B: 3}, [C]),
+    "the idle one first": (4, 9, (B, C), {B: 1}, [C, B]),
+    "all are busy": (4 + FREE / GIB, 9, (B, C), {B: 1, C: 1}, [B]),
+}
+
+
+@pytest.mark.parametrize(("gib", "allowed", "loaded", "in_flight", "expected"), VICTIMS.values(), ids=VICTIMS)
+def test_who_must_go(gib, allowed, loaded, in_flight, expected):
+    where = spec("g0", vram_bytes=int(gib * GIB), max_loaded_models=allowed)
+    assert gone(where, state(*loaded), Activity(in_flight=in_flight)) == expected
+
+
+def test_the_least_missed_goes_first():
+    where, rates = spec("g0", max_loaded_models=2), {B: 0.01, C: 0.0001}
+    assert gone(where, state(B, C), learned=Learned(rate_per_s=rates)) == [C]
+    assert gone(where, state(B, C), learned=Learned(rate_per_s={B: 0.0001, C: 0.01})) == [B]
+
+
+def test_what_loads_faster_is_missed_less():
+    where, slow = spec("g0", max_loaded_models=2), {(B, "g0"): 90.0, (C, "g0"): 3.0}
+    assert gone(where, state(B, C), learned=Learned(load_s=slow)) == [C]
+
+
+def test_what_is_loaded_elsewhere_too_is_missed_less():
+    where = spec("g0", max_loaded_models=2)
+    assert gone(where, state(B, C), g1=state(C)) == [C]
+    assert gone(where, state(B, C), g1=state(B)) == [B]
+
+
+def test_missed_counts_by_what_it_frees():
+    """A large one that is missed a little more goes before a small one: one victim, not two."""
+    reading = replace(state(B, C), loaded={B: LoadedModel(GIB, GIB), C: LoadedModel(9 * GIB, 9 * GIB)})
+    learned = Learned(load_s={(B, "g0"): 10.0, (C, "g0"): 20.0})
+    assert gone(spec("g0", max_loaded_models=2), reading, learned=learned) == [C]
+
+
+def test_what_frees_no_memory_goes_all_the_same_when_it_is_a_model_too_many():
+    assert gone(spec("g0", vram_bytes=99 * GIB, max_loaded_models=1), state(B, vram_bytes=0)) == [B]
+
+
+def test_the_own_model_is_nobodys_victim():
+    need, where = here("g0", state(A, B), Activity(loading={A: NOW_S, C: NOW_S}))
+    assert residents(need, where) == [B, C]
+
+
+REGRETS = [
+    # rates, instances that have B -> part of its load that is missed
+    (None, ("g0",), 1.0),
+    (None, ("g0", "g1"), 0.5),
+    (None, (), 1.0),  # it is only about to load
+    ({B: 5.0}, ("g0",), 1.0),
+    ({B: 0.0}, ("g0",), 0.0),
+    ({}, ("g0",), 0.0),
+]
+
+
+@pytest.mark.parametrize(("rates", "have", "part"), REGRETS)
+def test_regret(rates, have, part):
+    learned = Learned(load_s={(B, "g0"): 10.0}, rate_per_s=rates)
+    of = fleet("g0", "g1")
+    snapshot = moment(None, learned, **{name: state(*([B] if name in have else [])) for name in ("g0", "g1")})
+    found = regret_s(demand(asks(), of, snapshot), site(of.instances[0], asks(), snapshot), B)
+    assert found == pytest.approx(10.0 * part)
+
+
+SLOTS = [(1, None, 1), (4, None, 4), (4, 1, 1), (1, 3, 3)]
+
+
+@pytest.mark.parametrize(("of_instance", "of_model", "expected"), SLOTS)
+def test_slots_of_a_model(of_instance, of_model, expected):
+    rules = [ModelRule("a", num_parallel=of_model)]
+    assert slots(*here(spec("g0", num_parallel=of_instance), state(A), rules=rules)) == expected
+
+
+HAS_SLOT = {
+    # the instance, its readings, in flight, loading, HAProxy's count, how warm, victims -> a slot
+    "idle": (spec("g0"), state(A), {}, {}, None, LOADED, (), True),
+    "its one slot is taken": (spec("g0"), state(A), {A: 1}, {}, None, LOADED, (), False),
+    "one of four is free": (spec("g0", num_parallel=4), state(A), {A: 3}, {}, None, LOADED, (), True),
+    "all four are taken": (spec("g0", num_parallel=4), state(A), {A: 4}, {}, None, LOADED, (), False),
+    "other models have slots of their own": (spec("g0"), state(A, B), {B: 1}, {}, None, LOADED, (), True),
+    "no connection is left": (spec("g0", 3), state(A, B), {B: 3}, {}, None, LOADED, (), False),
+    "no connection is left, by HAProxy": (spec("g0", 3), state(B), {}, {}, 3, ROOM, (), False),
+    "one connection is left": (spec("g0", 4), state(A, B), {B: 3}, {}, None, LOADED, (), True),
+    "somebody unknown may have it": (spec("g0"), state(A), {}, {}, 1, LOADED, (), False),
+    "half of somebody unknown": (spec("g0", num_parallel=2), state(A, B), {A: 1}, {}, 2, LOADED, (), False),
+    "loading, the first waits for it": (spec("g0"), state(), {A: 1}, {A: NOW_S}, None, LOADING, (), False),
+    "loading for four": (spec("g0", num_parallel=4), state(), {A: 1}, {A: NOW_S}, None, LOADING, (), True),
+    "room": (spec("g0"), state(B), {B: 1}, {}, None, ROOM, (), True),
+    "the victim is idle": (spec("g0"), state(B, C), {B: 1}, {}, None, EVICT, (C,), True),
+    "a victim is busy": (spec("g0"), state(B, C), {B: 1}, {}, None, EVICT, (C, B), False),
+    "a victim is loading for somebody": (spec("g0"), state(), {B: 1}, {B: NOW_S}, None, EVICT, (B,), False),
+    "loaded with another context, idle": (spec("g0", num_parallel=4), state(A), {}, {}, None, RELOAD, (), True),
+    "loaded with another context, busy": (spec("g0", num_parallel=4), state(A), {A: 1}, {}, None, RELOAD, (), False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("where", "reading", "in_flight", "loading", "counted", "warmth", "going", "expected"),
+    HAS_SLOT.values(),
+    ids=HAS_SLOT,
+)
+def test_whether_it_could_run_at_once(where, reading, in_flight, loading, counted, warmth, going, expected):
+    facts = asks(loads={} if counted is None else {"g0": counts(counted)})
+    found = here(where, reading, Activity(in_flight=in_flight, loading=loading), facts)
+    assert has_slot(*found, warmth, going) is expected
+
+
+@untimed
+@given(situations(), st.integers(0, 3))
+def test_victims_are_residents_enough_and_no_more(situation, index):
+    """Without the last of them there is no room; a busy one goes only when no idle one is left."""
+    facts, of, snapshot = situation
+    facts = replace(facts, model=A, kind=asks().kind)
+    need, where = demand(facts, of, snapshot), site(of.instances[index % len(of.instances)], facts, snapshot)
+    going = victims(need, where)
+    others = residents(need, where)
+    if going is None:
+        return
+    assert 0 < len(going) == len(set(going)) <= len(others)
+    assert set(going) <= set(others)
+    busy = [where.busy(name) >= 1 for name in going]
+    assert busy == sorted(busy)
+    if any(busy):
+        assert all(where.busy(name) >= 1 for name in others if name not in going)
+    spared = replace_loaded(where, [name for name in others if name not in going[:-1]])
+    assert victims(need, spared) is not None
+    assert victims(need, replace_loaded(where, [name for name in others if name not in going])) is None
+
+
+def replace_loaded(where, names):
+    """The same instance with only these models."""
+    reading = replace(where.state, loaded={name: one for name, one in where.state.loaded.items() if name in names})
+    activity = replace(
+        where.activity, loading={name: at_s for name, at_s in where.activity.loading.items() if name in names}
+    )
+    return where._replace(state=reading, activity=activity)

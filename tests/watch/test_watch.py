@@ -1,0 +1,170 @@
+"""Evidence from polls, lines, grants and probes, and what the agent is told."""
+
+import pytest
+from structlog.testing import capture_logs
+
+from spoe_agent.agent import Agent
+from spoe_agent.fleet import loads, specs
+from spoe_agent.routing import Action, Dialect, Exclusion, Health, InstanceState, Kind, LoadedModel, RequestFacts
+from spoe_agent.routing.names import canonical
+from spoe_agent.telemetry.board import Board
+from spoe_agent.telemetry.haproxy_log import Line
+from spoe_agent.telemetry.health import HealthPolicy
+from spoe_agent.telemetry.learner import Ending
+from spoe_agent.watch.watch import Watch
+
+FLEET = """
+defaults: {num_parallel: 2}
+instances:
+  - {name: g0, url: "http://127.0.0.1:11435"}
+  - {name: g1, url: "http://127.0.0.1:11436"}
+policies: {hold_timeout: 0}
+"""
+A, B = canonical("a"), canonical("b")
+WELL, NONE = Ending(0.5, 2.0, is_whole=True), Ending(-0.001, -0.001, is_whole=False)
+
+
+class Clock:
+    def __init__(self):
+        self.now_s = 100.0
+
+    def __call__(self):
+        return self.now_s
+
+
+class Bench:
+    """Two instances, `a` loaded on g0 only; probes answer what `outcome` says."""
+
+    def __init__(self):
+        self.clock, self.board, self.outcome, self.probed = Clock(), Board(), "", []
+        self.agent = Agent(specs(loads(FLEET)), self.board, self.nothing, clock=self.clock)
+        self.watch = Watch(self.agent, HealthPolicy(stall_s=10.0, load_stall_s=20.0), self.probe, clock=self.clock)
+        self.poll("g0", {A: LoadedModel(1, 1)})
+        self.poll("g1", {})
+
+    async def nothing(self):
+        pass
+
+    async def probe(self, instance, what, deadline_s):
+        self.probed.append((instance, what.model, what.is_cold))
+        return self.outcome
+
+    def poll(self, name, loaded, health=Health.UP, **more):
+        state = InstanceState(health, loaded, self.clock(), {A: 10, B: 20}, self.clock(), **more)
+        self.watch.published(name, state)
+
+    def ask(self, number, model="a"):
+        return self.agent.decide(RequestFacts(f"r{number}", Kind.INFERENCE, Dialect.OLLAMA).naming(model))
+
+    def end(self, number, server="g0", ending=WELL, **more):
+        return self.watch.ended(Line(f"r{number}", server, ending, **more))
+
+    def later(self, seconds):
+        self.clock.now_s += seconds
+        self.watch.look()
+
+    async def probe_all(self):
+        for health in self.watch.due():
+            await self.watch.probe(health)
+
+    def state(self, name="g0"):
+        return self.watch.health[name].state
+
+
+@pytest.mark.parametrize(
+    ("more", "state"),
+    [
+        ({"status": 500}, "suspect"),
+        ({"status": 502, "termination": "SH"}, "suspect"),
+        ({"termination": "SD"}, "suspect"),
+        ({"termination": "SC", "status": 503}, "down"),
+        ({"server": "g1", "is_redispatched": True}, "down"),
+        ({"server": "g1"}, "up"),
+        ({"status": 503}, "up"),
+        ({"status": 404}, "up"),
+        ({"termination": "CD"}, "up"),
+    ],
+)
+def test_two_endings(more, state):
+    bench = Bench()
+    for number in range(2):
+        assert bench.ask(number).instance == "g0"
+        bench.end(number, **{"server": "g0", "ending": NONE, **more})
+    assert str(bench.state()) == state
+
+
+def test_a_doubted_instance_is_passed_over_and_comes_back_with_an_answer():
+    bench = Bench()
+    bench.ask("late")
+    for number in range(2):
+        bench.ask(number)
+        bench.end(number, ending=NONE, status=500)
+    choice = bench.ask("next")
+    assert choice.instance == "g1"
+    against = choice.candidates[0]
+    assert (against.exclusion, "answered 500" in against.detail) == (Exclusion.SUSPECT, True)
+    bench.end("late")
+    assert bench.state() is Health.UP
+
+
+def test_with_everybody_in_doubt_all_are_used():
+    bench = Bench()
+    for name in ("g0", "g1"):
+        bench.watch.health[name].stalled("silent", True, bench.clock())
+        bench.poll(name, {A: LoadedModel(1, 1)})
+    assert bench.ask(1).action is Action.ROUTE
+
+
+async def test_silence_with_a_free_slot_is_settled_by_a_probe_of_that_model():
+    bench = Bench()
+    bench.poll("g0", {A: LoadedModel(9, 9), B: LoadedModel(1, 1)})
+    bench.ask(1)
+    bench.later(9.0)
+    await bench.probe_all()
+    assert bench.probed == []
+    bench.later(2.0)
+    await bench.probe_all()
+    assert (bench.probed, bench.state()) == ([("g0", A, False)], Health.UP)
+    bench.outcome = "gave no token"
+    bench.later(11.0)
+    await bench.probe_all()
+    assert bench.state() is Health.SUSPECT
+    assert "gave no token" in bench.watch.health["g0"].evidence
+
+
+async def test_a_load_that_does_not_end_keeps_loads_away_but_not_requests():
+    bench = Bench()
+    for number in range(20):
+        if bench.ask(f"b{number}", "b").instance == "g0":
+            break
+    else:
+        pytest.skip("b went to g1 twenty times")
+    bench.later(1000.0)
+    assert bench.watch.health["g0"].loads_in_doubt
+    bench.poll("g0", {A: LoadedModel(1, 1)})
+    assert bench.ask(1).instance == "g0"
+    bench.poll("g0", {A: LoadedModel(1, 1), B: LoadedModel(1, 1)})
+    assert bench.state() is Health.UP
+
+
+async def test_who_was_down_is_probed_with_the_smallest_model_when_nothing_is_loaded():
+    bench = Bench()
+    bench.poll("g0", {}, Health.DOWN, why="refused")
+    bench.poll("g0", {})
+    assert bench.state() is Health.RECOVERING
+    assert bench.ask(1).instance == "g1"
+    await bench.probe_all()
+    assert (bench.probed, bench.state()) == ([("g0", A, True)], Health.UP)
+
+
+def test_a_drain_by_hand_is_said_once_and_obeyed():
+    bench = Bench()
+    with capture_logs() as logs:
+        bench.watch.drain("g0")
+        bench.watch.drain("g0")
+        bench.poll("g0", {A: LoadedModel(1, 1)})
+    (line,) = logs
+    assert (line["before"], line["after"], line["evidence"]) == ("up", "drained", "by hand")
+    assert bench.ask(1).candidates[0].exclusion is Exclusion.DRAINED
+    bench.watch.ready("g0")
+    assert bench.ask(2).instance == "g0"
