@@ -34,6 +34,17 @@ REFRESH_DEADLINE_S = 0.06
 MAX_HOMES = 20_000
 """Conversations whose instance is remembered; the ones used longest ago go first."""
 
+MAX_GONE = 10_000
+"""Requests remembered that ended before they were decided."""
+
+SILENCE_S = 5.0
+DOUBT_S = 20.0
+"""When everybody is held, no new request brings HAProxy's counts. After this silence, a grant older than this no longer
+keeps others waiting: its log line may be lost. If it is in flight after all, the next counts say so."""
+
+_LATE = Choice(Action.REJECT, "too late", status=503, message="the request ended before it was decided")
+"""HAProxy no longer waits for this answer."""
+
 ROOM_DEADLINE_S = 0.05
 """How long a request waits for its victims' unloading to be asked for: until then Ollama would choose others."""
 
@@ -96,11 +107,16 @@ class Agent:
         self._homes: OrderedDict[str, str] = OrderedDict()
         self._down: dict[str, InstanceLoad] = {}
         self._last: dict[str, _Last] = {}
+        self._gone: OrderedDict[str, None] = OrderedDict()
+        self._counted_at_s = clock()
 
     def decide(self, facts: RequestFacts) -> Choice:
         """Return the Choice for one request: enter it on the board when it is routed, queue it when it is held."""
         now_s = self._clock()
+        if facts.request_id in self._gone:
+            return _LATE
         if facts.loads:
+            self._counted_at_s = now_s
             self._down = {name: load for name, load in facts.loads.items() if not load.is_up}
         choice = self._join(facts, now_s) if self.hold else None
         if choice is None:
@@ -125,6 +141,8 @@ class Agent:
         ticket = self.hold.remove(request_id)
         if ticket is not None:
             self.left(ticket.facts)
+        elif grant is None:
+            self._note_gone(request_id)
         self.release()
         return grant
 
@@ -140,6 +158,8 @@ class Agent:
         for ticket in self.hold.expire(now_s - hold_s):
             self.granted(ticket.facts, self._too_late(hold_s))
         self.hold.promote(now_s - hold_s / 2)
+        if self.hold and now_s - self._counted_at_s > SILENCE_S:
+            self.board.doubt(now_s - DOUBT_S)
         self.release()
 
     def release(self) -> None:
@@ -201,6 +221,14 @@ class Agent:
         except TimeoutError:
             log.debug("lists did not come in time", id=facts.request_id)
         return self.decide(facts)
+
+    def _note_gone(self, request_id: str) -> None:
+        """Remember an end that came before its question was read, as after a pause of the whole process: what is
+        granted to such a request would be in flight for ever.
+        """
+        self._gone[request_id] = None
+        if len(self._gone) > MAX_GONE:
+            self._gone.popitem(last=False)
 
     def _may_refresh(self) -> bool:
         return self._clock() - self._refreshed_at_s >= REFRESH_INTERVAL_S

@@ -573,3 +573,29 @@ async def test_a_bug_in_unloading_is_not_hidden():
     rig = Rooms(ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
         await rig.agent.make_room(rig.agent.decide(asks(B)))
+
+
+def test_a_request_that_ended_before_its_question_was_read_takes_no_slot():
+    """After a pause of the process log lines may be read before the questions they belong to."""
+    rig = Rig()
+    rig.agent.ended("r1", "g0", None)
+    assert rig.agent.decide(asks()).reason == "too late"
+    assert rig.in_flight() == {}
+    assert rig.agent.decide(asks(request_id="r2")).action is Action.ROUTE
+
+
+def test_lost_log_lines_do_not_keep_everybody_waiting_when_nobody_new_comes():
+    rig = Rig()
+    one_slot = FleetSpec((InstanceSpec("g0", 1),), policy=Policy(hold_s=HOLD_S))
+    agent = Agent(one_slot, rig.board, rig.refresh, rig.clock)
+    granted = []
+    agent.granted = lambda request, _choice: granted.append(request.request_id)
+    loads = {"g0": InstanceLoad(0, 0, True)}
+    assert agent.decide(asks(request_id="lost", loads=loads)).action is Action.ROUTE
+    assert agent.decide(asks(request_id="waits", loads=loads)).action is Action.HOLD
+    rig.clock.now_s += 19
+    agent.tick()
+    assert granted == []
+    rig.clock.now_s += 2
+    agent.tick()
+    assert granted == ["waits"]

@@ -167,6 +167,7 @@ class Router:
             address = await self._enter(request.request_id, choice.instance)
             if address is not None:
                 if await self._connects(*address):
+                    await self._make_room(choice)
                     return Passage(choice, address)
                 log.warning("instance refuses connections, trying another", instance=choice.instance)
             self.leave(request.request_id, LEFT if address is None else REFUSED)
@@ -191,6 +192,10 @@ class Router:
             return await held
         finally:
             del self._held[request_id]
+
+    async def _make_room(self, choice: Choice) -> None:
+        if self._parts.agent.must_make_room(choice):
+            await self._parts.agent.make_room(choice)
 
     def _loads(self, refused: set[str]) -> dict[str, InstanceLoad]:
         """Count as HAProxy does. What telemetry holds against an instance, the agent knows itself."""

@@ -6,10 +6,11 @@ behind HAProxy, on a laptop and in benchmarks. Must not live here: how facts wer
 
 from __future__ import annotations
 
+from typing import NamedTuple
 from zlib import crc32
 
 from spoe_agent.routing.choice import Action, Candidate, Choice, Cost, Exclusion, Tier
-from spoe_agent.routing.cost import cost
+from spoe_agent.routing.cost import Pool, cost, pool
 from spoe_agent.routing.demand import Demand, Site, demand, site
 from spoe_agent.routing.eligibility import exclusions
 from spoe_agent.routing.facts import Problem, RequestFacts
@@ -18,7 +19,7 @@ from spoe_agent.routing.slowness import USUAL, slowness
 from spoe_agent.routing.snapshot import Snapshot
 from spoe_agent.routing.specs import FleetSpec
 from spoe_agent.routing.surface import Kind
-from spoe_agent.routing.warmth import has_slot, tier, victims
+from spoe_agent.routing.warmth import has_slot, tier
 
 
 def choose(facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot) -> Choice:
@@ -48,23 +49,30 @@ def _answering(sites: list[Site], excluded: list[Candidate | None]) -> tuple[Can
     )
 
 
+class _Standing(NamedTuple):
+    """An instance that may serve the request, and how warm it is for it."""
+
+    site: Site
+    tier: Tier
+    gone: tuple[str, ...]
+
+
 def _running(need: Demand, sites: list[Site], excluded: list[Candidate | None]) -> tuple[Candidate, ...]:
     """Judge every instance for a request that runs a model."""
-    tiers = [None if out else tier(need, where) for out, where in zip(excluded, sites, strict=True)]
-    warm = [where for warmth, where in zip(tiers, sites, strict=True) if warmth in _WARM]
-    found: list[Candidate] = []
-    for out, warmth, where in zip(excluded, tiers, sites, strict=True):
-        if out is not None or warmth is None:
-            found.append(out or Candidate(where.spec.name))
-            continue
-        gone = tuple(victims(need, where) or ()) if warmth is Tier.EVICT else ()
-        free = has_slot(need, where, warmth, gone)
-        price = cost(need, where, warmth, gone, free, warm)
-        slow = slowness(need, where)
-        if slow is not USUAL:
-            price = price._replace(slow_s=(slow.factor - 1.0) * need.service_of(where.spec.name))
-        found.append(Candidate(where.spec.name, None, slow.why, warmth, price, gone, free))
-    return tuple(found)
+    judged = [out or _Standing(where, *tier(need, where)) for out, where in zip(excluded, sites, strict=True)]
+    warm = pool(need, [one.site for one in judged if isinstance(one, _Standing) and one.tier in _WARM])
+    return tuple([one if isinstance(one, Candidate) else _priced(need, one, warm) for one in judged])
+
+
+def _priced(need: Demand, standing: _Standing, warm: Pool) -> Candidate:
+    """Judge one instance that may serve the request."""
+    where, warmth, gone = standing
+    free = has_slot(need, where, warmth, gone)
+    price = cost(need, where, warmth, gone, free, warm)
+    slow = slowness(need, where)
+    if slow is not USUAL:
+        price = price._replace(slow_s=(slow.factor - 1.0) * need.service_of(where.spec.name))
+    return Candidate(where.spec.name, None, slow.why, warmth, price, gone, free)
 
 
 _WARM = (Tier.LOADED, Tier.LOADING)
@@ -82,19 +90,21 @@ def _may_run(need: Demand, sites: list[Site], best: Candidate) -> bool:
 
 def _least(facts: RequestFacts, eligible: list[Candidate]) -> Candidate:
     """Least cost, then the warmer, then by a hash of the request's id, so that equals are spread."""
-    least_s = min([candidate.cost.total_s for candidate in eligible])
-    equals = [candidate for candidate in eligible if candidate.cost.total_s == least_s]
+    totals = [candidate.cost.total_s for candidate in eligible]
+    least_s = min(totals)
+    equals = [candidate for candidate, total_s in zip(eligible, totals, strict=True) if total_s == least_s]
     if len(equals) == 1:
         return equals[0]
-    return min(equals, key=lambda c: (c.tier or 0, _spread(facts.request_id, c.instance)))
+    begun = crc32(f"{facts.request_id} ".encode())
+    return min(equals, key=lambda c: (c.tier or 0, _spread(begun, c.instance)))
 
 
-def _spread(request_id: str, instance: str) -> int:
+def _spread(begun: int, instance: str) -> int:
     """A CRC is linear: two names' CRCs differ by the same bits for every id, so of three equals one would get half.
 
     Fibonacci hashing (a product with 2^32 over the golden ratio) undoes that.
     """
-    return crc32(f"{request_id} {instance}".encode()) * 0x9E3779B1 & 0xFFFFFFFF
+    return crc32(instance.encode(), begun) * 0x9E3779B1 & 0xFFFFFFFF
 
 
 _UNREAD = {

@@ -6,13 +6,30 @@ is best (choose).
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from spoe_agent.routing import estimates
 from spoe_agent.routing.choice import FREE, Cost, Tier
 from spoe_agent.routing.demand import Demand, Site
-from spoe_agent.routing.warmth import AGAIN_WITHIN_S, regret_s, slots
+from spoe_agent.routing.warmth import regret_s, slots
 
 
-def cost(demand: Demand, site: Site, warmth: Tier, gone: tuple[str, ...], has_slot: bool, warm: list[Site]) -> Cost:
+class Pool(NamedTuple):
+    """The instances where the model is warm, together."""
+
+    copies: int
+    slots: int
+    least_busy: float
+    """Mean number of requests in flight on the one that has the fewest."""
+
+
+def pool(demand: Demand, warm: list[Site]) -> Pool:
+    """Return what these instances are together."""
+    least_busy = min([site.activity.mean_in_flight for site in warm], default=0.0)
+    return Pool(len(warm), sum([slots(demand, site) for site in warm]), least_busy)
+
+
+def cost(demand: Demand, site: Site, warmth: Tier, gone: tuple[str, ...], has_slot: bool, warm: Pool) -> Cost:
     """Return the predicted cost of serving the model here.
 
     Args:
@@ -48,7 +65,7 @@ def _is_behind(demand: Demand, warmth: Tier) -> bool:
     return demand.snapshot.waiting > 0 and warmth <= Tier.LOADING
 
 
-def _wait(demand: Demand, site: Site, warmth: Tier, service_s: float, warm: list[Site]) -> float:
+def _wait(demand: Demand, site: Site, warmth: Tier, service_s: float, warm: Pool) -> float:
     """Until a slot is free, in service times of the model.
 
     Held requests before this one each take a slot of the pool. What is bound here already and has no slot waits
@@ -57,8 +74,7 @@ def _wait(demand: Demand, site: Site, warmth: Tier, service_s: float, warm: list
     rounds = max(0, site.connections - site.spec.max_connections + 1) / site.spec.max_connections
     if warmth <= Tier.LOADING:
         here = slots(demand, site)
-        pool = sum([slots(demand, other) for other in warm])
-        rounds += max(0.0, site.busy(demand.model) + 1 - here) / here + demand.snapshot.waiting / max(1, pool)
+        rounds += max(0.0, site.busy(demand.model) + 1 - here) / here + demand.snapshot.waiting / max(1, warm.slots)
     else:
         rounds += 1
     return rounds * service_s
@@ -101,19 +117,19 @@ def _price(demand: Demand, site: Site, warmth: Tier, gone: tuple[str, ...], load
         return 0.0
     weights = demand.fleet.policy.weights
     unload_s = estimates.UNLOAD_S if warmth in (Tier.RELOAD, Tier.EVICT) else 0.0
-    return unload_s + weights.load * load_s + weights.evict * sum(regret_s(demand, site, name) for name in gone)
+    return unload_s + weights.load * load_s + weights.evict * sum([regret_s(demand, site, name) for name in gone])
 
 
-def _spread(demand: Demand, site: Site, warmth: Tier, service_s: float, load_s: float, warm: list[Site]) -> float:
+def _spread(demand: Demand, site: Site, warmth: Tier, service_s: float, load_s: float, warm: Pool) -> float:
     """What a copy on an instance with room saves the requests to come: each that moves here shares its GPUs with
     fewer others. At most the load and its price, so that no idle warm instance is passed over.
     """
-    if warmth is not Tier.ROOM or not warm:
+    if warmth is not Tier.ROOM or not warm.copies:
         return 0.0
     weights = demand.fleet.policy.weights
     rates = demand.snapshot.learned.rate_per_s or {}
-    moved = rates.get(demand.model, 0.0) * AGAIN_WITHIN_S / (len(warm) + 1)
-    fewer = min(other.activity.mean_in_flight for other in warm) - site.activity.mean_in_flight
+    moved = rates.get(demand.model, 0.0) * estimates.AGAIN_WITHIN_S / (warm.copies + 1)
+    fewer = warm.least_busy - site.activity.mean_in_flight
     saved_s = moved * weights.share * service_s * max(0.0, fewer)
     return min(weights.spread * saved_s, (1 + weights.load) * load_s)
 

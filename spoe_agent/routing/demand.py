@@ -6,7 +6,7 @@ term. Must not live here: judgements; they are in eligibility, warmth and cost.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from spoe_agent.routing import estimates
@@ -15,6 +15,18 @@ from spoe_agent.routing.names import is_cloud
 from spoe_agent.routing.snapshot import Activity, InstanceState, Snapshot
 from spoe_agent.routing.specs import NO_RULE, FleetSpec, InstanceSpec, ModelRule
 from spoe_agent.routing.surface import Kind
+
+
+class About(NamedTuple):
+    """What one decision has to know of a model, its own or another, whatever the instance."""
+
+    rule: ModelRule
+    weights_bytes: int
+    """Size on disk."""
+    regret: float
+    """Part of a load that its going costs: the chance that it is wanted again, shared with the other instances that
+    have it.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +43,25 @@ class Demand:
     rule: ModelRule
     weights_bytes: int
 
-    def weights_of(self, model: str) -> int:
-        """Return any model's size on disk."""
-        return estimates.weights_bytes(model, self.fleet.rule(model), self.snapshot)
+    known: dict[str, About] = field(default_factory=dict, repr=False, compare=False)
+    """What `about` has looked up already: most instances have the same few models."""
+
+    def about(self, model: str) -> About:
+        """Return what is known of any model."""
+        found = self.known.get(model)
+        if found is None:
+            found = self.known[model] = self._look_up(model)
+        return found
+
+    def _look_up(self, model: str) -> About:
+        rule = self.fleet.rule(model)
+        copies = sum([model in state.loaded for state in self.snapshot.instances.values()])
+        again = estimates.wanted_again(self.snapshot.learned, model, estimates.AGAIN_WITHIN_S)
+        return About(rule, estimates.weights_bytes(model, rule, self.snapshot), again / max(1, copies))
 
     def load_of(self, model: str, instance: str) -> float:
         """Return the predicted load time of any model on an instance."""
-        return estimates.load_s(self.snapshot.learned, model, instance, self.weights_of(model))
+        return estimates.load_s(self.snapshot.learned, model, instance, self.about(model).weights_bytes)
 
     def service_of(self, instance: str) -> float:
         """Return the predicted time of the request itself on an instance."""
@@ -65,14 +89,12 @@ class Site(NamedTuple):
     """Requests on the instance that the board knows."""
     connections: int
     """Requests on the instance: HAProxy's count and grants too fresh to be in it, else the board's own."""
+    unaccounted: float
+    """Connections that the board does not know (from before a restart), spread over the loaded models."""
 
     def busy(self, model: str) -> float:
-        """Requests of one model on the instance.
-
-        Connections that the board does not know (from before a restart) are spread over the loaded models.
-        """
-        unaccounted = max(0, self.connections - self.granted)
-        return self.activity.in_flight.get(model, 0) + unaccounted / max(1, len(self.state.loaded))
+        """Requests of one model on the instance."""
+        return self.activity.in_flight.get(model, 0) + self.unaccounted
 
 
 def site(spec: InstanceSpec, facts: RequestFacts, snapshot: Snapshot) -> Site:
@@ -82,4 +104,6 @@ def site(spec: InstanceSpec, facts: RequestFacts, snapshot: Snapshot) -> Site:
     load = facts.loads.get(name)
     own = sum(activity.in_flight.values())
     count = own if load is None else load.connections + load.queued + activity.unseen
-    return Site(spec, snapshot.state(name), activity, load, own, count)
+    state = snapshot.state(name)
+    unaccounted = (count - own) / max(1, len(state.loaded)) if count > own else 0.0
+    return Site(spec, state, activity, load, own, count, unaccounted)

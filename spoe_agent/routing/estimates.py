@@ -6,6 +6,7 @@ Must not live here: learning, and the decision itself.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import exp
 
 from spoe_agent.routing.learned import Learned
@@ -25,6 +26,9 @@ _TYPICAL_OUTPUT_TOKENS = 200
 _TYPICAL_PREFILL_S = 0.3
 _PREFILL_TOKEN_BYTES_PER_S = 29e12
 _BYTES_PER_TOKEN = 4
+
+AGAIN_WITHIN_S = 300.0
+"""A model that is wanted within this time would still have been loaded: Ollama's default keep_alive."""
 
 UNLOAD_S = 0.75
 """Ollama waits until the driver reports the memory free: typically 0.5 to 1.5 s (server/sched.go)."""
@@ -60,8 +64,13 @@ def least_vram_bytes(rule: ModelRule, weights: int) -> int:
 
 def kv_bytes(weights: int, spec: InstanceSpec, rule: ModelRule) -> float:
     """Return a prior for the key-value cache: 128 KiB per token for 8B, 310 KiB for 70B (f16), for all slots."""
+    return _kv_bytes_per_token(weights) * context_tokens(spec) * (rule.num_parallel or spec.num_parallel)
+
+
+@lru_cache(maxsize=4096)
+def _kv_bytes_per_token(weights: int) -> float:
     per_token: float = 128 * 1024 * (weights / 4.7e9) ** 0.4
-    return per_token * context_tokens(spec) * (rule.num_parallel or spec.num_parallel)
+    return per_token
 
 
 def context_tokens(spec: InstanceSpec) -> int:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from spoe_agent.routing import estimates
 from spoe_agent.routing.demand import Demand, Site
+from spoe_agent.routing.snapshot import NO_GPUS
 from spoe_agent.routing.estimates import GIB
 from spoe_agent.routing.warmth import room_bytes
 
@@ -31,7 +32,10 @@ USUAL = Slowness()
 
 def slowness(demand: Demand, site: Site) -> Slowness:
     """Return how much slower than usual the instance is for the model."""
-    held = demand.snapshot.gpu(site.spec.name).doubt.slow
+    gpus, here = demand.snapshot.gpu(site.spec.name), site.state.loaded.get(demand.model)
+    if gpus is NO_GPUS and (here is None or here.vram_bytes >= here.size_bytes):
+        return USUAL
+    held = gpus.doubt.slow
     part, why = _on_cpu(demand, site)
     if not held and not part:
         return USUAL

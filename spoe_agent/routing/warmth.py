@@ -8,21 +8,20 @@ from __future__ import annotations
 from spoe_agent.routing import estimates
 from spoe_agent.routing.choice import Tier
 from spoe_agent.routing.demand import Demand, Site
+from spoe_agent.routing.snapshot import NO_GPUS
 
 FIT_FRACTION = 0.8
 """Part of the free memory that a model may take beside others."""
 
-AGAIN_WITHIN_S = 300.0
-"""A model that is wanted within this time would still have been loaded: Ollama's default keep_alive."""
 
-
-def tier(demand: Demand, site: Site) -> Tier:
-    """Return how warm the instance is for the model."""
+def tier(demand: Demand, site: Site) -> tuple[Tier, tuple[str, ...]]:
+    """Return how warm the instance is for the model, and the models that must go for it."""
     if demand.model in site.activity.loading:
-        return Tier.LOADING
+        return Tier.LOADING, ()
     if demand.model in site.state.loaded:
-        return Tier.RELOAD if _other_context(demand, site) else Tier.LOADED
-    return Tier.ROOM if victims(demand, site) is None else Tier.EVICT
+        return Tier.RELOAD if _other_context(demand, site) else Tier.LOADED, ()
+    gone = victims(demand, site)
+    return (Tier.EVICT if gone else Tier.ROOM), gone
 
 
 def slots(demand: Demand, site: Site) -> int:
@@ -63,8 +62,8 @@ def residents(demand: Demand, site: Site) -> list[str]:
     return list(names)
 
 
-def victims(demand: Demand, site: Site) -> list[str] | None:
-    """Return the models that must go before ours can load; None when there is room.
+def victims(demand: Demand, site: Site) -> tuple[str, ...]:
+    """Return the models that must go before ours can load; none when there is room.
 
     Idle ones first, and of those the ones least missed per byte. They are unloaded by the agent's own request
     (keep_alive 0) just before the load: Ollama, left to itself, takes the first by the path of its blob
@@ -72,27 +71,33 @@ def victims(demand: Demand, site: Site) -> list[str] | None:
     """
     others = residents(demand, site)
     if not others:
-        return None
-    going = sorted(others, key=lambda name: (site.busy(name) >= 1, _missed(demand, site, name), name))
-    chosen: list[str] = []
-    while not _has_room(demand, site, [name for name in others if name not in chosen]):
-        chosen.append(going[len(chosen)])
-    return chosen or None
-
-
-def _has_room(demand: Demand, site: Site, left: list[str]) -> bool:
-    """Tell whether the model can load beside those that are left. Beside others Ollama wants a fifth of the free
-    memory to stay free (server/sched.go:547); alone, a model is always tried.
-    """
-    if not left:
-        return True
+        return ()
+    used = {name: _used(demand, site, name) for name in others}
     room = room_bytes(demand, site)
-    if len(left) >= site.spec.max_loaded_models:
-        return False
-    if room is None:
+    free = None if room is None else room - sum(used.values())
+    needed = _needed(demand, site, demand.model)
+    if _has_room(site, needed, free, len(others)):
+        return ()
+    # Regret per byte that is freed (Landlord, Young 1998: credit by size and cost).
+    missed = {name: regret_s(demand, site, name) / max(1, used[name]) for name in others}
+    chosen: list[str] = []
+    for name in sorted(others, key=lambda name: (site.busy(name) >= 1, missed[name], name)):
+        chosen.append(name)
+        free = None if free is None else free + used[name]
+        if _has_room(site, needed, free, len(others) - len(chosen)):
+            break
+    return tuple(chosen)
+
+
+def _has_room(site: Site, needed: int, free: int | None, others: int) -> bool:
+    """Tell whether a model can load beside so many others, which leave so much memory free (None: not known).
+
+    Beside others Ollama wants a fifth of the free memory to stay free (server/sched.go:547); alone, a model is always
+    tried.
+    """
+    if not others:
         return True
-    free = room - sum(_used(demand, site, name) for name in left)
-    return _needed(demand, site, demand.model) <= FIT_FRACTION * free
+    return others < site.spec.max_loaded_models and (free is None or needed <= FIT_FRACTION * free)
 
 
 def room_bytes(demand: Demand, site: Site) -> int | None:
@@ -100,6 +105,8 @@ def room_bytes(demand: Demand, site: Site) -> int | None:
     what other programs hold. None: not known.
     """
     gpus = demand.snapshot.gpu(site.spec.name)
+    if gpus is NO_GPUS:
+        return site.spec.vram_bytes
     known = [size for size in (site.spec.vram_bytes, gpus.total_bytes) if size is not None]
     return max(0, min(known) - (gpus.foreign_bytes or 0)) if known else None
 
@@ -108,19 +115,12 @@ def regret_s(demand: Demand, site: Site, model: str) -> float:
     """Return what a victim's going costs: its reload, by the chance that it is wanted again, shared with the other
     instances that have it.
     """
-    snapshot = demand.snapshot
-    copies = sum(1 for state in snapshot.instances.values() if model in state.loaded)
-    again = estimates.wanted_again(snapshot.learned, model, AGAIN_WITHIN_S)
-    return again * demand.load_of(model, site.spec.name) / max(1, copies)
-
-
-def _missed(demand: Demand, site: Site, model: str) -> float:
-    """Return the regret per byte that the victim frees (Landlord, Young 1998: credit by size and cost)."""
-    return regret_s(demand, site, model) / max(1, _used(demand, site, model))
+    return demand.about(model).regret * demand.load_of(model, site.spec.name)
 
 
 def _needed(demand: Demand, site: Site, model: str) -> int:
-    return estimates.vram_bytes(model, demand.fleet.rule(model), demand.weights_of(model), site.spec, site.state)
+    about = demand.about(model)
+    return estimates.vram_bytes(model, about.rule, about.weights_bytes, site.spec, site.state)
 
 
 def _used(demand: Demand, site: Site, model: str) -> int:

@@ -155,6 +155,12 @@ class Board:
             left = {model: loaded for model, loaded in state.loaded.items() if model not in victims}
             self._states = {**self._states, grant.instance: replace(state, loaded=left)}
 
+    def doubt(self, before_s: float) -> None:
+        """Strike off the grants from before a moment: nothing proves them any more."""
+        for account in self._accounts.values():
+            for grant in [grant for grant in account.grants.values() if grant.at_s < before_s]:
+                self.end(grant.request_id)
+
     def end(self, request_id: str) -> Grant | None:
         """Strike a request off: its log line arrived. None for unknown ids (refused, or another agent's)."""
         self.version += 1

@@ -181,9 +181,11 @@ def _counts(name: str, policy: SignalPolicy, found: GroupReading, notes: list[st
     """Tell whether a signal counts; what is stale is noted, or held against the instance."""
     if found.age_s is not None and found.age_s <= policy.max_age and not found.missing:
         return True
-    age = "was never read" if found.age_s is None else f"is {found.age_s:.0f} s old"
-    gone = f", no reading of {', '.join(found.missing)}" if found.missing else ""
-    (broken if policy.on_stale == "exclude" else notes).append(f"GPU {name} {age}{gone}")
+    why = f"GPU {name} is {found.age_s:.0f} s old" if found.age_s is not None and not found.missing else ""
+    why = why or f"no reading of GPU {', '.join(found.missing)}"
+    told = broken if policy.on_stale == "exclude" else notes
+    if why not in told:
+        told.append(why)
     return policy.on_stale == "use" and found.age_s is not None
 
 

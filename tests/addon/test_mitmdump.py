@@ -186,7 +186,7 @@ async def test_no_more_than_its_limit_at_a_time(running):
         await turn.acquire()
         await says_ok(head, body, writer)
 
-    front, (up,) = await running(slow, defaults={"num_parallel": 6, "max_connections": 2})
+    front, (up,) = await running(slow, defaults={"num_parallel": 2, "max_connections": 2})
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(ask(front.port)) for _ in range(6)]
         await until(lambda: up.busy == 2)

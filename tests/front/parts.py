@@ -17,7 +17,7 @@ async def healthy(instance, what, deadline_s):
     return ""
 
 
-def parts(fleet, clock, board=None, learner=None):
-    board = board or Board()
-    agent = Agent(specs(fleet), board, nothing, clock, learner or Learner())
+def parts(fleet, clock, learner=None, unload=None):
+    board = Board()
+    agent = Agent(specs(fleet), board, nothing, clock, learner or Learner(), unload)
     return Parts(agent, board, (), Watch(agent, HealthPolicy(), healthy, clock))

@@ -36,17 +36,20 @@ class Rig:
 
     def __init__(self, path):
         self.path, self.slots, self.now_s = path, Slots(), NOW_S
-        self.refusing, self.used, self.agents, self.learners = set(), [], 0, []
+        self.refusing, self.used, self.agents, self.learners, self.unloaded = set(), [], 0, [], []
         self.router = Router(self.assemble, self.connects, self.slots)
 
     async def assemble(self, fleet, session, learner):
-        made = parts(fleet, lambda: self.now_s, learner=learner)
+        made = parts(fleet, lambda: self.now_s, learner, self.unload)
         for name, loaded in (("gpu0", {M: LoadedModel(1, 1)}), ("gpu1", {})):
             made.board.publish(name, InstanceState(Health.UP, loaded, NOW_S, {M: 10**10}, NOW_S))
         self.agent, self.board = made.agent, made.board
         self.agents += 1
         self.learners.append(learner)
         return made
+
+    async def unload(self, instance, model):
+        self.unloaded.append((instance, model))
 
     async def connects(self, host, port):
         return port not in self.refusing
@@ -224,6 +227,18 @@ async def test_who_is_held_too_long_is_turned_away(rig):
     passage = await second
     assert (passage.choice.status, passage.choice.reason, passage.address) == (503, "hold timeout", None)
     assert counts(rig) == (1, 0, 1)
+
+
+async def test_what_must_go_goes_before_the_request(rig):
+    await rig.start(
+        text(models="[{match: n, instances: [gpu0]}]").replace("{max", "{ollama: {max_loaded_models: 1}, max")
+    )
+    cold = canonical("n")
+    state = InstanceState(Health.UP, {M: LoadedModel(1, 1)}, NOW_S, {M: 10**10, cold: 10**10}, NOW_S)
+    rig.board.publish("gpu0", state)
+    passage = await rig.router.route(asks(model=cold))
+    assert passage.choice.reason == "evict"
+    assert rig.unloaded == [("gpu0", "m:latest")]
 
 
 async def test_times_are_learned_and_outlive_an_edit(rig):

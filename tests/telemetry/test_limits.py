@@ -1,5 +1,7 @@
 """The limit of one instance: as a table, and what holds for all."""
 
+from itertools import pairwise
+
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
@@ -43,7 +45,7 @@ def test_it_falls_at_once_and_recovers_slowly():
     seen = [it.follow(well, 1.0 + after_s) for after_s in range(0, 20)]
     assert seen[0] == 3
     assert seen == sorted(seen)
-    assert max(later - earlier for earlier, later in zip(seen, seen[1:], strict=False)) == 1
+    assert max(later - earlier for earlier, later in pairwise(seen)) == 1
     assert seen[-1] == 12
 
 

@@ -1,0 +1,220 @@
+"""What one decision costs: microseconds of `choose`, and of the agent's whole `decide`, by the size of the fleet.
+
+Each figure is the least of several rounds, so that what else the machine does counts little. The collector is off.
+Run it: python -m bench.choose_cost. Must not live here: anything that decides; this only measures.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+import click
+import structlog
+from rich.console import Console
+from rich.table import Table
+
+from spoe_agent.agent import Agent
+from spoe_agent.routing import (
+    Dialect,
+    FleetSpec,
+    Health,
+    InstanceLoad,
+    InstanceSpec,
+    InstanceState,
+    Kind,
+    LoadedModel,
+    ModelRule,
+    Policy,
+    RequestFacts,
+    Snapshot,
+    Tier,
+    choose,
+)
+from spoe_agent.routing.estimates import GIB
+from spoe_agent.routing.names import canonical
+from spoe_agent.telemetry.board import Board, Grant
+from spoe_agent.telemetry.learner import Ending, Learner
+
+SIZES = (8, 16, 32, 64)
+BATCH = 50
+"""Decisions per round; they are all in flight at its end."""
+
+GOALS_US = {8: 60.0, 64: 300.0}
+"""Of one `choose`."""
+
+WANTED = canonical("llama3.1:8b")
+OTHERS = tuple(canonical(name) for name in ("qwen3:8b", "gemma3:4b"))
+SIZE_BYTES = 5 * GIB
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A situation of the whole fleet."""
+
+    name: str
+    loaded: tuple[str, ...]
+    """On every instance."""
+    in_flight: int
+    """Requests for each loaded model on every instance."""
+
+
+SCENES = (
+    Scene("idle and warm", (WANTED, *OTHERS), 0),
+    Scene("busy and warm", (WANTED, *OTHERS), 2),
+    Scene("room for a load", OTHERS[:1], 2),
+    Scene("cold, must evict", OTHERS, 2),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One scene at one size."""
+
+    scene: str
+    instances: int
+    choose_us: float
+    decide_us: float
+
+
+class Stage:
+    """A fleet in a scene, held still in time."""
+
+    def __init__(self, scene: Scene, size: int) -> None:
+        self.now_s = 1000.0
+        self.fleet = _fleet(size)
+        self.board = Board()
+        self.loads = {
+            one.name: InstanceLoad(scene.in_flight * len(scene.loaded), 0, is_up=True) for one in self.fleet.instances
+        }
+        for one in self.fleet.instances:
+            self.board.publish(one.name, _reading(scene.loaded, self.now_s))
+            for model in scene.loaded * scene.in_flight:
+                self.board.grant(Grant(f"{one.name} {model} {self.board.grants}", one.name, model, 0.0))
+        self.agent = Agent(self.fleet, self.board, _nothing_new, lambda: self.now_s, _experienced(self.fleet, scene))
+
+    def facts(self, request_id: str) -> RequestFacts:
+        """Return a request for the model that is wanted, with HAProxy's counts."""
+        return RequestFacts(request_id, Kind.INFERENCE, Dialect.OLLAMA, WANTED, loads=self.loads, body_bytes=2000)
+
+    def snapshot(self) -> Snapshot:
+        """Return what `choose` gets."""
+        return self.board.snapshot(self.loads, self.now_s, self.agent.learner.learned(self.now_s))
+
+
+def _fleet(size: int) -> FleetSpec:
+    specs = tuple(
+        InstanceSpec(f"gpu{number}", 1024, num_parallel=256, vram_bytes=18 * GIB, context_length=4096)
+        for number in range(size)
+    )
+    rules = (ModelRule("hf.co/*", instances=("gpu0",)), ModelRule("*:70b", num_parallel=1))
+    return FleetSpec(specs, rules, Policy(hold_s=60.0))
+
+
+def _reading(loaded: tuple[str, ...], now_s: float) -> InstanceState:
+    return InstanceState(
+        health=Health.UP,
+        loaded={model: LoadedModel(SIZE_BYTES, SIZE_BYTES, 4096) for model in loaded},
+        loaded_at_s=now_s,
+        installed=dict.fromkeys((WANTED, *OTHERS), SIZE_BYTES),
+        installed_at_s=now_s,
+        version="0.33.0",
+    )
+
+
+def _experienced(fleet: FleetSpec, scene: Scene) -> Learner:
+    """Return a learner that has seen every model on every instance."""
+    learner = Learner()
+    for model in {WANTED, *scene.loaded}:
+        learner.arrived(model, 0.0)
+        for one in fleet.instances:
+            learner.ended(model, one.name, Tier.LOADED, Ending(0.3, 4.0, is_whole=True))
+            learner.ended(model, one.name, Tier.ROOM, Ending(6.0, 10.0, is_whole=True))
+    return learner
+
+
+async def _nothing_new() -> None:
+    """Lists are always current here."""
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _least_us(rounds: int, once: Callable[[], None], after: Callable[[], None]) -> float:
+    """Return the microseconds of one of the `BATCH` things that `once` does, in the best round."""
+    best_s = float("inf")
+    with _without_collector():
+        for _ in range(rounds):
+            start_s = time.perf_counter()
+            once()
+            best_s = min(best_s, time.perf_counter() - start_s)
+            after()
+    return best_s / BATCH * 1e6
+
+
+def measure(scene: Scene, size: int, rounds: int) -> Measured:
+    """Time one scene at one size."""
+    stage = Stage(scene, size)
+    requests = [stage.facts(f"r{number}") for number in range(BATCH)]
+    snapshot = stage.snapshot()
+
+    def choose_all() -> None:
+        for facts in requests:
+            choose(facts, stage.fleet, snapshot)
+
+    def decide_all() -> None:
+        for facts in requests:
+            stage.agent.decide(facts)
+
+    def end_all() -> None:
+        for facts in requests:
+            stage.agent.ended(facts.request_id)
+
+    return Measured(
+        scene.name, size, _least_us(rounds, choose_all, lambda: None), _least_us(rounds, decide_all, end_all)
+    )
+
+
+def missed(measured: list[Measured]) -> list[str]:
+    """Return the goals that were not met, in words."""
+    found = []
+    for row in measured:
+        goal_us = GOALS_US.get(row.instances)
+        if goal_us is not None and row.choose_us > goal_us:
+            found.append(f"{row.scene}: {row.choose_us:.0f} us at {row.instances} instances, goal {goal_us:.0f}")
+    return found
+
+
+@click.command()
+@click.option("--rounds", default=40, show_default=True, help="Rounds of each figure; the best one counts.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+def main(rounds: int, as_json: bool) -> None:
+    """Print what a decision costs."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(20))
+    measured = [measure(scene, size, rounds) for scene in SCENES for size in SIZES]
+    if as_json:
+        click.echo(json.dumps({"rows": [asdict(row) for row in measured], "missed": missed(measured)}))
+        return
+    table = Table("scene", "instances", "choose us", "per instance", "decide us", title="one decision")
+    for row in measured:
+        per_us = row.choose_us / row.instances
+        table.add_row(row.scene, str(row.instances), f"{row.choose_us:.1f}", f"{per_us:.2f}", f"{row.decide_us:.1f}")
+    Console(width=None if sys.stdout.isatty() else 100).print(table)
+    for line in missed(measured):
+        click.echo(f"missed: {line}")
+
+
+if __name__ == "__main__":
+    main()

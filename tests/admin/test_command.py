@@ -1,0 +1,98 @@
+"""`pointsman status`, `drain` and `ready` without an agent, and with one that refuses."""
+
+import asyncio
+import threading
+
+import pytest
+import yaml
+from aiohttp import web
+from click.testing import CliRunner
+
+from spoe_agent.admin.command import drain, ready, status
+from spoe_agent.rig.process import free_port
+
+FOUND = {
+    "version": "1",
+    "up_s": 1.0,
+    "grants": 0,
+    "instances": [],
+    "hold": {"length": 0, "oldest_s": 0, "requests": []},
+}
+
+
+@pytest.fixture
+def fleet(tmp_path):
+    """A fleet file, and the port of its agent."""
+    port = free_port()
+    document = {
+        "listeners": {"admin": f"127.0.0.1:{port}"},
+        "instances": [{"name": "g0", "url": "http://127.0.0.1:11435"}],
+    }
+    file = tmp_path / "fleet.yaml"
+    file.write_text(yaml.safe_dump(document))
+    return str(file), port
+
+
+@pytest.fixture
+def agent(fleet):
+    """Somebody who answers as an agent with one instance would, in a loop of its own."""
+    started, loop = threading.Event(), asyncio.new_event_loop()
+
+    async def answer(request):
+        if request.method == "GET":
+            return web.json_response(FOUND)
+        if request.match_info["name"] != "g0":
+            return web.json_response({"error": "there is no instance"}, status=404)
+        return web.json_response({"health": "drained" if request.path.endswith("drain") else "up"})
+
+    async def start():
+        app = web.Application()
+        app.add_routes([web.get("/status", answer), web.post("/instances/{name}/{what}", answer)])
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", fleet[1]).start()
+        started.set()
+        return runner
+
+    def run():
+        runner = loop.run_until_complete(start())
+        loop.run_forever()
+        loop.run_until_complete(runner.cleanup())
+        loop.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert started.wait(10)
+    yield
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+
+
+@pytest.mark.parametrize("command", [[status], [drain, "g0"], [ready, "g0"]], ids=["status", "drain", "ready"])
+def test_without_an_agent_it_says_where_it_looked(fleet, command):
+    result = CliRunner().invoke(command[0], [*command[1:], "--fleet", fleet[0]])
+    assert result.exit_code == 1
+    assert f"no agent at 127.0.0.1:{fleet[1]}" in result.output
+    assert "pointsman serve" in result.output
+
+
+def test_without_a_fleet_file_it_says_so(tmp_path):
+    result = CliRunner().invoke(status, ["--fleet", str(tmp_path / "none.yaml")])
+    assert (result.exit_code, "cannot be read" in result.output) == (1, True)
+
+
+@pytest.mark.usefixtures("agent")
+@pytest.mark.parametrize(
+    ("command", "said", "code"),
+    [
+        ([status, "--json"], '"version": "1"', 0),
+        ([status], "pointsman 1, up 1 s", 0),
+        ([drain, "g0"], "g0 is drained; pointsman ready g0", 0),
+        ([ready, "g0"], "g0 is up", 0),
+        ([drain, "g9"], "there is no instance", 1),
+    ],
+    ids=["json", "table", "drain", "ready", "who"],
+)
+def test_what_is_said(fleet, command, said, code):
+    result = CliRunner().invoke(command[0], [*command[1:], "--fleet", fleet[0]])
+    assert (result.exit_code, said in result.output) == (code, True), result.output
