@@ -38,9 +38,8 @@ MAX_GONE = 10_000
 """Requests remembered that ended before they were decided."""
 
 SILENCE_S = 5.0
-DOUBT_S = 20.0
-"""When everybody is held, no new request brings HAProxy's counts. After this silence, a grant older than this no longer
-keeps others waiting: its log line may be lost. If it is in flight after all, the next counts say so."""
+"""When everybody is held, no new request brings HAProxy's counts. After this silence a grant older than half of the
+hold time no longer keeps others waiting: its log line may be lost. If it runs after all, the next counts say so."""
 
 _LATE = Choice(Action.REJECT, "too late", status=503, message="the request ended before it was decided")
 """HAProxy no longer waits for this answer."""
@@ -108,7 +107,7 @@ class Agent:
         self._down: dict[str, InstanceLoad] = {}
         self._last: dict[str, _Last] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
-        self._counted_at_s = clock()
+        self._counted_at_s: float | None = None
 
     def decide(self, facts: RequestFacts) -> Choice:
         """Return the Choice for one request: enter it on the board when it is routed, queue it when it is held."""
@@ -158,8 +157,8 @@ class Agent:
         for ticket in self.hold.expire(now_s - hold_s):
             self.granted(ticket.facts, self._too_late(hold_s))
         self.hold.promote(now_s - hold_s / 2)
-        if self.hold and now_s - self._counted_at_s > SILENCE_S:
-            self.board.doubt(now_s - DOUBT_S)
+        if self.hold and self._counted_at_s is not None and now_s - self._counted_at_s > SILENCE_S:
+            self.board.doubt(now_s - hold_s / 2)
         self.release()
 
     def release(self) -> None:

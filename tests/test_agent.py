@@ -593,7 +593,7 @@ def test_lost_log_lines_do_not_keep_everybody_waiting_when_nobody_new_comes():
     loads = {"g0": InstanceLoad(0, 0, True)}
     assert agent.decide(asks(request_id="lost", loads=loads)).action is Action.ROUTE
     assert agent.decide(asks(request_id="waits", loads=loads)).action is Action.HOLD
-    rig.clock.now_s += 19
+    rig.clock.now_s += HOLD_S / 2 - 1
     agent.tick()
     assert granted == []
     rig.clock.now_s += 2

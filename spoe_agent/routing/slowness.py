@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from spoe_agent.routing import estimates
 from spoe_agent.routing.demand import Demand, Site
-from spoe_agent.routing.snapshot import NO_GPUS
 from spoe_agent.routing.estimates import GIB
+from spoe_agent.routing.snapshot import NO_GPUS
 from spoe_agent.routing.warmth import room_bytes
 
 HELD_DOWN = 1.5
