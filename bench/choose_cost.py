@@ -1,7 +1,7 @@
 """What one decision costs: microseconds of `choose`, and of the agent's whole `decide`, by the size of the fleet.
 
-Each figure is the least of several rounds, so that what else the machine does counts little. The collector is off.
-Run it: python -m bench.choose_cost. Must not live here: anything that decides; this only measures.
+Each figure is the least of many rounds, so that what else the machine does counts little. The collector is off, and
+nothing is logged. Run it: python -m bench.choose_cost. Must not live here: anything that decides; this only measures.
 """
 
 from __future__ import annotations
@@ -42,15 +42,13 @@ from spoe_agent.telemetry.board import Board, Grant
 from spoe_agent.telemetry.learner import Ending, Learner
 
 SIZES = (8, 16, 32, 64)
-BATCH = 50
-"""Decisions per round; they are all in flight at its end."""
-
 GOALS_US = {8: 60.0, 64: 300.0}
 """Of one `choose`."""
 
 WANTED = canonical("llama3.1:8b")
 OTHERS = tuple(canonical(name) for name in ("qwen3:8b", "gemma3:4b"))
 SIZE_BYTES = 5 * GIB
+REQUEST_ID = "5f0c6c1e-0000-4000-8000-000000000000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +60,16 @@ class Scene:
     """On every instance."""
     in_flight: int
     """Requests for each loaded model on every instance."""
+    tier: Tier
+    """How the request is answered."""
 
 
 SCENES = (
-    Scene("idle and warm", (WANTED, *OTHERS), 0),
-    Scene("busy and warm", (WANTED, *OTHERS), 2),
-    Scene("room for a load", OTHERS[:1], 2),
-    Scene("cold, must evict", OTHERS, 2),
+    Scene("idle and warm", (WANTED, *OTHERS), 0, Tier.LOADED),
+    Scene("busy and warm", (WANTED, *OTHERS), 2, Tier.LOADED),
+    Scene("room for a load", OTHERS[:1], 2, Tier.ROOM),
+    Scene("cold, must evict", OTHERS, 0, Tier.EVICT),
+    Scene("cold, victims busy", OTHERS, 2, Tier.EVICT),
 )
 
 
@@ -87,29 +88,34 @@ class Stage:
 
     def __init__(self, scene: Scene, size: int) -> None:
         self.now_s = 1000.0
+        self.scene = scene
         self.fleet = _fleet(size)
         self.board = Board()
-        self.loads = {
-            one.name: InstanceLoad(scene.in_flight * len(scene.loaded), 0, is_up=True) for one in self.fleet.instances
-        }
+        load = InstanceLoad(scene.in_flight * len(scene.loaded), 0, is_up=True)
+        loads = {one.name: load for one in self.fleet.instances}
+        self.facts = RequestFacts(REQUEST_ID, Kind.INFERENCE, Dialect.OLLAMA, WANTED, loads=loads, body_bytes=2000)
         for one in self.fleet.instances:
             self.board.publish(one.name, _reading(scene.loaded, self.now_s))
             for model in scene.loaded * scene.in_flight:
                 self.board.grant(Grant(f"{one.name} {model} {self.board.grants}", one.name, model, 0.0))
         self.agent = Agent(self.fleet, self.board, _nothing_new, lambda: self.now_s, _experienced(self.fleet, scene))
 
-    def facts(self, request_id: str) -> RequestFacts:
-        """Return a request for the model that is wanted, with HAProxy's counts."""
-        return RequestFacts(request_id, Kind.INFERENCE, Dialect.OLLAMA, WANTED, loads=self.loads, body_bytes=2000)
+    def settle(self) -> None:
+        """Have everything read anew: nothing loads, nothing is in flight but what the scene says."""
+        self.agent.ended(REQUEST_ID)
+        self.now_s += 0.2
+        for one in self.fleet.instances:
+            self.agent.published(one.name, _reading(self.scene.loaded, self.now_s))
+        self.agent.learner.learned(self.now_s)
 
     def snapshot(self) -> Snapshot:
         """Return what `choose` gets."""
-        return self.board.snapshot(self.loads, self.now_s, self.agent.learner.learned(self.now_s))
+        return self.board.snapshot(self.facts.loads, self.now_s, self.agent.learner.learned(self.now_s))
 
 
 def _fleet(size: int) -> FleetSpec:
     specs = tuple(
-        InstanceSpec(f"gpu{number}", 1024, num_parallel=256, vram_bytes=18 * GIB, context_length=4096)
+        InstanceSpec(f"gpu{number}", 64, num_parallel=4, vram_bytes=14 * GIB, context_length=2048)
         for number in range(size)
     )
     rules = (ModelRule("hf.co/*", instances=("gpu0",)), ModelRule("*:70b", num_parallel=1))
@@ -119,7 +125,7 @@ def _fleet(size: int) -> FleetSpec:
 def _reading(loaded: tuple[str, ...], now_s: float) -> InstanceState:
     return InstanceState(
         health=Health.UP,
-        loaded={model: LoadedModel(SIZE_BYTES, SIZE_BYTES, 4096) for model in loaded},
+        loaded={model: LoadedModel(SIZE_BYTES, SIZE_BYTES, 2048) for model in loaded},
         loaded_at_s=now_s,
         installed=dict.fromkeys((WANTED, *OTHERS), SIZE_BYTES),
         installed_at_s=now_s,
@@ -152,8 +158,8 @@ def _without_collector() -> Iterator[None]:
         gc.enable()
 
 
-def _least_us(rounds: int, once: Callable[[], None], after: Callable[[], None]) -> float:
-    """Return the microseconds of one of the `BATCH` things that `once` does, in the best round."""
+def _least_us(rounds: int, once: Callable[[], object], after: Callable[[], None]) -> float:
+    """Return the microseconds that `once` takes, in the best round."""
     best_s = float("inf")
     with _without_collector():
         for _ in range(rounds):
@@ -161,29 +167,21 @@ def _least_us(rounds: int, once: Callable[[], None], after: Callable[[], None]) 
             once()
             best_s = min(best_s, time.perf_counter() - start_s)
             after()
-    return best_s / BATCH * 1e6
+    return best_s * 1e6
 
 
 def measure(scene: Scene, size: int, rounds: int) -> Measured:
     """Time one scene at one size."""
     stage = Stage(scene, size)
-    requests = [stage.facts(f"r{number}") for number in range(BATCH)]
     snapshot = stage.snapshot()
-
-    def choose_all() -> None:
-        for facts in requests:
-            choose(facts, stage.fleet, snapshot)
-
-    def decide_all() -> None:
-        for facts in requests:
-            stage.agent.decide(facts)
-
-    def end_all() -> None:
-        for facts in requests:
-            stage.agent.ended(facts.request_id)
-
+    expected = choose(stage.facts, stage.fleet, snapshot)
+    if expected.tier is not scene.tier:
+        raise AssertionError(f"{scene.name} is not what it says, but {expected.reason}")
     return Measured(
-        scene.name, size, _least_us(rounds, choose_all, lambda: None), _least_us(rounds, decide_all, end_all)
+        scene.name,
+        size,
+        _least_us(rounds, lambda: choose(stage.facts, stage.fleet, snapshot), lambda: None),
+        _least_us(rounds, lambda: stage.agent.decide(stage.facts), stage.settle),
     )
 
 
@@ -198,7 +196,7 @@ def missed(measured: list[Measured]) -> list[str]:
 
 
 @click.command()
-@click.option("--rounds", default=40, show_default=True, help="Rounds of each figure; the best one counts.")
+@click.option("--rounds", default=500, show_default=True, help="Rounds of each figure; the best one counts.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 def main(rounds: int, as_json: bool) -> None:
     """Print what a decision costs."""

@@ -18,7 +18,7 @@ from spoe_agent.fleet import Fleet
 from spoe_agent.front.answers import WAITED
 from spoe_agent.front.follow import another
 from spoe_agent.front.slots import Slots
-from spoe_agent.routing import Action, Choice, InstanceLoad, RequestFacts
+from spoe_agent.routing import Action, Choice, InstanceLoad, Kind, RequestFacts
 from spoe_agent.serve import TICK_S, Parts, assemble
 from spoe_agent.telemetry.haproxy_log import Line
 from spoe_agent.telemetry.learner import Ending, Learner
@@ -89,6 +89,7 @@ class Router:
         self._slots = slots or Slots()
         self._learner = Learner()
         self._taken: dict[str, str] = {}
+        self._known: dict[str, Parts] = {}
         self._held: dict[str, asyncio.Future[Choice | None]] = {}
         self._started = asyncio.Event()
         self._fleet: Fleet
@@ -126,6 +127,8 @@ class Router:
         return found
 
     def _adopt(self, fleet: Fleet, parts: Parts) -> None:
+        if self._running is not None:
+            self._running.agent.granted = _nobody_waits
         self._fleet, self._running = fleet, parts
         self._slots.set_limits({instance.name: instance.max_connections for instance in fleet.instances})
         self._started.set()
@@ -175,11 +178,13 @@ class Router:
 
     async def _decide(self, request: RequestFacts, refused: set[str]) -> Choice:
         while True:
-            agent = self._parts.agent
+            parts, agent = self._parts, self._parts.agent
             facts = replace(request, loads=self._loads(refused))
             choice = agent.decide(facts)
             if agent.is_worth_a_second_look(choice):
                 choice = await agent.decide_again(facts)
+            if request.kind is Kind.INFERENCE and choice.action is not Action.REJECT:
+                self._known[request.request_id] = parts
             granted = await self._hold(request.request_id) if choice.action is Action.HOLD else choice
             if granted is not None:
                 return granted
@@ -216,5 +221,11 @@ class Router:
         name = self._taken.pop(request_id, None)
         if name is not None:
             self._slots.free(name)
-        if self._running is not None:
-            self._running.watch.ended(Line(request_id, name or "", end.ending, end.status, end.termination))
+        # The agent that has it on its board, which may not be the one of now.
+        parts = self._known.pop(request_id, None)
+        if parts is not None:
+            parts.watch.ended(Line(request_id, name or "", end.ending, end.status, end.termination))
+
+
+def _nobody_waits(_: RequestFacts, __: Choice) -> None:
+    """Stands in for `granted` of an agent that was replaced: its held requests are with its successor."""

@@ -6,11 +6,10 @@ behind HAProxy, on a laptop and in benchmarks. Must not live here: how facts wer
 
 from __future__ import annotations
 
-from typing import NamedTuple
 from zlib import crc32
 
-from spoe_agent.routing.choice import Action, Candidate, Choice, Cost, Exclusion, Tier
-from spoe_agent.routing.cost import Pool, cost, pool
+from spoe_agent.routing.choice import Action, Candidate, Choice, Cost, Exclusion
+from spoe_agent.routing.cost import WARM, Pool, cost, pool
 from spoe_agent.routing.demand import Demand, Site, demand, site
 from spoe_agent.routing.eligibility import exclusions
 from spoe_agent.routing.facts import Problem, RequestFacts
@@ -19,7 +18,7 @@ from spoe_agent.routing.slowness import USUAL, slowness
 from spoe_agent.routing.snapshot import Snapshot
 from spoe_agent.routing.specs import FleetSpec
 from spoe_agent.routing.surface import Kind
-from spoe_agent.routing.warmth import has_slot, tier
+from spoe_agent.routing.warmth import Standing, has_slot, stand
 
 
 def choose(facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot) -> Choice:
@@ -49,33 +48,27 @@ def _answering(sites: list[Site], excluded: list[Candidate | None]) -> tuple[Can
     )
 
 
-class _Standing(NamedTuple):
-    """An instance that may serve the request, and how warm it is for it."""
-
-    site: Site
-    tier: Tier
-    gone: tuple[str, ...]
-
-
 def _running(need: Demand, sites: list[Site], excluded: list[Candidate | None]) -> tuple[Candidate, ...]:
     """Judge every instance for a request that runs a model."""
-    judged = [out or _Standing(where, *tier(need, where)) for out, where in zip(excluded, sites, strict=True)]
-    warm = pool(need, [one.site for one in judged if isinstance(one, _Standing) and one.tier in _WARM])
-    return tuple([one if isinstance(one, Candidate) else _priced(need, one, warm) for one in judged])
+    eligible = [where for out, where in zip(excluded, sites, strict=True) if out is None]
+    standings = {where.spec.name: stand(need, where) for where in eligible}
+    warm = pool(need, [where for where in eligible if standings[where.spec.name].tier in WARM])
+    return tuple(
+        [
+            out or _candidate(need, where, standings[where.spec.name], warm)
+            for out, where in zip(excluded, sites, strict=True)
+        ]
+    )
 
 
-def _priced(need: Demand, standing: _Standing, warm: Pool) -> Candidate:
+def _candidate(need: Demand, where: Site, standing: Standing, warm: Pool) -> Candidate:
     """Judge one instance that may serve the request."""
-    where, warmth, gone = standing
-    free = has_slot(need, where, warmth, gone)
-    price = cost(need, where, warmth, gone, free, warm)
+    free = has_slot(need, where, standing)
+    price = cost(need, where, standing, free, warm)
     slow = slowness(need, where)
     if slow is not USUAL:
         price = price._replace(slow_s=(slow.factor - 1.0) * need.service_of(where.spec.name))
-    return Candidate(where.spec.name, None, slow.why, warmth, price, gone, free)
-
-
-_WARM = (Tier.LOADED, Tier.LOADING)
+    return Candidate(where.spec.name, None, slow.why, standing.tier, price, standing.gone, free)
 
 
 def _may_run(need: Demand, sites: list[Site], best: Candidate) -> bool:
@@ -85,7 +78,7 @@ def _may_run(need: Demand, sites: list[Site], best: Candidate) -> bool:
     limit = need.rule.max_concurrent
     if limit is not None and sum([where.activity.in_flight.get(need.model, 0) for where in sites]) >= limit:
         return False
-    return best.has_slot and (best.tier not in _WARM or not need.snapshot.waiting)
+    return best.has_slot and (best.tier not in WARM or not need.snapshot.waiting)
 
 
 def _least(facts: RequestFacts, eligible: list[Candidate]) -> Candidate:

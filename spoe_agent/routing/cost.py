@@ -9,9 +9,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from spoe_agent.routing import estimates
-from spoe_agent.routing.choice import FREE, Cost, Tier
+from spoe_agent.routing.choice import FREE, LOADED, LOADING, ROOM, Cost, Tier
 from spoe_agent.routing.demand import Demand, Site
-from spoe_agent.routing.warmth import regret_s, slots
+from spoe_agent.routing.warmth import Standing, slots
+
+WARM = (LOADED, LOADING)
+"""No load is to be paid for."""
 
 
 class Pool(NamedTuple):
@@ -29,40 +32,32 @@ def pool(demand: Demand, warm: list[Site]) -> Pool:
     return Pool(len(warm), sum([slots(demand, site) for site in warm]), least_busy)
 
 
-def cost(demand: Demand, site: Site, warmth: Tier, gone: tuple[str, ...], has_slot: bool, warm: Pool) -> Cost:
+def cost(demand: Demand, site: Site, standing: Standing, has_slot: bool, warm: Pool) -> Cost:
     """Return the predicted cost of serving the model here.
 
     Args:
-        warmth: how warm the instance is.
-        gone: the models that must go for it.
+        standing: how warm the instance is, and what must go.
         has_slot: whether the request could run at once.
         warm: the instances where the model is warm; what waits is shared out between their slots.
     """
-    is_home = demand.snapshot.home == site.spec.name and has_slot and warmth is Tier.LOADED
+    warmth = standing.tier
+    is_behind = demand.snapshot.waiting > 0 and warmth in WARM
+    is_home = demand.snapshot.home == site.spec.name and has_slot and warmth is LOADED
     saved_s = _prefix(demand, site) if is_home else 0.0
-    if (
-        warmth is Tier.LOADED
-        and has_slot
-        and not site.connections
-        and not _is_behind(demand, warmth)
-        and not _is_stale(demand, site)
-    ):
+    is_sure = warmth is LOADED and not _is_stale(demand, site)
+    if is_sure and has_slot and not site.connections and not is_behind:
         return Cost(prefix_s=saved_s) if saved_s else FREE
-    service_s = estimates.service_s(demand.snapshot.learned, demand.model, site.spec.name, demand.weights_bytes)
-    load_s, behind_s = _load(demand, site, warmth)
+    service_s = demand.service_of(site.spec.name)
+    load_s, behind_s = (0.0, 0.0) if is_sure else _load(demand, site, warmth)
     return Cost(
-        wait_s=_wait(demand, site, warmth, service_s, warm) if not has_slot or _is_behind(demand, warmth) else 0.0,
+        # Others wait for the slots of the warm instances; a cold one is nobody's yet.
+        wait_s=_wait(demand, site, warmth, service_s, warm) if not has_slot or is_behind else 0.0,
         load_s=load_s,
         behind_s=behind_s,
-        price_s=_price(demand, site, warmth, gone, load_s) - _spread(demand, site, warmth, service_s, load_s, warm),
+        price_s=0.0 if warmth in WARM else _price(demand, site, standing, service_s, load_s, warm),
         share_s=demand.fleet.policy.weights.share * service_s * site.connections,
         prefix_s=saved_s,
     )
-
-
-def _is_behind(demand: Demand, warmth: Tier) -> bool:
-    """Others wait for the slots of the warm instances; a cold one is nobody's yet."""
-    return demand.snapshot.waiting > 0 and warmth <= Tier.LOADING
 
 
 def _wait(demand: Demand, site: Site, warmth: Tier, service_s: float, warm: Pool) -> float:
@@ -72,7 +67,7 @@ def _wait(demand: Demand, site: Site, warmth: Tier, service_s: float, warm: Pool
     inside Ollama; beyond the instance's connections, in the front end. A busy victim ends in about a service time.
     """
     rounds = max(0, site.connections - site.spec.max_connections + 1) / site.spec.max_connections
-    if warmth <= Tier.LOADING:
+    if warmth in WARM:
         here = slots(demand, site)
         rounds += max(0.0, site.busy(demand.model) + 1 - here) / here + demand.snapshot.waiting / max(1, warm.slots)
     else:
@@ -85,10 +80,10 @@ def _load(demand: Demand, site: Site, warmth: Tier) -> tuple[float, float]:
 
     Ollama loads one model at a time, in the order asked (server/sched.go).
     """
-    whole_s = estimates.load_s(demand.snapshot.learned, demand.model, site.spec.name, demand.weights_bytes)
-    if warmth is Tier.LOADED:
+    whole_s = demand.load_of(demand.model, site.spec.name)
+    if warmth is LOADED:
         # An old reading: the model is as likely gone since as not.
-        return (whole_s / 2, 0.0) if _is_stale(demand, site) else (0.0, 0.0)
+        return whole_s / 2, 0.0
     if not site.activity.loading:
         return whole_s, 0.0
     left_s = _loads_left(demand, site)
@@ -111,20 +106,21 @@ def _loads_left(demand: Demand, site: Site) -> dict[str, float]:
     return left
 
 
-def _price(demand: Demand, site: Site, warmth: Tier, gone: tuple[str, ...], load_s: float) -> float:
-    """What a new load takes from others: the GPU's time, and the models that must go and come back."""
-    if warmth <= Tier.LOADING:
-        return 0.0
+def _price(demand: Demand, site: Site, standing: Standing, service_s: float, load_s: float, warm: Pool) -> float:
+    """What a new load takes from others: the GPU's time, and the models that must go and come back. Less what it saves
+    them.
+    """
     weights = demand.fleet.policy.weights
-    unload_s = estimates.UNLOAD_S if warmth in (Tier.RELOAD, Tier.EVICT) else 0.0
-    return unload_s + weights.load * load_s + weights.evict * sum([regret_s(demand, site, name) for name in gone])
+    if standing.tier is ROOM:
+        return weights.load * load_s - _spread(demand, site, service_s, load_s, warm)
+    return estimates.UNLOAD_S + weights.load * load_s + weights.evict * standing.regret_s
 
 
-def _spread(demand: Demand, site: Site, warmth: Tier, service_s: float, load_s: float, warm: Pool) -> float:
+def _spread(demand: Demand, site: Site, service_s: float, load_s: float, warm: Pool) -> float:
     """What a copy on an instance with room saves the requests to come: each that moves here shares its GPUs with
     fewer others. At most the load and its price, so that no idle warm instance is passed over.
     """
-    if warmth is not Tier.ROOM or not warm.copies:
+    if not warm.copies:
         return 0.0
     weights = demand.fleet.policy.weights
     rates = demand.snapshot.learned.rate_per_s or {}

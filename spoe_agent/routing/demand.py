@@ -6,7 +6,7 @@ term. Must not live here: judgements; they are in eligibility, warmth and cost.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from spoe_agent.routing import estimates
@@ -23,10 +23,37 @@ class About(NamedTuple):
     rule: ModelRule
     weights_bytes: int
     """Size on disk."""
+    load_s: float
+    """A load, where none was learned."""
+    service_s: float
+    """A request, where none was learned."""
     regret: float
     """Part of a load that its going costs: the chance that it is wanted again, shared with the other instances that
     have it.
     """
+
+
+class Models(dict[str, About]):
+    """About each model; looked up when it is first asked for, as most instances have the same few."""
+
+    def __init__(self, fleet: FleetSpec, snapshot: Snapshot) -> None:
+        super().__init__()
+        self._fleet = fleet
+        self._snapshot = snapshot
+
+    def __missing__(self, model: str) -> About:
+        snapshot, rule = self._snapshot, self._fleet.rule(model)
+        weights = estimates.weights_bytes(model, rule, snapshot)
+        copies = sum([model in state.loaded for state in snapshot.instances.values()])
+        again = estimates.wanted_again(snapshot.learned, model, estimates.AGAIN_WITHIN_S)
+        self[model] = found = About(
+            rule,
+            weights,
+            estimates.prior_load_s(weights),
+            estimates.prior_service_s(weights),
+            again / max(1, copies),
+        )
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,40 +69,27 @@ class Demand:
     """The model must be loaded, not only installed."""
     rule: ModelRule
     weights_bytes: int
-
-    known: dict[str, About] = field(default_factory=dict, repr=False, compare=False)
-    """What `about` has looked up already: most instances have the same few models."""
-
-    def about(self, model: str) -> About:
-        """Return what is known of any model."""
-        found = self.known.get(model)
-        if found is None:
-            found = self.known[model] = self._look_up(model)
-        return found
-
-    def _look_up(self, model: str) -> About:
-        rule = self.fleet.rule(model)
-        copies = sum([model in state.loaded for state in self.snapshot.instances.values()])
-        again = estimates.wanted_again(self.snapshot.learned, model, estimates.AGAIN_WITHIN_S)
-        return About(rule, estimates.weights_bytes(model, rule, self.snapshot), again / max(1, copies))
+    models: Models
 
     def load_of(self, model: str, instance: str) -> float:
         """Return the predicted load time of any model on an instance."""
-        return estimates.load_s(self.snapshot.learned, model, instance, self.about(model).weights_bytes)
+        known = self.snapshot.learned.load_s.get((model, instance))
+        return self.models[model].load_s if known is None else known
 
     def service_of(self, instance: str) -> float:
         """Return the predicted time of the request itself on an instance."""
-        return estimates.service_s(self.snapshot.learned, self.model, instance, self.weights_bytes)
+        known = self.snapshot.learned.service_s.get((self.model, instance))
+        return self.models[self.model].service_s if known is None else known
 
 
 def demand(facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot) -> Demand:
     """Look up once what the request's model means. Cloud models are forwarded by any Ollama."""
-    model = facts.model
+    model, models = facts.model, Models(fleet, snapshot)
     if model is None or facts.kind is Kind.MANAGE or is_cloud(model):
-        return Demand(facts, fleet, snapshot, "", False, NO_RULE, 0)
-    rule = fleet.rule(model)
-    weights = estimates.weights_bytes(model, rule, snapshot)
-    return Demand(facts, fleet, snapshot, model, facts.kind is Kind.INFERENCE, rule, weights)
+        return Demand(facts, fleet, snapshot, "", False, NO_RULE, 0, models)
+    about = models[model]
+    runs = facts.kind is Kind.INFERENCE
+    return Demand(facts, fleet, snapshot, model, runs, about.rule, about.weights_bytes, models)
 
 
 class Site(NamedTuple):

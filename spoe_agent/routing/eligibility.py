@@ -14,6 +14,9 @@ from spoe_agent.routing.estimates import GIB
 from spoe_agent.routing.names import display
 from spoe_agent.routing.snapshot import Health
 
+_DOUBTED = frozenset({Health.SUSPECT, Health.RECOVERING})
+_SERVING = frozenset({Health.UNKNOWN, Health.UP, Health.SLOW}) | _DOUBTED
+
 
 def exclusions(demand: Demand, sites: list[Site]) -> list[Candidate | None]:
     """Return for each instance the excluded Candidate, or None when it may serve the request.
@@ -57,17 +60,17 @@ def _by_room(demand: Demand, site: Site) -> Candidate | None:
 def _by_health(site: Site) -> Candidate | None:
     if site.load is not None and not site.load.is_up:
         return Candidate(site.spec.name, Exclusion.DOWN, "HAProxy's health check failed")
+    if site.state.health in _SERVING:
+        return None
     if site.state.health is Health.DOWN:
         return Candidate(site.spec.name, Exclusion.DOWN, "refuses connections")
-    if site.state.health is Health.DRAINED:
-        return Candidate(site.spec.name, Exclusion.DRAINED, "drained by hand")
-    return None
+    return Candidate(site.spec.name, Exclusion.DRAINED, "drained by hand")
 
 
 def _doubt(demand: Demand, site: Site) -> Candidate | None:
     """Return what speaks against an instance without ruling it out."""
     name, state = site.spec.name, site.state
-    if state.health in (Health.SUSPECT, Health.RECOVERING):
+    if state.health in _DOUBTED:
         return Candidate(name, Exclusion.SUSPECT, state.why or str(state.health))
     if state.loads_in_doubt and demand.runs and demand.model not in state.loaded:
         return Candidate(name, Exclusion.SUSPECT, state.why or "its loads do not come to their end")

@@ -87,16 +87,24 @@ def context_tokens(spec: InstanceSpec) -> int:
 
 
 def load_s(learned: Learned, model: str, instance: str, weights: int) -> float:
-    """Return the seconds a load takes: learned, else process start and warm-up, then the weights at 3 GB/s."""
+    """Return the seconds a load takes: learned, else the prior."""
     known = learned.load_s.get((model, instance))
-    return known if known is not None else _LOAD_START_S + weights / _LOAD_BYTES_PER_S
+    return known if known is not None else prior_load_s(weights)
+
+
+def prior_load_s(weights: int) -> float:
+    """Return the seconds a load takes, as size alone tells: process start and warm-up, then the weights at 3 GB/s."""
+    return _LOAD_START_S + weights / _LOAD_BYTES_PER_S
 
 
 def service_s(learned: Learned, model: str, instance: str, weights: int) -> float:
-    """Return the seconds a request runs once it has a slot: learned, else from the weights read for every token."""
+    """Return the seconds a request runs once it has a slot: learned, else the prior."""
     known = learned.service_s.get((model, instance))
-    if known is not None:
-        return known
+    return known if known is not None else prior_service_s(weights)
+
+
+def prior_service_s(weights: int) -> float:
+    """Return the seconds a request runs, as size alone tells: the weights are read for every token."""
     return _TYPICAL_PREFILL_S + _TYPICAL_OUTPUT_TOKENS * (weights / _GPU_BYTES_PER_S + _STEP_OVERHEAD_S)
 
 

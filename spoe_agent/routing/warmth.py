@@ -5,8 +5,10 @@ Lives here: tiers, memory, victims. Must not live here: seconds (cost), who may 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from spoe_agent.routing import estimates
-from spoe_agent.routing.choice import Tier
+from spoe_agent.routing.choice import EVICT, LOADED, LOADING, RELOAD, ROOM, Tier
 from spoe_agent.routing.demand import Demand, Site
 from spoe_agent.routing.snapshot import NO_GPUS
 
@@ -14,14 +16,26 @@ FIT_FRACTION = 0.8
 """Part of the free memory that a model may take beside others."""
 
 
-def tier(demand: Demand, site: Site) -> tuple[Tier, tuple[str, ...]]:
-    """Return how warm the instance is for the model, and the models that must go for it."""
+class Standing(NamedTuple):
+    """How warm an instance is for the model, and what must go for it."""
+
+    tier: Tier
+    gone: tuple[str, ...] = ()
+    """Idle ones first, and of those the ones least missed."""
+    regret_s: float = 0.0
+    """What their going costs."""
+
+
+_LOADED, _LOADING, _RELOAD, _ROOM = (Standing(tier) for tier in (LOADED, LOADING, RELOAD, ROOM))
+
+
+def stand(demand: Demand, site: Site) -> Standing:
+    """Return how warm the instance is for the model."""
     if demand.model in site.activity.loading:
-        return Tier.LOADING, ()
+        return _LOADING
     if demand.model in site.state.loaded:
-        return Tier.RELOAD if _other_context(demand, site) else Tier.LOADED, ()
-    gone = victims(demand, site)
-    return (Tier.EVICT if gone else Tier.ROOM), gone
+        return _RELOAD if _other_context(demand, site) else _LOADED
+    return _beside(demand, site, residents(demand, site))
 
 
 def slots(demand: Demand, site: Site) -> int:
@@ -29,7 +43,7 @@ def slots(demand: Demand, site: Site) -> int:
     return demand.rule.num_parallel or site.spec.num_parallel
 
 
-def has_slot(demand: Demand, site: Site, warmth: Tier, gone: tuple[str, ...]) -> bool:
+def has_slot(demand: Demand, site: Site, standing: Standing) -> bool:
     """Tell whether the request could run there at once, or as soon as the model is loaded.
 
     Never where a busy model would have to go: Ollama drains it while new requests for it still come in, which can
@@ -37,9 +51,10 @@ def has_slot(demand: Demand, site: Site, warmth: Tier, gone: tuple[str, ...]) ->
     """
     if site.connections >= site.spec.max_connections:
         return False
-    if warmth is Tier.EVICT:
-        return not any(site.busy(name) >= 1 for name in gone)
-    if warmth is Tier.RELOAD:
+    if standing.tier is EVICT:
+        # Idle ones go first: if any is busy, the last one is.
+        return site.busy(standing.gone[-1]) < 1
+    if standing.tier is RELOAD:
         return site.busy(demand.model) < 1
     return site.busy(demand.model) + 1 <= slots(demand, site)
 
@@ -57,36 +72,34 @@ def _other_context(demand: Demand, site: Site) -> bool:
 
 def residents(demand: Demand, site: Site) -> list[str]:
     """Return the other models that take, or are about to take, memory on the instance."""
-    names = dict.fromkeys([*site.state.loaded, *site.activity.loading])
-    names.pop(demand.model, None)
-    return list(names)
+    loaded, loading = site.state.loaded, site.activity.loading
+    names = [*loaded, *[name for name in loading if name not in loaded]] if loading else loaded
+    return [name for name in names if name != demand.model]
 
 
-def victims(demand: Demand, site: Site) -> tuple[str, ...]:
-    """Return the models that must go before ours can load; none when there is room.
+def _beside(demand: Demand, site: Site, others: list[str]) -> Standing:
+    """Return whether the model has room beside others, or which of them must go before it can load.
 
     Idle ones first, and of those the ones least missed per byte. They are unloaded by the agent's own request
     (keep_alive 0) just before the load: Ollama, left to itself, takes the first by the path of its blob
     (server/sched.go findRunnerToUnload), whatever that is worth.
     """
-    others = residents(demand, site)
     if not others:
-        return ()
+        return _ROOM
     used = {name: _used(demand, site, name) for name in others}
     room = room_bytes(demand, site)
     free = None if room is None else room - sum(used.values())
     needed = _needed(demand, site, demand.model)
     if _has_room(site, needed, free, len(others)):
-        return ()
+        return _ROOM
+    regrets_s = {name: regret_s(demand, site, name) for name in others}
     # Regret per byte that is freed (Landlord, Young 1998: credit by size and cost).
-    missed = {name: regret_s(demand, site, name) / max(1, used[name]) for name in others}
-    chosen: list[str] = []
-    for name in sorted(others, key=lambda name: (site.busy(name) >= 1, missed[name], name)):
-        chosen.append(name)
-        free = None if free is None else free + used[name]
-        if _has_room(site, needed, free, len(others) - len(chosen)):
-            break
-    return tuple(chosen)
+    ranked = sorted([(site.busy(name) >= 1, regrets_s[name] / (used[name] or 1), name) for name in others])
+    gone: list[str] = []
+    while not _has_room(site, needed, free, len(others) - len(gone)):
+        gone.append(ranked[len(gone)][2])
+        free = None if free is None else free + used[gone[-1]]
+    return Standing(EVICT, tuple(gone), sum([regrets_s[name] for name in gone]))
 
 
 def _has_room(site: Site, needed: int, free: int | None, others: int) -> bool:
@@ -115,11 +128,11 @@ def regret_s(demand: Demand, site: Site, model: str) -> float:
     """Return what a victim's going costs: its reload, by the chance that it is wanted again, shared with the other
     instances that have it.
     """
-    return demand.about(model).regret * demand.load_of(model, site.spec.name)
+    return demand.models[model].regret * demand.load_of(model, site.spec.name)
 
 
 def _needed(demand: Demand, site: Site, model: str) -> int:
-    about = demand.about(model)
+    about = demand.models[model]
     return estimates.vram_bytes(model, about.rule, about.weights_bytes, site.spec, site.state)
 
 

@@ -128,7 +128,15 @@ activities = st.builds(
     loading=st.dictionaries(models, past_s, max_size=3),
     mean_in_flight=st.floats(0, 20),
 )
-gpu_groups = st.builds(GpuGroup, doubt=st.builds(GpuDoubt, broken=st.sampled_from(["", "lost"])))
+gpu_groups = st.builds(
+    GpuGroup,
+    free_bytes=st.none(),
+    total_bytes=st.none() | sizes,
+    foreign_bytes=st.none() | st.just(0) | sizes,
+    age_s=st.none() | st.floats(0, 60),
+    doubt=st.builds(GpuDoubt, slow=st.sampled_from(["", "hot"]), broken=st.sampled_from(["", "lost"])),
+    notes=st.just(()),
+)
 policies = st.builds(Policy, hold_s=st.sampled_from([0.0, 60.0]))
 
 

@@ -31,9 +31,26 @@ def test_what_the_instance_must_have(facts, model, runs, rule):
 
 def test_sizes_are_those_that_any_instance_lists_or_the_fleet_files():
     need = demand(asks(), fleet("g0", rules=[ModelRule("b", size_bytes=7)]), moment(g9=state(installed=(A,))))
-    assert need.weights_bytes == need.weights_of(A) == FOUR_GIB
-    assert need.weights_of(B) == 7
-    assert need.weights_of(C) == e.UNKNOWN_WEIGHTS_BYTES
+    assert need.weights_bytes == need.models[A].weights_bytes == FOUR_GIB
+    assert need.models[B].weights_bytes == 7
+    assert need.models[C].weights_bytes == e.UNKNOWN_WEIGHTS_BYTES
+
+
+def test_each_model_is_looked_up_once():
+    need = demand(asks(), OF, moment(g0=state(B)))
+    assert set(need.models) == {A}
+    assert need.models[B] is need.models[B]
+    assert set(need.models) == {A, B}
+
+
+def test_nothing_is_looked_up_where_no_model_is_needed():
+    assert not demand(asks(None, LIST), OF, moment()).models
+
+
+def test_how_long_the_request_itself_takes():
+    need = demand(asks(), OF, moment(learned=Learned(service_s={(A, "g0"): 42.0}), g0=state()))
+    assert need.service_of("g0") == 42.0
+    assert need.service_of("g1") == e.service_s(NOTHING, A, "g1", FOUR_GIB)
 
 
 def test_how_long_other_models_take_to_load():

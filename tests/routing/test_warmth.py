@@ -8,7 +8,7 @@ from spoe_agent.routing import Activity, InstanceState, LoadedModel, ModelRule, 
 from spoe_agent.routing.demand import demand, site
 from spoe_agent.routing.estimates import GIB
 from spoe_agent.routing.learned import Learned
-from spoe_agent.routing.warmth import FIT_FRACTION, has_slot, regret_s, residents, slots, tier, victims
+from spoe_agent.routing.warmth import FIT_FRACTION, Standing, has_slot, regret_s, residents, slots, stand
 
 from .builders import NOW_S, A, B, C, asks, counts, fleet, here, moment, situations, spec, state, untimed
 
@@ -61,7 +61,7 @@ TIERS = {
 
 @pytest.mark.parametrize(("where", "reading", "activity", "expected"), TIERS.values(), ids=TIERS)
 def test_tier(where, reading, activity, expected):
-    assert tier(*here(where, reading, activity, rules=SIZED)) is expected
+    assert stand(*here(where, reading, activity, rules=SIZED)).tier is expected
 
 
 RELOADS = [
@@ -84,25 +84,27 @@ RELOADS = [
 @pytest.mark.parametrize(("own", "has", "asked", "expected"), RELOADS)
 def test_another_context_makes_ollama_load_again(own, has, asked, expected):
     found = here(spec("g0", context_length=own), state(A, context=has), facts=asks(num_ctx=asked))
-    assert tier(*found) is expected
+    assert stand(*found) == Standing(expected)
 
 
 def test_a_model_that_loads_anew_is_loading_whatever_its_context():
     activity = Activity(loading={A: NOW_S})
-    assert tier(*here("g0", state(A, context=4096), activity, asks(num_ctx=8192))) is LOADING
+    assert stand(*here("g0", state(A, context=4096), activity, asks(num_ctx=8192))) == Standing(LOADING)
 
 
 def gone(where, reading, activity=None, learned=None, rules=SIZED, **others):
     """The victims of A there."""
     of = fleet(where, rules=rules)
     snapshot = moment({"g0": activity} if activity else None, learned or Learned(), g0=reading, **others)
-    return victims(demand(asks(), of, snapshot), site(of.instances[0], asks(), snapshot))
+    found = stand(demand(asks(), of, snapshot), site(of.instances[0], asks(), snapshot))
+    assert found.tier is (EVICT if found.gone else ROOM)
+    return list(found.gone)
 
 
 VICTIMS = {
     # memory in GiB (each takes 4), models allowed, loaded, in flight -> who goes
-    "room": (4 + 4 + FREE / GIB, 9, (B, C), {}, None),
-    "nobody there": (1, 1, (), {}, None),
+    "room": (4 + 4 + FREE / GIB, 9, (B, C), {}, []),
+    "nobody there": (1, 1, (), {}, []),
     "one of one": (8, 9, (B,), {}, [B]),
     "one of two": (4 + FREE / GIB, 9, (B, C), {}, [B]),
     "both": (4, 9, (B, C), {}, [B, C]),
@@ -214,7 +216,7 @@ HAS_SLOT = {
 def test_whether_it_could_run_at_once(where, reading, in_flight, loading, counted, warmth, going, expected):
     facts = asks(loads={} if counted is None else {"g0": counts(counted)})
     found = here(where, reading, Activity(in_flight=in_flight, loading=loading), facts)
-    assert has_slot(*found, warmth, going) is expected
+    assert has_slot(*found, Standing(warmth, going)) is expected
 
 
 @untimed
@@ -224,19 +226,19 @@ def test_victims_are_residents_enough_and_no_more(situation, index):
     facts, of, snapshot = situation
     facts = replace(facts, model=A, kind=asks().kind)
     need, where = demand(facts, of, snapshot), site(of.instances[index % len(of.instances)], facts, snapshot)
-    going = victims(need, where)
-    others = residents(need, where)
-    if going is None:
+    going, others = stand(need, where).gone, residents(need, where)
+    if not going:
         return
-    assert 0 < len(going) == len(set(going)) <= len(others)
+    assert len(going) == len(set(going)) <= len(others)
     assert set(going) <= set(others)
     busy = [where.busy(name) >= 1 for name in going]
     assert busy == sorted(busy)
     if any(busy):
         assert all(where.busy(name) >= 1 for name in others if name not in going)
-    spared = replace_loaded(where, [name for name in others if name not in going[:-1]])
-    assert victims(need, spared) is not None
-    assert victims(need, replace_loaded(where, [name for name in others if name not in going])) is None
+    assert has_slot(need, where, stand(need, where)) <= (not any(busy))
+    assert stand(need, where).regret_s == pytest.approx(sum(regret_s(need, where, name) for name in going))
+    assert stand(need, replace_loaded(where, [name for name in others if name not in going[:-1]])).gone
+    assert not stand(need, replace_loaded(where, [name for name in others if name not in going])).gone
 
 
 def replace_loaded(where, names):
