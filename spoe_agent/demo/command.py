@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -75,10 +76,16 @@ def demo(requests: int | None, rate: float, as_json: bool, own: Path | None, fro
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         return
+    except asyncio.CancelledError:
+        raise SystemExit(128 + signal.SIGTERM) from None
     raise SystemExit(1 if failed else 0)
 
 
 async def _run(requests: int | None, rate: float, as_json: bool, own: Path | None, front: str) -> int:
+    this = asyncio.current_task()
+    assert this is not None
+    # Whoever ends the demo ends what it started: cancelled, it cleans up as at Ctrl-C.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     find, version, stack_with = FRONTS[front]
     binary = find()
     with tempfile.TemporaryDirectory(prefix="pointsman-demo-") as folder:

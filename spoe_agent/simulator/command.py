@@ -68,8 +68,20 @@ class ModelSize(click.ParamType[Model]):
     multiple=True,
     help="NAME=SIZE, repeatable; a name with 'embed' in it is an embedding model. Without it, a built-in catalogue.",
 )
-@click.option("--time-scale", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True)
-@click.option("--gpu-bandwidth", type=click.Choice(sorted(GPU_SPEEDS)), default="4090", show_default=True)
+@click.option(
+    "--time-scale",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="20: everything takes a twentieth of its time.",
+)
+@click.option(
+    "--gpu-bandwidth",
+    type=click.Choice(sorted(GPU_SPEEDS)),
+    default="4090",
+    show_default=True,
+    help="The GPU whose speed is simulated.",
+)
 def simulate(
     listen: tuple[str, int],
     vram: int,

@@ -29,6 +29,9 @@ SETTLE_S = 2.0
 GRANT_LIFETIME_S = 3600.0
 """No grant is believed in longer, whatever happened."""
 
+MAX_STRUCK = 64
+"""Grants per instance that were struck off without their log line, and may have been so in vain."""
+
 MEAN_WINDOW_S = 60.0
 """Over which the mean number of requests in flight is taken."""
 
@@ -49,6 +52,22 @@ class Grant:
 
 
 @dataclass(slots=True)
+class _Watch:
+    """How long a number has been above zero."""
+
+    least: int = 0
+    """The least that it was in every snapshot since then."""
+    since_s: float = 0.0
+
+    def see(self, number: int, now_s: float) -> bool:
+        """Take the number as of now, and tell whether it has been above zero for a while."""
+        if not self.least:
+            self.since_s = now_s
+        self.least = min(self.least or number, number)
+        return self.least > 0 and now_s - self.since_s > SETTLE_S
+
+
+@dataclass(slots=True)
 class _Account:
     """One instance's grants, oldest first, with their number per model kept beside them."""
 
@@ -57,10 +76,12 @@ class _Account:
     loading: dict[str, float] = field(default_factory=dict)
     shown: Activity | None = None
     """The account as it was last given out, as long as nothing changed."""
-    surplus: int = 0
-    """The least number of grants beyond HAProxy's counts in every snapshot since `surplus_since_s`."""
-    surplus_since_s: float = 0.0
-
+    struck: dict[str, Grant] = field(default_factory=dict)
+    """Grants that were struck off without their log line, the latest last."""
+    surplus: _Watch = field(default_factory=_Watch)
+    """Grants beyond HAProxy's counts."""
+    shortage: _Watch = field(default_factory=_Watch)
+    """Connections beyond the grants, where some were struck off."""
     mean: float = 0.0
     mean_at_s: float = 0.0
 
@@ -80,6 +101,20 @@ class _Account:
         self.in_flight[grant.model] -= 1
         if not self.in_flight[grant.model]:
             del self.in_flight[grant.model]
+        self.shown = None
+        return grant
+
+    def strike(self, request_id: str) -> None:
+        """Drop a grant whose line is taken for lost."""
+        self.struck[request_id] = self.drop(request_id)
+        if len(self.struck) > MAX_STRUCK:
+            del self.struck[next(iter(self.struck))]
+
+    def restore(self) -> Grant:
+        """Take the grant back that was struck off last. It is old, so it comes first."""
+        _, grant = self.struck.popitem()
+        self.grants = {grant.request_id: grant, **self.grants}
+        self.in_flight[grant.model] += 1
         self.shown = None
         return grant
 
@@ -159,13 +194,21 @@ class Board:
         """Strike off the grants from before a moment: nothing proves them any more."""
         for account in self._accounts.values():
             for grant in [grant for grant in account.grants.values() if grant.at_s < before_s]:
-                self.end(grant.request_id)
+                self._strike(account, grant.request_id)
 
     def end(self, request_id: str) -> Grant | None:
         """Strike a request off: its log line arrived. None for unknown ids (refused, or another agent's)."""
         self.version += 1
         instance = self._where.pop(request_id, None)
-        return self._accounts[instance].drop(request_id) if instance is not None else None
+        if instance is not None:
+            return self._accounts[instance].drop(request_id)
+        found = [account.struck.pop(request_id) for account in self._accounts.values() if request_id in account.struck]
+        return found[0] if found else None
+
+    def _strike(self, account: _Account, request_id: str) -> None:
+        self.version += 1
+        del self._where[request_id]
+        account.strike(request_id)
 
     def snapshot(
         self,
@@ -188,8 +231,10 @@ class Board:
         counted = load.connections + load.queued
         excess = len(account.grants) - counted
         if excess <= 0:
-            account.surplus = 0
+            account.surplus.least = 0
+            self._restore_live(account, -excess, now_s)
             return account.show()
+        account.shortage.least = 0
         fresh = self._fresh(account, excess, now_s)
         self._strike_lost(account, excess - fresh, counted, now_s)
         shown = account.show()
@@ -211,17 +256,26 @@ class Board:
         Not at once: a request's counts can overtake the log line of one that just ended, and which grant that line
         is for is not known before it comes. Only when HAProxy counts nobody can no line name another grant.
         """
-        if not account.surplus:
-            account.surplus, account.surplus_since_s = surplus, now_s
-        account.surplus = min(account.surplus, surplus)
-        if counted and now_s - account.surplus_since_s <= SETTLE_S:
+        if not account.surplus.see(surplus, now_s) and counted:
             return
-        for _ in range(account.surplus):
+        for _ in range(account.surplus.least):
             oldest = next(iter(account.grants.values()))
             if now_s - oldest.at_s <= SETTLE_S:
                 break
-            self.end(oldest.request_id)
-        account.surplus = 0
+            self._strike(account, oldest.request_id)
+        account.surplus.least = 0
+
+    def _restore_live(self, account: _Account, shortage: int, now_s: float) -> None:
+        """Take grants back once HAProxy has counted more for a while: of several, one that lives was struck off, and
+        the line of the other came after all (HAProxy had sent it on to another instance).
+        """
+        if not account.shortage.see(min(shortage, len(account.struck)), now_s):
+            return
+        for _ in range(account.shortage.least):
+            grant = account.restore()
+            self._where[grant.request_id] = grant.instance
+            self.version += 1
+        account.shortage.least = 0
 
     def _expire(self, account: _Account, now_s: float) -> None:
         while account.grants:
