@@ -125,7 +125,7 @@ class Soak:
         self._asked: set[str] = set()
         self._down_until_s = dict.fromkeys(NAMES, -1.0)
         self._loaded: dict[str, dict[str, float]] = {name: {} for name in NAMES}
-        specs = tuple(InstanceSpec(name, MAX_CONNECTIONS, SLOTS, MAX_LOADED, 24 * GIB) for name in NAMES)
+        specs = tuple(InstanceSpec(name, MAX_CONNECTIONS, SLOTS, MAX_LOADED, 24 * GIB, 4096) for name in NAMES)
         rules = (ModelRule("phi4:*", max_concurrent=3), ModelRule("gemma3:*", priority=-1))
         policy = Policy(hold_s=20.0, caller_weights={"10.0.0.1": 2.0})
         self.agent = Agent(FleetSpec(specs, rules, policy), Board(), _nothing_new, lambda: self.now_s)
@@ -297,7 +297,7 @@ class Soak:
             self._end(request_id, "SC")
             return
         live.server = server
-        if live.facts.model is not None and live.facts.kind is Kind.INFERENCE:
+        if live.facts.model in MODELS and live.facts.kind is Kind.INFERENCE:
             self._load(server, live.facts.model)
         if live.service_s < FOR_EVER_S:
             self._later(live.service_s, lambda: self._end(request_id, "--"))

@@ -13,6 +13,7 @@ from spoe_agent.telemetry.board import (
     FRESH_S,
     GRANT_LIFETIME_S,
     LOADING_LIFETIME_S,
+    MAX_STRUCK,
     MEAN_WINDOW_S,
     SETTLE_S,
     Board,
@@ -211,6 +212,83 @@ def test_fresh_grants_that_haproxy_partly_shows_are_no_surplus():
         grant(it, "1", "g0", B, now_s)
         grant(it, "2", "g0", B, now_s)
         assert in_flight(it, counts(2), now_s) == {A: 1, B: 2}
+
+
+def struck_in_vain():
+    """A lives on g0; B was meant for it, but HAProxy sent it on, so A, the older, was taken for lost."""
+    it = board(("1", A, 0.0), ("2", B, 0.0))
+    in_flight(it, counts(1), 10.0)
+    assert in_flight(it, counts(1), 10.1 + SETTLE_S) == {B: 1}
+    return it
+
+
+def test_a_grant_that_was_struck_off_in_vain_comes_back():
+    it = struck_in_vain()
+    assert it.end("2").model == B
+    assert in_flight(it, counts(1), 20.0) == {}
+    assert in_flight(it, counts(1), 20.0 + SETTLE_S) == {}
+    before = it.version
+    assert in_flight(it, counts(1), 20.1 + SETTLE_S) == {A: 1}
+    assert (it.grants, it.version > before) == (1, True)
+    assert it.end("1").model == A
+    assert (in_flight(it, counts(0), 30.0), it.grants) == ({}, 0)
+
+
+def test_it_comes_back_as_the_oldest():
+    it = struck_in_vain()
+    it.end("2")
+    grant(it, "3", "g0", B, 20.0)
+    in_flight(it, counts(2), 21.0)
+    in_flight(it, counts(2), 21.1 + SETTLE_S)
+    assert [one.request_id for one in it.granted("g0")] == ["1", "3"]
+
+
+def test_a_shortage_that_passes_brings_nobody_back():
+    it = struck_in_vain()
+    it.end("2")
+    in_flight(it, counts(1), 20.0)
+    in_flight(it, counts(0), 21.0)
+    assert in_flight(it, counts(1), 20.1 + SETTLE_S) == {}
+
+
+def test_connections_that_were_never_granted_bring_nobody_back():
+    it = board(("1", A, 0.0))
+    for now_s in (10.0, 20.0, 30.0):
+        assert in_flight(it, counts(5), now_s) == {A: 1}
+
+
+def test_no_more_come_back_than_were_struck_off():
+    it = struck_in_vain()
+    it.end("2")
+    for now_s in (20.0, 30.0, 40.0, 50.0):
+        found = in_flight(it, counts(7), now_s)
+    assert found == {A: 1}
+
+
+def test_the_line_of_a_grant_that_was_struck_off_tells_of_it_once():
+    it = struck_in_vain()
+    assert it.end("1").model == A
+    assert it.end("1") is None
+    it.end("2")
+    for now_s in (20.0, 30.0, 40.0):
+        assert in_flight(it, counts(1), now_s) == {}
+
+
+def test_what_is_doubted_comes_back_when_it_is_counted():
+    it = board(("1", A, 0.0), ("2", A, 5.0), ("3", B, 20.0))
+    it.doubt(10.0)
+    assert in_flight(it, {}, 21.0) == {B: 1}
+    in_flight(it, counts(3), 22.0)
+    assert in_flight(it, counts(3), 22.1 + SETTLE_S) == {A: 2, B: 1}
+    assert it.grants == 3
+
+
+def test_only_so_many_that_were_struck_off_are_remembered():
+    it = board(*((str(number), A, 0.0) for number in range(MAX_STRUCK + 5)))
+    it.doubt(1.0)
+    assert it.grants == 0
+    in_flight(it, counts(MAX_STRUCK + 5), 10.0)
+    assert in_flight(it, counts(MAX_STRUCK + 5), 10.1 + SETTLE_S) == {A: MAX_STRUCK}
 
 
 def test_no_grant_is_believed_in_for_ever():
