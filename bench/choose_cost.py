@@ -38,7 +38,8 @@ from spoe_agent.routing import (
 )
 from spoe_agent.routing.estimates import GIB
 from spoe_agent.routing.names import canonical
-from spoe_agent.telemetry.board import Board, Grant
+from spoe_agent.telemetry.account import Grant
+from spoe_agent.telemetry.board import Board
 from spoe_agent.telemetry.learner import Ending, Learner
 
 SIZES = (8, 16, 32, 64)

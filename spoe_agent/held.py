@@ -5,10 +5,10 @@ Must not live here: the order of the queue (routing.hold), when a slot is free (
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 
 from spoe_agent.agent import Agent
+from spoe_agent.recent import Recent
 from spoe_agent.routing import Action, Choice, RequestFacts
 
 Answer = Callable[[Choice, RequestFacts], None]
@@ -25,7 +25,7 @@ class HeldAnswers:
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
         self._waiting: dict[str, Answer] = {}
-        self._early: OrderedDict[str, tuple[Choice, RequestFacts]] = OrderedDict()
+        self._early: Recent[str, tuple[Choice, RequestFacts]] = Recent(MAX_EARLY)
         agent.granted = self._granted
         agent.left = self._left
 
@@ -58,6 +58,4 @@ class HeldAnswers:
         if answer is not None:
             answer(choice, request)
             return
-        self._early[request.request_id] = (choice, request)
-        if len(self._early) > MAX_EARLY:
-            self._early.popitem(last=False)
+        self._early.put(request.request_id, (choice, request))

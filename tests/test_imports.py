@@ -113,9 +113,12 @@ def test_bodies_are_read_without_knowing_anybody():
 
 def test_the_agent_knows_decisions_and_the_board_only():
     """And the learner; of the client that asks Ollama, how it fails."""
-    allowed = ("spoe_agent.routing", "spoe_agent.telemetry.board", "spoe_agent.telemetry.learner")
+    own = ("agent", "chooser", "waiting", "recent")
+    live = ("telemetry.board", "telemetry.account", "telemetry.learner")
+    allowed = [f"spoe_agent.{name}" for name in ("routing", *live, *own)]
     failure = {"spoe_agent.telemetry.ollama", "spoe_agent.telemetry.ollama.UnexpectedAnswer"}
-    assert all(within(name, *allowed) for name in project_imports("spoe_agent.agent") - failure)
+    for module in own:
+        assert all(within(name, *allowed) for name in project_imports(f"spoe_agent.{module}") - failure)
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def _load(demand: Demand, site: Site, warmth: Tier) -> tuple[float, float]:
     if not site.activity.loading:
         return whole_s, 0.0
     left_s = _loads_left(demand, site)
-    all_s = left_s.get(demand.model, whole_s + max(left_s.values(), default=0.0))
+    all_s = left_s[demand.model] if warmth is LOADING else whole_s + max(left_s.values())
     return min(whole_s, all_s), max(0.0, all_s - whole_s)
 
 

@@ -45,7 +45,8 @@ class Models(dict[str, About]):
         snapshot, rule = self._snapshot, self._fleet.rule(model)
         weights = estimates.weights_bytes(model, rule, snapshot)
         copies = sum([model in state.loaded for state in snapshot.instances.values()])
-        again = estimates.wanted_again(snapshot.learned, model, estimates.AGAIN_WITHIN_S)
+        copies -= sum([model in activity.leaving for activity in snapshot.activity.values()])
+        again = estimates.wanted_again(snapshot.learned, model, estimates.SOON_S)
         self[model] = found = About(
             rule,
             weights,
@@ -70,6 +71,8 @@ class Demand:
     rule: ModelRule
     weights_bytes: int
     models: Models
+    context: int | None = None
+    """Tokens per slot that the request asks for, as far as the model can do them."""
 
     def load_of(self, model: str, instance: str) -> float:
         """Return the predicted load time of any model on an instance."""
@@ -89,7 +92,9 @@ def demand(facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot) -> Demand:
         return Demand(facts, fleet, snapshot, "", False, NO_RULE, 0, models)
     about = models[model]
     runs = facts.kind is Kind.INFERENCE
-    return Demand(facts, fleet, snapshot, model, runs, about.rule, about.weights_bytes, models)
+    asked = facts.num_ctx
+    context = None if asked is None else min(asked, snapshot.trained.get(model, asked))
+    return Demand(facts, fleet, snapshot, model, runs, about.rule, about.weights_bytes, models, context)
 
 
 class Site(NamedTuple):

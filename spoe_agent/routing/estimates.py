@@ -27,6 +27,11 @@ _TYPICAL_PREFILL_S = 0.3
 _PREFILL_TOKEN_BYTES_PER_S = 29e12
 _BYTES_PER_TOKEN = 4
 
+SOON_S = 60.0
+"""A victim that is wanted again within this time went in vain. Shorter than keep_alive, so that of two models that
+are both wanted within five minutes the one that is wanted sooner stays; 30 to 60 did best in `pointsman bench policies`
+where models do not fit."""
+
 AGAIN_WITHIN_S = 300.0
 """A model that is wanted within this time would still have been loaded: Ollama's default keep_alive."""
 
@@ -42,8 +47,10 @@ def weights_bytes(model: str, rule: ModelRule, snapshot: Snapshot) -> int:
     return next((size for size in listed if size), UNKNOWN_WEIGHTS_BYTES)
 
 
-def vram_bytes(model: str, rule: ModelRule, weights: int, spec: InstanceSpec, state: InstanceState) -> int:
-    """Return what the model takes when loaded on this instance.
+def vram_bytes(
+    model: str, rule: ModelRule, weights: int, spec: InstanceSpec, state: InstanceState, context: int | None = None
+) -> int:
+    """Return what the model takes when loaded on this instance, with the context asked for (tokens per slot).
 
     In order: the fleet file's word, what `/api/ps` shows here, and a prior: weights x 1.03 + 0.6 GB + the
     key-value cache of every slot.
@@ -51,7 +58,12 @@ def vram_bytes(model: str, rule: ModelRule, weights: int, spec: InstanceSpec, st
     if rule.vram_bytes is not None:
         return rule.vram_bytes
     here = state.loaded.get(model)
-    return here.size_bytes if here is not None else int(weights * 1.03 + 0.6e9 + kv_bytes(weights, spec, rule))
+    if here is None:
+        return int(weights * 1.03 + 0.6e9 + kv_bytes(weights, spec, rule, context or context_tokens(spec)))
+    if not context or not here.context_length:
+        return here.size_bytes
+    more = kv_bytes(weights, spec, rule, context) - kv_bytes(weights, spec, rule, here.context_length)
+    return max(weights, int(here.size_bytes + more))
 
 
 def least_vram_bytes(rule: ModelRule, weights: int) -> int:
@@ -62,9 +74,9 @@ def least_vram_bytes(rule: ModelRule, weights: int) -> int:
     return rule.vram_bytes if rule.vram_bytes is not None else int(weights * 1.03 + 0.6e9)
 
 
-def kv_bytes(weights: int, spec: InstanceSpec, rule: ModelRule) -> float:
+def kv_bytes(weights: int, spec: InstanceSpec, rule: ModelRule, context: int) -> float:
     """Return a prior for the key-value cache: 128 KiB per token for 8B, 310 KiB for 70B (f16), for all slots."""
-    return _kv_bytes_per_token(weights) * context_tokens(spec) * (rule.num_parallel or spec.num_parallel)
+    return _kv_bytes_per_token(weights) * context * (rule.num_parallel or spec.num_parallel)
 
 
 @lru_cache(maxsize=4096)

@@ -155,11 +155,17 @@ class HoldQueue:
                 if got is None:
                     blocked.add(ticket.lane)
                     continue
-                self._charge(ticket)
-                self.remove(ticket.facts.request_id)
+                self.serve(ticket)
                 granted.append((ticket, got))
         self._forget_idle()
         return granted
+
+    def serve(self, ticket: Ticket) -> None:
+        """Take a ticket out that got its slot; its caller pays for it."""
+        caller = ticket.facts.caller
+        self._now = max(self._now, self._clocks[caller])
+        self._clocks[caller] += ticket.service_s / self._weights.get(caller, 1.0)
+        self.remove(ticket.facts.request_id)
 
     def _next(self, priority: int, blocked: set[str]) -> Ticket | None:
         """Return the oldest ticket that is not blocked, of the caller furthest behind."""
@@ -174,11 +180,6 @@ class HoldQueue:
     def _rank(self, ticket: Ticket) -> tuple[float, str, float]:
         caller = ticket.facts.caller
         return self._clocks[caller], caller, ticket.since_s
-
-    def _charge(self, ticket: Ticket) -> None:
-        caller = ticket.facts.caller
-        self._now = max(self._now, self._clocks[caller])
-        self._clocks[caller] += ticket.service_s / self._weights.get(caller, 1.0)
 
     def _forget_idle(self) -> None:
         """Callers with nothing queued lose only what they were ahead, and that when they are very many."""

@@ -83,8 +83,14 @@ class Activity:
     """Grants so fresh that HAProxy's counts do not show them yet."""
     loading: Mapping[str, float] = field(default_factory=dict)
     """Models granted while not loaded, with the monotonic second of the first such grant."""
+    contexts: Mapping[str, int] = field(default_factory=dict)
+    """Tokens per slot of those that load with what the request asked for."""
     mean_in_flight: float = 0.0
     """Requests in flight, averaged over the last minute or so."""
+    leaving: frozenset[str] = frozenset()
+    """Models that must go: they take no more requests, although `/api/ps` still lists them."""
+    reserved: str = ""
+    """The model that loads here once those are idle; until then no other load begins."""
 
 
 NO_ACTIVITY = Activity()
@@ -129,6 +135,8 @@ class Snapshot:
     home: str | None = None
     """The instance that served the beginning of this conversation last."""
     gpus: Mapping[str, GpuGroup] = field(default_factory=dict)
+    trained: Mapping[str, int] = field(default_factory=dict)
+    """The context that models are trained for, where it is known: Ollama cuts a larger `num_ctx` to it."""
 
     def state(self, name: str) -> InstanceState:
         """Return an instance's readings, or those of one that was never read."""

@@ -26,15 +26,19 @@ class Standing(NamedTuple):
     """What their going costs."""
 
 
-_LOADED, _LOADING, _RELOAD, _ROOM = (Standing(tier) for tier in (LOADED, LOADING, RELOAD, ROOM))
+_LOADED, _LOADING, _ROOM = (Standing(tier) for tier in (LOADED, LOADING, ROOM))
+_TO_LOAD = (RELOAD, ROOM, EVICT)
 
 
 def stand(demand: Demand, site: Site) -> Standing:
     """Return how warm the instance is for the model."""
-    if demand.model in site.activity.loading:
-        return _LOADING
-    if demand.model in site.state.loaded:
-        return _RELOAD if _other_context(demand, site) else _LOADED
+    model, activity = demand.model, site.activity
+    if model in activity.loading:
+        is_same = not _other_context(demand, site, activity.contexts.get(model, site.spec.context_length or 0))
+        return _LOADING if is_same else _again(demand, site)
+    if model in site.state.loaded and model not in activity.leaving:
+        is_same = not _other_context(demand, site, site.state.loaded[model].context_length)
+        return _LOADED if is_same else _again(demand, site)
     return _beside(demand, site, residents(demand, site))
 
 
@@ -47,34 +51,41 @@ def has_slot(demand: Demand, site: Site, standing: Standing) -> bool:
     """Tell whether the request could run there at once, or as soon as the model is loaded.
 
     Never where a busy model would have to go: Ollama drains it while new requests for it still come in, which can
-    wedge its scheduler for all models that are not loaded (ollama#17408).
+    wedge its scheduler for all models that are not loaded (ollama#17408). So nobody is sent to a model that is to go
+    either, and where one is to load, no other begins to.
     """
-    if site.connections >= site.spec.max_connections:
+    tier, gone, activity = standing.tier, standing.gone, site.activity
+    if site.connections >= site.spec.max_connections or demand.model in activity.leaving:
         return False
-    if standing.tier is EVICT:
-        # Idle ones go first: if any is busy, the last one is.
-        return site.busy(standing.gone[-1]) < 1
-    if standing.tier is RELOAD:
+    # Idle ones go first: if any is busy, the last one is.
+    if (activity.reserved and tier in _TO_LOAD) or (gone and site.busy(gone[-1]) >= 1):
+        return False
+    if tier is RELOAD:
         return site.busy(demand.model) < 1
-    return site.busy(demand.model) + 1 <= slots(demand, site)
+    return tier is EVICT or site.busy(demand.model) + 1 <= slots(demand, site)
 
 
-def _other_context(demand: Demand, site: Site) -> bool:
-    """needsReload (server/sched.go): another num_ctx than the runner's. What a request does not ask for is the
+def _other_context(demand: Demand, site: Site, has: int) -> bool:
+    """needsReload (server/sched.go): another num_ctx than the runner has. What a request does not ask for is the
     instance's own setting; a runner may have less than that when the model was trained for less.
     """
-    has = site.state.loaded[demand.model].context_length
-    asked = demand.facts.num_ctx
+    asked = demand.context
     if not has or (asked is None and site.spec.context_length is None):
         return False
     return has != asked if asked is not None else has > (site.spec.context_length or 0)
 
 
+def _again(demand: Demand, site: Site) -> Standing:
+    """Loading again with another context, for which others may have to go."""
+    beside = _beside(demand, site, residents(demand, site))
+    return Standing(RELOAD, beside.gone, beside.regret_s)
+
+
 def residents(demand: Demand, site: Site) -> list[str]:
-    """Return the other models that take, or are about to take, memory on the instance."""
-    loaded, loading = site.state.loaded, site.activity.loading
+    """Return the other models that take, or are about to take, memory on the instance, and stay."""
+    loaded, loading, leaving = site.state.loaded, site.activity.loading, site.activity.leaving
     names = [*loaded, *[name for name in loading if name not in loaded]] if loading else loaded
-    return [name for name in names if name != demand.model]
+    return [name for name in names if name != demand.model and name not in leaving]
 
 
 def _beside(demand: Demand, site: Site, others: list[str]) -> Standing:
@@ -89,7 +100,7 @@ def _beside(demand: Demand, site: Site, others: list[str]) -> Standing:
     used = {name: _used(demand, site, name) for name in others}
     room = room_bytes(demand, site)
     free = None if room is None else room - sum(used.values())
-    needed = _needed(demand, site, demand.model)
+    needed = _needed(demand, site, demand.model, demand.context)
     if _has_room(site, needed, free, len(others)):
         return _ROOM
     regrets_s = {name: regret_s(demand, site, name) for name in others}
@@ -131,12 +142,12 @@ def regret_s(demand: Demand, site: Site, model: str) -> float:
     return demand.models[model].regret * demand.load_of(model, site.spec.name)
 
 
-def _needed(demand: Demand, site: Site, model: str) -> int:
+def _needed(demand: Demand, site: Site, model: str, context: int | None) -> int:
     about = demand.models[model]
-    return estimates.vram_bytes(model, about.rule, about.weights_bytes, site.spec, site.state)
+    return estimates.vram_bytes(model, about.rule, about.weights_bytes, site.spec, site.state, context)
 
 
 def _used(demand: Demand, site: Site, model: str) -> int:
     """Return what a resident takes of the GPUs: as `/api/ps` says (less than its size when part is on the CPU)."""
     here = site.state.loaded.get(model)
-    return here.vram_bytes if here is not None else _needed(demand, site, model)
+    return here.vram_bytes if here is not None else _needed(demand, site, model, site.activity.contexts.get(model))

@@ -13,7 +13,7 @@ from spoe_agent.agent import Agent
 from spoe_agent.agent_check import line as check_line
 from spoe_agent.fleet import Fleet, Instance
 from spoe_agent.routing import Health, Snapshot
-from spoe_agent.telemetry.board import Grant
+from spoe_agent.telemetry.account import Grant
 from spoe_agent.telemetry.haproxy_log import Line
 from spoe_agent.telemetry.limits import Bounds, Capacity, Limit, Pace
 from spoe_agent.watch.watch import Watch

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from spoe_agent.routing.names import display
-from spoe_agent.telemetry.board import Grant
+from spoe_agent.telemetry.account import Grant
 
 FACTOR = 10.0
 """Far beyond the learned time of whole requests: so many times as long."""

@@ -16,7 +16,7 @@ import structlog
 from spoe_agent.agent import Agent
 from spoe_agent.routing import Health, InstanceSpec, InstanceState, Snapshot
 from spoe_agent.routing.estimates import load_s, service_s, weights_bytes
-from spoe_agent.telemetry.board import Grant
+from spoe_agent.telemetry.account import Grant
 from spoe_agent.telemetry.haproxy_log import Line
 from spoe_agent.telemetry.health import HealthPolicy, InstanceHealth, Transition
 from spoe_agent.watch.probe import Target, target

@@ -21,7 +21,7 @@ from spoe_agent.routing import Action, Health, InstanceState, LoadedModel
 from spoe_agent.routing.names import canonical
 from spoe_agent.routing.surface import DESCRIBE_PATH, INFERENCE_PATHS, dialect
 from spoe_agent.spop import Message
-from spoe_agent.telemetry.board import Grant
+from spoe_agent.telemetry.account import Grant
 from tests.addon.conftest import NOW_S, Bench, flow_of
 from tests.front.parts import parts
 

@@ -126,7 +126,10 @@ activities = st.builds(
     in_flight=st.dictionaries(models, st.integers(1, 12), max_size=3),
     unseen=few,
     loading=st.dictionaries(models, past_s, max_size=3),
+    contexts=st.dictionaries(models, contexts, max_size=2),
     mean_in_flight=st.floats(0, 20),
+    leaving=st.frozensets(models, max_size=2),
+    reserved=st.just("") | models,
 )
 gpu_groups = st.builds(
     GpuGroup,
@@ -172,6 +175,7 @@ def moments(draw, of):
         draw(st.just(0) | few),
         draw(st.none() | names),
         draw(st.dictionaries(names, gpu_groups)),
+        draw(st.dictionaries(models, contexts)),
     )
 
 

@@ -49,14 +49,28 @@ def test_context_per_slot(configured, vram_bytes, tokens):
 
 def test_key_value_cache_is_there_once_per_slot():
     one, four = spec("g0", num_parallel=1), spec("g0", num_parallel=4)
-    assert e.kv_bytes(GIB, four, NO_RULE) == 4 * e.kv_bytes(GIB, one, NO_RULE)
-    assert e.kv_bytes(GIB, four, ModelRule("a", num_parallel=1)) == e.kv_bytes(GIB, one, NO_RULE)
+    assert e.kv_bytes(GIB, four, NO_RULE, 4096) == 4 * e.kv_bytes(GIB, one, NO_RULE, 4096)
+    assert e.kv_bytes(GIB, four, ModelRule("a", num_parallel=1), 4096) == e.kv_bytes(GIB, one, NO_RULE, 4096)
 
 
 @pytest.mark.parametrize(("weights", "per_token_kib"), [(4.7e9, 128), (42e9, 310)])
 def test_key_value_cache_of_well_known_models(weights, per_token_kib):
-    tokens = spec("g0", context_length=1)
-    assert e.kv_bytes(int(weights), tokens, NO_RULE) / 1024 == pytest.approx(per_token_kib, rel=0.02)
+    assert e.kv_bytes(int(weights), spec("g0"), NO_RULE, 1) / 1024 == pytest.approx(per_token_kib, rel=0.02)
+
+
+def test_memory_follows_the_context_that_is_asked_for():
+    where, rule = spec("g0", context_length=4096), ModelRule("a")
+    cold, warm = state(), state(A, size_bytes=6 * GIB, context=4096)
+    per_token = e.kv_bytes(GIB, where, rule, 1)
+
+    def needs(reading, context=None):
+        return e.vram_bytes(A, rule, GIB, where, reading, context)
+
+    assert needs(cold, 8192) - needs(cold) == pytest.approx(4096 * per_token, abs=2)
+    assert (needs(warm), needs(warm, 4096)) == (6 * GIB, 6 * GIB)
+    assert needs(warm, 8192) - 6 * GIB == pytest.approx(4096 * per_token, abs=2)
+    assert needs(state(A, size_bytes=GIB, context=1_000_000), 2048) == GIB  # never less than the weights
+    assert needs(state(A, size_bytes=6 * GIB), 8192) == 6 * GIB  # an Ollama that does not say what the runner has
 
 
 @untimed
@@ -67,4 +81,4 @@ def test_larger_models_take_longer_and_more(one, other):
     assert 0 < e.service_s(NOTHING, A, "g0", small) <= e.service_s(NOTHING, A, "g0", large)
     assert 0 < e.prefill_s(small, 1000) <= e.prefill_s(large, 1000)
     assert e.prefill_s(small, 0) == 0
-    assert 0 < e.kv_bytes(small, spec("g0"), NO_RULE) <= e.kv_bytes(large, spec("g0"), NO_RULE)
+    assert 0 < e.kv_bytes(small, spec("g0"), NO_RULE, 1) <= e.kv_bytes(large, spec("g0"), NO_RULE, 1)

@@ -87,9 +87,39 @@ def test_another_context_makes_ollama_load_again(own, has, asked, expected):
     assert stand(*found) == Standing(expected)
 
 
-def test_a_model_that_loads_anew_is_loading_whatever_its_context():
-    activity = Activity(loading={A: NOW_S})
-    assert stand(*here("g0", state(A, context=4096), activity, asks(num_ctx=8192))) == Standing(LOADING)
+LOADS = [
+    # the instance's own setting, what the load under way was asked for, what the request asks -> how warm
+    (None, None, None, LOADING),
+    (None, None, 8192, LOADING),  # the setting is not known
+    (4096, None, 8192, RELOAD),
+    (4096, None, 4096, LOADING),
+    (4096, 8192, 8192, LOADING),
+    (4096, 8192, None, RELOAD),
+    (None, 8192, 8192, LOADING),
+    (None, 8192, 4096, RELOAD),
+]
+
+
+@pytest.mark.parametrize(("own", "first", "asked", "expected"), LOADS)
+def test_who_asks_for_another_context_than_what_loads_waits_for_a_load_of_its_own(own, first, asked, expected):
+    activity = Activity(loading={A: NOW_S}, contexts={} if first is None else {A: first})
+    found = here(spec("g0", context_length=own), state(A, context=16384), activity, asks(num_ctx=asked))
+    assert stand(*found) == Standing(expected)
+
+
+def test_more_context_than_a_model_was_trained_for_is_cut_by_ollama_and_needs_no_reload():
+    where, facts = spec("g0"), asks(num_ctx=200_000)
+    snapshot = moment(g0=state(A, context=32768))
+    for trained, expected in (({}, RELOAD), ({A: 32768}, LOADED), ({B: 32768}, RELOAD)):
+        known = replace(snapshot, trained=trained)
+        assert stand(demand(facts, fleet(where), known), site(where, facts, known)).tier is expected
+
+
+def test_a_larger_context_may_need_others_to_go():
+    where = spec("g0", vram_bytes=10 * GIB, context_length=4096)
+    for asked, going in ((2048, ()), (100_000, (B,))):
+        found = stand(*here(where, state(A, B, context=4096), facts=asks(num_ctx=asked)))
+        assert (found.tier, found.gone) == (RELOAD, going)
 
 
 def gone(where, reading, activity=None, learned=None, rules=SIZED, **others):
@@ -200,6 +230,7 @@ HAS_SLOT = {
     "loading, the first waits for it": (spec("g0"), state(), {A: 1}, {A: NOW_S}, None, LOADING, (), False),
     "loading for four": (spec("g0", num_parallel=4), state(), {A: 1}, {A: NOW_S}, None, LOADING, (), True),
     "room": (spec("g0"), state(B), {B: 1}, {}, None, ROOM, (), True),
+    "the other context needs a busy model to go": (spec("g0"), state(A, B), {B: 1}, {}, None, RELOAD, (B,), False),
     "the victim is idle": (spec("g0"), state(B, C), {B: 1}, {}, None, EVICT, (C,), True),
     "a victim is busy": (spec("g0"), state(B, C), {B: 1}, {}, None, EVICT, (C, B), False),
     "a victim is loading for somebody": (spec("g0"), state(), {B: 1}, {B: NOW_S}, None, EVICT, (B,), False),
@@ -217,6 +248,30 @@ def test_whether_it_could_run_at_once(where, reading, in_flight, loading, counte
     facts = asks(loads={} if counted is None else {"g0": counts(counted)})
     found = here(where, reading, Activity(in_flight=in_flight, loading=loading), facts)
     assert has_slot(*found, Standing(warmth, going)) is expected
+
+
+LEAVING = {
+    # loaded, leaving, reserved for -> how warm, victims, a slot
+    "it is to go": ((A, B), {A}, C, EVICT, (B,), False),
+    "it was asked to go": ((A, B), {A}, "", EVICT, (B,), False),
+    "another is to go": ((A, B), {B}, C, LOADED, (), True),
+    "another is about to load": ((B,), {B}, C, ROOM, (), False),
+    "another was asked to go": ((B,), {B}, "", ROOM, (), True),
+    "it is about to load": ((B, C), {B}, A, ROOM, (), False),
+    "its place is empty": ((), set(), A, ROOM, (), False),
+}
+
+
+@pytest.mark.parametrize(
+    ("loaded", "leaving", "reserved", "tier", "victims", "expected"), LEAVING.values(), ids=LEAVING
+)
+def test_who_must_go_takes_nobody_and_where_a_load_is_to_come_no_other_begins(
+    loaded, leaving, reserved, tier, victims, expected
+):
+    where = spec("g0", max_loaded_models=1 if tier is EVICT else 2)
+    found = here(where, state(*loaded), Activity(leaving=frozenset(leaving), reserved=reserved))
+    assert stand(*found)[:2] == (tier, victims)
+    assert has_slot(*found, stand(*found)) is expected
 
 
 @untimed

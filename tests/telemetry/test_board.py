@@ -9,16 +9,8 @@ from spoe_agent.routing import Health, InstanceLoad, InstanceState, LoadedModel,
 from spoe_agent.routing.learned import Learned
 from spoe_agent.routing.names import canonical
 from spoe_agent.routing.snapshot import GpuGroup
-from spoe_agent.telemetry.board import (
-    FRESH_S,
-    GRANT_LIFETIME_S,
-    LOADING_LIFETIME_S,
-    MAX_STRUCK,
-    MEAN_WINDOW_S,
-    SETTLE_S,
-    Board,
-    Grant,
-)
+from spoe_agent.telemetry.account import FRESH_S, LOADING_LIFETIME_S, MAX_STRUCK, MEAN_WINDOW_S, Grant
+from spoe_agent.telemetry.board import GRANT_LIFETIME_S, SETTLE_S, Board
 
 A, B, C, CLOUD = (canonical(name) for name in ("a", "b", "c", "c:cloud"))
 
@@ -309,15 +301,105 @@ def test_a_grant_for_a_model_that_is_not_loaded_starts_a_load():
     assert it.snapshot({}, 5.0).active("g1").loading == {A: 5.0}
 
 
-def test_victims_are_as_good_as_gone_until_the_next_reading():
+def leaving(it):
+    return set(it.activity("g0").leaving)
+
+
+def test_victims_take_no_more_requests_until_they_are_seen_to_go_or_stay():
     it = board(loaded=(A, B))
-    before = it.snapshot({}, 1.0)
+    grant(it, "1", "g0", C, 1.0, victims=(A, B))
+    assert (leaving(it), loading(it)) == ({A, B}, {C: 1.0})
+    it.publish("g0", reading(A, B, at_s=1.5))  # not gone yet
+    assert leaving(it) == {A, B}
+    it.publish("g0", reading(B, at_s=2.0))
+    assert (leaving(it), loading(it)) == ({B}, {C: 1.0})
+    it.publish("g0", reading(B, C, at_s=3.0))  # there was room beside B after all
+    assert (leaving(it), loading(it)) == (set(), {})
+
+
+def test_victims_of_a_request_that_was_withdrawn_stay():
+    it = board(loaded=(A,))
     grant(it, "1", "g0", C, 1.0, victims=(A,))
-    assert set(it.snapshot({}, 1.0).state("g0").loaded) == {B}
-    assert loading(it) == {C: 1.0}
-    assert set(before.state("g0").loaded) == {A, B}
-    it.publish("g0", reading(A, B, at_s=1.5))
-    assert set(it.snapshot({}, 1.5).state("g0").loaded) == {A, B}
+    it.end("1")
+    it.publish("g0", reading(A, at_s=1.1 + FRESH_S))
+    assert (leaving(it), loading(it)) == (set(), {})
+
+
+def test_who_must_go_and_is_asked_for_again_loads_again():
+    it = board(loaded=(A,))
+    grant(it, "1", "g0", C, 1.0, victims=(A,))
+    grant(it, "2", "g0", A, 2.0, victims=(C,))
+    assert (leaving(it), loading(it)) == ({C}, {C: 1.0, A: 2.0})
+
+
+def test_a_place_is_emptied_for_a_model_until_it_is_granted_or_given_up():
+    it = board(("1", A, 0.0), loaded=(A, B))
+    before = it.version
+    it.reserve("g0", C, (A,))
+    assert (it.activity("g0").reserved, leaving(it)) == (C, {A})
+    assert it.version > before
+    it.publish("g0", reading(A, B, at_s=1.0))
+    assert (it.activity("g0").reserved, leaving(it)) == (C, {A})
+    it.unreserve("g0")
+    assert (it.activity("g0").reserved, leaving(it)) == ("", set())
+
+
+def at_context(tokens, at_s):
+    return InstanceState(Health.UP, {A: LoadedModel(1, 1, tokens)}, at_s)
+
+
+def test_a_load_with_another_context_is_over_when_ps_shows_that():
+    it = Board()
+    it.publish("g0", at_context(4096, 0.0))
+    it.grant(Grant("1", "g0", A, 1.0, Tier.RELOAD, 8192))
+    assert it.activity("g0").contexts == {A: 8192}
+    it.publish("g0", at_context(4096, 2.0))  # the old one, still
+    assert loading(it) == {A: 1.0}
+    it.publish("g0", at_context(8192, 3.0))
+    assert (loading(it), it.activity("g0").contexts) == ({}, {})
+
+
+def trained(it):
+    return dict(it.snapshot({}, 0.0).trained)
+
+
+def test_whoever_got_less_context_than_asked_for_tells_what_the_model_can_do():
+    it = Board()
+    it.publish("g0", at_context(4096, 0.0))
+    asked = Grant("1", "g0", A, 1.0, Tier.RELOAD, 200_000)
+    it.grant(asked)
+    it.end("1")
+    it.served(asked, 2.0)
+    it.publish("g0", at_context(32768, 1.9))  # from before its end
+    assert trained(it) == {}
+    it.grant(asked)
+    it.end("1")
+    it.served(asked, 3.0)
+    it.publish("g0", at_context(32768, 3.1))
+    assert trained(it) == {A: 32768}
+    it.publish("g0", at_context(65536, 4.0))  # pulled anew
+    assert trained(it) == {}
+
+
+def test_a_request_after_it_makes_that_uncertain():
+    it = Board()
+    it.publish("g0", at_context(4096, 0.0))
+    asked = Grant("1", "g0", A, 1.0, Tier.RELOAD, 8192)
+    it.grant(asked)
+    it.end("1")
+    it.served(asked, 2.0)
+    it.grant(Grant("2", "g0", A, 2.1, Tier.RELOAD, 4096))
+    it.publish("g0", at_context(4096, 3.0))
+    assert trained(it) == {}
+
+
+def test_whoever_asked_for_no_context_tells_nothing_of_it():
+    it = Board()
+    it.publish("g0", at_context(4096, 0.0))
+    it.grant(Grant("1", "g0", A, 1.0, Tier.LOADED))
+    it.served(Grant("1", "g0", A, 1.0, Tier.LOADED), 2.0)
+    it.publish("g0", at_context(4096, 3.0))
+    assert trained(it) == {}
 
 
 def test_victims_on_an_instance_nobody_heard_of():

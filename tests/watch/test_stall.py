@@ -3,7 +3,7 @@
 import pytest
 
 from spoe_agent.routing.choice import Tier
-from spoe_agent.telemetry.board import Grant
+from spoe_agent.telemetry.account import Grant
 from spoe_agent.watch.stall import Expected, load_stall, stall
 
 USUAL = Expected(first_byte_s=1.0, service_s=4.0, load_s=3.0, slots=2)

@@ -1,0 +1,165 @@
+"""One instance's account on the board: what was granted to it, what loads there, and what is about to go.
+
+Lives here: the bookkeeping of grants, of loads that `/api/ps` does not list until they are done, of models that were
+asked to go, and of the model that the instance is being emptied for. Must not live here: HAProxy's counts and when a
+grant is given up (board), decisions.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from math import exp
+
+from spoe_agent.routing.choice import Tier
+from spoe_agent.routing.names import is_cloud
+from spoe_agent.routing.snapshot import Activity, InstanceState
+
+FRESH_S = 0.1
+"""A grant this young may not be a connection yet: HAProxy still has to act on it."""
+
+MAX_STRUCK = 64
+"""Grants per instance that were struck off without their log line, and may have been so in vain."""
+
+MEAN_WINDOW_S = 60.0
+"""Over which the mean number of requests in flight is taken."""
+
+LOADING_LIFETIME_S = 600.0
+"""A load that `/api/ps` still does not list by then did not happen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One request that was sent to an instance."""
+
+    request_id: str
+    instance: str
+    model: str
+    at_s: float
+    tier: Tier | None = None
+    """How warm the instance was for it."""
+    context: int | None = None
+    """`num_ctx`, where it asked for one."""
+
+
+@dataclass(slots=True)
+class Account:
+    """One instance's grants, oldest first, with their number per model kept beside them."""
+
+    grants: dict[str, Grant] = field(default_factory=dict)
+    in_flight: Counter[str] = field(default_factory=Counter)
+    loading: dict[str, float] = field(default_factory=dict)
+    contexts: dict[str, int] = field(default_factory=dict)
+    """`num_ctx` of loads under way, where it was asked for."""
+    replaced: dict[str, int] = field(default_factory=dict)
+    """Of loads under way because another context was asked for: the context that `/api/ps` shows until then."""
+    leaving: frozenset[str] = frozenset()
+    """Models that take no more requests, because they must go."""
+    reserved: str = ""
+    """The model that loads here as soon as those are idle."""
+    served: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """`num_ctx` that a model was served with since the last readings, and when that request ended."""
+    shown: Activity | None = None
+    """The account as it was last given out, as long as nothing changed."""
+    struck: dict[str, Grant] = field(default_factory=dict)
+    """Grants that were struck off without their log line, the latest last."""
+    mean: float = 0.0
+    mean_at_s: float = 0.0
+
+    def average(self, now_s: float) -> None:
+        """Take the present number of grants into the mean."""
+        self.mean += (1 - exp(-max(0.0, now_s - self.mean_at_s) / MEAN_WINDOW_S)) * (len(self.grants) - self.mean)
+        self.mean_at_s = now_s
+        self.shown = None
+
+    def add(self, grant: Grant) -> None:
+        """Enter a grant."""
+        self.grants[grant.request_id] = grant
+        self.in_flight[grant.model] += 1
+        self.shown = None
+
+    def drop(self, request_id: str) -> Grant:
+        """Strike a grant off and return it."""
+        grant = self.grants.pop(request_id)
+        self.in_flight[grant.model] -= 1
+        if not self.in_flight[grant.model]:
+            del self.in_flight[grant.model]
+        self.shown = None
+        return grant
+
+    def strike(self, request_id: str) -> None:
+        """Drop a grant whose line is taken for lost."""
+        self.struck[request_id] = self.drop(request_id)
+        if len(self.struck) > MAX_STRUCK:
+            del self.struck[next(iter(self.struck))]
+
+    def restore(self) -> Grant:
+        """Take the grant back that was struck off last. It is old, so it comes first."""
+        _, grant = self.struck.popitem()
+        self.grants = {grant.request_id: grant, **self.grants}
+        self.in_flight[grant.model] += 1
+        self.shown = None
+        return grant
+
+    def load(self, grant: Grant, state: InstanceState | None, victims: tuple[str, ...]) -> None:
+        """Note the load that a grant begins, if it begins one, and who has to go for it."""
+        if is_cloud(grant.model):
+            return
+        here = None if state is None else state.loaded.get(grant.model)
+        if here is not None and grant.tier is Tier.RELOAD:
+            self.replaced[grant.model] = here.context_length
+        elif here is not None and grant.model not in self.leaving and not victims:
+            return
+        self.served.pop(grant.model, None)
+        self.loading.setdefault(grant.model, grant.at_s)
+        if grant.context is not None:
+            self.contexts[grant.model] = grant.context
+        self.leaving = (self.leaving | frozenset(victims)) - {grant.model}
+        self.shown = None
+
+    def read(self, state: InstanceState, at_s: float) -> None:
+        """Take readings of a moment: loads that they show, or disprove, are no longer under way, and who is not listed
+        any more has gone.
+        """
+        self.average(at_s)
+        for model, since_s in list(self.loading.items()):
+            given_up = model not in self.in_flight and at_s > since_s + FRESH_S
+            if given_up or self._is_done(model, state, at_s) or at_s > since_s + LOADING_LIFETIME_S:
+                del self.loading[model]
+                self.contexts.pop(model, None)
+                self.replaced.pop(model, None)
+        # Who is still listed once nothing loads any more stays: something else went, or the request was withdrawn.
+        stay = not self.loading and not self.reserved
+        self.leaving = frozenset() if stay else self.leaving & state.loaded.keys()
+
+    def _is_done(self, model: str, state: InstanceState, at_s: float) -> bool:
+        """`/api/ps` lists it, and not as it was before a load with another context."""
+        here = state.loaded.get(model)
+        return here is not None and at_s > self.loading[model] and here.context_length != self.replaced.get(model)
+
+    def trained(self, state: InstanceState, at_s: float) -> dict[str, int]:
+        """Return the context that models are trained for, as far as these readings tell: who was served, asked for more
+        and has less was cut (server/sched.go needsReload cuts what is asked in the same way).
+        """
+        asked, self.served = self.served, {}
+        known: dict[str, int] = {}
+        for model, (context, ended_at_s) in asked.items():
+            here = state.loaded.get(model)
+            if here is not None and at_s > ended_at_s and 0 < here.context_length < context:
+                known[model] = here.context_length
+        return known
+
+    def reserve(self, model: str, leaving: tuple[str, ...]) -> None:
+        """Have these models take no more requests, so that `model` can load when they are idle."""
+        self.reserved, self.leaving, self.shown = model, self.leaving | frozenset(leaving), None
+
+    def unreserve(self) -> None:
+        """Give that up."""
+        self.reserved, self.leaving, self.shown = "", frozenset(), None
+
+    def show(self) -> Activity:
+        """Return the account, frozen."""
+        if self.shown is None:
+            loads = dict(self.loading), dict(self.contexts)
+            self.shown = Activity(dict(self.in_flight), 0, *loads, self.mean, self.leaving, self.reserved)
+        return self.shown
