@@ -59,10 +59,11 @@ def vram_bytes(
         return rule.vram_bytes
     here = state.loaded.get(model)
     if here is None:
-        return int(weights * 1.03 + 0.6e9 + kv_bytes(weights, spec, rule, context or context_tokens(spec)))
+        return _cold_bytes(weights, context or context_tokens(spec), rule.num_parallel or spec.num_parallel)
     if not context or not here.context_length:
         return here.size_bytes
-    more = kv_bytes(weights, spec, rule, context) - kv_bytes(weights, spec, rule, here.context_length)
+    slots = rule.num_parallel or spec.num_parallel
+    more = kv_bytes(weights, context, slots) - kv_bytes(weights, here.context_length, slots)
     return max(weights, int(here.size_bytes + more))
 
 
@@ -74,15 +75,15 @@ def least_vram_bytes(rule: ModelRule, weights: int) -> int:
     return rule.vram_bytes if rule.vram_bytes is not None else int(weights * 1.03 + 0.6e9)
 
 
-def kv_bytes(weights: int, spec: InstanceSpec, rule: ModelRule, context: int) -> float:
+def kv_bytes(weights: int, context: int, slots: int) -> float:
     """Return a prior for the key-value cache: 128 KiB per token for 8B, 310 KiB for 70B (f16), for all slots."""
-    return _kv_bytes_per_token(weights) * context * (rule.num_parallel or spec.num_parallel)
+    per_token: float = 128 * 1024 * (weights / 4.7e9) ** 0.4
+    return per_token * context * slots
 
 
 @lru_cache(maxsize=4096)
-def _kv_bytes_per_token(weights: int) -> float:
-    per_token: float = 128 * 1024 * (weights / 4.7e9) ** 0.4
-    return per_token
+def _cold_bytes(weights: int, context: int, slots: int) -> int:
+    return int(weights * 1.03 + 0.6e9 + kv_bytes(weights, context, slots))
 
 
 def context_tokens(spec: InstanceSpec) -> int:

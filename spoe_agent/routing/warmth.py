@@ -97,20 +97,41 @@ def _beside(demand: Demand, site: Site, others: list[str]) -> Standing:
     """
     if not others:
         return _ROOM
-    used = {name: _used(demand, site, name) for name in others}
-    room = room_bytes(demand, site)
-    free = None if room is None else room - sum(used.values())
+    loaded, room = site.state.loaded, room_bytes(demand, site)
+    # As `/api/ps` says: less than its size when part of it is on the CPU.
+    used = [loaded[name].vram_bytes if name in loaded else _expected(demand, site, name) for name in others]
+    free = None if room is None else room - sum(used)
     needed = _needed(demand, site, demand.model, demand.context)
     if _has_room(site, needed, free, len(others)):
         return _ROOM
-    regrets_s = {name: regret_s(demand, site, name) for name in others}
-    # Regret per byte that is freed (Landlord, Young 1998: credit by size and cost).
-    ranked = sorted([(site.busy(name) >= 1, regrets_s[name] / (used[name] or 1), name) for name in others])
     gone: list[str] = []
-    while not _has_room(site, needed, free, len(others) - len(gone)):
-        gone.append(ranked[len(gone)][2])
-        free = None if free is None else free + used[gone[-1]]
-    return Standing(EVICT, tuple(gone), sum([regrets_s[name] for name in gone]))
+    regret = 0.0
+    for _, _, name, size, missed_s in _least_missed(demand, site, others, used):
+        gone.append(name)
+        regret += missed_s
+        free = None if free is None else free + size
+        if _has_room(site, needed, free, len(others) - len(gone)):
+            break
+    return Standing(EVICT, tuple(gone), regret)
+
+
+def _least_missed(
+    demand: Demand, site: Site, names: list[str], used: list[int]
+) -> list[tuple[bool, float, str, int, float]]:
+    """Return who would go first: (busy, regret per byte, name, bytes, regret in seconds), in this order.
+
+    Regret per byte that is freed is Landlord's credit by size and cost (Young 1998). Flat, because this is where a
+    decision over many instances without room spends its time.
+    """
+    instance, models, in_flight, unaccounted = site.spec.name, demand.models, site.activity.in_flight, site.unaccounted
+    known_s = demand.snapshot.learned.load_s
+    found = []
+    for name, size in zip(names, used, strict=True):
+        about = models[name]
+        missed_s = about.regret * known_s.get((name, instance), about.load_s)
+        found.append((in_flight.get(name, 0) + unaccounted >= 1, missed_s / (size or 1), name, size, missed_s))
+    found.sort()
+    return found
 
 
 def _has_room(site: Site, needed: int, free: int | None, others: int) -> bool:
@@ -135,19 +156,11 @@ def room_bytes(demand: Demand, site: Site) -> int | None:
     return max(0, min(known) - (gpus.foreign_bytes or 0)) if known else None
 
 
-def regret_s(demand: Demand, site: Site, model: str) -> float:
-    """Return what a victim's going costs: its reload, by the chance that it is wanted again, shared with the other
-    instances that have it.
-    """
-    return demand.models[model].regret * demand.load_of(model, site.spec.name)
-
-
 def _needed(demand: Demand, site: Site, model: str, context: int | None) -> int:
     about = demand.models[model]
     return estimates.vram_bytes(model, about.rule, about.weights_bytes, site.spec, site.state, context)
 
 
-def _used(demand: Demand, site: Site, model: str) -> int:
-    """Return what a resident takes of the GPUs: as `/api/ps` says (less than its size when part is on the CPU)."""
-    here = site.state.loaded.get(model)
-    return here.vram_bytes if here is not None else _needed(demand, site, model, site.activity.contexts.get(model))
+def _expected(demand: Demand, site: Site, model: str) -> int:
+    """Return what a model that loads just now will take."""
+    return _needed(demand, site, model, site.activity.contexts.get(model))

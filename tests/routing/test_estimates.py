@@ -48,20 +48,22 @@ def test_context_per_slot(configured, vram_bytes, tokens):
 
 
 def test_key_value_cache_is_there_once_per_slot():
+    assert e.kv_bytes(GIB, 4096, 4) == 4 * e.kv_bytes(GIB, 4096, 1)
     one, four = spec("g0", num_parallel=1), spec("g0", num_parallel=4)
-    assert e.kv_bytes(GIB, four, NO_RULE, 4096) == 4 * e.kv_bytes(GIB, one, NO_RULE, 4096)
-    assert e.kv_bytes(GIB, four, ModelRule("a", num_parallel=1), 4096) == e.kv_bytes(GIB, one, NO_RULE, 4096)
+    assert e.vram_bytes(A, NO_RULE, GIB, four, state()) > e.vram_bytes(A, NO_RULE, GIB, one, state())
+    forced = ModelRule("a", num_parallel=1)
+    assert e.vram_bytes(A, forced, GIB, four, state()) == e.vram_bytes(A, NO_RULE, GIB, one, state())
 
 
 @pytest.mark.parametrize(("weights", "per_token_kib"), [(4.7e9, 128), (42e9, 310)])
 def test_key_value_cache_of_well_known_models(weights, per_token_kib):
-    assert e.kv_bytes(int(weights), spec("g0"), NO_RULE, 1) / 1024 == pytest.approx(per_token_kib, rel=0.02)
+    assert e.kv_bytes(int(weights), 1, 1) / 1024 == pytest.approx(per_token_kib, rel=0.02)
 
 
 def test_memory_follows_the_context_that_is_asked_for():
     where, rule = spec("g0", context_length=4096), ModelRule("a")
     cold, warm = state(), state(A, size_bytes=6 * GIB, context=4096)
-    per_token = e.kv_bytes(GIB, where, rule, 1)
+    per_token = e.kv_bytes(GIB, 1, where.num_parallel)
 
     def needs(reading, context=None):
         return e.vram_bytes(A, rule, GIB, where, reading, context)
@@ -81,4 +83,4 @@ def test_larger_models_take_longer_and_more(one, other):
     assert 0 < e.service_s(NOTHING, A, "g0", small) <= e.service_s(NOTHING, A, "g0", large)
     assert 0 < e.prefill_s(small, 1000) <= e.prefill_s(large, 1000)
     assert e.prefill_s(small, 0) == 0
-    assert 0 < e.kv_bytes(small, spec("g0"), NO_RULE, 1) <= e.kv_bytes(large, spec("g0"), NO_RULE, 1)
+    assert 0 < e.kv_bytes(small, 1, 1) <= e.kv_bytes(large, 1, 1)

@@ -8,7 +8,7 @@ from spoe_agent.routing import Activity, InstanceState, LoadedModel, ModelRule, 
 from spoe_agent.routing.demand import demand, site
 from spoe_agent.routing.estimates import GIB
 from spoe_agent.routing.learned import Learned
-from spoe_agent.routing.warmth import FIT_FRACTION, Standing, has_slot, regret_s, residents, slots, stand
+from spoe_agent.routing.warmth import FIT_FRACTION, Standing, has_slot, residents, slots, stand
 
 from .builders import NOW_S, A, B, C, asks, counts, fleet, here, moment, situations, spec, state, untimed
 
@@ -200,10 +200,11 @@ REGRETS = [
 @pytest.mark.parametrize(("rates", "have", "part"), REGRETS)
 def test_regret(rates, have, part):
     learned = Learned(load_s={(B, "g0"): 10.0}, rate_per_s=rates)
-    of = fleet("g0", "g1")
-    snapshot = moment(None, learned, **{name: state(*([B] if name in have else [])) for name in ("g0", "g1")})
-    found = regret_s(demand(asks(), of, snapshot), site(of.instances[0], asks(), snapshot), B)
-    assert found == pytest.approx(10.0 * part)
+    of = fleet(spec("g0", max_loaded_models=1), "g1")
+    loads = {} if "g0" in have else {"g0": Activity(loading={B: NOW_S})}
+    snapshot = moment(loads, learned, **{name: state(*([B] if name in have else [])) for name in ("g0", "g1")})
+    found = stand(demand(asks(), of, snapshot), site(of.instances[0], asks(), snapshot))
+    assert (found.gone, found.regret_s) == ((B,), pytest.approx(10.0 * part))
 
 
 SLOTS = [(1, None, 1), (4, None, 4), (4, 1, 1), (1, 3, 3)]
@@ -291,7 +292,8 @@ def test_victims_are_residents_enough_and_no_more(situation, index):
     if any(busy):
         assert all(where.busy(name) >= 1 for name in others if name not in going)
     assert has_slot(need, where, stand(need, where)) <= (not any(busy))
-    assert stand(need, where).regret_s == pytest.approx(sum(regret_s(need, where, name) for name in going))
+    missed_s = sum(need.models[name].regret * need.load_of(name, where.spec.name) for name in going)
+    assert stand(need, where).regret_s == pytest.approx(missed_s)
     assert stand(need, replace_loaded(where, [name for name in others if name not in going[:-1]])).gone
     assert not stand(need, replace_loaded(where, [name for name in others if name not in going])).gone
 
