@@ -127,11 +127,12 @@ def _refuse_unserved(need: Demand, candidates: tuple[Candidate, ...]) -> Choice:
     name = need.facts.asked or display(need.model)
     if told & {Exclusion.DOWN, Exclusion.DRAINED}:
         served = f"that serves model '{name}' " if need.model else ""
+        what = "is up" if Exclusion.DOWN in told else "takes requests: drained by hand"
         return Choice(
             Action.REJECT,
             reason="no instance up",
             status=503,
-            message=f"no Ollama instance {served}is up; try again shortly",
+            message=f"no Ollama instance {served}{what}; try again shortly",
             retry_after_s=need.fleet.policy.retry_after_s,
             candidates=candidates,
         )

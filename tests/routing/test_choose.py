@@ -364,7 +364,7 @@ REJECTS = {
         moment(g0=state(A, health=Health.DRAINED), g1=NOWHERE),
         503,
         "no instance up",
-        "'a:latest'",
+        "no Ollama instance that serves model 'a:latest' takes requests: drained by hand; try again shortly",
         5,
     ),
     "manage, all down": (asks(None, Kind.MANAGE), TWO, moment(g0=DOWN, g1=DOWN), 503, "no instance up", "is up", 5),
