@@ -11,6 +11,9 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from bench.held import crowd as many
+from bench.held import scenes
+from bench.held.rig import ObservedStack
 from spoe_agent.rig.stack import Simulated, Stack
 from tests.e2e.conftest import chat, routed, stack_of, until
 
@@ -176,3 +179,45 @@ async def test_the_agent_chooses_who_must_go(
                 assert answer.status == 200, await answer.text()
         async with session.get(f"{own.fleet.instances[0].url}/api/ps") as answer:
             assert {entry["name"] for entry in (await answer.json())["models"]} == {"alpha:latest", "gamma:latest"}
+
+
+CROWD = 66
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def one_slot(binary: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ObservedStack]:
+    """The stack of bench.held: one slot for three models of different priority."""
+    async with many.stack(binary, tmp_path_factory.mktemp("slot"), hold_timeout="10m") as running:
+        await many.warm(running)
+        yield running
+
+
+async def test_a_crowd_is_served_in_the_stated_order(one_slot: ObservedStack) -> None:
+    """Priority class, fair share, age: what the instance saw is compared with a rule of the bench's own."""
+    seen = await scenes.held_at_once(one_slot, CROWD, probes=5)
+    assert (seen.held, seen.served, seen.fell_back) == (CROWD, CROWD, 0)
+    assert (seen.in_order_of, seen.out_of_order) == (CROWD, 0)
+
+
+async def test_a_key_that_sends_ten_times_as_much_gets_no_more(one_slot: ObservedStack) -> None:
+    share = await scenes.equal_share(one_slot, CROWD)
+    assert (share.offered, share.failed) == ({"greedy": 60, "modest": 6}, 0)
+    assert share.served["modest"] == 6
+    assert abs(share.served["greedy"] - 6) <= 1
+
+
+async def test_nobody_is_lost_when_all_ask_in_one_instant(one_slot: ObservedStack) -> None:
+    instant = await scenes.one_instant(one_slot, CROWD)
+    assert (instant.sent, instant.served) == (CROWD, CROWD)
+
+
+async def test_urgent_requests_without_end_starve_nobody(binary: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Who has waited for half of the hold time goes before everybody; without that, all others would get 503."""
+    async with many.stack(binary, tmp_path_factory.mktemp("haste"), hold_timeout="3s") as own:
+        await many.warm(own)
+        seen = await scenes.no_starvation(own)
+    assert seen.failed == 0
+    assert {wait.key: wait.requests for wait in seen.longest if wait.key != many.URGENT} == {
+        many.NORMAL: scenes.SLOW,
+        many.PATIENT: scenes.SLOW,
+    }
