@@ -50,11 +50,11 @@ class Chooser:
             if facts.prefix:
                 self.homes.put(facts.prefix, choice.instance)
 
-    def needs_s(self, facts: RequestFacts, now_s: float) -> float:
-        """Return the predicted time of a request in a slot, wherever that is."""
+    def needs_s(self, facts: RequestFacts, instance: str, now_s: float) -> float:
+        """Return the predicted time of a request in a slot of an instance."""
         model = facts.model or ""
         weights = weights_bytes(model, self.fleet.rule(model), self.board.snapshot({}, now_s))
-        return service_s(self.learner.learned(now_s), model, "", weights)
+        return service_s(self.learner.learned(now_s), model, instance, weights)
 
 
 def _as_reserved(snapshot: Snapshot, instance: str) -> Snapshot:

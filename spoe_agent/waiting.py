@@ -57,7 +57,7 @@ class WaitingRoom:
     def keep(self, facts: RequestFacts, choice: Choice, now_s: float) -> None:
         """Hold a request, of which `choice` said so."""
         priority = self._chooser.fleet.rule(facts.model or "").priority
-        ticket = Ticket(facts, now_s, self._chooser.needs_s(facts, now_s), priority)
+        ticket = Ticket(facts, now_s, self._chooser.needs_s(facts, choice.instance or "", now_s), priority)
         self.queue.add(ticket)
         if len(self._last) > MAX_LANES:
             self._last.clear()

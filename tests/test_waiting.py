@@ -71,6 +71,23 @@ def test_callers_take_turns_by_weight():
     assert Counter(name[:5] for name in rig.names()) == {"heavy": 8, "light": 4}
 
 
+def test_callers_pay_with_the_times_that_were_learned():
+    """Whoever asks for the slow model gets fewer turns at the one connection."""
+    rig = Held()
+    rig.agent.limit({"g0": 1})
+    for model, total_s in ((A, 8.0), (B, 2.0)):
+        rig.agent.learner.ended(model, "g0", Tier.LOADED, Ending(0.1, total_s, True))
+    rig.ask("0")
+    for number in range(20):
+        rig.ask(f"slow{number}", model=A, caller="slow")
+        rig.ask(f"fast{number}", model=B, caller="fast")
+    running = "0"
+    for _ in range(10):
+        rig.agent.ended(running)
+        running = rig.names()[-1]
+    assert Counter(name[:4] for name in rig.names()) == {"fast": 8, "slow": 2}
+
+
 def test_a_models_own_limit_holds_across_the_fleet():
     rig = Held(slots=4, rules=[ModelRule("a", max_concurrent=2)], instances=("g0", "g1"))
     assert rig.ask("1", "2", "3") == [ROUTE, ROUTE, HOLD]

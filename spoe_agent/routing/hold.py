@@ -177,9 +177,9 @@ class HoldQueue:
         ]
         return min(heads, key=self._rank, default=None)
 
-    def _rank(self, ticket: Ticket) -> tuple[float, str, float]:
+    def _rank(self, ticket: Ticket) -> tuple[float, float, str]:
         caller = ticket.facts.caller
-        return self._clocks[caller], caller, ticket.since_s
+        return self._clocks[caller], ticket.since_s, caller
 
     def _forget_idle(self) -> None:
         """Callers with nothing queued lose only what they were ahead, and that when they are very many."""

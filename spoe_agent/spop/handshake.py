@@ -6,6 +6,7 @@ belong to the connection.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 from spoe_agent.spop.errors import RemoteProtocolError, Status, malformed
@@ -30,6 +31,8 @@ class AgentHello:
     capabilities: tuple[str, ...] = CAPABILITIES
 
 
+# HAProxy opens connections by the thousand, all with the same hello.
+@lru_cache(maxsize=64)
 def read_haproxy_hello(frame: bytes, pos: int) -> Hello:
     """Read the payload of HAPROXY-HELLO.
 
@@ -76,6 +79,7 @@ def read_agent_hello(frame: bytes, pos: int) -> AgentHello:
     )
 
 
+@lru_cache(maxsize=64)
 def encode_agent_hello(hello: AgentHello) -> bytes:
     """Write AGENT-HELLO."""
     pairs = {

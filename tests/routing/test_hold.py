@@ -91,6 +91,13 @@ def test_order(tickets, expected):
     assert (len(it), bool(it)) == (0, False)
 
 
+def test_callers_who_are_equally_far_behind_go_by_age_not_by_name():
+    queue = HoldQueue()
+    queue.add(ticket("1", caller="z", since_s=0.0))
+    queue.add(ticket("2", caller="a", since_s=1.0))
+    assert [one.facts.request_id for one, _ in queue.take(lambda _: True)] == ["1", "2"]
+
+
 def test_what_is_queued():
     it = queue(ticket("1"), ticket("2", model=B), ticket("3", "y"))
     assert (len(it), bool(it), "1" in it, "4" in it) == (3, True, True, False)
