@@ -14,6 +14,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import cast
 
 import structlog
 
@@ -46,24 +47,42 @@ class CheckServer:
 
     async def listen(self, sock: socket.socket) -> None:
         """Answer on a bound socket from now on."""
-        self._server = await asyncio.start_server(self._serve, sock=sock, limit=MAX_LINE_BYTES, backlog=BACKLOG)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _Check(self._answer), sock=sock, backlog=BACKLOG)
 
     def close(self) -> None:
         """Stop listening."""
         self._server.close()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            async with asyncio.timeout(READ_DEADLINE_S):
-                asked = await reader.readline()
-                told = self._answer(asked.decode("utf-8", "replace").strip())
-                writer.write(f"{told or '# no such instance'}\n".encode())
-                await writer.drain()
-        except (TimeoutError, ValueError, OSError):
-            # Nobody of ours: HAProxy sends one short line at once.
-            return
-        finally:
-            writer.close()
+
+class _Check(asyncio.Protocol):
+    """One connection: a line, an answer, the end. No task and no streams: there are two a second for each server."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self._asked = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none, but acts like one
+        self._deadline = asyncio.get_running_loop().call_later(READ_DEADLINE_S, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        self._asked += data
+        if b"\n" in self._asked:
+            self._tell()
+        elif len(self._asked) > MAX_LINE_BYTES:
+            self._transport.close()  # nobody of ours: HAProxy sends one short line at once
+
+    def eof_received(self) -> None:
+        self._tell()
+
+    def _tell(self) -> None:
+        told = self._answer(self._asked.partition(b"\n")[0].decode("utf-8", "replace").strip())
+        self._transport.write(f"{told or '# no such instance'}\n".encode())
+        self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._deadline.cancel()
 
 
 class Guard:

@@ -10,6 +10,7 @@ import asyncio
 import gc
 import signal
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +28,11 @@ from spoe_agent.server import Server
 from spoe_agent.telemetry.board import Board
 from spoe_agent.telemetry.haproxy_log import HAProxyLog, Line
 from spoe_agent.telemetry.health import HealthPolicy
+from spoe_agent.telemetry.http import unlimited_session
 from spoe_agent.telemetry.learner import Learner
 from spoe_agent.telemetry.ollama import OllamaClient
 from spoe_agent.telemetry.poll import Poller, Timing
-from spoe_agent.telemetry.statefile import restore, save
+from spoe_agent.telemetry.statefile import Kept, restore, save
 from spoe_agent.watch.gpus import GpuWatch
 from spoe_agent.watch.limiter import Limiter
 from spoe_agent.watch.probe import Target, probe
@@ -107,20 +109,22 @@ async def _tick(agent: Agent) -> None:
         agent.tick()
 
 
-async def _keep(learner: Learner, state: Path) -> None:
+async def _keep_often(keep: Callable[[], bool]) -> None:
     while True:
         await asyncio.sleep(KEEP_INTERVAL_S)
-        save(learner, state)
+        keep()
 
 
-async def _open_ports(fleet: Fleet, parts: Parts, limiter: Limiter, stack: AsyncExitStack) -> Guard:
+async def _open_ports(
+    fleet: Fleet, parts: Parts, limiter: Limiter, keep: Callable[[], bool], stack: AsyncExitStack
+) -> Guard:
     """Answer HAProxy's agent checks, and operators. Raises OSError when an address is taken."""
     checks, sock = CheckServer(limiter.answer), bound(fleet.listeners.check)
     stack.callback(sock.close)
     await checks.listen(sock)
     stack.callback(checks.close)
     started_s = time.monotonic()
-    admin = Admin(parts.watch, lambda: status(parts.agent, parts.watch, limiter, started_s, time.monotonic()))
+    admin = Admin(parts.watch, lambda: status(parts.agent, parts.watch, limiter, started_s, time.monotonic()), keep)
     stack.push_async_callback(admin.close)
     await admin.listen(fleet.listeners.admin)
     return Guard(sock, limiter.lines)
@@ -129,16 +133,21 @@ async def _open_ports(fleet: Fleet, parts: Parts, limiter: Limiter, stack: Async
 async def serve(fleet: Fleet, state: Path | None = None) -> None:
     """Run the agent until SIGTERM or SIGINT, then drain. Raises OSError when an address cannot be used.
 
-    `state`: where what was learned is kept across restarts; None: nowhere.
+    `state`: where what was learned, and who was drained by hand, is kept across restarts; None: nowhere.
     """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with aiohttp.ClientSession() as session, AsyncExitStack() as stack:
-        learner = restore(state) if state else Learner()
-        parts = await assemble(fleet, session, learner)
+    async with unlimited_session() as session, AsyncExitStack() as stack:
+        kept = restore(state) if state else Kept()
+        parts = await assemble(fleet, session, kept.learner)
+        parts.watch.restore(kept.drained)
+
+        def keep() -> bool:
+            return state is not None and save(kept.learner, parts.watch.drained, state)
+
         limiter = Limiter(fleet, parts.agent, parts.watch)
-        guard = await _open_ports(fleet, parts, limiter, stack)
+        guard = await _open_ports(fleet, parts, limiter, keep, stack)
         log_at = fleet.listeners.log
 
         def take(line: Line) -> None:
@@ -156,10 +165,9 @@ async def serve(fleet: Fleet, state: Path | None = None) -> None:
         log.info("ready", spop=[str(listen) for listen in fleet.listeners.spop], instances=len(fleet.instances))
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(poller.run()) for poller in parts.pollers]
-            tasks += [group.create_task(runs) for runs in (_tick(parts.agent), limiter.run(), guard.run())]
-            if state:
-                stack.callback(save, learner, state)
-                tasks.append(group.create_task(_keep(learner, state)))
+            background = (_tick(parts.agent), limiter.run(), guard.run(), _keep_often(keep))
+            tasks += [group.create_task(runs) for runs in background]
+            stack.callback(keep)
             await stop.wait()
             log.info("draining", in_flight=parts.board.grants)
             limiter.leave()

@@ -28,7 +28,8 @@ LEVELS = ["debug", "info", "warning", "error"]
 @click.option(
     "--state",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File for what was learned (times of loads and requests); else $STATE_DIRECTORY/learned.json, else none.",
+    help="File for what was learned (times of loads and requests) and for drains by hand; "
+    "else $STATE_DIRECTORY/learned.json, else none.",
 )
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
 def serve(fleet_file: Path | None, state: Path | None, log_level: str) -> None:

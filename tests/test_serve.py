@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, closing
 
 import pytest
 import yaml
+from aiohttp import ClientSession
 
 from spoe_agent.fleet import load
 from spoe_agent.rig.process import Process, free_port
@@ -152,6 +153,51 @@ async def test_at_level_debug_each_decision_is_a_line(document, tmp_path):
         await peer.answer()
         line = await agent.logs("decided")
         assert (line["level"], line["id"]) == ("debug", "r7")
+
+
+async def by_hand(agent, path, method="POST"):
+    async with ClientSession() as session, session.request(method, f"http://{agent.listeners.admin}/{path}") as answer:
+        assert answer.status == 200
+        return await answer.json()
+
+
+async def healths(agent):
+    return {one["name"]: one["health"] for one in (await by_hand(agent, "status", "GET"))["instances"]}
+
+
+async def test_a_drain_by_hand_outlives_a_restart(document, tmp_path):
+    document["instances"].append({"name": "g1", "url": f"http://127.0.0.1:{free_port()}"})
+    state, folders = tmp_path / "learned.json", [tmp_path / str(number) for number in range(3)]
+    for folder in folders:
+        folder.mkdir()
+    changes = "instance's health changes"
+
+    def drains(agent):
+        return [line["instance"] for line in agent.lines() if line["event"] == changes and line["after"] == "drained"]
+
+    async with running(document, folders[0], "--state", state) as agent:
+        assert (await by_hand(agent, "instances/g1/drain"))["kept"]
+        # Written at once: what comes next may be SIGKILL.
+        assert json.loads(state.read_text())["drained"] == ["g1"]
+        assert await agent.ends() == 0
+    state.write_text(json.dumps({**json.loads(state.read_text()), "drained": ["g1", "long-gone"]}))
+    async with running(document, folders[1], "--state", state) as agent:
+        assert drains(agent) == ["g1"]
+        unknown = await agent.logs("was drained by hand, but is not in the fleet file any more")
+        assert (unknown["level"], unknown["instance"]) == ("warning", "long-gone")
+        assert (await healths(agent))["g1"] == "drained"
+        assert (await by_hand(agent, "instances/g1/ready"))["kept"]
+        agent.signal(signal.SIGKILL)
+        await agent.wait()
+    async with running(document, folders[2], "--state", state) as agent:
+        assert drains(agent) == []
+        assert (await healths(agent))["g1"] != "drained"
+        assert await agent.ends() == 0
+
+
+async def test_without_a_state_file_a_drain_says_that_it_does_not_last(document, tmp_path):
+    async with running(document, tmp_path) as agent:
+        assert await by_hand(agent, "instances/g0/drain") == {"name": "g0", "health": "drained", "kept": False}
 
 
 async def refusal(folder, file):

@@ -16,11 +16,12 @@ from spoe_agent.watch.watch import Watch
 
 
 class Admin:
-    """Serves one agent's admin port."""
+    """Serves one agent's admin port. `keep` writes down what was done by hand, and tells whether it could."""
 
-    def __init__(self, watch: Watch, status: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, watch: Watch, status: Callable[[], dict[str, Any]], keep: Callable[[], bool]) -> None:
         self._watch = watch
         self._status = status
+        self._keep = keep
         app = web.Application(middlewares=[_no_pages])
         app.add_routes(
             [
@@ -55,7 +56,8 @@ class Admin:
             said = f"there is no instance {name}; instances are {', '.join(self._watch.health)}"
             return web.json_response({"error": said}, status=404)
         change(name)
-        return web.json_response({"name": name, "health": str(self._watch.health[name].state)})
+        is_kept = self._keep()
+        return web.json_response({"name": name, "health": str(self._watch.health[name].state), "kept": is_kept})
 
 
 @web.middleware

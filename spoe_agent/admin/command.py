@@ -57,7 +57,7 @@ def status(fleet_file: Path | None, as_json: bool, watch: bool) -> None:
 def drain(fleet_file: Path | None, name: str) -> None:
     """Give instance NAME nothing new; what runs there ends by itself."""
     answer = asyncio.run(_ask(_admin(fleet_file), "POST", f"/instances/{name}/drain"))
-    click.echo(f"{name} is {answer['health']}; pointsman ready {name} lets it serve again")
+    click.echo(f"{name} is {answer['health']}; pointsman ready {name} lets it serve again{_until(answer)}")
 
 
 @click.command()
@@ -66,7 +66,13 @@ def drain(fleet_file: Path | None, name: str) -> None:
 def ready(fleet_file: Path | None, name: str) -> None:
     """Let instance NAME serve again."""
     answer = asyncio.run(_ask(_admin(fleet_file), "POST", f"/instances/{name}/ready"))
-    click.echo(f"{name} is {answer['health']}")
+    click.echo(f"{name} is {answer['health']}{_until(answer)}")
+
+
+def _until(answer: dict[str, Any]) -> str:
+    return (
+        "" if answer["kept"] else "\nUntil the agent restarts: it has no state file that it can write (serve --state)"
+    )
 
 
 def _watch(where: Listen) -> None:

@@ -44,6 +44,8 @@ def _instance(name: str, snapshot: Snapshot, watch: Watch, limiter: Limiter, now
         "loaded_age_s": _age(state.loaded_at_s, now_s),
         "loaded": [_model(model, loaded) for model, loaded in sorted(state.loaded.items())],
         "loading": [display(model) for model in sorted(active.loading)],
+        "leaving": [display(model) for model in sorted(active.leaving)],
+        "reserved": display(active.reserved) if active.reserved else None,
         "in_flight": {display(model): count for model, count in sorted(active.in_flight.items())},
         "connections": {"limit": limiter.now(name), "configured": limiter.configured(name)},
         "slowdown": round(limiter.slowdown(name), 2),

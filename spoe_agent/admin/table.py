@@ -31,13 +31,19 @@ def _instances(instances: list[dict[str, Any]]) -> Table:
         table.add_row(
             one["name"],
             Text(f"{one['health']}\n{_age(one['since_s'])}", COLOURS.get(one["health"], "")),
-            "\n".join([*(model["model"] for model in one["loaded"]), *(f"({name})" for name in one["loading"])]),
+            "\n".join(_models(one)),
             "\n".join(f"{model} {count}" for model, count in one["in_flight"].items()),
             f"{limit['limit']} of {limit['configured']}",
             _memory(one["gpus"]),
             "\n".join(_reasons(one)),
         )
     return table
+
+
+def _models(one: dict[str, Any]) -> list[str]:
+    """In brackets what is not there yet; with a minus what must go, and after an arrow what it goes for."""
+    loaded = (f"-{name}" if name in one["leaving"] else name for name in (model["model"] for model in one["loaded"]))
+    return [*loaded, *(f"({name})" for name in one["loading"]), *([f"-> {one['reserved']}"] if one["reserved"] else [])]
 
 
 def _reasons(one: dict[str, Any]) -> list[str]:

@@ -178,8 +178,9 @@ class PollPolicy(Section):
     """How long one reading may take. Ollama's lists wait while it loads or unloads a model."""
     max_age: Seconds = Field(default="10s", validate_default=True)
     """Older readings no longer prove that a model is loaded."""
-    tags_interval: Seconds = Field(default="5s", validate_default=True)
-    """Time between two readings of /api/tags, the installed models."""
+    tags_interval: Seconds = Field(default="10s", validate_default=True)
+    """Time between two readings of /api/tags, the installed models. A request for a model that nobody has makes the
+    agent read them at once, at most every second."""
 
 
 class CallerEntry(Section):

@@ -42,12 +42,11 @@ class GpuBoard:
     def __init__(self, sources: Iterable[str]) -> None:
         self._states = dict.fromkeys(sources, SourceState())
         self._of: dict[str, Mapping[str, GpuReading]] = {}
-        self._readings: Mapping[str, GpuReading] = {}
 
     @property
     def readings(self) -> Mapping[str, GpuReading]:
         """Every GPU by UUID."""
-        return self._readings
+        return self.of(*sorted(self._states, key=lambda name: self._states[name].state is not State.UP))
 
     @property
     def states(self) -> Mapping[str, SourceState]:
@@ -56,6 +55,8 @@ class GpuBoard:
 
     def of(self, *sources: str) -> Mapping[str, GpuReading]:
         """Return the GPUs of some sources only: indices and PCI bus ids are unique on one host, not among hosts."""
+        if len(sources) == 1:
+            return self._of.get(sources[0], {})
         return {uuid: reading for name in reversed(sources) for uuid, reading in self._of.get(name, {}).items()}
 
     def publish(self, source: str, readings: Iterable[GpuReading]) -> None:
@@ -65,6 +66,5 @@ class GpuBoard:
 
     def report(self, source: str, state: SourceState) -> None:
         """Enter a source's state."""
-        self._states = {**self._states, source: state}
-        by_rank = sorted(self._states, key=lambda name: self._states[name].state is not State.UP)
-        self._readings = self.of(*by_rank)
+        if self._states.get(source) != state:
+            self._states = {**self._states, source: state}

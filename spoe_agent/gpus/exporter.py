@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
@@ -85,7 +85,7 @@ class ExporterSource:
         self.name = url
         self._session = session
         self._names = names
-        self._page = b""
+        self._page: bytes | None = None
         self._readings: tuple[GpuReading, ...] = ()
 
     async def read(self, now_s: float) -> tuple[GpuReading, ...]:
@@ -94,7 +94,7 @@ class ExporterSource:
         if page != self._page:  # exporters sample more slowly than we ask (dcgm-exporter every 30 s); parsing is dear
             self._readings = self._parsed(page, now_s)
             self._page = page
-        return tuple(replace(reading, read_at_s=now_s) for reading in self._readings)
+        return tuple(reading.dated(now_s) for reading in self._readings)
 
     def _parsed(self, page: bytes, now_s: float) -> tuple[GpuReading, ...]:
         try:

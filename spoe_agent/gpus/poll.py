@@ -17,6 +17,7 @@ import structlog
 
 from spoe_agent.gpus.board import GpuBoard, SourceState, State
 from spoe_agent.gpus.reading import GpuReading, SourceError, SourceHangs
+from spoe_agent.telemetry import beat
 
 log = structlog.get_logger()
 
@@ -42,7 +43,7 @@ class Pace:
     interval_s: float = 1.0
     deadline_s: float = 2.0
     clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    sleep: Callable[[float], Awaitable[None]] = beat.sleep
     jitter: Callable[[], float] = random.random
 
 
@@ -56,11 +57,13 @@ class GpuPoller:
         self._state = State.UNKNOWN
 
     async def run(self) -> None:
-        """Read for ever."""
+        """Read for ever; after the first time at any moment of the interval, as many hosts at once would be a jam."""
+        pace = self._pace
+        await self.poll()
+        await pace.sleep(pace.interval_s * pace.jitter())
         while True:
             await self.poll()
-            factor = 1 + JITTER * (2 * self._pace.jitter() - 1)
-            await self._pace.sleep(self._pace.interval_s * factor)
+            await pace.sleep(pace.interval_s * (1 + JITTER * (2 * pace.jitter() - 1)))
 
     async def poll(self) -> None:
         """Read once and publish the outcome; never raises for what the source does."""

@@ -6,8 +6,9 @@ for routing (group).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from operator import attrgetter
 
 CLOCK_LIMITS: Mapping[int, str] = {
     0x001: "gpu_idle",
@@ -66,7 +67,15 @@ class GpuReading:
     processes: Mapping[int, int] | None = None
     """Memory in bytes by process id. None too when the driver hides one process's share."""
     read_at_s: float = 0.0
-    """Monotonic second, on this host, at which the reading was asked for."""
+    """Monotonic second, on this host, at which the reading was asked for. The last field: see `dated`."""
+
+    def dated(self, read_at_s: float) -> GpuReading:
+        """Return the same with another date; `dataclasses.replace` takes four times as long."""
+        make: Callable[..., GpuReading] = GpuReading
+        return make(*_UNDATED(self), read_at_s)
+
+
+_UNDATED = attrgetter(*(field.name for field in fields(GpuReading) if field.name != "read_at_s"))
 
 
 def clock_limits(bits: int) -> frozenset[str]:

@@ -7,7 +7,7 @@ the same clock; what counts is the difference. Must not live here: who asks whom
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -43,5 +43,5 @@ def decode(text: bytes, now_s: float) -> Page:
         first = error.errors(include_url=False, include_input=False)[0]
         raise ValueError(f"{'.'.join(map(str, first['loc'])) or 'page'}: {first['msg']}") from error
     shift_s = now_s - page.now_s
-    dated = tuple(replace(gpu, read_at_s=min(now_s, gpu.read_at_s + shift_s)) for gpu in page.gpus)
+    dated = tuple(gpu.dated(min(now_s, gpu.read_at_s + shift_s)) for gpu in page.gpus)
     return Page(now_s, dated, page.sources)

@@ -1,13 +1,17 @@
-"""The simulator's own endpoints under /sim: faults, counters, and which requests arrived. Ollama has none of these.
+"""The simulator's own endpoints under /sim: faults, counters, GPU, and what was asked. Ollama has none of these.
 
 Must not live here: what a fault does (faults, loader), and anything that a client of Ollama would call.
 """
 
 from __future__ import annotations
 
+import time
+
 from aiohttp import web
 from pydantic import ValidationError
 
+from spoe_agent.gpus.reading import GpuReading
+from spoe_agent.gpus.wire import encode
 from spoe_agent.simulator.errors import OllamaError
 from spoe_agent.simulator.faults import Fault
 from spoe_agent.simulator.serving import json_answer
@@ -47,6 +51,28 @@ async def stats(request: web.Request) -> web.Response:
             "faults": instance.faults.active(),
         }
     )
+
+
+def gpu_uuid(port: int) -> str:
+    """Return what the GPU of the instance at a port is called."""
+    return f"GPU-{port:08x}-0000-4000-8000-000000000000"
+
+
+async def gpus(request: web.Request) -> web.Response:
+    """GET /sim/gpus: the instance's memory as one GPU, like `pointsman telemetry --listen`; its source is URL/sim."""
+    instance, now_s = instance_of(request), time.monotonic()
+    total_bytes, free_bytes = instance.profile.vram_bytes, max(0, instance.engine.free_vram_bytes())
+    reading = GpuReading(
+        gpu_uuid(request.url.port or 0),
+        name="simulated",
+        index=0,
+        memory_total_bytes=total_bytes,
+        memory_used_bytes=total_bytes - free_bytes,
+        memory_free_bytes=free_bytes,
+        throttle=frozenset(),
+        read_at_s=now_s,
+    )
+    return web.Response(body=encode([reading], {}, now_s), content_type="application/json")
 
 
 async def requests(request: web.Request) -> web.Response:

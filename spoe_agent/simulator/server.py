@@ -49,6 +49,7 @@ ROUTES = (
     ("GET", "/v1/models/{model}", api_models.v1_model),
     ("POST", "/sim/fault", admin.fault),
     ("GET", "/sim/stats", admin.stats),
+    ("GET", "/sim/gpus", admin.gpus),
     ("GET", "/sim/requests", admin.requests),
 )
 

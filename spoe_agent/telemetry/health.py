@@ -127,10 +127,10 @@ class InstanceHealth:
         """A model was loaded."""
         return self._doubt_loads(False, "a model was loaded", now_s) if self.loads_in_doubt else None
 
-    def drain(self, now_s: float) -> Transition | None:
+    def drain(self, now_s: float, why: str = "by hand") -> Transition | None:
         """Take it out by hand."""
         self.is_drained = True
-        return self._show("by hand", now_s)
+        return self._show(why, now_s)
 
     def ready(self, now_s: float) -> Transition | None:
         """Let it serve again, as far as the rest allows."""

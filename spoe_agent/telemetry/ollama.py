@@ -5,15 +5,19 @@ Must not live here: when to ask, what a failure means (poll), who looks at it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
 
 import aiohttp
 
 from spoe_agent.routing.names import canonical
 from spoe_agent.routing.snapshot import LoadedModel
+from spoe_agent.telemetry.http import TooLong, get
 
-_MAX_LIST_BYTES = 16 * 1024 * 1024
+Entry = Mapping[str, Any]
+T = TypeVar("T")
 
 
 class UnexpectedAnswer(Exception):
@@ -26,45 +30,72 @@ class OllamaClient:
     def __init__(self, session: aiohttp.ClientSession, url: str, timeout_s: float) -> None:
         self._session = session
         self._url = url.rstrip("/")
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._timeout_s = timeout_s
+        self._loaded = _List("/api/ps", _loaded_model)
+        self._installed = _List("/api/tags", lambda entry: _integer(entry, "size"))
 
-    async def loaded(self) -> dict[str, LoadedModel]:
+    async def loaded(self) -> Mapping[str, LoadedModel]:
         """Return `/api/ps` by canonical key."""
-        return {key: _loaded_model(entry) for key, entry in _entries(await self._get("/api/ps"))}
+        return self._loaded.read(await self._get("/api/ps"))
 
-    async def installed(self) -> dict[str, int]:
+    async def installed(self) -> Mapping[str, int]:
         """Return bytes on disk by canonical key (`/api/tags`)."""
-        return {key: _integer(entry, "size") for key, entry in _entries(await self._get("/api/tags"))}
+        return self._installed.read(await self._get("/api/tags"))
 
     async def version(self) -> str:
         """Return the server's version (`/api/version`)."""
-        return str((await self._get("/api/version")).get("version", ""))
+        return str(_parsed("/api/version", await self._get("/api/version")).get("version", ""))
 
     async def unload(self, model: str) -> None:
         """Ask for a model to be unloaded as soon as it is idle; answered at once (server/routes.go, keep_alive 0)."""
         body = {"model": model, "keep_alive": 0}
-        async with self._session.post(f"{self._url}/api/generate", json=body, timeout=self._timeout) as response:
+        async with (
+            asyncio.timeout(self._timeout_s),
+            self._session.post(f"{self._url}/api/generate", json=body) as response,
+        ):
             if response.status != 200:
                 raise UnexpectedAnswer(f"unloading {model} answered {response.status}")
 
-    async def _get(self, path: str) -> Mapping[str, Any]:
-        async with self._session.get(self._url + path, timeout=self._timeout) as response:
-            if response.status != 200:
-                raise UnexpectedAnswer(f"GET {path} answered {response.status}")
-            if (response.content_length or 0) > _MAX_LIST_BYTES:
-                raise UnexpectedAnswer(f"GET {path} answered more than {_MAX_LIST_BYTES} bytes")
-            try:
-                answer = await response.json(content_type=None)
-            except ValueError as error:
-                raise UnexpectedAnswer(f"GET {path} answered no JSON: {error}") from error
-        if not isinstance(answer, dict):
-            raise UnexpectedAnswer(f"GET {path} answered no JSON object")
-        return answer
+    async def _get(self, path: str) -> bytes:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                status, body = await get(self._session, self._url + path)
+        except TooLong as error:
+            raise UnexpectedAnswer(f"GET {path} {error}") from error
+        if status != 200:
+            raise UnexpectedAnswer(f"GET {path} answered {status}")
+        return body
 
 
-def _entries(answer: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+class _List(Generic[T]):
+    """A list of models that is read again only when it has changed: reading a long one keeps requests waiting."""
+
+    def __init__(self, path: str, of: Callable[[Entry], T]) -> None:
+        self._path = path
+        self._of = of
+        self._text: bytes | None = None
+        self._found: Mapping[str, T] = {}
+
+    def read(self, text: bytes) -> Mapping[str, T]:
+        if text != self._text:
+            self._found = {key: self._of(entry) for key, entry in _entries(_parsed(self._path, text))}
+            self._text = text
+        return self._found
+
+
+def _parsed(path: str, text: bytes) -> Entry:
+    try:
+        answer = json.loads(text)
+    except ValueError as error:
+        raise UnexpectedAnswer(f"GET {path} answered no JSON: {error}") from error
+    if not isinstance(answer, dict):
+        raise UnexpectedAnswer(f"GET {path} answered no JSON object")
+    return answer
+
+
+def _entries(answer: Entry) -> list[tuple[str, Entry]]:
     """Return the models of a list by canonical key. `models` may be null; a name we cannot read is left out."""
-    found: list[tuple[str, Mapping[str, Any]]] = []
+    found: list[tuple[str, Entry]] = []
     models = answer.get("models") or []
     for entry in models if isinstance(models, list) else []:
         name = entry.get("model") or entry.get("name") if isinstance(entry, dict) else None
@@ -77,7 +108,7 @@ def _entries(answer: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     return found
 
 
-def _loaded_model(entry: Mapping[str, Any]) -> LoadedModel:
+def _loaded_model(entry: Entry) -> LoadedModel:
     return LoadedModel(
         size_bytes=_integer(entry, "size"),
         vram_bytes=_integer(entry, "size_vram"),
@@ -85,6 +116,6 @@ def _loaded_model(entry: Mapping[str, Any]) -> LoadedModel:
     )
 
 
-def _integer(entry: Mapping[str, Any], key: str) -> int:
+def _integer(entry: Entry, key: str) -> int:
     value = entry.get(key)
     return value if isinstance(value, int) else 0

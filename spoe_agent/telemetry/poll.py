@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -17,6 +17,7 @@ import aiohttp
 import structlog
 
 from spoe_agent.routing.snapshot import Health, InstanceState, LoadedModel
+from spoe_agent.telemetry import beat
 from spoe_agent.telemetry.ollama import UnexpectedAnswer
 
 log = structlog.get_logger()
@@ -32,10 +33,10 @@ REFUSALS_UNTIL_DOWN = 2
 class Source(Protocol):
     """What is asked: `telemetry.ollama.OllamaClient`, or a stand-in of a test."""
 
-    async def loaded(self) -> dict[str, LoadedModel]:
+    async def loaded(self) -> Mapping[str, LoadedModel]:
         """See OllamaClient."""
 
-    async def installed(self) -> dict[str, int]:
+    async def installed(self) -> Mapping[str, int]:
         """See OllamaClient."""
 
     async def version(self) -> str:
@@ -48,15 +49,15 @@ class Timing:
 
     interval_s: float = 1.0
     """Between polls of `/api/ps`."""
-    lists_interval_s: float = 5.0
-    """Between polls of `/api/tags` and `/api/version`."""
+    lists_interval_s: float = 10.0
+    """Between polls of `/api/tags`."""
     clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    sleep: Callable[[float], Awaitable[None]] = beat.sleep
     jitter: Callable[[], float] = random.random
 
 
 class Poller:
-    """Keeps the readings of one instance current: `poll` once, or `run` until cancelled."""
+    """Keeps the readings of one instance current: `poll` once, then `run` until cancelled."""
 
     def __init__(
         self, name: str, source: Source, publish: Callable[[str, InstanceState], None], timing: Timing
@@ -72,11 +73,16 @@ class Poller:
         self._polling = asyncio.Lock()
 
     async def run(self) -> None:
-        """Poll for ever."""
+        """Poll until cancelled.
+
+        After an answer it begins at any moment of the interval: polls of many at once would keep requests waiting.
+        """
+        timing = self._timing
+        if self._state.health is Health.UP:
+            await timing.sleep(timing.interval_s * timing.jitter())
         while True:
             await self.poll()
-            factor = 1 + JITTER * (2 * self._timing.jitter() - 1)
-            await self._timing.sleep(self._timing.interval_s * factor)
+            await timing.sleep(timing.interval_s * (1 + JITTER * (2 * timing.jitter() - 1)))
 
     async def poll(self) -> None:
         """Ask once and publish the outcome; never raises for what the instance does."""
@@ -84,7 +90,9 @@ class Poller:
             await self._poll()
 
     async def _poll(self) -> None:
-        silences, self._state = self._state.silences, replace(self._state, silences=0, why="")
+        silences = self._state.silences
+        if silences:
+            self._state = replace(self._state, silences=0)
         try:
             await self._read()
         except TimeoutError:
@@ -130,14 +138,17 @@ class Poller:
         loaded = await self._source.loaded()
         self._state = replace(self._state, loaded=loaded, loaded_at_s=asked_at_s)
         if asked_at_s >= self._lists_due_s:
-            installed, version = await asyncio.gather(self._source.installed(), self._source.version())
-            self._state = replace(self._state, installed=installed, installed_at_s=asked_at_s, version=version)
+            self._state = replace(self._state, installed=await self._source.installed(), installed_at_s=asked_at_s)
             self._lists_due_s = asked_at_s + self._timing.lists_interval_s
+        if self._state.health is not Health.UP:
+            # It may have been another program until now; while it runs its version stays.
+            self._state = replace(self._state, version=await self._source.version())
         self._turn(Health.UP, "")
 
     def _turn(self, health: Health, why: str) -> None:
         """Enter a state, and say so when it is another than before."""
-        self._state = replace(self._state, why=why)
+        if why != self._state.why:
+            self._state = replace(self._state, why=why)
         if health is self._state.health:
             return
         if health is Health.UP:

@@ -1,21 +1,32 @@
-"""What was learned, kept across restarts in one small JSON file.
+"""What was learned, and who was drained by hand, kept across restarts in one small JSON file.
 
 Written whole to a file beside it and moved into place, so that no reader sees half of it. A damaged or foreign file is
-left out with a warning: priors do until the agent has learned anew. Must not live here: learning.
+left out with a warning: priors do until the agent has learned anew. Must not live here: learning, draining.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from spoe_agent.telemetry.learner import Learner, Mean, Pair
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a file says."""
+
+    learner: Learner = field(default_factory=Learner)
+    drained: frozenset[str] = frozenset()
+    """Instances that were drained by hand."""
 
 
 class _Row(BaseModel):
@@ -25,7 +36,7 @@ class _Row(BaseModel):
     instance: str
     log_s: Annotated[float, Field(ge=-20, le=20)]
     """Nanoseconds to years: what is beyond was not written by us, and its exponential could be none."""
-    samples: NonNegativeInt
+    samples: PositiveInt
 
 
 class _State(BaseModel):
@@ -37,23 +48,35 @@ class _State(BaseModel):
     service: list[_Row]
     load: list[_Row]
     first_byte: list[_Row]
+    drained: list[str] = []
+    """Older files have none."""
 
 
-def restore(path: Path) -> Learner:
-    """Return a Learner that knows what the file says, or nothing when there is none or it cannot be read."""
+def restore(path: Path) -> Kept:
+    """Return what the file says, or nothing when there is none or it cannot be read."""
     try:
         state = _State.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        return Learner()
+        return Kept()
     except (OSError, ValidationError) as error:
-        log.warning("what was learned before cannot be read, starting anew", file=str(path), why=str(error))
-        return Learner()
-    return Learner(_means(state.service), _means(state.load), _means(state.first_byte))
+        said = "the state file cannot be read: nothing is learned, nobody drained by hand"
+        log.warning(said, file=str(path), why=str(error))
+        return Kept()
+    learner = Learner(_means(state.service), _means(state.load), _means(state.first_byte))
+    return Kept(learner, frozenset(state.drained))
 
 
-def save(learner: Learner, path: Path) -> None:
-    """Write what a Learner knows. A failure is logged: the agent serves without."""
-    state = _State(service=_rows(learner.service), load=_rows(learner.load), first_byte=_rows(learner.first_byte))
+def save(learner: Learner, drained: Iterable[str], path: Path) -> bool:
+    """Write what a Learner knows and who is drained by hand; tell whether that went well.
+
+    A failure is logged: the agent serves without.
+    """
+    state = _State(
+        service=_rows(learner.service),
+        load=_rows(learner.load),
+        first_byte=_rows(learner.first_byte),
+        drained=sorted(drained),
+    )
     beside = path.with_name(f".{path.name}.new")
     try:
         with beside.open("w") as file:
@@ -62,7 +85,9 @@ def save(learner: Learner, path: Path) -> None:
             os.fsync(file.fileno())
         beside.replace(path)
     except OSError as error:
-        log.warning("what was learned cannot be kept", file=str(path), why=str(error))
+        log.warning("the state file cannot be written", file=str(path), why=str(error))
+        return False
+    return True
 
 
 def _rows(means: dict[Pair, Mean]) -> list[_Row]:

@@ -52,7 +52,8 @@ class _Seat:
     sources: tuple[str, ...]
     uuids: tuple[str, ...] | None = None
     complaint: str = ""
-    models: frozenset[str] = frozenset()
+    models: frozenset[tuple[str, str]] = frozenset()
+    """Of all instances on these GPUs: instance, model."""
     changed_s: float = 0.0
     foreign_bytes: int | None = field(default=None)
 
@@ -72,22 +73,21 @@ class GpuWatch:
         self._board = board
         self._clock = clock
         self._seats: list[_Seat] = []
-        sources = self._seat(fleet, session, local)
+        self._by_gpu: dict[str, list[_Seat]] = {}
+        self._remote = [(entry, _remote(entry, session)) for entry in self._policy.sources]
+        sources = self._seat(fleet, local)
         self._gpus = GpuBoard(sources)
         pace = Pace(self._policy.interval, self._policy.timeout, clock)
         self._pollers = [GpuPoller(source, self._gpus, pace) for source in sources.values()]
 
-    def _seat(
-        self, fleet: Fleet, session: aiohttp.ClientSession, local: Callable[[], tuple[Source, ...]]
-    ) -> dict[str, Source]:
+    def _seat(self, fleet: Fleet, local: Callable[[], tuple[Source, ...]]) -> dict[str, Source]:
         """Find for each instance with GPUs who reads them; return the sources that are needed, by name."""
         used: dict[str, Source] = {}
         here = local() if self._policy.local else ()
-        remote = [(entry, _remote(entry, session)) for entry in self._policy.sources]
         for instance in fleet.instances:
             if not instance.gpus:
                 continue
-            found = [source for entry, source in remote if _reads(entry, instance)]
+            found: list[Source] = [source for entry, source in self._remote if _reads(entry, instance)]
             own = tuple(found) or (here if _is_local(instance.host) else ())
             used.update({source.name: source for source in own})
             self._seats.append(_Seat(instance, tuple(source.name for source in own)))
@@ -115,7 +115,7 @@ class GpuWatch:
             self._resolve(seat)
         if seat.uuids is None:
             return judged(GroupReading(missing=tuple(map(str, seat.instance.gpus))), self._policy, None, seat.complaint)
-        sharing = [other for other in self._seats if set(other.uuids or ()) & set(seat.uuids)]
+        sharing = list({other.instance.name: other for gpu in seat.uuids for other in self._by_gpu[gpu]}.values())
         found = group(readings, seat.uuids, snapshot.at_s, own_bytes=_own_bytes(sharing, snapshot))
         _take_foreign(seat, sharing, found, snapshot)
         return judged(found, self._policy, seat.foreign_bytes)
@@ -131,6 +131,9 @@ class GpuWatch:
             if str(error) != seat.complaint:
                 seat.complaint = str(error)
                 log.error("fleet file names a GPU that is not there", instance=seat.instance.name, why=str(error))
+            return
+        for uuid in seat.uuids:
+            self._by_gpu.setdefault(uuid, []).append(seat)
 
 
 def _own_bytes(sharing: list[_Seat], snapshot: Snapshot) -> int:
@@ -145,7 +148,7 @@ def _own_bytes(sharing: list[_Seat], snapshot: Snapshot) -> int:
 def _take_foreign(seat: _Seat, sharing: list[_Seat], found: GroupReading, snapshot: Snapshot) -> None:
     """Believe what is in other hands only when no model came or went around the reading."""
     names = [other.instance.name for other in sharing]
-    models = frozenset(f"{name} {model}" for name in names for model in snapshot.state(name).loaded)
+    models = frozenset((name, model) for name in names for model in snapshot.state(name).loaded)
     if models != seat.models or any(snapshot.active(name).loading for name in names):
         seat.models, seat.changed_s = models, snapshot.at_s
     read_at_s = snapshot.at_s - (found.age_s or 0.0)

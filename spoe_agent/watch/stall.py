@@ -4,7 +4,7 @@ Pure: grants, times and expectations are arguments. Must not live here: what fol
 
 HAProxy tells of a request when it has ended, so a stream that has begun looks like one that has not. As long as the
 model has a free slot, a probe tells the two apart at once; when all its slots are taken, a probe would only wait
-behind them, and silence must last far beyond the time of whole requests to prove anything.
+behind them, and silence must last far beyond the time of whole requests, also of the longest lately, to prove anything.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from spoe_agent.telemetry.account import Grant
 
 FACTOR = 10.0
 """Far beyond the learned time of whole requests: so many times as long."""
+
+LONGEST_FACTOR = 2.0
+"""Of the longest whole request lately: some answers are a hundred times longer than usual."""
 
 FIRST_BYTE_FACTOR = 3.0
 """Of the learned time to the first byte: a probe costs little, so it is asked for soon."""
@@ -31,6 +34,8 @@ class Expected(NamedTuple):
     service_s: float
     load_s: float
     slots: int
+    longest_s: float = 0.0
+    """The longest whole request of the model lately, on any instance."""
 
 
 class Stall(NamedTuple):
@@ -62,7 +67,8 @@ def stall(
         usual = expect(model)
         since_s = max(waiting[0].at_s, last_sign_s.get(model, 0.0))
         is_full = len(waiting) >= usual.slots
-        limit_s = max(stall_s, FACTOR * usual.service_s if is_full else FIRST_BYTE_FACTOR * usual.first_byte_s)
+        far_s = max(FACTOR * usual.service_s, LONGEST_FACTOR * usual.longest_s)
+        limit_s = max(stall_s, far_s if is_full else FIRST_BYTE_FACTOR * usual.first_byte_s)
         if now_s - since_s > limit_s:
             why = f"{display(model)} has answered nothing for {now_s - since_s:.0f} s, {len(waiting)} in flight"
             return Stall(model, why, is_full)

@@ -14,7 +14,7 @@ from dataclasses import replace
 import structlog
 
 from spoe_agent.agent import Agent
-from spoe_agent.routing import Health, InstanceSpec, InstanceState, Snapshot
+from spoe_agent.routing import Health, InstanceSpec, InstanceState, Snapshot, Tier
 from spoe_agent.routing.estimates import load_s, service_s, weights_bytes
 from spoe_agent.telemetry.account import Grant
 from spoe_agent.telemetry.haproxy_log import Line
@@ -24,10 +24,13 @@ from spoe_agent.watch.stall import LOAD_FACTOR, Expected, load_stall, stall
 
 log = structlog.get_logger()
 
-TICK_S = 0.25
+TICK_S = 0.5
 
 FIRST_BYTE_S = 1.0
 """Until something was learned."""
+
+LONGEST_FADES = 0.99
+"""With each whole request of a model, what is known of its longest one."""
 
 BROKEN_STREAMS = frozenset({"SD", "sD"})
 """Termination states (configuration.txt 8.5): the server broke off, or fell silent, in the middle of its answer."""
@@ -59,6 +62,7 @@ class Watch:
         self._polled: dict[str, InstanceState] = {}
         self._last_sign_s: dict[str, dict[str, float]] = {name: {} for name in self._specs}
         self._silent: dict[str, str] = {}
+        self._longest_s: dict[str, float] = {}
 
     def published(self, instance: str, state: InstanceState) -> None:
         """Take new readings of an instance, and pass them on with the verdict on it."""
@@ -93,12 +97,28 @@ class Watch:
             return health.erred(f"answered {line.status} for {grant.model}", now_s)
         if line.ending.is_whole:
             self._last_sign_s[grant.instance][grant.model] = now_s
+            if grant.tier is Tier.LOADED:
+                faded_s = LONGEST_FADES * self._longest_s.get(grant.model, 0.0)
+                self._longest_s[grant.model] = max(faded_s, line.ending.total_s)
             return health.served(now_s)
         return None
 
     def drain(self, instance: str) -> None:
         """Take an instance out by hand. Raises KeyError when there is none of that name."""
         self._note(self.health[instance].drain(self._clock()))
+
+    @property
+    def drained(self) -> frozenset[str]:
+        """Instances that were taken out by hand."""
+        return frozenset(name for name, health in self.health.items() if health.is_drained)
+
+    def restore(self, drained: Iterable[str]) -> None:
+        """Take those out who were before the agent was restarted. Who is no longer in the fleet is said."""
+        for instance in sorted(drained):
+            if instance in self.health:
+                self._note(self.health[instance].drain(self._clock(), "by hand, before the agent was restarted"))
+            else:
+                log.warning("was drained by hand, but is not in the fleet file any more", instance=instance)
 
     def ready(self, instance: str) -> None:
         """Let a drained instance serve again. Raises KeyError when there is none of that name."""
@@ -117,9 +137,11 @@ class Watch:
         """Look for requests and loads that do not come to their end."""
         now_s = self._clock()
         snapshot = self._agent.board.snapshot({}, now_s)
+        young_s = now_s - min(self._policy.stall_s, self._policy.load_stall_s)
         for name, health in self.health.items():
             grants = self._agent.board.granted(name)
-            if not grants:
+            # The oldest comes first; a load may have been waited for by others before these.
+            if not grants or (grants[0].at_s > young_s and not snapshot.active(name).loading):
                 continue
             state, expect = snapshot.state(name), self._expect(name, snapshot)
             running = [grant for grant in grants if grant.model in state.loaded]
@@ -170,6 +192,7 @@ class Watch:
                 service_s(learned, model, instance, weights),
                 load_s(learned, model, instance, weights),
                 rule.num_parallel or self._specs[instance].num_parallel,
+                self._longest_s.get(model, 0.0),
             )
 
         return expect

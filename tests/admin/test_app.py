@@ -51,6 +51,12 @@ class Bench:
         self.limiter = Limiter(fleet, self.agent, self.watch, clock=self.clock)
         self.agent.decide(RequestFacts("r1", Kind.INFERENCE, Dialect.OLLAMA).naming("a"))
 
+        self.can_keep, self.kept = True, []
+
+    def keep(self):
+        self.kept.append(self.watch.drained)
+        return self.can_keep
+
     def reading(self, loaded):
         return InstanceState(Health.UP, loaded, self.clock(), {A: 10}, self.clock(), "0.33.0")
 
@@ -66,7 +72,7 @@ class Bench:
 
 @asynccontextmanager
 async def served(bench):
-    admin, listen = Admin(bench.watch, bench.status), Listen(host="127.0.0.1", port=free_port())
+    admin, listen = Admin(bench.watch, bench.status, bench.keep), Listen(host="127.0.0.1", port=free_port())
     await admin.listen(listen)
     try:
         async with ClientSession(f"http://{listen}") as session:
@@ -89,6 +95,25 @@ def test_the_status_of_an_instance():
     assert (second["health"], second["note"]) == ("unknown", "in transition: no answer in time")
 
 
+def shown(bench):
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(tables(bench.status()))
+    return console.export_text()
+
+
+def test_models_that_must_go_and_the_one_they_go_for():
+    bench = Bench()
+    first, second = bench.status()["instances"]
+    assert [(one["leaving"], one["reserved"]) for one in (first, second)] == [([], None)] * 2
+    assert not any(sign in shown(bench) for sign in ("-a:latest", "->"))
+    bench.agent.board.reserve("g0", canonical("b"), (A,))
+    first, second = bench.status()["instances"]
+    assert (first["leaving"], first["reserved"]) == (["a:latest"], "b:latest")
+    assert (second["leaving"], second["reserved"]) == ([], None)
+    assert "-a:latest" in shown(bench)
+    assert "-> b:latest" in shown(bench)
+
+
 def test_held_requests_are_listed_with_their_age():
     bench = Bench()
     bench.agent.fleet = specs(loads(FLEET))
@@ -102,9 +127,7 @@ def test_held_requests_are_listed_with_their_age():
 
 
 def test_it_is_shown_to_people():
-    console = Console(width=160, record=True, file=io.StringIO())
-    console.print(tables(Bench().status()))
-    text = console.export_text()
+    text = shown(Bench())
     assert "a:latest is partly on the CPU" in text
     assert "1 of 1" in text
 
@@ -113,12 +136,20 @@ async def test_drain_and_ready_over_http():
     bench = Bench()
     async with served(bench) as session:
         async with session.post("/instances/g0/drain") as answer:
-            assert (answer.status, await answer.json()) == (200, {"name": "g0", "health": "drained"})
+            assert (answer.status, await answer.json()) == (200, {"name": "g0", "health": "drained", "kept": True})
         assert bench.limiter.answer("g0") == "up drain 100% maxconn:1"
         async with session.get("/status") as answer:
             assert (await answer.json())["instances"][0]["health"] == "drained"
         async with session.post("/instances/g0/ready") as answer:
             assert (await answer.json())["health"] == "up"
+    assert bench.kept == [{"g0"}, set()]
+
+
+async def test_it_says_when_a_restart_would_forget():
+    bench = Bench()
+    bench.can_keep = False
+    async with served(bench) as session, session.post("/instances/g0/drain") as answer:
+        assert await answer.json() == {"name": "g0", "health": "drained", "kept": False}
 
 
 async def test_who_is_not_there_is_named():

@@ -43,7 +43,8 @@ def agent(fleet):
             return web.json_response(FOUND)
         if request.match_info["name"] != "g0":
             return web.json_response({"error": "there is no instance"}, status=404)
-        return web.json_response({"health": "drained" if request.path.endswith("drain") else "up"})
+        is_drain = request.path.endswith("drain")
+        return web.json_response({"health": "drained" if is_drain else "up", "kept": is_drain})
 
     async def start():
         app = web.Application()
@@ -87,8 +88,8 @@ def test_without_a_fleet_file_it_says_so(tmp_path):
     [
         ([status, "--json"], '"version": "1"', 0),
         ([status], "pointsman 1, up 1 s", 0),
-        ([drain, "g0"], "g0 is drained; pointsman ready g0", 0),
-        ([ready, "g0"], "g0 is up", 0),
+        ([drain, "g0"], "g0 is drained; pointsman ready g0 lets it serve again\n", 0),
+        ([ready, "g0"], "g0 is up\nUntil the agent restarts: it has no state file that it can write", 0),
         ([drain, "g9"], "there is no instance", 1),
     ],
     ids=["json", "table", "drain", "ready", "who"],
@@ -96,3 +97,4 @@ def test_without_a_fleet_file_it_says_so(tmp_path):
 def test_what_is_said(fleet, command, said, code):
     result = CliRunner().invoke(command[0], [*command[1:], "--fleet", fleet[0]])
     assert (result.exit_code, said in result.output) == (code, True), result.output
+    assert ("Until" in result.output) is ("Until" in said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -10,9 +11,10 @@ import pytest_asyncio
 
 from spoe_agent.rig.process import free_port
 from spoe_agent.rig.stack import Simulated, Stack
+from spoe_agent.simulator.admin import gpu_uuid
 from tests.e2e.conftest import MODELS, until
 from tests.e2e.gpus import TOTAL_BYTES, Host
-from tests.e2e.operator import QUICK, ask, one
+from tests.e2e.operator import QUICK, ask, fault, one
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.haproxy]
 
@@ -87,3 +89,29 @@ async def test_without_any_telemetry_routing_goes_on(own: Stack, session: aiohtt
     host.gpus.clear()
     await says(session, own, "gpu0", lambda it: it["gpus"]["total_bytes"] is None)
     assert (await ask(session, own, "alpha"))[0] == 200
+
+
+async def test_memory_stolen_from_a_simulated_instance_is_named_and_given_back(
+    binary: str, tmp_path: Path, session: aiohttp.ClientSession
+) -> None:
+    """The instance tells of its own GPU, and the fault is its own: nothing here stands between."""
+    ports = [free_port() for _ in range(2)]
+    urls = [f"http://127.0.0.1:{port}" for port in ports]
+    instances = [
+        {"name": f"gpu{number}", "url": url, "gpus": [gpu_uuid(port)]}
+        for number, (url, port) in enumerate(zip(urls, ports, strict=True))
+    ]
+    sources = [{"url": f"{url}/sim", "instances": [f"gpu{number}"]} for number, url in enumerate(urls)]
+    telemetry = {"interval": "200ms", "timeout": "1s", "sources": sources}
+    settings = {"instances": instances, "policies": QUICK, "telemetry": telemetry}
+    simulated = Simulated(instances=2, models=MODELS, num_parallel=4, time_scale=50.0)
+    async with Stack(tmp_path, binary, simulated, settings=settings) as stack:
+        await says(session, stack, "gpu0", lambda it: it["gpus"]["free_bytes"] == TOTAL_BYTES)
+        await fault(session, stack, "gpu0", "steal_vram", bytes=40 << 30)
+        await says(
+            session, stack, "gpu0", lambda it: "other programs hold 40.0 GiB of GPU memory" in it["gpus"]["notes"]
+        )
+        # Half of gamma would be on the CPU there.
+        assert await ask(session, stack, "gamma") == (200, "gpu1")
+        await fault(session, stack, "gpu0", "none")
+        await says(session, stack, "gpu0", lambda it: not it["gpus"]["notes"])

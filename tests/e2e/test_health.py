@@ -100,6 +100,30 @@ async def test_wrong_status(own: Stack, session: aiohttp.ClientSession) -> None:
     assert "500" in await becomes_and_back(session, own, victim)
 
 
+async def test_two_failures_and_no_more_until_it_answers_again(own: Stack, session: aiohttp.ClientSession) -> None:
+    """The instance's own list of requests tells; probes are not in it."""
+    victim = await home(session, own, "alpha")
+    number = int(victim.removeprefix("gpu"))
+    others = [instance.name for instance in own.fleet.instances if instance.name != victim]
+    before = len(await seen_by(session, own, number))
+    await fault(session, own, victim, "wrong_status", status=500)
+    for _ in range(2):
+        assert await ask(session, own, "alpha") == (500, victim)
+    await becomes(session, own, victim, "suspect", FOUND_WITHIN_S)
+    for _ in range(20):
+        status, instance = await ask(session, own, "alpha")
+        assert (status, instance in others) == (200, True)
+    assert len(await seen_by(session, own, number)) == before + 2
+    await fault(session, own, victim, "none")
+    await becomes(session, own, victim, "up", BACK_WITHIN_S)
+    for name in others:
+        await by_hand(session, own, name, "drain")
+    assert await ask(session, own, "alpha") == (200, victim)
+    assert len(await seen_by(session, own, number)) == before + 3
+    for name in others:
+        await by_hand(session, own, name, "ready")
+
+
 async def becomes_and_back(session: aiohttp.ClientSession, stack: Stack, victim: str) -> str:
     """The log tells of the doubt, as it may be lifted between two looks; return its evidence."""
 

@@ -58,7 +58,7 @@ def test_defaults_of_the_rest() -> None:
         1,
         2,
         10,
-        5,
+        10,
     )
     assert "https://localhost:*" in policies.allowed_origins
     assert "vscode-file://*" in policies.allowed_origins

@@ -1,11 +1,12 @@
-"""One GET with a bound."""
+"""One page with a bound."""
 
 import pytest
 from aiohttp import web
 
-from spoe_agent.gpus.http import MAX_BYTES, fetch
+from spoe_agent.gpus.http import fetch
 from spoe_agent.gpus.reading import SourceError
 from spoe_agent.rig.process import free_port
+from spoe_agent.telemetry.http import MAX_BYTES
 
 from .web import answering
 
@@ -45,3 +46,24 @@ async def test_nobody_there_is_an_error_that_says_where():
         url = f"http://127.0.0.1:{free_port()}/gpus"
         with pytest.raises(SourceError, match=f"GET {url}: "):
             await fetch(session, url)
+
+
+async def test_an_url_with_a_question():
+    async def asked(request):
+        return web.Response(text=request.path_qs)
+
+    async with answering(metrics=asked) as (url, session):
+        assert await fetch(session, f"{url}/metrics?name%5B%5D=x&y") == b"/metrics?name%5B%5D=x&y"
+
+
+async def test_a_page_that_ends_in_the_middle_is_an_error_that_says_where():
+    async def cut(request):
+        response = web.StreamResponse(headers={"content-length": "9"})
+        await response.prepare(request)
+        await response.write(b"half")
+        request.transport.abort()
+        return response
+
+    async with answering(gpus=cut) as (url, session):
+        with pytest.raises(SourceError, match=f"GET {url}/gpus: "):
+            await fetch(session, f"{url}/gpus")

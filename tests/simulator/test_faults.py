@@ -7,6 +7,9 @@ import asyncio
 import aiohttp
 import pytest
 
+from spoe_agent.gpus.wire import decode
+from spoe_agent.simulator.admin import gpu_uuid
+
 from .client import DEADLINE_S, simulated
 
 ASK = {"model": "a", "prompt": "x", "stream": False}
@@ -84,6 +87,24 @@ async def test_stolen_memory_and_slow_loads():
     assert stats["faults"] == ["slow_load", "steal_vram"]
     assert stats["load_seconds"] == pytest.approx(4.0)
     assert stats["free_vram_bytes"] == 0
+
+
+async def test_the_gpu_tells_who_holds_its_memory():
+    async with simulated() as client:
+
+        async def used_bytes():
+            async with client.session.get("/sim/gpus") as response:
+                (gpu,) = decode(await response.read(), 50.0).gpus
+            assert (gpu.uuid, gpu.read_at_s) == (gpu_uuid(client.port), 50.0)
+            assert gpu.memory_used_bytes + gpu.memory_free_bytes == gpu.memory_total_bytes
+            return gpu.memory_used_bytes
+
+        assert await used_bytes() == 0
+        await client.post("/api/generate", {"model": "a"})
+        own_bytes = await used_bytes()
+        assert own_bytes > 0
+        await client.fault("steal_vram", bytes=1 << 30)
+        assert await used_bytes() == own_bytes + (1 << 30)
 
 
 @pytest.mark.parametrize("body", ['{"kind":"flood"}', '{"kind":"spill","fraction":2}', "no"])

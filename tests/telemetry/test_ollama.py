@@ -28,6 +28,35 @@ async def test_an_url_with_or_without_its_last_slash(slashes):
         assert await OllamaClient(session, url + slashes, 30).version() == "0.33.0"
 
 
+@pytest.mark.parametrize(
+    ("path", "ask", "found"),
+    [
+        ("/api/tags", OllamaClient.installed, {KEY: 30}),
+        ("/api/ps", OllamaClient.loaded, {KEY: LoadedModel(30, 20, 4096)}),
+    ],
+)
+async def test_a_list_is_read_anew_when_it_changes_and_only_then(path, ask, found):
+    ollama = FakeOllama()
+    async with client_of(ollama) as client:
+        assert await ask(client) == {}
+        ollama.answers[path] = {"models": [MODEL]}
+        first, second = [await ask(client) for _ in range(2)]
+        assert first == found
+        assert second is first
+        ollama.answers[path] = {"models": None}
+        assert await ask(client) == {}
+
+
+async def test_what_cannot_be_read_is_an_error_each_time():
+    ollama = FakeOllama()
+    async with client_of(ollama) as client:
+        await client.loaded()
+        for _ in range(2):
+            ollama.answers["/api/ps"] = web.Response(text="<html>")
+            with pytest.raises(UnexpectedAnswer):
+                await client.loaded()
+
+
 NOTHING = LoadedModel(0, 0, 0)
 LISTS = {
     "none": ({"models": []}, {}),

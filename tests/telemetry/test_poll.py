@@ -115,7 +115,7 @@ async def test_lists_are_read_less_often():
     for now_s in (100.0, 101.0, 104.9, 105.0, 106.0):
         clock.now_s = now_s
         await it.poll()
-    assert source.asked == ["ps", "tags", "version", "ps", "ps", "ps", "tags", "version", "ps"]
+    assert source.asked == ["ps", "tags", "version", "ps", "ps", "ps", "tags", "ps"]
 
 
 async def test_lists_are_read_now_when_somebody_wants_them():
@@ -123,7 +123,21 @@ async def test_lists_are_read_now_when_somebody_wants_them():
     await it.poll()
     source.asked.clear()
     await it.refresh_lists()
-    assert source.asked == ["ps", "tags", "version"]
+    assert source.asked == ["ps", "tags"]
+
+
+@pytest.mark.parametrize("fault", [TimeoutError(), ConnectionRefusedError(), UnexpectedAnswer()])
+async def test_the_version_is_asked_for_again_when_it_was_away(fault):
+    it, source, _, board = poller(lists_interval_s=1000.0)
+    await it.poll()
+    source.fault = fault
+    await it.poll()
+    source.fault = None
+    source.asked.clear()
+    for _ in range(2):
+        await it.poll()
+    assert source.asked.count("version") == 1
+    assert board["g0"].health is Health.UP
 
 
 class Gate(Source):
@@ -223,14 +237,14 @@ async def test_one_refused_connection_may_be_a_restart_and_two_are_not(fault):
     it, source, clock, board = poller()
     await it.poll()
     with capture_logs() as logs:
-        source.fault = fault
+        source.fault = REFUSED
         for health in (Health.SLOW, Health.DOWN, Health.DOWN):
             clock.now_s += 1
             await it.poll()
             assert board["g0"].health is health
         source.fault = None
         await it.poll()
-        source.fault = fault
+        source.fault = REFUSED
         await it.poll()
         assert board["g0"].health is Health.SLOW
     found = [(line["log_level"], line.get("health")) for line in logs]
@@ -307,9 +321,21 @@ async def test_a_bug_in_a_source_is_not_taken_for_a_fault_of_the_instance():
 @pytest.mark.parametrize(("jitter", "pause_s"), [(0.0, 2 * (1 - JITTER)), (0.5, 2.0), (1.0, 2 * (1 + JITTER))])
 async def test_pauses_vary_around_the_interval(jitter, pause_s):
     it, _, clock, board = poller(interval_s=2.0, jitter=lambda: jitter)
+    await it.poll()
     async with running(it):
-        await board.until(lambda: board.times["g0"] >= 4)
-    assert clock.slept[:3] == [pytest.approx(pause_s)] * 3
+        await board.until(lambda: board.times["g0"] >= 5)
+    # It begins at any moment of the interval.
+    assert clock.slept[:4] == [pytest.approx(2 * jitter)] + [pytest.approx(pause_s)] * 3
+
+
+async def test_who_did_not_answer_is_asked_again_at_once():
+    it, source, clock, board = poller(jitter=lambda: 0.5)
+    source.fault = REFUSED
+    await it.poll()
+    async with running(it):
+        await board.until(lambda: board.times["g0"] >= 3)
+    assert board["g0"].health is Health.DOWN
+    assert clock.slept[0] == pytest.approx(1.0)
 
 
 async def test_neither_a_slow_nor_a_dead_instance_delays_another():

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from spoe_agent.routing import Tier
 from spoe_agent.telemetry.learner import Ending, Learner
-from spoe_agent.telemetry.statefile import restore, save
+from spoe_agent.telemetry.statefile import Kept, restore, save
 
 
 def experienced():
@@ -26,8 +26,8 @@ def estimates(learner):
 
 def test_what_was_learned_is_there_again(tmp_path):
     path, before = tmp_path / "learned.json", experienced()
-    save(before, path)
-    after = restore(path)
+    assert save(before, {}, path)
+    after = restore(path).learner
     assert estimates(after) == estimates(before)
     assert (after.service, after.load, after.first_byte) == (before.service, before.load, before.first_byte)
     assert [file.name for file in tmp_path.iterdir()] == ["learned.json"]
@@ -35,14 +35,14 @@ def test_what_was_learned_is_there_again(tmp_path):
 
 def test_rates_of_arrival_are_stale_by_then(tmp_path):
     path = tmp_path / "learned.json"
-    save(experienced(), path)
-    assert not restore(path).rates
+    assert save(experienced(), {}, path)
+    assert not restore(path).learner.rates
 
 
 def test_learning_goes_on_where_it_was(tmp_path):
     path, before = tmp_path / "learned.json", experienced()
-    save(before, path)
-    after = restore(path)
+    assert save(before, {}, path)
+    after = restore(path).learner
     for it in (before, after):
         it.ended("a", "g0", Tier.LOADED, Ending(0.5, 90.0, is_whole=True))
     assert estimates(after) == estimates(before)
@@ -50,8 +50,22 @@ def test_learning_goes_on_where_it_was(tmp_path):
 
 def test_the_first_time_there_is_no_file_and_that_is_no_fault(tmp_path):
     with capture_logs() as logs:
-        assert estimates(restore(tmp_path / "none.json")) == ({}, {})
+        assert restore(tmp_path / "none.json") == Kept()
     assert logs == []
+
+
+def test_who_was_drained_is_there_again(tmp_path):
+    path = tmp_path / "learned.json"
+    for drained in ({"g1", "g0"}, set()):
+        assert save(Learner(), drained, path)
+        assert restore(path).drained == drained
+
+
+def test_a_file_from_before_drains_were_kept(tmp_path):
+    path = tmp_path / "learned.json"
+    path.write_text(json.dumps(state(service=[ROW])))
+    found = restore(path)
+    assert (list(found.learner.service), found.drained) == ([("a", "g0")], frozenset())
 
 
 ROW = {"model": "a", "instance": "g0", "log_s": 1.0, "samples": 3}
@@ -72,8 +86,11 @@ DAMAGED = [
     state(service=[{**ROW, "log_s": 1e6}]),
     state(service=[{**ROW, "log_s": -1e6}]),
     state(load=[{**ROW, "samples": -1}]),
+    state(load=[{**ROW, "samples": 0}]),
     state(load=[{"model": "a"}]),
     state(more=1),
+    state(drained="g0"),
+    state(drained=[7]),
 ]
 
 
@@ -82,7 +99,7 @@ def test_a_file_that_cannot_be_read_is_left_out_and_said_so(tmp_path, content):
     path = tmp_path / "learned.json"
     path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
     with capture_logs() as logs:
-        assert estimates(restore(path)) == ({}, {})
+        assert restore(path) == Kept()
     (line,) = logs
     assert (line["log_level"], line["file"]) == ("warning", str(path))
 
@@ -93,13 +110,13 @@ def test_whatever_the_numbers_estimates_are_numbers(tmp_path_factory, log_s, sam
     path = tmp_path_factory.getbasetemp() / "any.json"
     path.write_text(json.dumps(state(service=[{**ROW, "log_s": log_s, "samples": samples}])))
     with capture_logs():
-        service_s, _ = estimates(restore(path))
+        service_s, _ = estimates(restore(path).learner)
     assert all(0 < seconds < 1e9 for seconds in service_s.values())
 
 
 def test_a_folder_that_cannot_be_written_to_is_said_and_nothing_else(tmp_path):
     with capture_logs() as logs:
-        save(experienced(), tmp_path / "missing" / "learned.json")
+        assert not save(experienced(), {}, tmp_path / "missing" / "learned.json")
     (line,) = logs
     assert line["log_level"] == "warning"
     assert "missing" in line["file"]
@@ -107,9 +124,9 @@ def test_a_folder_that_cannot_be_written_to_is_said_and_nothing_else(tmp_path):
 
 def test_what_was_there_stays_when_writing_fails(tmp_path):
     path = tmp_path / "learned.json"
-    save(experienced(), path)
+    assert save(experienced(), {}, path)
     before = path.read_bytes()
     (tmp_path / ".learned.json.new").mkdir()
     with capture_logs():
-        save(Learner(), path)
+        assert not save(Learner(), {}, path)
     assert path.read_bytes() == before

@@ -32,6 +32,14 @@ def test_stall(waiting, signs, now_s, proven):
     assert (None if found is None else found.is_proven) == proven
 
 
+@pytest.mark.parametrize(
+    ("waiting", "now_s", "proven"), [((0.0, 1.0), 199.0, None), ((0.0, 1.0), 201.0, True), ((0.0,), 11.0, False)]
+)
+def test_with_no_free_slot_silence_must_last_beyond_the_longest_lately(waiting, now_s, proven):
+    found = stall(grants(*waiting), {}, lambda _: USUAL._replace(longest_s=100.0), 10.0, now_s)
+    assert (None if found is None else found.is_proven) == proven
+
+
 def test_the_silent_model_is_named():
     waiting = grants(0.0, model="registry.ollama.ai/library/m:latest")
     found = stall(waiting, {}, lambda _: USUAL, 10.0, 30.0)

@@ -132,16 +132,47 @@ async def test_silence_with_a_free_slot_is_settled_by_a_probe_of_that_model():
     assert "gave no token" in bench.watch.health["g0"].evidence
 
 
-async def test_a_load_that_does_not_end_keeps_loads_away_but_not_requests():
+async def test_one_long_answer_makes_the_next_no_evidence_and_is_forgotten():
+    """Both slots are taken, so no probe would tell; usual are 2 s."""
     bench = Bench()
-    for number in range(20):
-        if bench.ask(f"b{number}", "b").instance == "g0":
-            break
-    else:
-        pytest.skip("b went to g1 twenty times")
+    bench.poll("g1", {}, Health.DOWN, why="refused")
+
+    def stalls(seconds):
+        bench.poll("g0", {A: LoadedModel(1, 1)})
+        for number in range(2):
+            assert bench.ask(number).instance == "g0"
+        bench.later(seconds)
+        found = bench.state() is Health.SUSPECT
+        for number in range(2):
+            bench.end(number)
+        bench.poll("g0", {A: LoadedModel(1, 1)})
+        return found
+
+    def usual(times):
+        for _ in range(times):
+            bench.ask("usual")
+            bench.end("usual")
+
+    usual(50)
+    assert stalls(40.0)
+    bench.ask("long")
+    bench.end("long", ending=Ending(0.5, 60.0, is_whole=True))
+    assert not stalls(100.0)
+    usual(200)
+    assert stalls(100.0)
+
+
+def test_a_load_that_does_not_end_keeps_loads_away_but_not_requests():
+    bench = Bench()
+    # The load can only go to g0.
+    bench.poll("g1", {}, Health.DOWN, why="refused")
+    assert bench.ask("b", "b").instance == "g0"
+    bench.later(19.0)
+    assert bench.state() is Health.UP
     bench.later(1000.0)
     assert bench.watch.health["g0"].loads_in_doubt
     bench.poll("g0", {A: LoadedModel(1, 1)})
+    bench.poll("g1", {})
     assert bench.ask(1).instance == "g0"
     bench.poll("g0", {A: LoadedModel(1, 1), B: LoadedModel(1, 1)})
     assert bench.state() is Health.UP
@@ -168,3 +199,16 @@ def test_a_drain_by_hand_is_said_once_and_obeyed():
     assert bench.ask(1).candidates[0].exclusion is Exclusion.DRAINED
     bench.watch.ready("g0")
     assert bench.ask(2).instance == "g0"
+
+
+def test_a_drain_by_hand_outlives_the_agent_and_is_said_once():
+    bench = Bench()
+    with capture_logs() as logs:
+        bench.watch.restore({"g1", "gone"})
+        bench.poll("g1", {})
+    assert bench.watch.drained == {"g1"}
+    said = [(line["log_level"], line["instance"], line.get("after")) for line in logs]
+    assert said == [("warning", "g1", "drained"), ("warning", "gone", None)]
+    assert "before the agent was restarted" in logs[0]["evidence"]
+    bench.watch.ready("g1")
+    assert bench.watch.drained == set()

@@ -1,0 +1,40 @@
+"""One GET with a bound on its size, and the session for many of them.
+
+Must not live here: how long an answer may take, what a status means.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import aiohttp
+
+MAX_BYTES = 16 * 1024 * 1024
+"""A host with 16 GPUs and every DCGM field stays below 1 MiB, and so do a thousand models."""
+
+
+class TooLong(Exception):
+    """Somebody answers there, but with more than anybody asked for would have to say."""
+
+
+class Answer(NamedTuple):
+    """A whole answer."""
+
+    status: int
+    body: bytes
+
+
+def unlimited_session() -> aiohttp.ClientSession:
+    """Return a session in which nobody waits for another's answer: aiohttp would stop at 100 connections in all."""
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+
+
+async def get(session: aiohttp.ClientSession, url: str) -> Answer:
+    """Return what is answered; a redirect is not followed. Raises TooLong, OSError or aiohttp.ClientError."""
+    async with session.get(url, allow_redirects=False) as response:
+        body = await response.content.read(MAX_BYTES + 1)
+        while len(body) <= MAX_BYTES and not response.content.at_eof():
+            body += await response.content.read(MAX_BYTES + 1 - len(body))
+    if len(body) > MAX_BYTES:
+        raise TooLong(f"answered more than {MAX_BYTES} bytes")
+    return Answer(response.status, body)
