@@ -13,7 +13,7 @@ from spoe_agent.benchmark.fleets import FleetPlan, fits
 from spoe_agent.benchmark.front import Front
 from spoe_agent.benchmark.requests import Record, Request
 from spoe_agent.benchmark.router import Router, Verdict
-from spoe_agent.simulator import InstanceProfile
+from spoe_agent.simulator import InstanceProfile, Model
 
 
 def without_loading(profile: InstanceProfile) -> InstanceProfile:
@@ -57,11 +57,19 @@ class AllWarm(Router):
 
     def route(self, request: Request, front: Front, now_s: float) -> Verdict:
         model = request.work.model
-        able = [server for server in front.servers if fits(model, self._fleet.instances[server])]
+        for jobs in self._jobs:
+            # It may come again: a connection failed.
+            jobs.pop(request.work.id, None)
         job = _Job(model.name, request.prefill_s, request.decode_s)
-        chosen = min(able, key=lambda server: (self._delay_s(server, job, now_s), front.inflight(server)))
+        chosen = min(
+            self.able(model, front), key=lambda server: (self._delay_s(server, job, now_s), front.inflight(server))
+        )
         self._jobs[chosen][request.work.id] = job
         return chosen
+
+    def able(self, model: Model, front: Front) -> list[int]:
+        """Return the servers that may serve a model."""
+        return [server for server in front.servers if fits(model, self._fleet.instances[server])]
 
     def ended(self, record: Record, front: Front, now_s: float) -> None:
         if record.server is not None:

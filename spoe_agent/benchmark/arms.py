@@ -5,7 +5,7 @@ Must not live here: their rules.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from spoe_agent.benchmark.all_warm import AllWarm, without_loading
@@ -13,7 +13,9 @@ from spoe_agent.benchmark.baselines import LeastConn, NginxLeastConn, Prequal, R
 from spoe_agent.benchmark.bounded_hash import BoundedHash
 from spoe_agent.benchmark.fleets import FleetPlan
 from spoe_agent.benchmark.pointsman import Pointsman, Variant, max_connections
+from spoe_agent.benchmark.requests import Request
 from spoe_agent.benchmark.router import Router
+from spoe_agent.benchmark.static import Static
 from spoe_agent.routing.specs import Weights
 from spoe_agent.simulator import InstanceProfile, Model
 
@@ -26,6 +28,8 @@ class Setting:
     models: tuple[Model, ...]
     """Those that are asked for."""
     seed: int
+    requests: Sequence[Request] = ()
+    """All that will come, for policies that know the future."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,7 @@ COMPARED = (
     Arm("warm_first", lambda _: WarmFirst()),
     Arm("prequal", lambda _: Prequal()),
     Arm(OURS, lambda setting: Pointsman(setting.fleet, setting.models), is_limited=True),
+    Arm("static", lambda setting: Static(setting.fleet, setting.models, setting.requests)),
     Arm(IDEAL, lambda setting: AllWarm(setting.fleet), hardware=without_loading),
 )
 """What is run unless others are named."""

@@ -63,7 +63,7 @@ class Random(Router):
         self._random = random.Random(seed)
 
     def route(self, request: Request, front: Front, now_s: float) -> Verdict:
-        return self._random.randrange(len(front.servers))
+        return self._random.choice(front.servers)
 
 
 class Prequal(Router):
@@ -84,8 +84,8 @@ class Prequal(Router):
         self._probes: deque[int] = deque(maxlen=self.PROBES)
 
     def route(self, request: Request, front: Front, now_s: float) -> Verdict:
-        flying = [front.inflight(server) for server in front.servers]
-        self._probes.extend(flying)
+        flying = {server: front.inflight(server) for server in front.servers}
+        self._probes.extend(flying.values())
         limit = sorted(self._probes)[math.ceil(self.QUANTILE * len(self._probes)) - 1]
         cold = [server for server in front.servers if flying[server] <= limit]
         if not cold:

@@ -35,7 +35,7 @@ class BoundedHash(Router):
         owners = self._owners
         for step in range(len(owners)):
             server = owners[(start + step) % len(owners)]
-            if front.served[server] < self._slots(server, front):
+            if server in front.servers and front.served[server] < self._slots(server, front):
                 return server
         raise AssertionError("the bounds add up to more than the requests in flight")
 
@@ -43,8 +43,9 @@ class BoundedHash(Router):
     def _slots(server: int, front: Front) -> int:
         """The server's part of 125 % of all requests, this one included; the remainder goes round by position."""
         count = len(front.servers)
+        place = front.servers.index(server)
         total = -(-(sum(front.served) + 1) * BALANCE_FACTOR // 100)
-        return max(1, (server + 1) * total // count - server * total // count)
+        return max(1, (place + 1) * total // count - place * total // count)
 
 
 _POINTS = range(POINTS_PER_SERVER)

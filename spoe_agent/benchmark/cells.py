@@ -23,8 +23,10 @@ from spoe_agent.benchmark.bounds import Bounds, bounds
 from spoe_agent.benchmark.fleets import FLEETS, FleetPlan, fits
 from spoe_agent.benchmark.requests import Record
 from spoe_agent.benchmark.samples import sample
-from spoe_agent.benchmark.simulation import Outcome, Simulation
+from spoe_agent.benchmark.simulation import Simulation
+from spoe_agent.benchmark.struck import StruckSimulation
 from spoe_agent.benchmark.summary import Run, warm_up_s
+from spoe_agent.benchmark.tally import Outcome
 from spoe_agent.benchmark.workloads import Workload, build
 
 
@@ -123,10 +125,14 @@ def simulate(job: Job) -> Done:
 
 def replay(arm: Arm, fleet: FleetPlan, work: Workload, salt: int) -> Run:
     """Run one workload through one policy; `salt` is of what the policy draws."""
-    router = arm.router(Setting(fleet, work.models, salt))
+    router = arm.router(Setting(fleet, work.models, salt, work.requests))
     instances = [arm.hardware(profile) for profile in fleet.instances]
+    limits = arm.limits(fleet)
     with _quiet():
-        outcome = Simulation(instances, arm.limits(fleet), work.requests, router).run()
+        if fleet.fault is None:
+            outcome = Simulation(instances, limits, work.requests, router).run()
+        else:
+            outcome = StruckSimulation(instances, limits, work.requests, router, fleet.fault).run()
     return _run(outcome, fleet, instances[0].vram_recovery_s)
 
 
@@ -153,6 +159,8 @@ def _run(outcome: Outcome, fleet: FleetPlan, recovery_s: float) -> Run:
         loading_s=sum(load_s for _, load_s in outcome.loads) + outcome.unloads * recovery_s,
         gpu_s=len(fleet.instances) * outcome.finished_at_s,
         undone=outcome.undone,
+        sent_to_struck=outcome.sent_to_struck,
+        sent_to_known=outcome.sent_to_known,
         misfits=sum(_misfits(record, fleet) for record in outcome.records),
     )
 
@@ -163,9 +171,9 @@ def _misfits(record: Record, fleet: FleetPlan) -> bool:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The agent logs every decision at debug level; nobody reads a million lines."""
+    """The agent logs every decision at debug level, and changes of health as warnings; nobody reads a million lines."""
     before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:
         yield
     finally:

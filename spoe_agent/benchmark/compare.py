@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from spoe_agent.benchmark.requests import SERVED
 from spoe_agent.benchmark.samples import Sample
@@ -23,11 +23,13 @@ LEAST_PER_MINUTE = 5
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """Ours divided by theirs."""
+    """Ours divided by theirs, the mean over the windows (seeds)."""
 
     value: float
     upper: float
-    """Upper limit at 95 % (two-sided), by bootstrap over blocks of 60 s that both have in common."""
+    """Upper limit at 95 % (two-sided), by bootstrap over windows and over blocks of 60 s that both have in common."""
+    each: tuple[float, ...] = field(default=(), compare=False)
+    """Per window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +43,15 @@ class Minutes:
 
 
 class _Blocks:
-    """The values of one policy, by minute, ready to be resampled.
+    """The values of one policy in one window, by minute, ready to be resampled."""
 
-    A minute is one block in all seeds: seeds that replay one trace share its bursts, so they are not independent.
-    """
-
-    def __init__(self, runs: Sequence[Run], field: str) -> None:
+    def __init__(self, run: Run, field: str) -> None:
         self.sums: defaultdict[int, float] = defaultdict(float)
         self.counts: Counter[int] = Counter()
         self.largest: list[tuple[float, int]] = []
-        for run in runs:
-            for sample in run.measured():
-                if sample.status == SERVED:
-                    self._add(getattr(sample, field), int(sample.t // BLOCK_S))
+        for sample in run.measured():
+            if sample.status == SERVED:
+                self._add(getattr(sample, field), int(sample.t // BLOCK_S))
         self.largest.sort(reverse=True)
 
     def _add(self, value: float, block: int) -> None:
@@ -76,34 +74,52 @@ class _Blocks:
         return 0.0
 
 
-def ratios(ours: Sequence[Run], theirs: Sequence[Run], field: str, parts: Sequence[float | None]) -> list[Ratio]:
-    """Return the ratio of each percentile (None: of the mean) of a field of the samples.
+_Window = tuple[_Blocks, _Blocks]
+"""Ours and theirs, over the same requests."""
 
-    Both must be the same seeds of the same cell, in the same order.
+
+def ratios(ours: Sequence[Run], theirs: Sequence[Run], field: str, parts: Sequence[float | None]) -> list[Ratio]:
+    """Return the ratio of each percentile (None: of the mean) of a field of the samples: the mean over the windows.
+
+    Both must be the same seeds of the same cell, in the same order. Windows are drawn anew, and minutes: the same ones
+    in all windows, because seeds that replay one trace share its bursts, so they are not independent.
     """
-    mine, other = _Blocks(ours, field), _Blocks(theirs, field)
-    blocks = sorted(mine.counts.keys() | other.counts.keys())
+    windows = [(_Blocks(mine, field), _Blocks(other, field)) for mine, other in zip(ours, theirs, strict=True)]
+    blocks = sorted(set().union(*(side.counts for window in windows for side in window)))
     randomness = random.Random(0)
     once = Counter(blocks)
     resamples = [Counter(randomness.choices(blocks, k=len(blocks))) for _ in range(RESAMPLES)]
-    return [_ratio(mine, other, part, once, resamples) for part in parts]
+    drawn = [randomness.choices(range(len(windows)), k=len(windows)) for _ in range(RESAMPLES)]
+    return [_ratio(windows, part, once, list(zip(resamples, drawn, strict=True))) for part in parts]
+
+
+def over_windows(values: Sequence[float]) -> Ratio:
+    """Return the mean of what is one number per window, and its limit."""
+    randomness = random.Random(0)
+    drawn = [mean(randomness.choices(values, k=len(values))) for _ in range(RESAMPLES)]
+    return Ratio(mean(values), _upper(drawn), tuple(values))
 
 
 def _ratio(
-    mine: _Blocks,
-    other: _Blocks,
+    windows: Sequence[_Window],
     part: float | None,
     once: Counter[int],
-    resamples: Sequence[Counter[int]],
+    resamples: Sequence[tuple[Counter[int], list[int]]],
 ) -> Ratio:
-    def divide(times: Counter[int]) -> float:
-        if part is None:
-            return _quotient(mine.mean(times), other.mean(times))
-        return _quotient(mine.percentile(times, part), other.percentile(times, part))
+    each = tuple(_divide(window, once, part) for window in windows)
+    drawn = [mean([_divide(windows[number], times, part) for number in numbers]) for times, numbers in resamples]
+    return Ratio(mean(each), _upper(drawn), each)
 
-    drawn = sorted(divide(times) for times in resamples)
-    upper = drawn[int((1 + CERTAINTY) / 2 * (len(drawn) - 1))] if drawn else divide(once)
-    return Ratio(divide(once), upper)
+
+def _divide(window: _Window, times: Counter[int], part: float | None) -> float:
+    mine, other = window
+    if part is None:
+        return _quotient(mine.mean(times), other.mean(times))
+    return _quotient(mine.percentile(times, part), other.percentile(times, part))
+
+
+def _upper(drawn: Sequence[float]) -> float:
+    return sorted(drawn)[int((1 + CERTAINTY) / 2 * (len(drawn) - 1))]
 
 
 def minutes(ours: Sequence[Run], theirs: Sequence[Run]) -> Minutes:

@@ -6,8 +6,9 @@ Must not live here: traffic, routing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from spoe_agent.benchmark.faults import Fault, Trouble
 from spoe_agent.simulator import DEFAULT_MODELS, GPU_SPEEDS, InstanceProfile, Model
 from spoe_agent.simulator.profile import GB, GIB
 
@@ -39,6 +40,8 @@ class FleetPlan:
     name: str
     instances: tuple[InstanceProfile, ...]
     models: tuple[Model, ...]
+    fault: Fault | None = None
+    """What goes wrong while it runs."""
 
     def names(self) -> tuple[str, ...]:
         """Names of the instances, in order."""
@@ -109,9 +112,11 @@ def _instance(gpu: str, gibibytes: int, max_loaded: int = 3) -> InstanceProfile:
     )
 
 
-def _plan(name: str, instances: Sequence[InstanceProfile], models: Sequence[str]) -> FleetPlan:
+def _plan(
+    name: str, instances: Sequence[InstanceProfile], models: Sequence[str], fault: Fault | None = None
+) -> FleetPlan:
     by_size = sorted((_MODELS[model] for model in models), key=lambda model: model.size_bytes)
-    return FleetPlan(name, tuple(instances), tuple(by_size))
+    return FleetPlan(name, tuple(instances), tuple(by_size), fault)
 
 
 _FEW = ("phi4-mini:3.8b", "llama3.1:8b", "phi4:14b")
@@ -139,16 +144,31 @@ _TEN = (
     "qwq:32b",
 )
 
+_F4 = _instance("a100", 48)
+
 FLEETS = {
     plan.name: plan
     for plan in (
         _plan("F2-few", [_instance("a100", 80)] * 2, _FEW),
         _plan("F2", [_instance("a100", 80)] * 2, _TEN),
         _plan("F2-vram", [_instance("a100", 80, VRAM_BOUND)] * 2, _TEN),
-        _plan("F4", [_instance("a100", 48)] * 4, _TEN),
+        _plan("F4", [_F4] * 4, _TEN),
+        _plan("F4-k.05", [replace(_F4, batch_slowdown=0.05)] * 4, _TEN),
+        _plan("F4-k.5", [replace(_F4, batch_slowdown=0.5)] * 4, _TEN),
+        _plan("F4-b.7", [replace(_F4, load_bytes_per_s=0.7 * GB)] * 4, _TEN),
+        _plan("F4-b7", [replace(_F4, load_bytes_per_s=7 * GB)] * 4, _TEN),
+        _plan("F4-np1", [replace(_F4, num_parallel=1)] * 4, _TEN),
+        _plan("F4-hang", [_F4] * 4, _TEN, Fault(Trouble.HANG, lasts_s=300.0)),
+        _plan("F4-kill", [_F4] * 4, _TEN, Fault(Trouble.GONE, lasts_s=120.0)),
+        _plan("F4-restart", [_F4] * 4, _TEN, Fault(Trouble.GONE, lasts_s=3.0)),
+        _plan("F4-slow", [_F4] * 4, _TEN, Fault(Trouble.SLOW, lasts_s=900.0)),
         _plan("F4-vram", [_instance("a100", 48, VRAM_BOUND)] * 4, _TEN),
         _plan("F4-h100", [_instance("h100", 80)] * 4, _EIGHT),
         _plan("F4h", [_instance("a100", 80)] * 2 + [_instance("4090", 24)] * 2, _EIGHT),
         _plan("F8", [_instance("4090", 24)] * 8, _SIX),
     )
 }
+"""By name. Of F4 there are variants, each with one assumption changed: how much a batch slows down (k), GB/s of loading
+(b), one slot per model (np1, Ollama's own default); and four in which the first instance is struck every 20 minutes: it
+answers no prompts for five minutes and is then replaced, is killed and gone for two minutes, is killed and back after
+3 s, loads five times slower for 15 minutes."""

@@ -6,7 +6,8 @@ Must not live here: which server is chosen (routers), time (simulation).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from spoe_agent.benchmark.requests import Record
 
@@ -25,11 +26,36 @@ class Front:
         """The backend's queue: the first server that has room takes from it."""
         self.resident: list[set[str]] = [set() for _ in servers]
         """Names of the models that are loaded or loading."""
+        self.is_up = [True for _ in servers]
+        """What the health checks say."""
+        self.servers: Sequence[int] = servers
+        """Positions of the servers that may be chosen."""
 
-    @property
-    def servers(self) -> range:
-        """Positions of the servers."""
-        return range(len(self._limits))
+    @contextmanager
+    def without(self, server: int) -> Iterator[None]:
+        """Let nobody choose a server meanwhile: a connection to it failed just now."""
+        before, self.servers = self.servers, [other for other in self.servers if other != server]
+        try:
+            yield
+        finally:
+            self.servers = before
+
+    def mark(self, server: int, is_up: bool) -> list[Record]:
+        """Take a health check's verdict. Return the requests that wait for a server that is down now, taken out of its
+        queue (`option redispatch`), or those of the backend's queue that a server that is up again has room for.
+        """
+        self.is_up[server] = is_up
+        self.servers = [position for position, up in enumerate(self.is_up) if up]
+        moved = []
+        if not is_up:
+            moved = list(self.waiting[server])
+            self.waiting[server].clear()
+            for record in moved:
+                record.server = None
+        while is_up and self.central and self.has_room(server):
+            moved.append(self.central.popleft())
+            self.admit(moved[-1], server)
+        return moved
 
     def inflight(self, server: int) -> int:
         """Connections and queue together, as HAProxy's leastconn counts."""
@@ -54,8 +80,9 @@ class Front:
         self.served[server] -= 1
         if not self.has_room(server):
             return None
-        own, central = self.waiting[server], self.central
-        queue = own if own and (not central or own[0].request.work.id < central[0].request.work.id) else central
+        own = self.waiting[server]
+        central = self.central if self.is_up[server] else deque[Record]()
+        queue = own if own and (not central or own[0].request.at_s <= central[0].request.at_s) else central
         if not queue:
             return None
         record = queue.popleft()

@@ -11,6 +11,7 @@ import heapq
 import math
 import random
 from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -19,7 +20,9 @@ from spoe_agent.benchmark.arrivals import Arrival
 REQUESTS = 14_000
 DURATION_S = 7200.0
 ZIPF = 1.05
-_GRID_S = 10.0
+GRID_S = 10.0
+GRID = [point * GRID_S for point in range(int(DURATION_S / GRID_S))]
+"""The moments at which rates are given."""
 _PROMPT = (6.63, 0.985)
 """Mean and deviation of the logarithm of the length in tokens."""
 _OUTPUT = (5.02, 0.859)
@@ -44,9 +47,11 @@ def generate(traffic: Traffic, seed: int) -> list[Arrival]:
     weights = zipf_weights(traffic.ranks, traffic.zipf)
     streams = []
     for rank, weight in enumerate(weights, 1):
-        times = _times(round(traffic.requests * weight), traffic.is_bursty, randomness)
-        streams.append([Arrival(at_s, f"M{rank:02}", *lengths(randomness)) for at_s in times])
-    return list(heapq.merge(*streams, key=lambda arrival: arrival.at_s))
+        rates = swinging(randomness) if traffic.is_bursty else [1.0 for _ in GRID]
+        gaps_vary = variation(randomness) if traffic.is_bursty else 1.0
+        at_s = times(round(traffic.requests * weight), gaps_vary, rates, randomness)
+        streams.append(asking(f"M{rank:02}", at_s, randomness))
+    return merged(streams)
 
 
 def converse(traffic: Traffic, seed: int) -> list[Arrival]:
@@ -59,6 +64,16 @@ def converse(traffic: Traffic, seed: int) -> list[Arrival]:
         rank = randomness.choices(ranks, weights)[0]
         arrivals += _conversation(f"s{len(arrivals)}", rank, randomness)
     return sorted(arrivals, key=lambda arrival: arrival.at_s)
+
+
+def asking(rank: str, at_s: Iterable[float], randomness: random.Random) -> list[Arrival]:
+    """Draw what is asked of one model at these times."""
+    return [Arrival(one_s, rank, *lengths(randomness)) for one_s in at_s]
+
+
+def merged(streams: Iterable[Iterable[Arrival]]) -> list[Arrival]:
+    """Return the arrivals of several streams, each ordered by time, in one."""
+    return list(heapq.merge(*streams, key=lambda arrival: arrival.at_s))
 
 
 def zipf_weights(count: int, exponent: float) -> list[float]:
@@ -87,30 +102,42 @@ def _conversation(session: str, rank: str, randomness: random.Random) -> list[Ar
     return turns
 
 
-def _times(count: int, is_bursty: bool, randomness: random.Random) -> list[float]:
-    """Arrival times of one model: a renewal process with gamma gaps, run on a clock that itself swings."""
-    variation = min(5.0, 1.2 * math.exp(abs(randomness.gauss(0.0, 0.4)))) if is_bursty else 1.0
-    swing = math.exp(randomness.uniform(math.log(4), math.log(24))) if is_bursty else 1.0
+def times(count: int, variation: float, rates: Sequence[float], randomness: random.Random) -> list[float]:
+    """Draw arrival times of one model: a renewal process with gamma gaps, run on a clock that follows the rates.
+
+    Args:
+        count: how many.
+        variation: coefficient of variation of the gaps; 1 is Poisson.
+        rates: relative, one per `GRID_S`.
+        randomness: what is drawn from.
+    """
     shape = 1 / variation**2
     gaps = [randomness.gammavariate(shape, 1.0) for _ in range(count + 1)]
-    whole = sum(gaps)
-    progress = [gap / whole for gap in accumulate(gaps[:-1])]
-    clock = _swinging_clock(swing, randomness)
-    return [_when(part, clock) for part in progress]
+    whole, total = sum(gaps), sum(rates)
+    clock = [0.0, *(done / total for done in accumulate(rates))]
+    return [_when(gap / whole, clock) for gap in accumulate(gaps[:-1])]
 
 
-def _swinging_clock(swing: float, randomness: random.Random) -> list[float]:
-    """Part of all arrivals that have come by each point of the grid, for a rate whose peak is `swing` x its trough."""
+def variation(randomness: random.Random) -> float:
+    """Draw how bursty one model's arrivals are."""
+    return min(5.0, 1.2 * math.exp(abs(randomness.gauss(0.0, 0.4))))
+
+
+def swing(randomness: random.Random) -> float:
+    """Draw how many times the trough's rate one model's peak has, as a logarithm."""
+    return randomness.uniform(math.log(4), math.log(24))
+
+
+def swinging(randomness: random.Random) -> list[float]:
+    """Draw one model's rates, which swing over half an hour to two."""
+    amplitude = swing(randomness) / 2
     period_s = randomness.uniform(1800.0, 7200.0)
     phase = randomness.uniform(0.0, 2 * math.pi)
-    amplitude = math.log(swing) / 2
-    points = range(int(DURATION_S / _GRID_S))
-    rates = [math.exp(amplitude * math.sin(2 * math.pi * point * _GRID_S / period_s + phase)) for point in points]
-    total = sum(rates)
-    return [0.0, *(done / total for done in accumulate(rates))]
+    return [math.exp(amplitude * math.sin(2 * math.pi * at_s / period_s + phase)) for at_s in GRID]
 
 
-def _when(part: float, clock: list[float]) -> float:
+def _when(part: float, clock: Sequence[float]) -> float:
+    """Return when that part of the arrivals has come: `clock` says how large a part has at each point of the grid."""
     point = min(max(1, bisect_left(clock, part)), len(clock) - 1)
     before, after = clock[point - 1], clock[point]
-    return (point - 1 + (part - before) / (after - before)) * _GRID_S
+    return (point - 1 + (part - before) / (after - before)) * GRID_S

@@ -22,15 +22,17 @@ class Facts:
     load: float
     ratios: Ratios
     minutes: Minutes | None = None
-    of_ideal: float | None = None
+    of_ideal: Ratio | None = None
     """Mean time to the first token, divided by all_warm's."""
     gap_closed: float | None = None
-    of_hash: float | None = None
+    of_hash: Ratio | None = None
     """Mean time to the first token, divided by bounded_hash's."""
     worst_model: float | None = None
     """The largest ratio of a model's p95 to least_conn's."""
     failed: int = 0
     failed_baseline: int = 0
+    sent_to_known: int = 0
+    """Requests sent to an instance that hung or was gone, after two had failed there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Goal:
 
     name: str
     value: float
-    """What counts: for ratios to least_conn the upper limit."""
+    """What counts: of a ratio of times the upper limit."""
     limit: float
     at_least: bool = False
 
@@ -83,12 +85,14 @@ def goals(facts: Facts) -> list[Goal]:
 
 def _others(facts: Facts) -> Sequence[Goal]:
     found = [Goal("failed", facts.failed, facts.failed_baseline)]
+    if facts.regime == "RS":
+        found.append(Goal("sent to a known-dead instance", facts.sent_to_known, 0))
     if facts.gap_closed is not None and facts.regime in _GAP:
         found.append(Goal("gap_closed", facts.gap_closed, _GAP[facts.regime], at_least=True))
     if facts.regime == "R1" and facts.of_ideal is not None:
-        found.append(Goal("ttft_mean / all_warm", facts.of_ideal, 1.25))
+        found.append(Goal("ttft_mean / all_warm", facts.of_ideal.upper, 1.25))
     if facts.regime == "R1" and facts.of_hash is not None:
-        found.append(Goal("ttft_mean / bounded_hash", facts.of_hash, 0.5))
+        found.append(Goal("ttft_mean / bounded_hash", facts.of_hash.upper, 0.5))
     if facts.regime == "R2" and facts.worst_model is not None:
         found.append(Goal("worst model's p95", facts.worst_model, 1.0))
     if facts.regime == "RX" and facts.minutes is not None:

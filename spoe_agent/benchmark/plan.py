@@ -10,11 +10,14 @@ from itertools import product
 
 from spoe_agent.benchmark.arms import BASELINE, IDEAL, OURS
 from spoe_agent.benchmark.cells import Cell, FloorJob, Job, Source
+from spoe_agent.benchmark.users import CLOSED
 
 LOADS = (0.15, 0.30)
 DEFAULT_CELLS = (
     *(Cell(fleet, load, "W1") for fleet in ("F2-few", "F4", "F8", "F4-h100", "F2-vram", "F4h", "F2") for load in LOADS),
     Cell("F8", 0.30, "WX"),
+    *(Cell("F4", 0.30, workload) for workload in ("W3", "W5", "RS")),
+    *(Cell(fleet, 0.30, "W1") for fleet in ("F4-hang", "F4-kill", "F4-restart", "F4-slow")),
 )
 QUICK_CELLS = (Cell("F2-few", 0.30, "W1"), Cell("F4", 0.30, "W1"), Cell("F8", 0.30, "WX"))
 QUICK_ARMS = (BASELINE, "bounded_hash", OURS, IDEAL)
@@ -34,5 +37,7 @@ def jobs(cells: Iterable[Cell], arms: Sequence[str], seeds: int, source: Source)
     found: list[Job | FloorJob] = []
     for cell in cells:
         found += [Job(cell, arm, seed, source) for seed in range(seeds) for arm in arms]
-        found.append(FloorJob(cell, seeds, source))
+        if cell.workload != CLOSED:
+            # What is asked when depends on the answers, so no floor holds for everybody.
+            found.append(FloorJob(cell, seeds, source))
     return found

@@ -47,7 +47,8 @@ def _panel(axes: Axes, rows: Sequence[Row]) -> None:
         style = {OURS: "o-", IDEAL: "k--"}.get(arm, ".-")
         axes.plot(loads, means, style, label=arm, linewidth=2.2 if arm == OURS else 1.0)
     floor = [(row.cell.load, row.bounds.floor_ttft_mean) for row in rows if row.bounds is not None]
-    axes.plot(*zip(*sorted(set(floor)), strict=True), "k:", label="floor")
+    if floor:
+        axes.plot(*zip(*sorted(set(floor)), strict=True), "k:", label="floor")
     regimes = dict(sorted({(row.cell.load, row.regime) for row in rows}))
     axes.set_xticks(list(regimes), [f"{load:g}\n{regime}" for load, regime in regimes.items()])
     axes.set_yscale("log")

@@ -1,7 +1,7 @@
 """Our own policy in the benchmark: the agent that runs behind HAProxy, on virtual time.
 
-The only file of the benchmark that knows the agent. It plays HAProxy (counts with every request, a log line at each
-end) and the pollers. Must not live here: anything that decides.
+It plays HAProxy: counts with every request, a log line at each end. Must not live here: anything that decides, and
+what the agent learns of its instances besides (watching).
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from spoe_agent.agent import Agent
+from spoe_agent.benchmark.baselines import LeastConn
 from spoe_agent.benchmark.fleets import FleetPlan
 from spoe_agent.benchmark.front import Front
 from spoe_agent.benchmark.requests import Record, Request
-from spoe_agent.benchmark.router import Refusal, Router, Verdict, Wait
+from spoe_agent.benchmark.router import Probe, Refusal, Router, Verdict, Wait
+from spoe_agent.benchmark.watching import Watching
 from spoe_agent.routing import (
     Action,
     Choice,
     Dialect,
     FleetSpec,
-    Health,
     InstanceLoad,
     InstanceSpec,
-    InstanceState,
     Kind,
     LoadedModel,
     Policy,
@@ -62,8 +62,11 @@ class Pointsman(Router):
         self._now_s = 0.0
         self._names = fleet.names()
         self._position = {name: server for server, name in enumerate(self._names)}
-        self._installed = {canonical(model.name): model.size_bytes for model in installed}
         self._agent = Agent(fleet_spec(fleet, variant), Board(), _nothing_new, clock=self._agents_time_s)
+        on_disk = {canonical(model.name): model.size_bytes for model in installed}
+        self._watching = Watching(self._agent, on_disk, self._agents_time_s, variant.time_scale)
+        self._leastconn = LeastConn()
+        self._redispatched: set[int] = set()
         self._sent_at_s: dict[int, float] = {}
         self._victims: dict[int, tuple[str, ...]] = {}
         self._models = {canonical(model.name): model for model in installed}
@@ -102,25 +105,45 @@ class Pointsman(Router):
 
     def polled(self, server: int, loaded: list[simulated.LoadedModel], now_s: float) -> None:
         self._now_s = now_s
-        state = InstanceState(
-            health=Health.UP,
-            loaded={canonical(line.model.name): _reading(line) for line in loaded},
-            loaded_at_s=self._agents_time_s(),
-            installed=self._installed,
-            installed_at_s=self._agents_time_s(),
-        )
-        self._agent.published(self._names[server], state)
+        self._watching.polled(self._names[server], {canonical(line.model.name): _reading(line) for line in loaded})
+
+    def unreachable(self, server: int, now_s: float) -> None:
+        self._now_s = now_s
+        self._watching.refused(self._names[server])
+
+    def again(self, request: Request, front: Front, now_s: float) -> Verdict:
+        """HAProxy does not ask twice: it takes another server by the backend's own algorithm."""
+        self._redispatched.add(request.work.id)
+        self._victims.pop(request.work.id, None)
+        return self._leastconn.route(request, front, now_s)
+
+    def probes(self, now_s: float) -> Iterable[Probe]:
+        self._now_s = now_s
+        return [
+            Probe(
+                self._position[asked.instance],
+                self._models[asked.what.model],
+                asked.what.context_length or None,
+                asked.deadline_s * self._variant.time_scale,
+            )
+            for asked in self._watching.probes()
+        ]
+
+    def probed(self, server: int, is_answered: bool, now_s: float) -> None:
+        self._now_s = now_s
+        self._watching.probed(self._names[server], is_answered)
 
     def ended(self, record: Record, front: Front, now_s: float) -> None:
         self._now_s = now_s
         request_id = record.request.work.id
         server = "" if record.server is None else self._names[record.server]
         ending = _ending(record, self._sent_at_s.pop(request_id, now_s), self._variant.time_scale)
-        self._agent.ended(str(request_id), server, ending)
+        self._watching.ended(record, server, ending, request_id in self._redispatched)
+        self._redispatched.discard(request_id)
 
     def _facts(self, request: Request, front: Front) -> RequestFacts:
         loads = {
-            name: InstanceLoad(front.served[server], len(front.waiting[server]), is_up=True)
+            name: InstanceLoad(front.served[server], len(front.waiting[server]), is_up=front.is_up[server])
             for server, name in enumerate(self._names)
         }
         facts = RequestFacts(

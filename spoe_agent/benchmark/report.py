@@ -13,7 +13,9 @@ from rich.table import Table
 
 from spoe_agent.benchmark.arms import BASELINE, OURS
 from spoe_agent.benchmark.capacity import ATTAINMENT, Capacity
+from spoe_agent.benchmark.cells import Cell
 from spoe_agent.benchmark.goals import Goal
+from spoe_agent.benchmark.users import CLOSED, USERS
 from spoe_agent.benchmark.verdicts import Row, Verdict
 
 WIDTH = 120
@@ -31,8 +33,8 @@ def show(console: Console, verdict: Verdict) -> None:
     first = verdict.rows[0]
     cell = first.cell
     console.print(
-        f"[bold]{first.regime}[/]  fleet {cell.fleet}, load {cell.load:.2f}, workload {cell.workload}, "
-        f"{first.figures.requests} requests, simulated; x: times {BASELINE}'s"
+        f"[bold]{first.regime}[/]  fleet {cell.fleet}, {_offered(cell)}, workload {cell.workload}, "
+        f"{_windows(first)}{first.figures.requests} requests, simulated; x: times {BASELINE}'s"
     )
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     table.add_column("seconds", no_wrap=True)
@@ -60,6 +62,14 @@ def show_capacities(console: Console, found: Sequence[Capacity]) -> None:
     for one in found:
         load = "below the lowest load run" if one.load is None else f"{one.load:.3f}"
         console.print(f"  {one.fleet} {one.workload} {one.arm:18} {load}{' or more' if one.is_least else ''}")
+
+
+def _offered(cell: Cell) -> str:
+    return f"{USERS} users" if cell.workload == CLOSED else f"load {cell.load:.2f}"
+
+
+def _windows(row: Row) -> str:
+    return f"{row.seeds} windows, " if row.seeds > 1 else ""
 
 
 def _figures(row: Row) -> list[str]:

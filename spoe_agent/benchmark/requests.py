@@ -12,6 +12,9 @@ from spoe_agent.simulator.work import Kind, Work
 SERVED = 200
 CLIENT_LEFT = 499
 """nginx's status for a client that closed: no fault of the fleet's."""
+BROKEN = 502
+"""What HAProxy answers when a server breaks off before its answer; when it has begun, the client sees it cut."""
+TIMED_OUT = 504
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,10 @@ class Request:
     """From the first token to the last."""
     patience_s: float | None = None
     """The client leaves then, if the answer is not complete."""
+    after: int | None = None
+    """Its user asks it only when the request of this id has ended (a closed loop); then `at_s` is of no meaning, ..."""
+    think_s: float = 0.0
+    """... but this is: from that end until it is asked."""
 
     @property
     def solo_s(self) -> float:

@@ -5,7 +5,7 @@ Must not live here: any policy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -31,6 +31,18 @@ class Refusal:
     status: int
 
 
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A request of one token that the router sends to a server itself."""
+
+    server: int
+    model: Model
+    num_ctx: int | None
+    """None: the instance's own."""
+    deadline_s: float
+    """So long without an answer, and it has failed."""
+
+
 Verdict = int | Wait | Refusal
 """A server's position, or what happens instead."""
 
@@ -45,12 +57,32 @@ class Router:
         """Decide where a request goes."""
         raise NotImplementedError
 
+    def preloads(self) -> Sequence[Sequence[Model]]:
+        """Return the models of each server that are loaded before the first request, for good, in that order."""
+        return ()
+
     def unloads(self, record: Record) -> Iterable[Model]:
         """Return the models that are to be unloaded where this request goes, just before it gets there."""
         return ()
 
     def polled(self, server: int, loaded: list[LoadedModel], now_s: float) -> None:
         """Take a reading of `/api/ps`."""
+
+    def unreachable(self, server: int, now_s: float) -> None:
+        """Nobody listens at a server whose `/api/ps` was to be read."""
+
+    def again(self, request: Request, front: Front, now_s: float) -> Verdict:
+        """Decide where a request goes whose server did not take the connection, or went down before it was sent there
+        (`option redispatch 1`): another choice of the same rule. Servers that cannot be chosen are not in the front's.
+        """
+        return self.route(request, front, now_s)
+
+    def probes(self, now_s: float) -> Iterable[Probe]:
+        """Return the probes to be sent now. Asked after each reading."""
+        return ()
+
+    def probed(self, server: int, is_answered: bool, now_s: float) -> None:
+        """A probe was answered, or not in time."""
 
     def ended(self, record: Record, front: Front, now_s: float) -> None:
         """A request ended in whatever way, refused ones aside: HAProxy's log line."""

@@ -6,6 +6,7 @@ Must not live here: what a verdict is (verdicts), where the work runs (cells).
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
@@ -29,7 +30,7 @@ class Study:
         self._missing = {cell: sum(job.cell == cell for job in jobs) for cell in dict.fromkeys(j.cell for j in jobs)}
         self._runs: dict[Job, Run] = {}
         self._bounds: dict[Cell, Bounds] = {}
-        self._regimes: dict[Cell, str] = {}
+        self._regimes: dict[Cell, Counter[str]] = {}
 
     @property
     def size(self) -> int:
@@ -42,7 +43,7 @@ class Study:
             cell = result.job.cell
             if isinstance(result, Done):
                 self._runs[result.job] = result.run
-                self._regimes[cell] = result.regime
+                self._regimes.setdefault(cell, Counter())[result.regime] += 1
                 self._write(result)
             else:
                 self._bounds[cell] = result.bounds
@@ -56,7 +57,9 @@ class Study:
         runs: dict[str, list[Run]] = {}
         for job in jobs:
             runs.setdefault(job.arm, []).append(self._runs.pop(job))
-        return verdict(cell, self._regimes[cell], runs, self._bounds[cell])
+        # Windows may differ: what most of them are.
+        ((regime, _),) = self._regimes[cell].most_common(1)
+        return verdict(cell, regime, runs, self._bounds.get(cell))
 
     def _write(self, result: Done) -> None:
         if self._records is None:

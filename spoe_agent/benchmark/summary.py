@@ -35,6 +35,10 @@ class Run:
     undone: int
     misfits: int
     """Requests sent to an instance whose VRAM cannot hold the model."""
+    sent_to_struck: int = 0
+    """Requests sent to an instance that hung or was gone."""
+    sent_to_known: int = 0
+    """Those of them that were sent after two had failed there."""
 
     def measured(self) -> list[Sample]:
         """Return the requests after the warm-up whose clients stay."""
@@ -58,6 +62,8 @@ class Figures:
     slowdown_p99: float
     slo: float
     """Part of the measured requests that were in time; failed ones were not."""
+    served_per_s: float
+    """Answers per second from the first arrival to the last: what a closed loop is judged by."""
     loads_per_1000: float
     loads_per_1000_warm: float
     cold_per_1000: float
@@ -65,6 +71,8 @@ class Figures:
     """Part of the GPU time that went into loading and unloading."""
     undone_per_1000: float
     misfits: int
+    sent_to_struck: int
+    sent_to_known: int
     fairness: float
     """Jain's index over the models' mean slowdowns: 1 when all are slowed down alike."""
     p95_by_model: dict[str, float]
@@ -100,17 +108,25 @@ def figures(runs: Sequence[Run]) -> Figures:
         slowdown_mean=mean(slowdown),
         slowdown_p99=percentile(slowdown, 0.99),
         slo=sum(sample.in_time for sample in measured) / max(1, len(measured)),
+        served_per_s=sum(one.status == SERVED for one in everything) / max(1e-9, sum(run.span_s for run in runs)),
         loads_per_1000=1000 * sum(run.loads for run in runs) / total,
         loads_per_1000_warm=1000 * sum(run.loads_warm for run in runs) / max(1, warm),
         cold_per_1000=1000 * sum(sample.cold for sample in everything) / total,
         loading_share=sum(run.loading_s for run in runs) / sum(run.gpu_s for run in runs),
         undone_per_1000=1000 * sum(run.undone for run in runs) / total,
         misfits=sum(run.misfits for run in runs),
+        sent_to_struck=sum(run.sent_to_struck for run in runs),
+        sent_to_known=sum(run.sent_to_known for run in runs),
         fairness=_jain([mean(values) for values in _by_model(served, "slowdown").values()]),
         p95_by_model={
             model: percentile(sorted(values), 0.95) for model, values in sorted(_by_model(served, "ttft").items())
         },
     )
+
+
+def ttft_mean(run: Run) -> float:
+    """Return the mean time to the first token of one run."""
+    return mean([sample.ttft for sample in run.measured() if sample.status == SERVED])
 
 
 def mean(values: Sequence[float]) -> float:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from spoe_agent.benchmark.arms import BASELINE, IDEAL, OURS
 from spoe_agent.benchmark.bounds import Bounds
 from spoe_agent.benchmark.cells import Cell
-from spoe_agent.benchmark.compare import Minutes, Ratio, minutes, ratios
+from spoe_agent.benchmark.compare import Minutes, Ratio, minutes, over_windows, ratios
 from spoe_agent.benchmark.goals import Facts, Goal, goals
-from spoe_agent.benchmark.summary import Figures, Run, figures
+from spoe_agent.benchmark.summary import Figures, Run, figures, mean, ttft_mean
 
 HASH = "bounded_hash"
 Runs = Mapping[str, Sequence[Run]]
@@ -32,7 +32,9 @@ class Row:
     ratios: Mapping[str, Ratio]
     """To least_conn; empty without it."""
     gap_closed: float | None
-    """(least_conn - this) / (least_conn - all_warm), on the mean time to the first token."""
+    """(least_conn - this) / (least_conn - all_warm), on the mean time to the first token; mean over the windows."""
+    of_others: Mapping[str, Ratio]
+    """Mean time to the first token, to that of the other policies that goals name."""
     minutes: Minutes | None
     bounds: Bounds | None
 
@@ -49,6 +51,8 @@ class Row:
             "gap_closed": self.gap_closed,
             "ratio": {name: ratio.value for name, ratio in self.ratios.items()},
             "ratio_upper": {name: ratio.upper for name, ratio in self.ratios.items()},
+            "ratio_by_window": list(self.ratios["ttft_mean"].each) if self.ratios else [],
+            "of_others": {name: ratio.value for name, ratio in self.of_others.items()},
             "worst_minute": None if self.minutes is None else self.minutes.worst,
             "minutes_above": None if self.minutes is None else self.minutes.above,
             **({} if self.bounds is None else self.bounds.as_dict()),
@@ -84,8 +88,13 @@ def rows(cell: Cell, regime: str, runs: Runs, bounds: Bounds | None) -> list[Row
             arm=arm,
             seeds=len(of_arm),
             figures=sums[arm],
-            ratios=_ratios(arm, runs, sums),
-            gap_closed=_gap_closed(sums[arm], sums.get(BASELINE), sums.get(IDEAL)),
+            ratios=_ratios(arm, runs),
+            gap_closed=_gap_closed(of_arm, runs.get(BASELINE), runs.get(IDEAL)),
+            of_others={
+                other: ratios(of_arm, runs[other], "ttft", (None,))[0]
+                for other in (IDEAL, HASH)
+                if arm == OURS and other in runs
+            },
             minutes=minutes(of_arm, runs[BASELINE]) if BASELINE in runs else None,
             bounds=bounds,
         )
@@ -104,37 +113,37 @@ def cell_goals(cell_rows: Sequence[Row]) -> list[Goal]:
         load=ours.cell.load,
         ratios=ours.ratios,
         minutes=ours.minutes,
-        of_ideal=_of(ours, by_arm.get(IDEAL)),
+        of_ideal=ours.of_others.get(IDEAL),
         gap_closed=ours.gap_closed,
-        of_hash=_of(ours, by_arm.get(HASH)),
+        of_hash=ours.of_others.get(HASH),
         worst_model=_worst_model(ours.figures, baseline.figures),
         failed=ours.figures.failed,
         failed_baseline=baseline.figures.failed,
+        sent_to_known=ours.figures.sent_to_known,
     )
     return goals(facts)
 
 
-def _ratios(arm: str, runs: Runs, sums: Mapping[str, Figures]) -> dict[str, Ratio]:
+def _ratios(arm: str, runs: Runs) -> dict[str, Ratio]:
     if BASELINE not in runs:
         return {}
     ours, theirs = runs[arm], runs[BASELINE]
     names = ("ttft_mean", "ttft_p95", "ttft_p99")
     found = dict(zip(names, ratios(ours, theirs, "ttft", (None, 0.95, 0.99)), strict=True))
     found["e2e_mean"] = ratios(ours, theirs, "e2e", (None,))[0]
-    loads, loads_theirs = sums[arm].loads_per_1000, sums[BASELINE].loads_per_1000
-    if loads_theirs:
-        found["loads_per_1000"] = Ratio(loads / loads_theirs, loads / loads_theirs)
+    loads = [(mine.loads, other.loads) for mine, other in zip(ours, theirs, strict=True)]
+    if all(other for _, other in loads):
+        found["loads_per_1000"] = over_windows([mine / other for mine, other in loads])
     return found
 
 
-def _gap_closed(ours: Figures, baseline: Figures | None, ideal: Figures | None) -> float | None:
-    if baseline is None or ideal is None or baseline.ttft_mean <= ideal.ttft_mean:
+def _gap_closed(ours: Sequence[Run], baseline: Sequence[Run] | None, ideal: Sequence[Run] | None) -> float | None:
+    if baseline is None or ideal is None:
         return None
-    return (baseline.ttft_mean - ours.ttft_mean) / (baseline.ttft_mean - ideal.ttft_mean)
-
-
-def _of(ours: Row, other: Row | None) -> float | None:
-    return None if other is None else ours.figures.ttft_mean / other.figures.ttft_mean
+    means = [tuple(map(ttft_mean, window)) for window in zip(ours, baseline, ideal, strict=True)]
+    if any(slow <= fast for _, slow, fast in means):
+        return None
+    return mean([(slow - mine) / (slow - fast) for mine, slow, fast in means])
 
 
 def _worst_model(ours: Figures, baseline: Figures) -> float:

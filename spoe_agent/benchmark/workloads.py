@@ -11,9 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from spoe_agent.benchmark.arrivals import Arrival
+from spoe_agent.benchmark.bursts import bursts
+from spoe_agent.benchmark.drift import drift
 from spoe_agent.benchmark.fleets import EMBEDDER, FleetPlan, fits, prefill_s, regime, step_s
 from spoe_agent.benchmark.generator import Traffic, converse, generate, zipf_weights
 from spoe_agent.benchmark.requests import Request
+from spoe_agent.benchmark.users import CLOSED, in_turns
 from spoe_agent.simulator import InstanceProfile, Model
 from spoe_agent.simulator.work import Kind, Work
 
@@ -67,7 +70,10 @@ def build(
         for (arrival, work), at_s in zip(pairs, times, strict=True)
     )
     models = tuple(sorted({work.model for _, work in pairs}, key=lambda model: model.size_bytes))
-    return Workload(name, requests, models, "RS" if name == "RS" else _regime(fleet, models, requests))
+    if name == CLOSED:
+        requests = in_turns(requests, seed)
+    is_stress = name == "RS" or fleet.fault is not None
+    return Workload(name, requests, models, "RS" if is_stress else _regime(fleet, models, requests))
 
 
 def _popular_small_first(fleet: FleetPlan, seed: int, trace: Sequence[Arrival] | None) -> list[tuple[Arrival, Work]]:
@@ -88,6 +94,23 @@ def _one_hot(fleet: FleetPlan, seed: int, trace: Sequence[Arrival] | None) -> li
     models = list(fleet.models)
     models.insert(0, models.pop(len(models) // 2))
     return _asking(arrivals, _mapping(arrivals, models))
+
+
+def _other_hours(fleet: FleetPlan, seed: int, trace: Sequence[Arrival] | None) -> list[tuple[Arrival, Work]]:
+    """Popular over the day are small models; in this window others may be."""
+    ranks = [f"M{rank:02}" for rank in range(1, len(fleet.models) + 1)]
+    return _asking(drift(Traffic(ranks=len(ranks)), seed), dict(zip(ranks, fleet.models, strict=True)))
+
+
+def _crowds(fleet: FleetPlan, seed: int, trace: Sequence[Arrival] | None) -> list[tuple[Arrival, Work]]:
+    """Crowds for a model of middle size come on top of W1."""
+    background = _popular_small_first(fleet, seed, trace)
+    label = "crowd"
+    # Azure's trace names no models, so all of its requests are of one kind.
+    known = trace if trace is not None and all(arrival.rank is None for arrival in trace) else ()
+    crowd = bursts(label, background[-1][0].at_s, seed, known)
+    pairs = background + _asking(crowd, {label: fleet.models[len(fleet.models) // 2]})
+    return sorted(pairs, key=lambda pair: pair[0].at_s)
 
 
 def _poisson(zipf: float) -> Rule:
@@ -127,16 +150,21 @@ def _mixed(fleet: FleetPlan, seed: int, trace: Sequence[Arrival] | None) -> list
 WORKLOADS: dict[str, Rule] = {
     "W1": _popular_small_first,
     "W2": _permuted,
+    "W3": _other_hours,
     "W4-0.6": _poisson(0.6),
     "W4-1.05": _poisson(1.05),
     "W4-1.8": _poisson(1.8),
+    "W5": _crowds,
     "W6": _sessions,
     "W7": _mixed,
     "WX": _one_hot,
     "RS": _popular_small_first,
+    CLOSED: _popular_small_first,
 }
-"""By name: W1 popular models are small, W2 any model may be popular, W4 Poisson, W6 conversations, W7 embeddings,
-cancels and other contexts, WX one hot model of middle size, RS ten minutes of overload."""
+"""By name: W1 popular models are small, W2 any model may be popular, W3 other hours of the day, W4 Poisson, W5 crowds
+on one model, W6 conversations, W7 embeddings, cancels and other contexts, WX one hot model of middle size, RS ten
+minutes of overload, CL a closed loop of users who think, whatever the load. W3 and W4 are made up even where there is
+a trace."""
 
 
 def _arrivals(seed: int, trace: Sequence[Arrival] | None) -> list[Arrival]:

@@ -42,6 +42,17 @@ def test_a_short_one_beside_a_nearly_finished_one() -> None:
     assert router.route(request(3, name="c"), front, 1.08) == old
 
 
+def test_who_comes_again_is_not_there_twice() -> None:
+    """A connection failed: the first choice has nothing to do for it."""
+    router, front = AllWarm(fleet(2)), Front([None, None])
+    first = router.route(request(1, output_tokens=500), front, 0.0)
+    assert isinstance(first, int)
+    with front.without(first):
+        assert router.route(request(1, output_tokens=500), front, 0.0) == 1 - first
+
+    assert router.route(request(2, name="b"), front, 0.0) == first
+
+
 def test_a_model_only_goes_where_it_fits() -> None:
     big = model("big", 30)
     plan = FleetPlan("mixed", (PROFILE, replace(PROFILE, vram_bytes=48 * GB)), (big,))

@@ -33,6 +33,14 @@ def test_each_rule(router: Router, front: Front, expected: Verdict) -> None:
     assert router.route(request(1), front, 0.0) == expected
 
 
+@pytest.mark.parametrize("router", [LeastConn(), NginxLeastConn(), WarmFirst(), Prequal(), Random(1)])
+def test_nobody_chooses_a_server_that_is_down(router: Router) -> None:
+    front = front_with([0, 5, 6], resident={0: "a"})
+    front.mark(0, False)
+
+    assert {router.route(request(n), front, 0.0) for n in range(20)} <= {1, 2}
+
+
 @pytest.mark.parametrize("router", [LeastConn(), WarmFirst()])
 def test_equals_take_turns(router: Router) -> None:
     front = front_with([0, 0, 0])

@@ -37,6 +37,17 @@ def test_most_models_stay_when_a_server_is_added() -> None:
     assert moved < 50
 
 
+def test_while_a_server_is_down_its_models_go_round_to_others() -> None:
+    router, front = BoundedHash(4, salt=0), idle(4)
+    names = [f"model-{number}" for number in range(100)]
+    before = {name: home(router, name, 4) for name in names}
+    front.mark(2, False)
+    after = {name: router.route(request(0, name=name), front, 0.0) for name in names}
+
+    assert all(after[name] == before[name] for name in names if before[name] != 2)
+    assert {after[name] for name in names if before[name] == 2} == {0, 1, 3}
+
+
 def test_many_models_are_spread() -> None:
     router = BoundedHash(4, salt=0)
     homes = Counter(home(router, f"model-{number}", 4) for number in range(200))

@@ -59,6 +59,15 @@ def test_floors_hold_for_every_policy(fleet: str, workload: str) -> None:
     assert held >= 5
 
 
+def test_a_struck_fleet_is_struck_for_everybody() -> None:
+    cell = Cell("F4-kill", 0.3, "W1")
+    source = Source(requests=2500)
+    got = {arm: figures([simulate(Job(cell, arm, 0, source)).run]) for arm in ("leastconn", "bounded_hash")}
+
+    assert all(0 < figure.failed < 30 for figure in got.values())
+    assert all(figure.sent_to_known <= figure.sent_to_struck < 20 for figure in got.values())
+
+
 def test_nothing_is_sent_where_it_cannot_fit() -> None:
     mixed = Cell("F4h", 0.3, "W1")
 

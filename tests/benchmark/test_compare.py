@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from spoe_agent.benchmark.compare import Ratio, minutes, ratios
+from spoe_agent.benchmark.compare import Ratio, minutes, over_windows, ratios
 from tests.benchmark.builders import run, sample
 
 
@@ -43,6 +43,21 @@ def test_replaying_a_trace_more_often_makes_nothing_surer() -> None:
     assert ratios(once * 3, other * 3, "ttft", (None,)) == [
         Ratio(pytest.approx(ratio.value), pytest.approx(ratio.upper)) for ratio in ratios(once, other, "ttft", (None,))
     ]
+
+
+def test_windows_that_differ_make_the_limit_wide() -> None:
+    ours = [run([sample(n * 5.0, ttft=ttft) for n in range(500)]) for ttft in (1.0, 2.0, 6.0)]
+    theirs = [run([sample(n * 5.0, ttft=10.0) for n in range(500)])] * 3
+    (ratio,) = ratios(ours, theirs, "ttft", (None,))
+
+    assert (ratio.value, ratio.each) == (pytest.approx(0.3), (0.1, 0.2, 0.6))
+    assert 0.4 < ratio.upper <= 0.6
+    assert over_windows(ratio.each).upper == pytest.approx(ratio.upper, abs=0.05)
+
+
+def test_what_is_one_number_per_window() -> None:
+    assert over_windows([0.4]) == Ratio(0.4, 0.4)
+    assert over_windows([0.2, 0.4]) == Ratio(pytest.approx(0.3), 0.4)
 
 
 def test_another_field() -> None:

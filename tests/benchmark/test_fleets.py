@@ -57,6 +57,32 @@ def test_the_fleets_are_in_the_regimes_they_stand_for(name: str, label: str) -> 
     assert regime(plan, plan.models, 0.4, 1.0) == label
 
 
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [
+        ("F4-k.05", "batch_slowdown", 0.05),
+        ("F4-k.5", "batch_slowdown", 0.5),
+        ("F4-b.7", "load_bytes_per_s", 0.7 * GB),
+        ("F4-b7", "load_bytes_per_s", 7 * GB),
+        ("F4-np1", "num_parallel", 1),
+    ],
+)
+def test_variants_change_one_assumption(name: str, field: str, value: float) -> None:
+    usual, variant = FLEETS["F4"], FLEETS[name]
+
+    assert variant.instances == tuple(replace(profile, **{field: value}) for profile in usual.instances)
+    assert (variant.models, variant.fault) == (usual.models, None)
+
+
+def test_struck_fleets_are_as_the_usual_one_but_for_the_fault() -> None:
+    struck = {name: plan for name, plan in FLEETS.items() if plan.fault is not None}
+
+    assert set(struck) == {"F4-hang", "F4-kill", "F4-restart", "F4-slow"}
+    for plan in struck.values():
+        assert replace(plan, name="F4", fault=None) == FLEETS["F4"]
+        assert plan.fault is not None and plan.fault.lasts_s < plan.fault.every_s
+
+
 def test_the_largest_model_fits_only_two_of_the_mixed_fleet() -> None:
     plan = FLEETS["F4h"]
 

@@ -44,6 +44,37 @@ def test_of_both_queues_the_oldest_comes_first() -> None:
     assert front.release(0) is central and central.server == 0
 
 
+def test_a_server_that_is_down_is_not_chosen_and_its_queue_goes_elsewhere() -> None:
+    front = Front([1, 1])
+    first, second, third = record(1), record(2), record(3)
+    for one in (first, second, third):
+        front.admit(one, 0)
+
+    assert front.mark(0, False) == [second, third]
+    assert list(front.servers) == [1] and front.is_up == [False, True]
+    assert second.server is None and not front.waiting[0] and front.served == [1, 0]
+    front.central.append(second)
+    assert front.release(0) is None
+
+
+def test_a_server_that_is_up_again_takes_what_it_has_room_for() -> None:
+    front = Front([2, 1])
+    front.mark(0, False)
+    waiting = [record(number) for number in range(3)]
+    front.central.extend(waiting)
+
+    assert front.mark(0, True) == waiting[:2]
+    assert front.served == [2, 0] and list(front.central) == waiting[2:]
+
+
+def test_one_may_be_passed_over_for_a_moment() -> None:
+    front = Front([None, None, None])
+    with front.without(1):
+        assert list(front.servers) == [0, 2]
+
+    assert list(front.servers) == [0, 1, 2]
+
+
 def test_who_leaves_a_queue_is_gone_from_it() -> None:
     front = Front([1])
     front.admit(record(1), 0)

@@ -24,13 +24,14 @@ def limits(found: list[Goal]) -> dict[str, float]:
         (facts("R1"), "ttft_p95", 0.20),
         (facts("R1"), "e2e_mean", 0.55),
         (facts("R1", load=0.15), "e2e_mean", 0.65),
-        (facts("R1", of_ideal=1.0), "ttft_mean / all_warm", 1.25),
-        (facts("R1", of_hash=0.4), "ttft_mean / bounded_hash", 0.5),
+        (facts("R1", of_ideal=Ratio(1.0, 1.1)), "ttft_mean / all_warm", 1.25),
+        (facts("R1", of_hash=Ratio(0.4, 0.5)), "ttft_mean / bounded_hash", 0.5),
         (facts("R1t", gap_closed=0.9), "gap_closed", 0.92),
         (facts("R2", worst_model=1.0), "worst model's p95", 1.0),
         (facts("RX", minutes=Minutes(1.0, 0, 9)), "worst minute", 1.05),
         (facts("RS"), "ttft_p99", 1.0),
         (facts("RS", failed_baseline=7), "failed", 7),
+        (facts("RS", sent_to_known=1), "sent to a known-dead instance", 0),
     ],
 )
 def test_each_regime_has_its_limits(given: Facts, name: str, limit: float) -> None:
@@ -39,7 +40,7 @@ def test_each_regime_has_its_limits(given: Facts, name: str, limit: float) -> No
 
 def test_what_was_not_measured_has_no_goal() -> None:
     assert set(limits(goals(facts("R1")))) == {*NAMES, "failed"}
-    assert set(limits(goals(facts("RS")))) == {"ttft_p95", "ttft_p99", "failed"}
+    assert set(limits(goals(facts("RS")))) == {"ttft_p95", "ttft_p99", "failed", "sent to a known-dead instance"}
 
 
 def test_the_upper_limit_of_the_ratio_counts() -> None:
@@ -48,6 +49,12 @@ def test_the_upper_limit_of_the_ratio_counts() -> None:
 
     assert (goal.value, goal.met) == (0.21, False)
     assert goal.missed_by == pytest.approx(1.05)
+
+
+def test_the_upper_limit_counts_to_other_policies_too() -> None:
+    found = goals(facts("R1", ratios={}, of_ideal=Ratio(1.2, 1.3), of_hash=Ratio(0.4, 0.6)))
+
+    assert [(goal.value, goal.met) for goal in found[1:]] == [(1.3, False), (0.6, False)]
 
 
 @pytest.mark.parametrize(

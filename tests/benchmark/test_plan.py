@@ -32,6 +32,12 @@ def test_the_usual_cells_exist() -> None:
         assert cell.fleet in FLEETS and cell.workload in WORKLOADS
 
 
+def test_no_floor_holds_for_a_closed_loop() -> None:
+    cell, source = Cell("F4", 0.3, "CL"), Source()
+
+    assert jobs([cell], ("leastconn",), 1, source) == [Job(cell, "leastconn", 0, source)]
+
+
 def test_work_on_the_same_requests_is_together() -> None:
     cell, source = Cell("F2", 0.3, "W1"), Source()
 

@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import pytest
 
+from spoe_agent.benchmark.faults import Fault, Trouble
 from spoe_agent.benchmark.fleets import FLEETS, FleetPlan
 from spoe_agent.benchmark.front import Front
 from spoe_agent.benchmark.pointsman import USUAL, Pointsman, Variant, fleet_spec, max_connections
 from spoe_agent.benchmark.requests import Record, Request
 from spoe_agent.benchmark.router import Refusal, Verdict, Wait
 from spoe_agent.benchmark.simulation import Outcome, Simulation
+from spoe_agent.benchmark.struck import StruckSimulation
 from spoe_agent.simulator import Model
 from spoe_agent.simulator.profile import GB
 from tests.benchmark.builders import MODELS, PROFILE, fleet, model, request
@@ -136,3 +138,42 @@ def test_an_agent_with_a_slower_clock_ages_readings_on_it() -> None:
 
     assert len(outcome.loads) == 1
     assert router.in_flight == 0
+
+
+def test_who_is_refused_a_connection_goes_on_by_leastconn() -> None:
+    plan = fleet(3)
+    router = Pointsman(plan, plan.models)
+    front = Front([8, 8, 8])
+    sent = router.route(request(0), front, 0.0)
+    assert isinstance(sent, int)
+    front.served = [2, 2, 2]
+    least = (sent + 1) % 3
+    front.served[least] = 1
+    with front.without(sent):
+        assert router.again(request(0), front, 0.0) == least
+
+
+def test_once_two_have_failed_nobody_goes_to_a_dead_instance_and_later_all_goes_on() -> None:
+    plan = fleet(2, models=[MODELS["a"]])
+    fault = Fault(Trouble.GONE, lasts_s=60.0, first_s=20.0, every_s=1e9)
+    requests = [request(number, at_s=0.5 * number, output_tokens=201) for number in range(400)]
+    router = Pointsman(plan, plan.models)
+    outcome = StruckSimulation(plan.instances, [8, 8], requests, router, fault).run()
+
+    broken = [record for record in outcome.records if record.failed]
+    assert len(broken) >= 2 and all(record.ended_at_s == 20.0 for record in broken)
+    assert outcome.sent_to_known == 0
+    late = {record.server for record in outcome.records if record.request.at_s > 120.0}
+    assert late == {0, 1} and router.in_flight == 0
+
+
+def test_a_hung_instance_is_found_by_its_silence() -> None:
+    """It looks well: lists answer, connections are taken. Whoever counts connections alone goes on sending."""
+    plan = fleet(2, models=[MODELS["a"]])
+    fault = Fault(Trouble.HANG, lasts_s=300.0, first_s=20.0, every_s=1e9)
+    requests = [request(number, at_s=0.4 * number) for number in range(900)]
+    outcome = StruckSimulation(plan.instances, [8, 8], requests, Pointsman(plan, plan.models), fault).run()
+
+    hung = [record for record in outcome.records if record.failed]
+    assert 0 < len(hung) < 20
+    assert max(record.request.at_s for record in hung) < 60.0

@@ -40,6 +40,22 @@ def test_a_cell_shows_policies_floor_and_goals() -> None:
     assert "met    e2e_mean 0.4 (goal <= 0.55)" in text
 
 
+def test_how_many_windows_are_behind_it() -> None:
+    console = Console(width=WIDTH, color_system=None)
+    with console.capture() as capture:
+        show(console, verdict(Cell("F4", 0.3, "W1"), "R1", {"leastconn": [run([sample(9.0)])] * 3}, None))
+
+    assert "workload W1, 3 windows, 3 requests" in capture.get()
+
+
+def test_a_closed_loop_has_users_and_no_load() -> None:
+    console = Console(width=WIDTH, color_system=None)
+    with console.capture() as capture:
+        show(console, verdict(Cell("F4", 0.3, "CL"), "R1", {"leastconn": [run([sample(9.0)])]}, None))
+
+    assert "fleet F4, 64 users, workload CL" in capture.get()
+
+
 @pytest.mark.parametrize(("ttft", "is_told"), [(30.0, False), (90.0, True)])
 def test_a_swamped_baseline_is_told(ttft: float, is_told: bool) -> None:
     console = Console(width=WIDTH, color_system=None)

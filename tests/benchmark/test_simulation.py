@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -201,6 +202,20 @@ def test_a_held_request_that_leaves_may_let_another_go() -> None:
     ]
 
 
+def test_who_leaves_just_after_it_was_decided_is_gone() -> None:
+    class Late(Holding):
+        """Decides at once, and says so later."""
+
+        poll_interval_s = None
+
+        def grants(self, front: Front, now_s: float) -> Iterable[tuple[int, Verdict]]:
+            return [(self._held.pop(0), 0)] if self._held else []
+
+    outcome = simulate([request(0, patience_s=1.0)], Late(), limits=[1])
+
+    assert [(record.status, record.server) for record in outcome.records] == [(CLIENT_LEFT, None)]
+
+
 def test_a_router_may_have_a_model_unloaded_before_a_request_gets_there() -> None:
     class Steering(Script):
         def unloads(self, record: Record) -> Iterable[Model]:
@@ -211,6 +226,19 @@ def test_a_router_may_have_a_model_unloaded_before_a_request_gets_there() -> Non
 
     assert [record.load_wait_s > 0 for record in outcome.records] == [True, True, True, False, True]
     assert all(record.served for record in outcome.records)
+
+
+def test_a_user_asks_again_when_the_answer_is_complete_and_after_thinking() -> None:
+    first = request(0, at_s=1.0)
+    again = replace(request(1), after=0, think_s=5.0)
+    last = replace(request(2), after=1, think_s=0.0)
+    outcome = simulate([first, again, last], Script(0, Refusal(502), 0))
+
+    assert [(one.status, round(one.request.at_s, 6), round(one.ended_at_s, 6)) for one in outcome.records] == [
+        (SERVED, 1.0, 3.2),
+        (502, 8.2, 8.2),
+        (SERVED, 8.2, 8.4),
+    ]
 
 
 def test_each_instance_is_polled_staggered() -> None:

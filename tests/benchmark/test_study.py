@@ -3,7 +3,7 @@ from __future__ import annotations
 import io
 import json
 
-from spoe_agent.benchmark.cells import Cell, Source
+from spoe_agent.benchmark.cells import Cell, Source, workload
 from spoe_agent.benchmark.plan import jobs
 from spoe_agent.benchmark.study import Study
 
@@ -24,6 +24,22 @@ def test_each_cell_is_judged_when_it_is_whole() -> None:
             ("pointsman", 2, 120),
         ]
         assert verdict.rows[0].bounds is not None and verdict.goals
+
+
+def test_a_closed_loop_has_no_bounds() -> None:
+    (verdict,) = Study(jobs([Cell("F4", 0.3, "CL")], ("leastconn", "all_warm"), 1, SMALL), None).run(1, lambda: None)
+
+    assert all(row.bounds is None and row.figures.served_per_s > 0 for row in verdict.rows)
+
+
+def test_the_regime_is_that_of_most_windows() -> None:
+    """Of these five, the hottest model makes 45 % of the work in two."""
+    cell = Cell("F8", 0.3, "W3")
+    (verdict,) = Study(jobs([cell], ("leastconn",), 5, Source(requests=2000)), None).run(1, lambda: None)
+    each = [workload(cell, seed, Source(requests=2000)).regime for seed in range(5)]
+
+    assert len(set(each)) > 1
+    assert verdict.rows[0].regime == max(set(each), key=each.count)
 
 
 def test_every_request_is_written() -> None:

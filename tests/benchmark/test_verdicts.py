@@ -62,6 +62,22 @@ def test_a_verdict_says_where_it_belongs() -> None:
     assert judged(leastconn=1.0).place() == {"regime": "R1", "fleet": "F4", "load": 0.3, "workload": "W1"}
 
 
+def test_several_windows_count_alike() -> None:
+    """In the first our mean is a half, in the second a quarter of theirs; of loads a fifth and a tenth."""
+    ours = [*steady(2.0, loads=2), *steady(1.0, loads=1)]
+    theirs = [*steady(4.0), *steady(4.0)]
+    ideal = [*steady(1.0), *steady(1.0)]
+    row = verdict(CELL, "R1", {"leastconn": theirs, "pointsman": ours, "all_warm": ideal}, None).rows[1]
+
+    assert (row.ratios["ttft_mean"].value, row.ratios["ttft_mean"].each) == (0.375, (0.5, 0.25))
+    assert row.ratios["ttft_mean"].upper == 0.5
+    assert row.ratios["loads_per_1000"].value == pytest.approx(0.15)
+    assert row.ratios["loads_per_1000"].upper == pytest.approx(0.2)
+    assert row.of_others["all_warm"].value == 1.5
+    assert row.gap_closed == pytest.approx((2 / 3 + 1) / 2)
+    assert (row.seeds, row.as_dict()["ratio_by_window"]) == (2, [0.5, 0.25])
+
+
 def test_without_loads_there_is_no_ratio_of_loads() -> None:
     runs = {"leastconn": steady(1.0, loads=0), "pointsman": steady(1.0, loads=0)}
 

@@ -88,6 +88,32 @@ def test_a_trace_without_models_gets_some() -> None:
     assert counts[F4.models[0].name] > counts[F4.models[4].name]
 
 
+def test_over_the_day_popular_models_are_small_whatever_this_window_says() -> None:
+    counts = [Counter(r.work.model for r in build("W3", F4, 0.3, seed, None).requests) for seed in range(5)]
+    hottest = [found.most_common(1)[0][0] for found in counts]
+
+    assert sum((found[F4.models[0]] for found in counts), 0) > sum((found[F4.models[9]] for found in counts), 0)
+    assert len(set(hottest)) > 1
+
+
+def test_crowds_come_on_top_of_the_usual() -> None:
+    usual, crowded = build("W1", F4, 0.3, 0, None), build("W5", F4, 0.3, 0, None)
+    middle = F4.models[len(F4.models) // 2]
+    more = Counter(r.work.model for r in crowded.requests) - Counter(r.work.model for r in usual.requests)
+
+    assert set(more) == {middle} and more[middle] > 300
+
+
+def test_crowds_have_the_lengths_of_a_trace_that_names_no_models() -> None:
+    bare = [Arrival(60.0 * n, None, 700, 30) for n in range(120)]
+
+    assert {(r.work.prompt_tokens, r.work.output_tokens) for r in build("W5", F4, 0.3, 0, bare).requests} == {(700, 30)}
+
+
+def test_a_fleet_that_is_struck_is_under_stress() -> None:
+    assert made("W1", FLEETS["F4-kill"]).regime == "RS"
+
+
 def test_conversations_keep_their_model_and_are_cut_to_a_quarter() -> None:
     trace = [Arrival(float(n), None, 4000 + n, 50, f"s{n % 7}", 400) for n in range(70)]
     requests = build("W6", F4, 0.3, 0, trace).requests

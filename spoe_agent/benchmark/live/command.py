@@ -33,8 +33,12 @@ WORKLOADS = ("W1", "W2", "WX", "W4-1.05")
 """Those of plain prompts: no sessions, no embeddings, no clients that leave."""
 
 
+SOUND = [name for name, plan in FLEETS.items() if plan.fault is None]
+"""Fleets in which nothing is made to go wrong."""
+
+
 @click.command()
-@click.option("--fleet", type=click.Choice(list(FLEETS)), default="F4", show_default=True)
+@click.option("--fleet", type=click.Choice(SOUND), default="F4", show_default=True)
 @click.option("--load", type=click.FloatRange(0.01, 2.0), default=0.15, show_default=True, help="Of nominal.")
 @click.option("--workload", type=click.Choice(WORKLOADS), default="W1", show_default=True)
 @click.option("--arm", "arms", type=click.Choice(list(LIVE_ARMS)), multiple=True, help="Fronts; repeatable.")

@@ -20,7 +20,7 @@ from spoe_agent.benchmark.simulation import TIMEOUT_S
 LEAST_TIMEOUT_S = 0.2
 """Timeouts of polls are not made shorter: they would catch the machine's own pauses, which do not scale."""
 
-_POLL_S = {"interval": 1.0, "timeout": 2.0, "max_age": 10.0, "tags_interval": 5.0}
+_POLL_S = {"interval": 1.0, "timeout": 2.0, "max_age": 10.0, "tags_interval": 10.0}
 _HEALTH_S = {"stall": 10.0, "load_stall": 120.0, "probe_interval": 5.0, "probe_timeout": 10.0}
 """The fleet file's own defaults."""
 

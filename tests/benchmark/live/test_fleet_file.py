@@ -8,7 +8,7 @@ import yaml
 from spoe_agent.benchmark.fleets import FLEETS
 from spoe_agent.benchmark.live.fleet_file import document
 from spoe_agent.benchmark.pointsman import fleet_spec
-from spoe_agent.fleet import load, specs
+from spoe_agent.fleet import load, loads, specs
 
 PLAN = FLEETS["F4h"]
 ADDRESSES = [f"127.0.0.1:{port}" for port in range(9001, 9005)]
@@ -22,6 +22,11 @@ def loaded(folder: Path, time_scale: float):
 
 def test_the_agent_knows_the_fleet_as_the_discrete_event_run_tells_it(tmp_path: Path) -> None:
     assert specs(loaded(tmp_path, 1.0)).instances == fleet_spec(PLAN).instances
+
+
+def test_in_life_the_times_are_the_fleet_files_own(tmp_path: Path) -> None:
+    ours, users = loaded(tmp_path, 1.0).policies, loads('instances: [{name: a, url: "http://127.0.0.1:1"}]').policies
+    assert (ours.poll, ours.health) == (users.poll, users.health)
 
 
 @pytest.mark.parametrize(
