@@ -11,7 +11,7 @@ from typing import NamedTuple
 from spoe_agent.routing import estimates
 from spoe_agent.routing.choice import FREE, LOADED, LOADING, ROOM, Cost, Tier
 from spoe_agent.routing.demand import Demand, Site
-from spoe_agent.routing.warmth import Standing, slots
+from spoe_agent.routing.warmth import Standing, has_room_for_all, slots
 
 WARM = (LOADED, LOADING)
 """No load is to be paid for."""
@@ -124,9 +124,12 @@ def _spread(demand: Demand, site: Site, service_s: float, load_s: float, warm: P
         return 0.0
     weights = demand.fleet.policy.weights
     rates = demand.snapshot.learned.rate_per_s or {}
-    moved = rates.get(demand.model, 0.0) * estimates.AGAIN_WITHIN_S / (warm.copies + 1)
     fewer = warm.least_busy - site.activity.mean_in_flight
-    saved_s = moved * weights.share * service_s * max(0.0, fewer)
+    if fewer <= 0:
+        return 0.0
+    within_s = estimates.STAYS_S if has_room_for_all(demand, site) else estimates.AGAIN_WITHIN_S
+    moved = rates.get(demand.model, 0.0) * within_s / (warm.copies + 1)
+    saved_s = moved * weights.share * service_s * fewer
     return min(weights.spread * saved_s, (1 + weights.load) * load_s)
 
 

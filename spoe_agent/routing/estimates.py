@@ -35,6 +35,12 @@ where models do not fit."""
 AGAIN_WITHIN_S = 300.0
 """A model that is wanted within this time would still have been loaded: Ollama's default keep_alive."""
 
+STAYS_S = 3600.0
+"""A copy that no other model will ever need the room of stays as long as it is used; so long its gains count."""
+
+WANTED = 0.1
+"""Requests within Ollama's default keep_alive, from which on a model is one of those that are in use."""
+
 UNLOAD_S = 0.75
 """Ollama waits until the driver reports the memory free: typically 0.5 to 1.5 s (server/sched.go)."""
 

@@ -145,6 +145,16 @@ def _has_room(site: Site, needed: int, free: int | None, others: int) -> bool:
     return others < site.spec.max_loaded_models and (free is None or needed <= FIT_FRACTION * free)
 
 
+def has_room_for_all(demand: Demand, site: Site) -> bool:
+    """Tell whether every model that is in use can be loaded on the instance at once."""
+    rates = demand.snapshot.learned.rate_per_s or {}
+    used = {model for model, per_s in rates.items() if per_s * estimates.AGAIN_WITHIN_S >= estimates.WANTED}
+    used |= {demand.model, *residents(demand, site)}
+    room = room_bytes(demand, site)
+    needed = sum([_needed(demand, site, model, None) for model in used])
+    return len(used) <= site.spec.max_loaded_models and (room is None or needed <= FIT_FRACTION * room)
+
+
 def room_bytes(demand: Demand, site: Site) -> int | None:
     """Return what the instance's models can have of its GPU group: the fleet file's word or the group's memory, less
     what other programs hold. None: not known.

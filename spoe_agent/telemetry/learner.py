@@ -13,8 +13,13 @@ from dataclasses import dataclass, field
 from spoe_agent.routing.choice import Tier
 from spoe_agent.routing.learned import Learned
 
-ALPHA = 0.1
-"""Weight of a new sample, once there are ten."""
+ALPHA = 0.03
+"""Weight of a new sample, once there are so many that it is less than the mean's. Answers differ in length by factors:
+a mean of the last ten says little of the instance, and much of the last ten."""
+
+SHARED_SAMPLES = 30.0
+"""What a model's requests take on all instances together counts like so many samples of each. Two instances that are
+alike must not look different by chance, or requests go the wrong way; one that is different shows it after that."""
 
 BOUND = 4.0
 """A sample counts as at most so many times more, or less, than the estimate: one stuck request says little."""
@@ -51,6 +56,11 @@ class Mean:
     def seconds(self) -> float:
         """The estimate."""
         return math.exp(self.log_s)
+
+    @property
+    def weight(self) -> float:
+        """How many samples it stands for."""
+        return min(self.samples, 1 / ALPHA)
 
     def add(self, seconds: float) -> None:
         """Move by one sample."""
@@ -118,8 +128,21 @@ class Learner:
         if now_s - self._shown_at_s >= PUBLISH_INTERVAL_S:
             self._shown_at_s = now_s
             self._shown = Learned(
-                {pair: mean.seconds for pair, mean in self.service.items()},
+                _estimates(self.service),
                 {pair: mean.seconds for pair, mean in self.load.items()},
                 {model: rate.now(now_s) for model, rate in self.rates.items()},
             )
         return self._shown
+
+
+def _estimates(means: dict[Pair, Mean]) -> dict[Pair, float]:
+    """Return seconds by model and instance, each mean drawn towards the model's mean on all instances."""
+    sums: dict[str, tuple[float, float]] = {}
+    for (model, _), mean in means.items():
+        log_s, weight = sums.get(model, (0.0, 0.0))
+        sums[model] = log_s + mean.weight * mean.log_s, weight + mean.weight
+    shared = {model: log_s / weight for model, (log_s, weight) in sums.items()}
+    return {
+        pair: math.exp((mean.weight * mean.log_s + SHARED_SAMPLES * shared[pair[0]]) / (mean.weight + SHARED_SAMPLES))
+        for pair, mean in means.items()
+    }

@@ -223,24 +223,26 @@ def test_eviction_of_a_model_on_the_cpu(gib, allowed):
 
 
 SPREADS = [
-    # how busy the warm instance and this one were, requests per second -> seconds that a copy here saves
-    (0.0, 0.0, 1.0, 0.0),
+    # how busy the warm instance and this one were, requests per second of A and of B -> seconds that a copy here saves
+    (0.0, 0.0, {A: 1.0}, 0.0),
     (4.0, 0.0, None, 0.0),
-    (4.0, 0.0, 0.0, 0.0),
-    (2.0, 2.0, 1.0, 0.0),
-    (1.0, 2.0, 1.0, 0.0),
-    (2.0, 0.0, 1e-4, 5.0 * 0.125 * 2.0 * SERVICE_S * 1e-4 * 300 / 2),
-    (2.0, 1.0, 1e-4, 5.0 * 0.125 * 1.0 * SERVICE_S * 1e-4 * 300 / 2),
-    (50.0, 0.0, 10.0, 3.0 * LOAD_S),  # no more than the load and its price
+    (4.0, 0.0, {}, 0.0),
+    (2.0, 2.0, {A: 1.0}, 0.0),
+    (1.0, 2.0, {A: 1.0}, 0.0),
+    (2.0, 0.0, {A: 1e-5}, 5.0 * 0.125 * 2.0 * SERVICE_S * 1e-5 * 3600 / 2),
+    (2.0, 1.0, {A: 1e-5}, 5.0 * 0.125 * 1.0 * SERVICE_S * 1e-5 * 3600 / 2),
+    (2.0, 0.0, {A: 1e-5, B: 1e-5}, 5.0 * 0.125 * 2.0 * SERVICE_S * 1e-5 * 3600 / 2),  # B is hardly ever asked for
+    (2.0, 0.0, {A: 1e-5, B: 1.0}, 5.0 * 0.125 * 2.0 * SERVICE_S * 1e-5 * 300 / 2),  # B will need the room
+    (50.0, 0.0, {A: 10.0}, 3.0 * LOAD_S),  # no more than the load and its price
 ]
 
 
 @pytest.mark.parametrize(("there", "here", "rate_per_s", "saved_s"), SPREADS)
 def test_a_copy_elsewhere_saves_the_requests_to_come(there, here, rate_per_s, saved_s):
-    learned = Learned(rate_per_s=None if rate_per_s is None else {A: rate_per_s})
-    activity = {"g0": Activity(mean_in_flight=here), "g1": Activity(mean_in_flight=there)}
-    snapshot = Snapshot(NOW_S, {"g0": state(), "g1": state(A)}, activity, learned)
-    found = only(choose(asks(), fleet("g0", "g1", policy=WEIGHED), snapshot), "g0").cost
+    where, activity = spec("g0", max_loaded_models=1), {"g0": Activity(mean_in_flight=here)}
+    activity["g1"] = Activity(mean_in_flight=there)
+    snapshot = Snapshot(NOW_S, {"g0": state(), "g1": state(A)}, activity, Learned(rate_per_s=rate_per_s))
+    found = only(choose(asks(), fleet(where, "g1", policy=WEIGHED), snapshot), "g0").cost
     assert found.price_s == pytest.approx(WEIGHTS.load * LOAD_S - saved_s)
 
 

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from spoe_agent.routing import Activity, InstanceState, LoadedModel, ModelRule, Tier
 from spoe_agent.routing.demand import demand, site
-from spoe_agent.routing.estimates import GIB
+from spoe_agent.routing.estimates import AGAIN_WITHIN_S, GIB, WANTED
 from spoe_agent.routing.learned import Learned
-from spoe_agent.routing.warmth import FIT_FRACTION, Standing, has_slot, residents, slots, stand
+from spoe_agent.routing.warmth import FIT_FRACTION, Standing, has_room_for_all, has_slot, residents, slots, stand
 
 from .builders import NOW_S, A, B, C, asks, counts, fleet, here, moment, situations, spec, state, untimed
 
@@ -129,6 +129,31 @@ def gone(where, reading, activity=None, learned=None, rules=SIZED, **others):
     found = stand(demand(asks(), of, snapshot), site(of.instances[0], asks(), snapshot))
     assert found.tier is (EVICT if found.gone else ROOM)
     return list(found.gone)
+
+
+OFTEN, HARDLY = WANTED / AGAIN_WITHIN_S, WANTED / AGAIN_WITHIN_S / 2
+
+ALL = [
+    # memory in GiB (each takes 4), models allowed, loaded, requests per second -> is there room for all
+    (None, 1, (), {}, True),
+    (None, 1, (), {B: OFTEN}, False),
+    (None, 1, (), {B: HARDLY}, True),
+    (None, 1, (), {A: OFTEN}, True),
+    (None, 2, (), {B: OFTEN}, True),
+    (None, 2, (C,), {B: OFTEN}, False),
+    (None, 1, (), None, True),
+    (11, 9, (), {B: OFTEN}, True),
+    (9, 9, (), {B: OFTEN}, False),
+    (9, 9, (), {B: HARDLY}, True),
+]
+
+
+@pytest.mark.parametrize(("gib", "allowed", "loaded", "rate_per_s", "expected"), ALL)
+def test_room_for_all_that_is_in_use(gib, allowed, loaded, rate_per_s, expected):
+    where = spec("g0", vram_bytes=None if gib is None else gib * GIB, max_loaded_models=allowed)
+    snapshot = moment(learned=Learned(rate_per_s=rate_per_s), g0=state(*loaded))
+    wanted = demand(asks(), fleet(where, rules=SIZED), snapshot)
+    assert has_room_for_all(wanted, site(where, asks(), snapshot)) is expected
 
 
 VICTIMS = {

@@ -92,16 +92,38 @@ def test_an_answer_that_came_all_at_once_tells_how_long_a_warm_request_runs():
     assert learned.load_s[HERE] == pytest.approx(20.0)  # not 15: what is warm is not known by it
 
 
-def test_models_and_instances_are_apart():
+def test_models_are_apart():
     it = Learner()
     it.ended("a", "g0", LOADED, ending(total_s=1.0))
     it.ended("b", "g0", LOADED, ending(total_s=2.0))
-    it.ended("a", "g1", LOADED, ending(total_s=3.0))
-    assert it.learned(0.0).service_s == {
-        ("a", "g0"): pytest.approx(1.0),
-        ("b", "g0"): pytest.approx(2.0),
-        ("a", "g1"): pytest.approx(3.0),
-    }
+    assert it.learned(0.0).service_s == {("a", "g0"): pytest.approx(1.0), ("b", "g0"): pytest.approx(2.0)}
+
+
+def on_two(samples, other_s):
+    """Service times of model a, after so many answers of one second on g0 and of others on g1."""
+    it = Learner()
+    for _ in range(samples):
+        it.ended("a", "g0", LOADED, ending(total_s=1.0))
+        it.ended("a", "g1", LOADED, ending(total_s=other_s))
+    learned = it.learned(0.0).service_s
+    return learned["a", "g0"], learned["a", "g1"]
+
+
+def test_instances_that_differ_by_chance_look_alike():
+    here_s, there_s = on_two(3, 3.0)
+    assert here_s < there_s < here_s * 3.0**0.1
+
+
+def test_instances_that_differ_are_told_apart():
+    here_s, there_s = on_two(300, 3.0)
+    assert here_s * 3.0**0.5 < there_s < here_s * 3.0
+
+
+def test_what_a_model_takes_elsewhere_says_nothing_of_loads():
+    it = Learner()
+    it.ended("a", "g0", ROOM, ending(20.0, 24.0))
+    it.ended("a", "g1", ROOM, ending(5.0, 9.0))
+    assert it.learned(0.0).load_s == {("a", "g0"): pytest.approx(20.0), ("a", "g1"): pytest.approx(5.0)}
 
 
 def test_the_first_samples_count_alike():
@@ -123,7 +145,7 @@ def test_one_stuck_request_in_twenty_stays_without_consequence():
 
 
 def test_a_new_truth_is_learned_however_far_off():
-    it = mean_of(*[1.0] * 50, *[300.0] * 80)
+    it = mean_of(*[1.0] * 50, *[300.0] * 250)
     assert it.seconds == pytest.approx(300.0, rel=0.1)
 
 
