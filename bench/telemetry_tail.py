@@ -1,11 +1,12 @@
 """Whether telemetry of 64 instances and 256 GPUs moves the decision's tail: p50 and p99 with it and without it.
 
 A child process sends requests at a steady rate, as datagrams that carry their time; the agent, put together as
-`pointsman serve` does it, decides each. The two arms take turns in one run and one event loop: a slice with all
-telemetry running, a slice with none. Three times are taken: of the decision alone (`decide`), of the CPU in it, which
-leaves out what other programs take from a machine that is shared, and from sending to decided, in which a request also
-waits for whatever else the loop does. Each slice has percentiles of its own, and of these the median counts.
-Run it: python -m bench.telemetry_tail
+`pointsman serve` does it, decides each. Three arms take turns in one run and one event loop, a slice each: nobody
+reads anything; another process reads everything; the agent does. The Ollamas and GPU hosts that are read run on the
+same machine here, and what they take from its cores and caches is no part of the agent: so the second arm is what the
+third is held against. Three times are taken: of the decision alone (`decide`), of the CPU in it, and from sending to
+decided, in which a request also waits for whatever else the loop does. Each slice has percentiles of its own, and of
+these the median counts. Run it: python -m bench.telemetry_tail
 
 Must not live here: the fleet and its other side (big_fleet), what telemetry costs (telemetry_cost).
 """
@@ -41,8 +42,8 @@ from spoe_agent.routing.names import canonical
 from spoe_agent.serve import Runs
 from spoe_agent.watch.limiter import Limiter
 
-SETTLE_S = 0.5
-"""At the start of a slice, not counted: sources that are started anew read at once."""
+SETTLE_S = 2.0
+"""At the start of a slice, not counted: sources that are started anew read at once, and so does another process."""
 
 IN_FLIGHT = 128
 
@@ -52,8 +53,8 @@ class Plan:
     """What to run."""
 
     slice_s: float = 3.0
-    slices: int = 20
-    """Of both arms together."""
+    slices: int = 10
+    """Of each arm."""
     rate_per_s: float = 200.0
     size: Size = field(default_factory=Size)
 
@@ -132,6 +133,28 @@ async def stream(agent: Agent, rate_per_s: float) -> AsyncIterator[Requests]:
         transport.close()
 
 
+class ElsewhereRuns:
+    """Reads everything in another process, and gives it to nobody."""
+
+    def __init__(self, ports: Sequence[int]) -> None:
+        self._ports = ports
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        child = subprocess.Popen([sys.executable, "-m", "bench.telemetry_tail", "--read-from", json.dumps(self._ports)])
+        try:
+            await asyncio.Event().wait()
+        finally:
+            child.kill()
+            child.wait()
+
+
+async def read(ports: Sequence[int]) -> None:
+    """Read everything for ever."""
+    async with assembled(Size(), ports, Kind.POINTSMAN) as (_, parts):
+        await asyncio.gather(*(poller.run() for poller in parts.pollers))
+
+
 async def one_slice(requests: Requests, runs: Sequence[Runs], seconds: float) -> list[Times]:
     """Return the times of one slice in which these run."""
     tasks = [asyncio.ensure_future(one.run()) for one in runs]
@@ -147,21 +170,22 @@ async def one_slice(requests: Requests, runs: Sequence[Runs], seconds: float) ->
 
 
 async def run(plan: Plan) -> list[Tail]:
-    """Measure both arms in turns."""
-    slices: dict[str, list[list[Times]]] = {"without telemetry": [], "with telemetry": []}
+    """Measure the arms in turns."""
     async with (
         other_side(plan.size) as ports,
         assembled(plan.size, ports, Kind.POINTSMAN) as (fleet, parts),
         stream(parts.agent, plan.rate_per_s) as requests,
     ):
         everything = [*parts.pollers, Limiter(fleet, parts.agent, parts.watch)]
+        arms: dict[str, Sequence[Runs]] = {"none": (), "elsewhere": (ElsewhereRuns(ports),), "in the agent": everything}
+        slices: dict[str, list[list[Times]]] = {arm: [] for arm in arms}
         # Everything is read once, and no arm is the first.
         await one_slice(requests, everything, plan.slice_s)
         gc.collect()
         gc.freeze()
-        for number in range(plan.slices):
-            arm = list(slices)[number % 2]
-            slices[arm].append(await one_slice(requests, everything if number % 2 else [], plan.slice_s))
+        for _ in range(plan.slices):
+            for arm, runs in arms.items():
+                slices[arm].append(await one_slice(requests, runs, plan.slice_s))
     return [tail(arm, found) for arm, found in slices.items()]
 
 
@@ -178,28 +202,31 @@ def tail(arm: str, slices: Sequence[Sequence[Times]]) -> Tail:
 
 
 def table(tails: Sequence[Tail]) -> Table:
-    """Return the two arms, and with over without."""
-    found = Table("", *(one.arm for one in tails), "with / without")
+    """Return the arms, and the agent's telemetry over that of another process."""
+    found = Table("telemetry", *(one.arm for one in tails), "in the agent / elsewhere")
     for row in fields(Tail)[2:]:
-        without, with_it = (getattr(one, row.name) for one in tails)
-        ratio = f"{with_it / without:.2f}" if without else "-"
+        none, elsewhere, here = (getattr(one, row.name) for one in tails)
+        ratio = f"{here / elsewhere:.2f}" if elsewhere else "-"
         name = row.name.removesuffix("_us").replace("_", " ")
-        found.add_row(name, f"{without:.0f} µs", f"{with_it:.0f} µs", ratio)
-    found.caption = " and ".join(f"{one.requests} requests {one.arm}" for one in tails)
+        found.add_row(name, *(f"{value:.0f} µs" for value in (none, elsewhere, here)), ratio)
+    found.caption = " and ".join(f"{one.requests} requests with {one.arm}" for one in tails)
     return found
 
 
 @click.command()
-@click.option("--slices", type=click.IntRange(min=2), default=20, show_default=True, help="Both arms together.")
+@click.option("--slices", type=click.IntRange(min=1), default=10, show_default=True, help="Of each arm.")
 @click.option("--rate", type=click.FloatRange(min=1), default=200.0, show_default=True, help="Requests per second.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--send-to", type=int, hidden=True, help="Be the sender, to this port.")
-def main(slices: int, rate: float, as_json: bool, send_to: int | None) -> None:
+@click.option("--read-from", hidden=True, help="Be the other process, with these ports of Ollamas.")
+def main(slices: int, rate: float, as_json: bool, send_to: int | None, read_from: str | None) -> None:
     """Measure what telemetry of 64 instances and 256 GPUs does to the decision's p99."""
     if send_to is not None:
         send(send_to, rate)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        if read_from is not None:
+            runner.run(read(json.loads(read_from)))
         tails = runner.run(run(Plan(slices=slices, rate_per_s=rate)))
     if as_json:
         click.echo(json.dumps([asdict(one) for one in tails], indent=1))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from zlib import crc32
 
-from spoe_agent.routing.choice import Action, Candidate, Choice, Cost, Exclusion
+from spoe_agent.routing.choice import LOADED, Action, Candidate, Choice, Cost, Exclusion
 from spoe_agent.routing.cost import WARM, Pool, cost, pool
 from spoe_agent.routing.demand import Demand, Site, demand, site
 from spoe_agent.routing.eligibility import exclusions
@@ -19,6 +19,9 @@ from spoe_agent.routing.snapshot import Snapshot
 from spoe_agent.routing.specs import FleetSpec
 from spoe_agent.routing.surface import Kind
 from spoe_agent.routing.warmth import Standing, has_slot, stand
+
+NEARLY = 0.2
+"""Costs of instances that are alike count as equal within this part of them: learned times differ so by chance."""
 
 
 def choose(facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot) -> Choice:
@@ -32,7 +35,7 @@ def choose(facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot) -> Choice:
     eligible = [candidate for candidate in candidates if candidate.exclusion is None]
     if not eligible:
         return _refuse_unserved(need, candidates)
-    best = eligible[0] if facts.kind is Kind.MANAGE else _least(facts, eligible)
+    best = eligible[0] if facts.kind is Kind.MANAGE else _least(facts, snapshot, eligible)
     reason = best.tier.name.lower() if best.tier is not None else str(facts.kind)
     held = fleet.policy.hold_s > 0 and need.runs and not _may_run(need, sites, best)
     return Choice(Action.HOLD if held else Action.ROUTE, reason, best.instance, best.tier, candidates=candidates)
@@ -81,15 +84,29 @@ def _may_run(need: Demand, sites: list[Site], best: Candidate) -> bool:
     return best.has_slot and (best.tier not in WARM or not need.snapshot.waiting)
 
 
-def _least(facts: RequestFacts, eligible: list[Candidate]) -> Candidate:
-    """Least cost, then the warmer, then by a hash of the request's id, so that equals are spread."""
+def _least(facts: RequestFacts, snapshot: Snapshot, eligible: list[Candidate]) -> Candidate:
+    """Least cost, then the warmer, then the one whose last request is oldest, because it no longer reads its prompt;
+    then by a hash of the request's id, so that equals are spread.
+    """
     totals = [candidate.cost.total_s for candidate in eligible]
     least_s = min(totals)
-    equals = [candidate for candidate, total_s in zip(eligible, totals, strict=True) if total_s == least_s]
+    best, near_s = eligible[totals.index(least_s)], (1 + NEARLY) * least_s
+    equals = [
+        candidate
+        for candidate, total_s in zip(eligible, totals, strict=True)
+        if total_s == least_s or (total_s <= near_s and _are_alike(snapshot, best, candidate))
+    ]
     if len(equals) == 1:
         return equals[0]
-    begun = crc32(f"{facts.request_id} ".encode())
-    return min(equals, key=lambda c: (c.tier or 0, _spread(begun, c.instance)))
+    begun, active = crc32(f"{facts.request_id} ".encode()), snapshot.active
+    return min(equals, key=lambda c: (c.tier or 0, active(c.instance).granted_at_s, _spread(begun, c.instance)))
+
+
+def _are_alike(snapshot: Snapshot, one: Candidate, other: Candidate) -> bool:
+    """Tell whether both could run the request at once beside the same models: what they differ by is mostly chance."""
+    if not (one.tier is other.tier is LOADED and one.has_slot and other.has_slot):
+        return False
+    return snapshot.state(one.instance).loaded.keys() == snapshot.state(other.instance).loaded.keys()
 
 
 def _spread(begun: int, instance: str) -> int:

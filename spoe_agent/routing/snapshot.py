@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import inf
 from typing import NamedTuple
 
 from spoe_agent.routing.learned import NOTHING, Learned
@@ -91,6 +92,8 @@ class Activity:
     """Models that must go: they take no more requests, although `/api/ps` still lists them."""
     reserved: str = ""
     """The model that loads here once those are idle; until then no other load begins."""
+    granted_at_s: float = -inf
+    """The monotonic second of the latest grant in flight: the later, the more likely its prompt is still being read."""
 
 
 NO_ACTIVITY = Activity()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from math import exp
+from math import exp, inf
 
 from spoe_agent.routing.choice import Tier
 from spoe_agent.routing.names import is_cloud
@@ -161,5 +161,6 @@ class Account:
         """Return the account, frozen."""
         if self.shown is None:
             loads = dict(self.loading), dict(self.contexts)
-            self.shown = Activity(dict(self.in_flight), 0, *loads, self.mean, self.leaving, self.reserved)
+            latest_s = self.grants[next(reversed(self.grants))].at_s if self.grants else -inf
+            self.shown = Activity(dict(self.in_flight), 0, *loads, self.mean, self.leaving, self.reserved, latest_s)
         return self.shown

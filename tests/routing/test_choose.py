@@ -14,10 +14,12 @@ from spoe_agent.routing import (
     ModelRule,
     Policy,
     Problem,
+    Snapshot,
     Tier,
     choose,
 )
 from spoe_agent.routing.estimates import GIB
+from spoe_agent.routing.learned import Learned
 
 from .builders import (
     CLOUD,
@@ -599,6 +601,33 @@ def test_equals_are_spread_evenly(number, prefix):
     won = Counter(choose(asks(request_id=one), of, moment()).instance for one in ids)
     assert len(won) == number
     assert 0.75 * 300 < min(won.values()) <= max(won.values()) < 1.25 * 300
+
+
+NEAR = [
+    # seconds that a request takes on g0 and g1; what else is loaded there; slots of g1; whose last grant is older
+    ((5.0, 5.0), ((), ()), 4, "g0", "g0"),
+    ((5.0, 5.0), ((), ()), 4, "g1", "g1"),
+    ((5.0, 5.9), ((), ()), 4, "g1", "g1"),
+    ((5.0, 5.9), ((B,), (B,)), 4, "g1", "g1"),
+    ((5.0, 5.9), ((), ()), 4, "g0", "g0"),
+    ((5.0, 6.1), ((), ()), 4, "g1", "g0"),
+    ((5.0, 5.9), ((), (B,)), 4, "g1", "g0"),
+    ((5.0, 5.0), ((), (B,)), 4, "g1", "g1"),
+    ((5.0, 5.9), ((), ()), 1, "g1", "g0"),
+]
+
+
+@pytest.mark.parametrize(("service_s", "beside", "slots", "older", "chosen"), NEAR)
+def test_of_two_that_are_alike_the_one_is_taken_whose_last_request_is_older(service_s, beside, slots, older, chosen):
+    names = ("g0", "g1")
+    learned = Learned(service_s={(A, name): seconds for name, seconds in zip(names, service_s, strict=True)})
+    activity = {name: Activity({A: 1}, granted_at_s=NOW_S - (2.0 if name == older else 1.0)) for name in names}
+    readings = {name: state(A, *others) for name, others in zip(names, beside, strict=True)}
+    of = fleet(spec("g0", num_parallel=4), spec("g1", num_parallel=slots))
+    loads = dict.fromkeys(names, counts(1))
+    for number in range(10):
+        found = choose(asks(request_id=f"r{number}", loads=loads), of, Snapshot(NOW_S, readings, activity, learned))
+        assert found.instance == chosen
 
 
 @given(st.text(max_size=20, alphabet=st.characters(exclude_categories=["Cs"])))

@@ -1,3 +1,4 @@
+import math
 from math import exp
 
 import pytest
@@ -483,6 +484,13 @@ def test_what_was_granted_is_told_oldest_first():
     grant(it, "3", "g1", A, 2.0)
     assert it.granted("g0") == (Grant("1", "g0", A, 0.0), Grant("2", "g0", B, 1.0))
     assert it.granted("g9") == ()
+
+
+def test_when_the_latest_in_flight_was_granted():
+    it = board(("1", A, 1.0), ("2", B, 2.0))
+    for ended, granted_at_s in ((None, 2.0), ("2", 1.0), ("1", -math.inf)):
+        it.end(ended or "nobody")
+        assert it.snapshot({}, 3.0).active("g0").granted_at_s == granted_at_s
 
 
 def test_the_last_readings_of_one_instance():
