@@ -9,37 +9,43 @@ import pytest
 from click.testing import CliRunner
 
 from spoe_agent.benchmark.command import bench
-from spoe_agent.rig.haproxy import find_haproxy
+from spoe_agent.benchmark.live.fronts import LIVE_ARMS
 from spoe_agent.rig.process import RigError
 
 
 @pytest.fixture
 def haproxy() -> None:
+    skip_without("leastconn")
+
+
+def skip_without(*arms: str) -> None:
     try:
-        find_haproxy()
+        for arm in arms:
+            LIVE_ARMS[arm].find()
     except RigError as error:
         pytest.skip(str(error))
 
 
-def test_two_arms_get_the_same_requests(haproxy: None, tmp_path: Path) -> None:
+def test_all_arms_get_the_same_requests(tmp_path: Path) -> None:
+    skip_without(*LIVE_ARMS)
     records = tmp_path / "records.jsonl"
-    arms = ["--arm", "leastconn", "--arm", "pointsman"]
     options = ["--fleet", "F2-few", "--requests", "30", "--time-scale", "40", "--records", str(records), "--json"]
-    result = CliRunner().invoke(bench, ["live", *arms, *options], catch_exceptions=False)
+    result = CliRunner().invoke(bench, ["live", *options], catch_exceptions=False)
     printed = json.loads(result.stdout)
     lines = [json.loads(line) for line in records.read_text().splitlines()]
-    by_arm = {arm: [line for line in lines if line["arm"] == arm] for arm in ("leastconn", "pointsman")}
+    by_arm = {arm: [line for line in lines if line["arm"] == arm] for arm in LIVE_ARMS}
 
-    assert [row["arm"] for row in printed["rows"]] == ["leastconn", "pointsman"]
-    assert [row["failed"] for row in printed["rows"]] == [0, 0]
+    assert [row["arm"] for row in printed["rows"]] == list(LIVE_ARMS)
+    assert {row["failed"] for row in printed["rows"]} == {0}
     assert all(row["ttft_mean"] > 0 and row["loads_per_1000"] > 0 for row in printed["rows"])
-    assert printed["rows"][0]["agreement"]["ttft_mean"] == pytest.approx(1.0)
+    (reference,) = [row for row in printed["rows"] if row["arm"] == "leastconn"]
+    assert reference["agreement"]["ttft_mean"] == pytest.approx(1.0)
     for of_arm in by_arm.values():
         assert len(of_arm) == 30
         assert {line["status"] for line in of_arm} == {200}
         assert {line["instance"] for line in of_arm} <= {0, 1}
-    schedules = [[(line["t"], line["model"], line["output_tokens"]) for line in by_arm[arm]] for arm in by_arm]
-    assert schedules[0] == schedules[1]
+    schedules = [[(line["t"], line["model"], line["output_tokens"]) for line in of_arm] for of_arm in by_arm.values()]
+    assert all(schedule == schedules[0] for schedule in schedules)
 
 
 def test_a_missing_program_costs_its_arm_only(haproxy: None, monkeypatch: pytest.MonkeyPatch) -> None:
