@@ -1,8 +1,8 @@
 """Requests that are held until a slot is free: who is held, who goes next, and what is done for those who wait long.
 
-Lives here: the queue in use, bursts, the time limit, loads that a queue is worth, and instances that are emptied for a
-model which no slot would ever come to. Must not live here: the order of the queue (routing.hold), whether a slot is
-free (routing.choose), how anybody is told (agent, held).
+Lives here: the queue in use, bursts, the time limit, and loads that a queue is worth. Must not live here: the order of
+the queue (routing.hold), whether a slot is free (routing.choose), places that are emptied (reservations), how anybody
+is told (agent, held).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from spoe_agent.chooser import Chooser
+from spoe_agent.reservations import Reservations
 from spoe_agent.routing import Action, Choice, InstanceLoad, Kind, RequestFacts
-from spoe_agent.routing.choice import EVICT, RELOAD
 from spoe_agent.routing.hold import HoldQueue, Ticket, lane
 
 MAX_LANES = 1_000
@@ -20,10 +20,6 @@ MAX_LANES = 1_000
 
 REASK_AT = 1.1
 """A queue that has grown so much is looked at anew."""
-
-PATIENCE_S = 8.0
-"""How long a request waits for a busy model to become idle by itself. In `pointsman bench policies` anything from one
-second up gives the same times: there are pauses enough. This is for models that never pause."""
 
 Granted = tuple[RequestFacts, Choice]
 """A held request, and its Choice at last."""
@@ -52,7 +48,7 @@ class WaitingRoom:
         self.down: Mapping[str, InstanceLoad] = {}
         """Where HAProxy found nobody, with the last counts."""
         self._last: dict[str, _Last] = {}
-        self._reserved: dict[str, str] = {}
+        self._reservations = Reservations(chooser)
 
     def keep(self, facts: RequestFacts, choice: Choice, now_s: float) -> None:
         """Hold a request, of which `choice` said so."""
@@ -81,13 +77,13 @@ class WaitingRoom:
     def leave(self, request_id: str) -> Ticket | None:
         """Take out a request that ended by itself. None: it was not here."""
         ticket = self.queue.remove(request_id)
-        self._give_up_reservations()
+        self._reservations.end_unless(self.queue.waiting)
         return ticket
 
     def release(self, now_s: float) -> list[Granted]:
         """Give free slots to held requests, in the queue's order."""
         granted = self.queue.take(lambda ticket: self._choose(ticket, now_s))
-        self._give_up_reservations()
+        self._reservations.end_unless(self.queue.waiting)
         return [(ticket.facts, choice) for ticket, choice in granted]
 
     def expire(self, now_s: float) -> list[Granted]:
@@ -95,7 +91,7 @@ class WaitingRoom:
         policy = self._chooser.fleet.policy
         late = self.queue.expire(now_s - policy.hold_s)
         self.queue.promote(now_s - policy.hold_s / 2)
-        self._give_up_reservations()
+        self._reservations.end_unless(self.queue.waiting)
         return [(ticket.facts, _too_late(policy.hold_s, policy.retry_after_s)) for ticket in late]
 
     def load_more(self, now_s: float) -> list[Granted]:
@@ -115,35 +111,13 @@ class WaitingRoom:
         return granted
 
     def reserve(self, now_s: float) -> None:
-        """Empty an instance for each lane that has waited long, where the best place has a busy model in its way.
-
-        That model may be busy for ever, and its requests cannot simply be sent behind: while Ollama waits for it to
-        become idle, it still takes new ones (ollama#17408). So it gets no more from here until the other has loaded.
-        """
-        patience_s = min(PATIENCE_S, self._chooser.fleet.policy.hold_s / 2)
-        first = {t.lane: t for t in reversed(list(self.queue)) if t.since_s <= now_s - patience_s}
-        for name, ticket in first.items():
-            if name not in self._reserved:
-                self._reserve(name, ticket, self._look(ticket, now_s))
-
-    def _reserve(self, name: str, ticket: Ticket, choice: Choice) -> None:
-        instance, model = choice.instance, ticket.facts.model
-        is_blocked = choice.action is Action.HOLD and choice.tier in (RELOAD, EVICT)
-        if instance is None or model is None or not is_blocked:
-            return
-        there = self._board.activity(instance)
-        if there.reserved or there.loading:
-            return
-        self._board.reserve(instance, model, choice.victims if choice.tier is EVICT else (*choice.victims, model))
-        self._reserved[name] = instance
-
-    def _give_up_reservations(self) -> None:
-        for name in [name for name in self._reserved if not self.queue.waiting(name)]:
-            self._board.unreserve(self._reserved.pop(name))
+        """See to those who have waited long for a place that another model keeps busy."""
+        firsts = {ticket.lane: ticket for ticket in reversed(list(self.queue))}
+        self._reservations.review(firsts.values(), lambda ticket: self._look(ticket, now_s), now_s)
 
     def _look(self, ticket: Ticket, now_s: float, waiting: int = 0) -> Choice:
         """The board's own account stands for HAProxy's counts, which are as old as the request."""
-        reserved = self._reserved.get(ticket.lane, "")
+        reserved = self._reservations.instance(ticket.lane)
         return self._chooser.look(replace(ticket.facts, loads=self.down), now_s, waiting, reserved)
 
     def _choose(self, ticket: Ticket, now_s: float) -> Choice | None:
@@ -151,8 +125,7 @@ class WaitingRoom:
         choice = self._look(ticket, now_s)
         if choice.action is Action.HOLD:
             return None
-        if ticket.lane in self._reserved:
-            self._board.unreserve(self._reserved.pop(ticket.lane))
+        self._reservations.end(ticket.lane)
         self._chooser.enter(ticket.facts, choice, now_s)
         return choice
 

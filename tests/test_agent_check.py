@@ -70,6 +70,25 @@ async def test_what_is_answered(asked, answer):
             assert answer == b""
 
 
+async def test_a_line_may_come_in_pieces():
+    async with checks() as (listen, _), asyncio.timeout(DEADLINE_S):
+        reader, writer = await asyncio.open_connection(listen.host, listen.port)
+        for piece in (b"g", b"0", b"\n"):
+            writer.write(piece)
+            await writer.drain()
+        assert await reader.read() == LINES["g0"].encode() + b"\n"
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_who_says_nothing_is_not_waited_for_for_ever():
+    async with checks() as (listen, _), asyncio.timeout(DEADLINE_S):
+        reader, writer = await asyncio.open_connection(listen.host, listen.port)
+        assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+
+
 def test_an_address_that_another_service_has_is_named():
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

@@ -90,7 +90,7 @@ class Candidate(NamedTuple):
     """None when excluded, and for requests that need no model loaded."""
     cost: Cost = FREE
     victims: tuple[str, ...] = ()
-    """Models that must go for it, by canonical key, in Ollama's order."""
+    """Models that must go for it, by canonical key: idle ones first, then the least missed."""
     has_slot: bool = True
     """It could run there now, or as soon as it is loaded."""
 

@@ -18,10 +18,12 @@ from spoe_agent.routing.slowness import USUAL, slowness
 from spoe_agent.routing.snapshot import Snapshot
 from spoe_agent.routing.specs import FleetSpec
 from spoe_agent.routing.surface import Kind
-from spoe_agent.routing.warmth import Standing, has_slot, stand
+from spoe_agent.routing.warmth import Standing, has_room_for_all, has_slot, stand
 
 NEARLY = 0.2
-"""Costs of instances that are alike count as equal within this part of them: learned times differ so by chance."""
+"""Of instances that are alike, learned times count as equal within this part of them."""
+
+_Judged = tuple[Candidate, Site]
 
 
 def choose(facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot) -> Choice:
@@ -32,10 +34,10 @@ def choose(facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot) -> Choice:
     sites = [site(spec, facts, snapshot) for spec in fleet.instances]
     excluded = exclusions(need, sites)
     candidates = _running(need, sites, excluded) if need.runs else _answering(sites, excluded)
-    eligible = [candidate for candidate in candidates if candidate.exclusion is None]
+    eligible = [pair for pair in zip(candidates, sites, strict=True) if pair[0].exclusion is None]
     if not eligible:
         return _refuse_unserved(need, candidates)
-    best = eligible[0] if facts.kind is Kind.MANAGE else _least(facts, snapshot, eligible)
+    best = eligible[0][0] if facts.kind is Kind.MANAGE else _least(need, eligible)
     reason = best.tier.name.lower() if best.tier is not None else str(facts.kind)
     held = fleet.policy.hold_s > 0 and need.runs and not _may_run(need, sites, best)
     return Choice(Action.HOLD if held else Action.ROUTE, reason, best.instance, best.tier, candidates=candidates)
@@ -84,29 +86,37 @@ def _may_run(need: Demand, sites: list[Site], best: Candidate) -> bool:
     return best.has_slot and (best.tier not in WARM or not need.snapshot.waiting)
 
 
-def _least(facts: RequestFacts, snapshot: Snapshot, eligible: list[Candidate]) -> Candidate:
+def _least(need: Demand, eligible: list[_Judged]) -> Candidate:
     """Least cost, then the warmer, then the one whose last request is oldest, because it no longer reads its prompt;
     then by a hash of the request's id, so that equals are spread.
     """
-    totals = [candidate.cost.total_s for candidate in eligible]
+    totals = [candidate.cost.total_s for candidate, _ in eligible]
     least_s = min(totals)
     best, near_s = eligible[totals.index(least_s)], (1 + NEARLY) * least_s
     equals = [
-        candidate
-        for candidate, total_s in zip(eligible, totals, strict=True)
-        if total_s == least_s or (total_s <= near_s and _are_alike(snapshot, best, candidate))
+        judged
+        for judged, total_s in zip(eligible, totals, strict=True)
+        if total_s == least_s or (total_s <= near_s and _are_alike(need, best, judged))
     ]
     if len(equals) == 1:
-        return equals[0]
-    begun, active = crc32(f"{facts.request_id} ".encode()), snapshot.active
-    return min(equals, key=lambda c: (c.tier or 0, active(c.instance).granted_at_s, _spread(begun, c.instance)))
+        return equals[0][0]
+    begun = crc32(f"{need.facts.request_id} ".encode())
+    return min(equals, key=lambda it: (it[0].tier or 0, it[1].activity.granted_at_s, _spread(begun, it[0].instance)))[0]
 
 
-def _are_alike(snapshot: Snapshot, one: Candidate, other: Candidate) -> bool:
-    """Tell whether both could run the request at once beside the same models: what they differ by is mostly chance."""
-    if not (one.tier is other.tier is LOADED and one.has_slot and other.has_slot):
+def _are_alike(need: Demand, one: _Judged, other: _Judged) -> bool:
+    """Tell whether only learned times tell two instances apart, and these by chance: the request could run at once
+    on both, beside as many others, and every model in use has its place on both.
+    """
+    if one[1].connections != other[1].connections:
         return False
-    return snapshot.state(one.instance).loaded.keys() == snapshot.state(other.instance).loaded.keys()
+    return all(
+        candidate.tier is LOADED
+        and candidate.has_slot
+        and candidate.cost.total_s == candidate.cost.share_s
+        and has_room_for_all(need, where)
+        for candidate, where in (one, other)
+    )
 
 
 def _spread(begun: int, instance: str) -> int:

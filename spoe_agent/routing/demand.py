@@ -7,6 +7,7 @@ term. Must not live here: judgements; they are in eligibility, warmth and cost.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from spoe_agent.routing import estimates
@@ -24,9 +25,9 @@ class About(NamedTuple):
     weights_bytes: int
     """Size on disk."""
     load_s: float
-    """A load, where none was learned."""
+    """A load, where it was not loaded yet."""
     service_s: float
-    """A request, where none was learned."""
+    """A request, where it has not run yet."""
     regret: float
     """Part of a load that its going costs: the chance that it is wanted again, shared with the other instances that
     have it.
@@ -41,6 +42,13 @@ class Models(dict[str, About]):
         self._fleet = fleet
         self._snapshot = snapshot
 
+    @cached_property
+    def in_use(self) -> frozenset[str]:
+        """Models that are asked for often enough to be loaded somewhere."""
+        rates = self._snapshot.learned.rate_per_s or {}
+        least_per_s = estimates.WANTED / estimates.AGAIN_WITHIN_S
+        return frozenset([model for model, per_s in rates.items() if per_s >= least_per_s])
+
     def __missing__(self, model: str) -> About:
         snapshot, rule = self._snapshot, self._fleet.rule(model)
         weights = estimates.weights_bytes(model, rule, snapshot)
@@ -50,8 +58,8 @@ class Models(dict[str, About]):
         self[model] = found = About(
             rule,
             weights,
-            estimates.prior_load_s(weights),
-            estimates.prior_service_s(weights),
+            estimates.usual_load_s(snapshot.learned, model, weights),
+            estimates.usual_service_s(snapshot.learned, model, weights),
             again / max(1, copies),
         )
         return found

@@ -106,24 +106,34 @@ def context_tokens(spec: InstanceSpec) -> int:
 
 
 def load_s(learned: Learned, model: str, instance: str, weights: int) -> float:
-    """Return the seconds a load takes: learned, else the prior."""
+    """Return the seconds a load takes: learned there, else elsewhere, else the prior."""
     known = learned.load_s.get((model, instance))
-    return known if known is not None else prior_load_s(weights)
+    return known if known is not None else usual_load_s(learned, model, weights)
 
 
-def prior_load_s(weights: int) -> float:
-    """Return the seconds a load takes, as size alone tells: process start and warm-up, then the weights at 3 GB/s."""
-    return _LOAD_START_S + weights / _LOAD_BYTES_PER_S
+def usual_load_s(learned: Learned, model: str, weights: int) -> float:
+    """Return the seconds a load takes on an instance that has not loaded the model yet.
+
+    Prior: process start and warm-up, then the weights at 3 GB/s.
+    """
+    known = learned.usual_load_s.get(model)
+    return known if known is not None else _LOAD_START_S + weights / _LOAD_BYTES_PER_S
 
 
 def service_s(learned: Learned, model: str, instance: str, weights: int) -> float:
-    """Return the seconds a request runs once it has a slot: learned, else the prior."""
+    """Return the seconds a request runs once it has a slot: learned there, else elsewhere, else the prior."""
     known = learned.service_s.get((model, instance))
-    return known if known is not None else prior_service_s(weights)
+    return known if known is not None else usual_service_s(learned, model, weights)
 
 
-def prior_service_s(weights: int) -> float:
-    """Return the seconds a request runs, as size alone tells: the weights are read for every token."""
+def usual_service_s(learned: Learned, model: str, weights: int) -> float:
+    """Return the seconds a request runs on an instance that has not run the model yet.
+
+    Prior: the weights are read for every token.
+    """
+    known = learned.usual_service_s.get(model)
+    if known is not None:
+        return known
     return _TYPICAL_PREFILL_S + _TYPICAL_OUTPUT_TOKENS * (weights / _GPU_BYTES_PER_S + _STEP_OVERHEAD_S)
 
 

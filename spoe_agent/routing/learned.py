@@ -24,6 +24,9 @@ class Learned:
     load_s: Mapping[Pair, float] = field(default_factory=lambda: _NONE)
     rate_per_s: Mapping[str, float] | None = None
     """None: nothing is known of arrivals. A model that is not in it was not asked for lately."""
+    usual_service_s: Mapping[str, float] = field(default_factory=dict)
+    """By model, on all instances together: for those where it has not run yet."""
+    usual_load_s: Mapping[str, float] = field(default_factory=dict)
 
 
 NOTHING = Learned()

@@ -42,8 +42,6 @@ class LoadedModel:
     """Less than `size_bytes` when part of it spilled to the CPU."""
     context_length: int = 0
     """Tokens per slot; 0 when the server does not say (before Ollama 0.9.7)."""
-    path: str = ""
-    """Blob of the weights, by which Ollama orders victims; "" when not known."""
 
     @property
     def spilled_bytes(self) -> int:

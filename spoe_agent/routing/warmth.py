@@ -34,7 +34,8 @@ def stand(demand: Demand, site: Site) -> Standing:
     """Return how warm the instance is for the model."""
     model, activity = demand.model, site.activity
     if model in activity.loading:
-        is_same = not _other_context(demand, site, activity.contexts.get(model, site.spec.context_length or 0))
+        loads_with = _asked_for(demand, site, model) or site.spec.context_length or 0
+        is_same = not _other_context(demand, site, loads_with)
         return _LOADING if is_same else _again(demand, site)
     if model in site.state.loaded and model not in activity.leaving:
         is_same = not _other_context(demand, site, site.state.loaded[model].context_length)
@@ -147,12 +148,11 @@ def _has_room(site: Site, needed: int, free: int | None, others: int) -> bool:
 
 def has_room_for_all(demand: Demand, site: Site) -> bool:
     """Tell whether every model that is in use can be loaded on the instance at once."""
-    rates = demand.snapshot.learned.rate_per_s or {}
-    used = {model for model, per_s in rates.items() if per_s * estimates.AGAIN_WITHIN_S >= estimates.WANTED}
-    used |= {demand.model, *residents(demand, site)}
+    used = demand.models.in_use.union([demand.model], residents(demand, site))
+    if len(used) > site.spec.max_loaded_models:
+        return False
     room = room_bytes(demand, site)
-    needed = sum([_needed(demand, site, model, None) for model in used])
-    return len(used) <= site.spec.max_loaded_models and (room is None or needed <= FIT_FRACTION * room)
+    return room is None or sum([_needed(demand, site, model, None) for model in used]) <= FIT_FRACTION * room
 
 
 def room_bytes(demand: Demand, site: Site) -> int | None:
@@ -173,4 +173,10 @@ def _needed(demand: Demand, site: Site, model: str, context: int | None) -> int:
 
 def _expected(demand: Demand, site: Site, model: str) -> int:
     """Return what a model that loads just now will take."""
-    return _needed(demand, site, model, site.activity.contexts.get(model))
+    return _needed(demand, site, model, _asked_for(demand, site, model))
+
+
+def _asked_for(demand: Demand, site: Site, model: str) -> int | None:
+    """Return the context that a load under way was asked for, as far as the model can do it."""
+    asked = site.activity.contexts.get(model)
+    return None if asked is None else min(asked, demand.snapshot.trained.get(model, asked))

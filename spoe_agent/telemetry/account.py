@@ -57,6 +57,8 @@ class Account:
     """Models that take no more requests, because they must go."""
     reserved: str = ""
     """The model that loads here as soon as those are idle."""
+    answered: dict[str, float] = field(default_factory=dict)
+    """When a load under way was first answered for: it was done by then, whatever `/api/ps` shows."""
     served: dict[str, tuple[int, float]] = field(default_factory=dict)
     """`num_ctx` that a model was served with since the last readings, and when that request ended."""
     shown: Activity | None = None
@@ -108,14 +110,25 @@ class Account:
         here = None if state is None else state.loaded.get(grant.model)
         if here is not None and grant.tier is Tier.RELOAD:
             self.replaced[grant.model] = here.context_length
+            if self.answered.pop(grant.model, None) is not None:
+                del self.loading[grant.model]
         elif here is not None and grant.model not in self.leaving and not victims:
             return
         self.served.pop(grant.model, None)
         self.loading.setdefault(grant.model, grant.at_s)
         if grant.context is not None:
             self.contexts[grant.model] = grant.context
+        elif grant.tier is Tier.RELOAD:
+            self.contexts.pop(grant.model, None)
         self.leaving = (self.leaving | frozenset(victims)) - {grant.model}
         self.shown = None
+
+    def serve(self, grant: Grant, now_s: float) -> None:
+        """Note that a grant was answered well."""
+        if grant.at_s >= self.loading.get(grant.model, inf):
+            self.answered.setdefault(grant.model, now_s)
+        if grant.context is not None:
+            self.served[grant.model] = (grant.context, now_s)
 
     def read(self, state: InstanceState, at_s: float) -> None:
         """Take readings of a moment: loads that they show, or disprove, are no longer under way, and who is not listed
@@ -126,16 +139,20 @@ class Account:
             given_up = model not in self.in_flight and at_s > since_s + FRESH_S
             if given_up or self._is_done(model, state, at_s) or at_s > since_s + LOADING_LIFETIME_S:
                 del self.loading[model]
-                self.contexts.pop(model, None)
-                self.replaced.pop(model, None)
+                for about in (self.contexts, self.replaced, self.answered):
+                    about.pop(model, None)
         # Who is still listed once nothing loads any more stays: something else went, or the request was withdrawn.
         stay = not self.loading and not self.reserved
         self.leaving = frozenset() if stay else self.leaving & state.loaded.keys()
 
     def _is_done(self, model: str, state: InstanceState, at_s: float) -> bool:
-        """`/api/ps` lists it, and not as it was before a load with another context."""
+        """`/api/ps` lists it, and not as it was before a load with another context; unless requests were answered
+        since: more context than a model was trained for is cut, and nothing loads.
+        """
         here = state.loaded.get(model)
-        return here is not None and at_s > self.loading[model] and here.context_length != self.replaced.get(model)
+        if here is None or at_s <= self.loading[model]:
+            return False
+        return here.context_length != self.replaced.get(model) or at_s > self.answered.get(model, inf)
 
     def trained(self, state: InstanceState, at_s: float) -> dict[str, int]:
         """Return the context that models are trained for, as far as these readings tell: who was served, asked for more

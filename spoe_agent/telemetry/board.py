@@ -131,8 +131,7 @@ class Board:
 
     def served(self, grant: Grant, now_s: float) -> None:
         """Take note that a granted request was answered well: with its `num_ctx`, or as much as the model can do."""
-        if grant.context is not None:
-            self._accounts[grant.instance].served[grant.model] = (grant.context, now_s)
+        self._accounts[grant.instance].serve(grant, now_s)
 
     def doubt(self, before_s: float) -> None:
         """Strike off the grants from before a moment: nothing proves them any more."""

@@ -127,22 +127,29 @@ class Learner:
         """Return what is known, frozen; made anew at most twice a second."""
         if now_s - self._shown_at_s >= PUBLISH_INTERVAL_S:
             self._shown_at_s = now_s
+            usual_service, usual_load = _usual(self.service), _usual(self.load)
             self._shown = Learned(
-                _estimates(self.service),
+                _drawn(self.service, usual_service),
                 {pair: mean.seconds for pair, mean in self.load.items()},
                 {model: rate.now(now_s) for model, rate in self.rates.items()},
+                {model: math.exp(log_s) for model, log_s in usual_service.items()},
+                {model: math.exp(log_s) for model, log_s in usual_load.items()},
             )
         return self._shown
 
 
-def _estimates(means: dict[Pair, Mean]) -> dict[Pair, float]:
-    """Return seconds by model and instance, each mean drawn towards the model's mean on all instances."""
+def _usual(means: dict[Pair, Mean]) -> dict[str, float]:
+    """Return each model's mean on all instances together, in log seconds."""
     sums: dict[str, tuple[float, float]] = {}
     for (model, _), mean in means.items():
         log_s, weight = sums.get(model, (0.0, 0.0))
         sums[model] = log_s + mean.weight * mean.log_s, weight + mean.weight
-    shared = {model: log_s / weight for model, (log_s, weight) in sums.items()}
+    return {model: log_s / weight for model, (log_s, weight) in sums.items()}
+
+
+def _drawn(means: dict[Pair, Mean], usual: dict[str, float]) -> dict[Pair, float]:
+    """Return seconds by model and instance, each mean drawn towards the usual."""
     return {
-        pair: math.exp((mean.weight * mean.log_s + SHARED_SAMPLES * shared[pair[0]]) / (mean.weight + SHARED_SAMPLES))
+        pair: math.exp((mean.weight * mean.log_s + SHARED_SAMPLES * usual[pair[0]]) / (mean.weight + SHARED_SAMPLES))
         for pair, mean in means.items()
     }

@@ -86,7 +86,7 @@ class _List(Generic[T]):
 def _parsed(path: str, text: bytes) -> Entry:
     try:
         answer = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnexpectedAnswer(f"GET {path} answered no JSON: {error}") from error
     if not isinstance(answer, dict):
         raise UnexpectedAnswer(f"GET {path} answered no JSON object")

@@ -1,6 +1,7 @@
 """Readings to JSON and back, between two clocks."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -57,6 +58,11 @@ def test_a_recorded_gpu_arrives():
 def test_ages_survive_a_change_of_clocks():
     sent = encode([GpuReading("GPU-1", read_at_s=990.0)], {}, now_s=1000.0)
     assert decode(sent, now_s=50.0).gpus[0].read_at_s == 40.0
+
+
+@given(readings)
+def test_only_the_date_changes(reading):
+    assert reading.dated(9.0) == replace(reading, read_at_s=9.0)
 
 
 def test_a_reading_from_the_future_is_dated_now():

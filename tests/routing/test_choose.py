@@ -604,30 +604,32 @@ def test_equals_are_spread_evenly(number, prefix):
 
 
 NEAR = [
-    # seconds that a request takes on g0 and g1; what else is loaded there; slots of g1; whose last grant is older
-    ((5.0, 5.0), ((), ()), 4, "g0", "g0"),
-    ((5.0, 5.0), ((), ()), 4, "g1", "g1"),
-    ((5.0, 5.9), ((), ()), 4, "g1", "g1"),
-    ((5.0, 5.9), ((B,), (B,)), 4, "g1", "g1"),
-    ((5.0, 5.9), ((), ()), 4, "g0", "g0"),
-    ((5.0, 6.1), ((), ()), 4, "g1", "g0"),
-    ((5.0, 5.9), ((), (B,)), 4, "g1", "g0"),
-    ((5.0, 5.0), ((), (B,)), 4, "g1", "g1"),
-    ((5.0, 5.9), ((), ()), 1, "g1", "g0"),
+    # seconds that a request takes on g0 and g1; requests there; models in use; whose last grant is older -> who
+    ((5.0, 5.0), (1, 1), (A,), "g0", "g0"),
+    ((5.0, 5.0), (1, 1), (A,), "g1", "g1"),
+    ((5.0, 5.9), (1, 1), (A,), "g1", "g1"),
+    ((5.0, 5.9), (1, 1), (A, B), "g1", "g1"),
+    ((5.0, 5.9), (1, 1), (A,), "g0", "g0"),
+    ((5.0, 6.1), (1, 1), (A,), "g1", "g0"),
+    ((5.0, 5.9), (1, 1), (A, B, C), "g1", "g0"),  # C would need the place of another
+    ((5.0, 5.0), (1, 1), (A, B, C), "g1", "g1"),
+    ((5.0, 4.9), (6, 7), (A,), "g1", "g0"),
+    ((5.0, 5.9), (8, 8), (A,), "g1", "g0"),  # no slot
 ]
 
 
-@pytest.mark.parametrize(("service_s", "beside", "slots", "older", "chosen"), NEAR)
-def test_of_two_that_are_alike_the_one_is_taken_whose_last_request_is_older(service_s, beside, slots, older, chosen):
+@pytest.mark.parametrize(("service_s", "running", "in_use", "older", "chosen"), NEAR)
+def test_of_two_that_are_alike_the_one_is_taken_whose_last_request_is_older(service_s, running, in_use, older, chosen):
     names = ("g0", "g1")
-    learned = Learned(service_s={(A, name): seconds for name, seconds in zip(names, service_s, strict=True)})
-    activity = {name: Activity({A: 1}, granted_at_s=NOW_S - (2.0 if name == older else 1.0)) for name in names}
-    readings = {name: state(A, *others) for name, others in zip(names, beside, strict=True)}
-    of = fleet(spec("g0", num_parallel=4), spec("g1", num_parallel=slots))
-    loads = dict.fromkeys(names, counts(1))
-    for number in range(10):
-        found = choose(asks(request_id=f"r{number}", loads=loads), of, Snapshot(NOW_S, readings, activity, learned))
-        assert found.instance == chosen
+    learned = Learned({(A, name): s for name, s in zip(names, service_s, strict=True)}, {}, dict.fromkeys(in_use, 1.0))
+    activity, loads = {}, {}
+    for name, number in zip(names, running, strict=True):
+        activity[name] = Activity({A: number}, granted_at_s=NOW_S - (2.0 if name == older else 1.0))
+        loads[name] = counts(number)
+    of = fleet(*(spec(name, num_parallel=8, max_loaded_models=2) for name in names))
+    snapshot = Snapshot(NOW_S, dict.fromkeys(names, state(A)), activity, learned)
+    found = {choose(asks(request_id=f"r{number}", loads=loads), of, snapshot).instance for number in range(10)}
+    assert found == {chosen}
 
 
 @given(st.text(max_size=20, alphabet=st.characters(exclude_categories=["Cs"])))

@@ -16,6 +16,13 @@ def test_what_was_learned_counts_for_its_model_on_its_instance_only():
         assert e.load_s(KNOWN, model, instance, FOUR_GIB) == e.load_s(NOTHING, model, instance, FOUR_GIB) != 30.0
 
 
+def test_what_a_model_takes_elsewhere_comes_before_the_prior():
+    known = Learned({(A, "g0"): 7.0}, {(A, "g0"): 30.0}, usual_service_s={A: 8.0}, usual_load_s={A: 25.0})
+    assert [e.service_s(known, A, name, FOUR_GIB) for name in ("g0", "g1")] == [7.0, 8.0]
+    assert [e.load_s(known, A, name, FOUR_GIB) for name in ("g0", "g1")] == [30.0, 25.0]
+    assert e.service_s(known, B, "g1", FOUR_GIB) == e.service_s(NOTHING, B, "g1", FOUR_GIB)
+
+
 def test_a_time_of_zero_is_a_time():
     assert e.load_s(Learned(load_s={(A, "g0"): 0.0}), A, "g0", FOUR_GIB) == 0.0
     assert e.service_s(Learned(service_s={(A, "g0"): 0.0}), A, "g0", FOUR_GIB) == 0.0

@@ -115,6 +115,14 @@ def test_more_context_than_a_model_was_trained_for_is_cut_by_ollama_and_needs_no
         assert stand(demand(facts, fleet(where), known), site(where, facts, known)).tier is expected
 
 
+def test_a_load_that_was_asked_for_more_than_the_model_can_do_has_what_it_can():
+    where, facts = spec("g0"), asks(num_ctx=100_000)
+    loads = {"g0": Activity(loading={A: NOW_S}, contexts={A: 100_000})}
+    for trained, expected in (({}, LOADING), ({A: 32768}, LOADING)):
+        known = replace(moment(loads, g0=state()), trained=trained)
+        assert stand(demand(facts, fleet(where), known), site(where, facts, known)).tier is expected
+
+
 def test_a_larger_context_may_need_others_to_go():
     where = spec("g0", vram_bytes=10 * GIB, context_length=4096)
     for asked, going in ((2048, ()), (100_000, (B,))):

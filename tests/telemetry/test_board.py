@@ -1,5 +1,4 @@
-import math
-from math import exp
+from math import exp, inf
 
 import pytest
 from hypothesis import assume, given, settings
@@ -360,6 +359,33 @@ def test_a_load_with_another_context_is_over_when_ps_shows_that():
     assert (loading(it), it.activity("g0").contexts) == ({}, {})
 
 
+def test_a_load_is_over_too_once_requests_were_answered():
+    """More context than the model was trained for is cut: nothing loads, and `/api/ps` shows what it did before."""
+    it = Board()
+    it.publish("g0", at_context(4096, 0.0))
+    grant(it, "0", "g0", A, 0.5)
+    asked = Grant("1", "g0", A, 1.0, Tier.RELOAD, 8192)
+    it.grant(asked)
+    it.served(Grant("0", "g0", A, 0.5, Tier.LOADED), 2.0)  # from before the load
+    it.publish("g0", at_context(4096, 3.0))
+    assert loading(it) == {A: 1.0}
+    it.served(asked, 4.0)
+    it.publish("g0", at_context(4096, 3.9))
+    assert loading(it) == {A: 1.0}
+    it.publish("g0", at_context(4096, 5.0))
+    assert (loading(it), it.activity("g0").contexts) == ({}, {})
+
+
+def test_whoever_asks_for_no_context_loads_with_the_instances_own():
+    it = Board()
+    it.publish("g0", at_context(4096, 0.0))
+    asked = Grant("1", "g0", A, 1.0, Tier.RELOAD, 8192)
+    it.grant(asked)
+    it.served(asked, 2.0)
+    it.grant(Grant("2", "g0", A, 3.0, Tier.RELOAD))
+    assert (loading(it), it.activity("g0").contexts) == ({A: 3.0}, {}), "a load of its own"
+
+
 def trained(it):
     return dict(it.snapshot({}, 0.0).trained)
 
@@ -488,7 +514,7 @@ def test_what_was_granted_is_told_oldest_first():
 
 def test_when_the_latest_in_flight_was_granted():
     it = board(("1", A, 1.0), ("2", B, 2.0))
-    for ended, granted_at_s in ((None, 2.0), ("2", 1.0), ("1", -math.inf)):
+    for ended, granted_at_s in ((None, 2.0), ("2", 1.0), ("1", -inf)):
         it.end(ended or "nobody")
         assert it.snapshot({}, 3.0).active("g0").granted_at_s == granted_at_s
 

@@ -126,6 +126,16 @@ def test_what_a_model_takes_elsewhere_says_nothing_of_loads():
     assert it.learned(0.0).load_s == {("a", "g0"): pytest.approx(20.0), ("a", "g1"): pytest.approx(5.0)}
 
 
+def test_what_a_model_takes_usually_counts_where_it_was_not_seen():
+    it = Learner()
+    for instance, total_s, first_byte_s in (("g0", 1.0, 4.0), ("g1", 4.0, 16.0)):
+        it.ended("a", instance, LOADED, ending(0.5, total_s))
+        it.ended("a", instance, ROOM, ending(first_byte_s + 0.5, first_byte_s + 0.5 + total_s))
+    learned = it.learned(0.0)
+    assert learned.usual_service_s == {"a": pytest.approx(2.0)}
+    assert learned.usual_load_s == {"a": pytest.approx(8.0)}
+
+
 def test_the_first_samples_count_alike():
     assert mean_of(1.0, 100.0).seconds == pytest.approx(10.0)
     assert mean_of(1.0, 10.0, 100.0).seconds == pytest.approx(10.0)

@@ -91,6 +91,7 @@ async def test_a_list_of_models(answer, expected):
 UNEXPECTED = {
     "an error": (web.Response(status=500, text="oh"), "GET /api/ps answered 500"),
     "another server's page": (web.Response(text="<html>"), "answered no JSON: "),
+    "brackets without end": (web.Response(text='{"models":' + 100_000 * "["), "answered no JSON: "),
     "nothing": (web.Response(text=""), "answered no JSON"),
     "bytes that are no text": (web.Response(body=b"\xff\xfe{"), "answered no JSON: "),
     "a list": ([MODEL], "answered no JSON object"),

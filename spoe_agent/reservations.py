@@ -1,0 +1,109 @@
+"""Instances that are emptied for a model which no slot would ever come to, because another one there is always busy.
+
+That one cannot simply be sent away: while Ollama waits for it to become idle, it still takes new requests for it
+(ollama#17408). So it gets no more from here until the other has loaded. Lives here: for whom, where, and when that is
+given up. Must not live here: the queue (waiting), what it means for others (routing.warmth), the account (board).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from spoe_agent.chooser import Chooser
+from spoe_agent.routing import Action, Choice
+from spoe_agent.routing.choice import EVICT, RELOAD
+from spoe_agent.routing.hold import Ticket
+
+PATIENCE_S = 8.0
+"""How long a request waits for a busy model to become idle by itself. In `pointsman bench policies` anything from one
+second up gives the same times: there are pauses enough. This is for models that never pause."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reservation:
+    instance: str
+    since_s: float
+
+
+class Reservations:
+    """At most one instance for each lane, and one lane for each instance. Times are monotonic seconds."""
+
+    def __init__(self, chooser: Chooser) -> None:
+        self._chooser = chooser
+        self._board = chooser.board
+        self._of: dict[str, _Reservation] = {}
+        self._outlasted: dict[str, frozenset[str]] = {}
+        """Requests, by instance, that went on for longer than it was being emptied."""
+
+    def instance(self, lane: str) -> str:
+        """Return the instance that is being emptied for a lane; "" when none is."""
+        return self._of[lane].instance if lane in self._of else ""
+
+    def end(self, lane: str) -> None:
+        """Let others load there again, if there is one for the lane."""
+        if lane in self._of:
+            self._board.unreserve(self._of.pop(lane).instance)
+
+    def end_unless(self, is_wanted: Callable[[str], int]) -> None:
+        """End those of lanes in which nobody waits any more."""
+        for lane in [lane for lane in self._of if not is_wanted(lane)]:
+            self.end(lane)
+
+    def review(self, firsts: Iterable[Ticket], look: Callable[[Ticket], Choice], now_s: float) -> None:
+        """Give up what takes too long or lost its instance; begin for those who have waited long.
+
+        Args:
+            firsts: the oldest of each lane.
+            look: tells what a held request would get now.
+        """
+        hold_s = self._chooser.fleet.policy.hold_s
+        for lane, held in list(self._of.items()):
+            # Some streams last for an hour. Until they end there is no use in keeping the other slots from anybody.
+            if now_s - held.since_s > hold_s / 2:
+                self.end(lane)
+                self._outlasted[held.instance] = frozenset(self._running(held.instance))
+        for ticket in firsts:
+            lane = ticket.lane
+            if lane in self._of and _is_excluded(look(ticket), self._of[lane].instance):
+                self.end(lane)
+            if lane not in self._of and now_s - ticket.since_s >= min(PATIENCE_S, hold_s / 2):
+                self._begin(ticket, look(ticket), now_s)
+
+    def _begin(self, ticket: Ticket, choice: Choice, now_s: float) -> None:
+        """Empty the best place, where busy models are all that is in the way, and none of them is more urgent."""
+        instance, model = choice.instance, ticket.facts.model
+        if choice.action is not Action.HOLD or instance is None or model is None:
+            return
+        there, in_way = self._board.activity(instance), _in_way(choice, model)
+        if (
+            there.reserved
+            or there.loading
+            or not self._outlasted.get(instance, set()).isdisjoint(self._running(instance))
+        ):
+            return
+        rules = [self._chooser.fleet.rule(other) for other in in_way if other != model]
+        is_urgent = all(ticket.priority <= rule.priority for rule in rules)
+        if is_urgent and any(other in there.in_flight for other in in_way) and not self._is_at_limit(model):
+            self._board.reserve(instance, model, in_way)
+            self._of[ticket.lane] = _Reservation(instance, now_s)
+
+    def _running(self, instance: str) -> list[str]:
+        return [grant.request_id for grant in self._board.granted(instance)]
+
+    def _is_at_limit(self, model: str) -> bool:
+        """Tell whether as many requests of the model run as may at a time, wherever that is."""
+        limit, instances = self._chooser.fleet.rule(model).max_concurrent, self._chooser.fleet.instances
+        running = [self._board.activity(spec.name).in_flight.get(model, 0) for spec in instances]
+        return limit is not None and sum(running) >= limit
+
+
+def _in_way(choice: Choice, model: str) -> tuple[str, ...]:
+    """Return what must be idle before the model can load at the best place."""
+    if choice.tier is RELOAD:
+        return (*choice.victims, model)
+    return choice.victims if choice.tier is EVICT else ()
+
+
+def _is_excluded(choice: Choice, instance: str) -> bool:
+    return any(one.instance == instance and one.exclusion is not None for one in choice.candidates)
