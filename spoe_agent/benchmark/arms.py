@@ -40,6 +40,8 @@ class Arm:
     router: Callable[[Setting], Router]
     is_limited: bool = False
     """Servers have a `maxconn` (nginx: `max_conns`)."""
+    placements: int = 1
+    """It is run so many times with other salts, and its figures are means over them."""
     hardware: Callable[[InstanceProfile], InstanceProfile] = lambda profile: profile
     """What the policy runs on, if not on the fleet as it is."""
 
@@ -64,7 +66,8 @@ COMPARED = (
     Arm("nginx_leastconn", lambda _: NginxLeastConn(), is_limited=True),
     Arm(BASELINE, lambda _: LeastConn()),
     Arm("leastconn_maxconn", lambda _: LeastConn(), is_limited=True),
-    Arm("bounded_hash", lambda setting: BoundedHash(len(setting.fleet.instances), setting.seed)),
+    # Where a hash puts models is luck, and two popular ones on one server cost much.
+    Arm("bounded_hash", lambda setting: BoundedHash(len(setting.fleet.instances), setting.seed), placements=4),
     Arm("random", lambda setting: Random(setting.seed)),
     Arm("warm_first", lambda _: WarmFirst()),
     Arm("prequal", lambda _: Prequal()),
@@ -72,7 +75,8 @@ COMPARED = (
     Arm("static", lambda setting: Static(setting.fleet, setting.models, setting.requests)),
     Arm(IDEAL, lambda setting: AllWarm(setting.fleet), hardware=without_loading),
 )
-"""What is run unless others are named."""
+"""What is run unless others are named. Those of the field choose only among servers that can hold the model, as
+if models that fit only some had a backend of their own."""
 
 ABLATIONS = (
     _without("load", Variant(weights=Weights(load=0.0))),

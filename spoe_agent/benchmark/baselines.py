@@ -1,5 +1,7 @@
 """The policies of the field that pick a server by simple counts: nginx, HAProxy, and the usual ideas.
 
+Each chooses only among servers whose memory holds the model: whoever runs a mixed fleet gives models that fit only some
+servers a backend of their own. The counts are over all of a server's requests, better than those of several backends.
 Must not live here: bounded hashing (bounded_hash), the loading-free ideal (all_warm), ours (pointsman).
 """
 
@@ -26,7 +28,11 @@ class LeastConn(Router):
         self._turn = 0
 
     def route(self, request: Request, front: Front, now_s: float) -> Verdict:
-        open_servers = [server for server in front.servers if front.has_room(server)]
+        return self.with_room(front.able(request.work.model), front)
+
+    def with_room(self, servers: Iterable[int], front: Front) -> Verdict:
+        """Choose among those of these servers that have room."""
+        open_servers = [server for server in servers if front.has_room(server)]
         return self.least(open_servers, front) if open_servers else self.when_full()
 
     def when_full(self) -> Verdict:
@@ -52,8 +58,9 @@ class WarmFirst(LeastConn):
     """Among the instances that have the model, the least busy; else the least busy of all. No bound on load."""
 
     def route(self, request: Request, front: Front, now_s: float) -> Verdict:
-        warm = [server for server in front.servers if request.work.model.name in front.resident[server]]
-        return self.least(warm or front.servers, front)
+        able = front.able(request.work.model)
+        warm = [server for server in able if request.work.model.name in front.resident[server]]
+        return self.least(warm or able, front)
 
 
 class Random(Router):
@@ -63,7 +70,7 @@ class Random(Router):
         self._random = random.Random(seed)
 
     def route(self, request: Request, front: Front, now_s: float) -> Verdict:
-        return self._random.choice(front.servers)
+        return self._random.choice(front.able(request.work.model))
 
 
 class Prequal(Router):
@@ -84,12 +91,12 @@ class Prequal(Router):
         self._probes: deque[int] = deque(maxlen=self.PROBES)
 
     def route(self, request: Request, front: Front, now_s: float) -> Verdict:
-        flying = {server: front.inflight(server) for server in front.servers}
+        flying = {server: front.inflight(server) for server in front.able(request.work.model)}
         self._probes.extend(flying.values())
         limit = sorted(self._probes)[math.ceil(self.QUANTILE * len(self._probes)) - 1]
-        cold = [server for server in front.servers if flying[server] <= limit]
+        cold = [server for server, count in flying.items() if count <= limit]
         if not cold:
-            return min(front.servers, key=lambda server: flying[server])
+            return min(flying, key=lambda server: flying[server])
         return min(cold, key=lambda server: (self._latency_s.get(server, 0.0), flying[server]))
 
     def ended(self, record: Record, front: Front, now_s: float) -> None:

@@ -1,12 +1,14 @@
 """HAProxy's strongest affinity without an agent: consistent hash of the model, bounded load.
 
 `balance hash` on the model, `hash-type consistent`, `hash-balance-factor 125` (HAProxy configuration manual;
-Mirrokni, Thorup, Zadimoghaddam, arXiv 1608.01350). Must not live here: other policies.
+Mirrokni, Thorup, Zadimoghaddam, arXiv 1608.01350). Servers that cannot hold the model are not in its backend (as in
+baselines). Must not live here: other policies.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from hashlib import blake2b
 
 from spoe_agent.benchmark.front import Front
@@ -32,19 +34,19 @@ class BoundedHash(Router):
 
     def route(self, request: Request, front: Front, now_s: float) -> Verdict:
         start = bisect_right(self._places, _place(f"{self._salt} key {request.work.model.name}"))
-        owners = self._owners
+        owners, backend = self._owners, front.able(request.work.model)
         for step in range(len(owners)):
             server = owners[(start + step) % len(owners)]
-            if server in front.servers and front.served[server] < self._slots(server, front):
+            if server in backend and front.served[server] < self._slots(server, backend, front):
                 return server
         raise AssertionError("the bounds add up to more than the requests in flight")
 
     @staticmethod
-    def _slots(server: int, front: Front) -> int:
+    def _slots(server: int, backend: Sequence[int], front: Front) -> int:
         """The server's part of 125 % of all requests, this one included; the remainder goes round by position."""
-        count = len(front.servers)
-        place = front.servers.index(server)
-        total = -(-(sum(front.served) + 1) * BALANCE_FACTOR // 100)
+        count = len(backend)
+        place = backend.index(server)
+        total = -(-(sum(front.served[one] for one in backend) + 1) * BALANCE_FACTOR // 100)
         return max(1, (place + 1) * total // count - place * total // count)
 
 

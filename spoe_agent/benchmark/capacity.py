@@ -37,6 +37,8 @@ def capacities(rows: Sequence[Row]) -> list[Capacity]:
     """Return the capacity of every policy on every fleet and workload that was run at three loads or more."""
     curves: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
     for row in rows:
+        if row.cell.load is None:
+            continue
         key = (row.cell.fleet, row.cell.workload, row.arm)
         curves.setdefault(key, []).append((row.cell.load, row.figures.slo))
     return [_capacity(*key, sorted(curve)) for key, curve in curves.items() if len(curve) >= LEAST_LOADS]

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.util import find_spec
 from multiprocessing import get_context
@@ -25,7 +25,7 @@ from spoe_agent.benchmark.requests import Record
 from spoe_agent.benchmark.samples import sample
 from spoe_agent.benchmark.simulation import Simulation
 from spoe_agent.benchmark.struck import StruckSimulation
-from spoe_agent.benchmark.summary import Run, warm_up_s
+from spoe_agent.benchmark.summary import Run
 from spoe_agent.benchmark.tally import Outcome
 from spoe_agent.benchmark.workloads import Workload, build
 
@@ -35,7 +35,8 @@ class Cell:
     """One comparison: every policy gets the same requests."""
 
     fleet: str
-    load: float
+    load: float | None
+    """None: a closed loop, where it is what users then offer."""
     workload: str
 
 
@@ -57,6 +58,8 @@ class Job:
     arm: str
     seed: int
     source: Source
+    placement: int = 0
+    """Which of the policy's own salts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,9 @@ def find_floors(job: FloorJob) -> Floors:
 def simulate(job: Job) -> Done:
     """Run one simulation."""
     work = workload(job.cell, job.seed, job.source)
-    return Done(job, work.regime, replay(ARMS[job.arm], FLEETS[job.cell.fleet], work, job.seed))
+    arm = ARMS[job.arm]
+    run = replay(arm, FLEETS[job.cell.fleet], work, job.seed * arm.placements + job.placement)
+    return Done(job, work.regime, replace(run, window=job.seed, placement=job.placement))
 
 
 def replay(arm: Arm, fleet: FleetPlan, work: Workload, salt: int) -> Run:
@@ -150,12 +155,10 @@ def _trace(path: Path) -> tuple[Arrival, ...]:
 
 def _run(outcome: Outcome, fleet: FleetPlan, recovery_s: float) -> Run:
     span_s = outcome.records[-1].request.at_s
-    warm_s = warm_up_s(span_s)
     return Run(
         samples=tuple(map(sample, outcome.records)),
         span_s=span_s,
-        loads=len(outcome.loads),
-        loads_warm=sum(at_s >= warm_s for at_s, _ in outcome.loads),
+        loads=tuple(at_s for at_s, _ in outcome.loads),
         loading_s=sum(load_s for _, load_s in outcome.loads) + outcome.unloads * recovery_s,
         gpu_s=len(fleet.instances) * outcome.finished_at_s,
         undone=outcome.undone,

@@ -20,14 +20,14 @@ from spoe_agent.benchmark import plan
 from spoe_agent.benchmark.arms import ARMS, COMPARED
 from spoe_agent.benchmark.arrivals import TraceError, read_trace
 from spoe_agent.benchmark.capacity import capacities
-from spoe_agent.benchmark.cells import Source, has_solver
+from spoe_agent.benchmark.cells import Cell, Source, has_solver, workload
 from spoe_agent.benchmark.fleets import FLEETS
 from spoe_agent.benchmark.live.command import live
 from spoe_agent.benchmark.output import opened, progress
 from spoe_agent.benchmark.report import WIDTH, show, show_capacities
 from spoe_agent.benchmark.study import Study
 from spoe_agent.benchmark.verdicts import Row, Verdict
-from spoe_agent.benchmark.workloads import WORKLOADS
+from spoe_agent.benchmark.workloads import WORKLOADS, TooShort, varies
 
 
 @click.group()
@@ -49,7 +49,7 @@ bench.add_command(live)
     multiple=True,
     help="Policies; repeatable. Without it, all but pointsman-no-...",
 )
-@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Runs per cell and policy.")
+@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Windows of generated traffic.")
 @click.option(
     "--trace",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -79,8 +79,9 @@ def policies(
 ) -> None:
     """Compare routing policies: hours of virtual time, the same requests for each."""
     _check_plot(plot)
-    source = Source(_checked(trace), requests or (plan.QUICK_REQUESTS if quick else None))
+    source = Source(trace, requests or (plan.QUICK_REQUESTS if quick else None))
     wanted = plan.cells(fleets, loads, workloads, quick)
+    _check(wanted, seeds, source)
     chosen = arms or (plan.QUICK_ARMS if quick else tuple(arm.name for arm in COMPARED))
     output, verdicts = Console(), []
     output.width = max(output.width, WIDTH)
@@ -104,14 +105,23 @@ def _rows(verdicts: Sequence[Verdict]) -> list[Row]:
     return [row for verdict in verdicts for row in verdict.rows]
 
 
-def _checked(trace: Path | None) -> Path | None:
-    """Read the trace once now, so that a bad one is told before work starts."""
-    if trace is not None:
-        try:
-            read_trace(trace)
-        except TraceError as error:
-            raise click.ClickException(str(error)) from error
-    return trace
+def _check(wanted: Sequence[Cell], seeds: int, source: Source) -> None:
+    """Tell before work starts what would fail later, or count what is the same as several windows."""
+    try:
+        arrivals = None if source.trace is None else read_trace(source.trace)
+        for cell in wanted:
+            if cell.workload == "RS" or FLEETS[cell.fleet].fault is not None:
+                for seed in range(seeds):
+                    workload(cell, seed, source)
+    except (TraceError, TooShort) as error:
+        raise click.ClickException(str(error)) from error
+    same = dict.fromkeys(cell.workload for cell in wanted if not varies(cell.workload, arrivals))
+    if seeds > 1 and same:
+        others = ", ".join(name for name in WORKLOADS if varies(name, arrivals))
+        raise click.UsageError(
+            f"--seeds vary generated traffic only: with this trace {', '.join(same)} would be the same every time. "
+            f"Leave --seeds out, or take of the workloads that vary: {others}"
+        )
 
 
 def _check_plot(path: Path | None) -> None:

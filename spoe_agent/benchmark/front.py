@@ -9,21 +9,29 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from spoe_agent.benchmark.fleets import fits
 from spoe_agent.benchmark.requests import Record
+from spoe_agent.simulator import InstanceProfile, Model
 
 
 class Front:
-    """Live state that a router may look at: counts are the front's own, `resident` is each instance's truth."""
+    """Live state that a router may look at: counts are the front's own, `resident` is each instance's truth.
 
-    def __init__(self, limits: Sequence[int | None]) -> None:
+    Args:
+        limits: `maxconn` of each server; None: no limit.
+        profiles: what each server is.
+    """
+
+    def __init__(self, limits: Sequence[int | None], profiles: Sequence[InstanceProfile]) -> None:
         self._limits = tuple(limits)
+        self._profiles = profiles
         servers = range(len(self._limits))
         self.served = [0 for _ in servers]
         """Requests that were let through and have not ended."""
         self.waiting: list[deque[Record]] = [deque() for _ in servers]
         """Each server's own queue: nobody else takes from it."""
         self.central: deque[Record] = deque()
-        """The backend's queue: the first server that has room takes from it."""
+        """The backend's queue: the first server that has room and can hold the model takes from it."""
         self.resident: list[set[str]] = [set() for _ in servers]
         """Names of the models that are loaded or loading."""
         self.is_up = [True for _ in servers]
@@ -52,10 +60,15 @@ class Front:
             self.waiting[server].clear()
             for record in moved:
                 record.server = None
-        while is_up and self.central and self.has_room(server):
-            moved.append(self.central.popleft())
-            self.admit(moved[-1], server)
+        while is_up and self.has_room(server) and (oldest := self._next_of_backend(server)) is not None:
+            self.central.remove(oldest)
+            self.admit(oldest, server)
+            moved.append(oldest)
         return moved
+
+    def able(self, model: Model) -> list[int]:
+        """Return the servers that may be chosen and whose memory holds the model."""
+        return [server for server in self.servers if fits(model, self._profiles[server])]
 
     def inflight(self, server: int) -> int:
         """Connections and queue together, as HAProxy's leastconn counts."""
@@ -80,15 +93,19 @@ class Front:
         self.served[server] -= 1
         if not self.has_room(server):
             return None
-        own = self.waiting[server]
-        central = self.central if self.is_up[server] else deque[Record]()
-        queue = own if own and (not central or own[0].request.at_s <= central[0].request.at_s) else central
-        if not queue:
+        own = self.waiting[server][0] if self.waiting[server] else None
+        common = self._next_of_backend(server) if self.is_up[server] else None
+        first = min((one for one in (own, common) if one is not None), key=lambda one: one.request.at_s, default=None)
+        if first is None:
             return None
-        record = queue.popleft()
-        record.server = server
+        (self.waiting[server] if first is own else self.central).remove(first)
+        first.server = server
         self.served[server] += 1
-        return record
+        return first
+
+    def _next_of_backend(self, server: int) -> Record | None:
+        profile = self._profiles[server]
+        return next((record for record in self.central if fits(record.request.work.model, profile)), None)
 
     def leave(self, record: Record) -> bool:
         """Take a request that is still queued out (HAProxy's `option abortonclose`); False if it is in no queue."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import product
 
-from spoe_agent.benchmark.arms import BASELINE, IDEAL, OURS
+from spoe_agent.benchmark.arms import ARMS, BASELINE, IDEAL, OURS
 from spoe_agent.benchmark.cells import Cell, FloorJob, Job, Source
 from spoe_agent.benchmark.users import CLOSED
 
@@ -29,14 +29,21 @@ def cells(fleets: Sequence[str], loads: Sequence[float], workloads: Sequence[str
     if not (fleets or loads or workloads):
         return list(QUICK_CELLS if quick else DEFAULT_CELLS)
     wanted = product(fleets or ("F4",), workloads or ("W1",), loads or LOADS)
-    return [Cell(fleet, load, workload) for fleet, workload, load in wanted]
+    # A closed loop has no load, so it is run once.
+    cells = (Cell(fleet, None if workload == CLOSED else load, workload) for fleet, workload, load in wanted)
+    return list(dict.fromkeys(cells))
 
 
 def jobs(cells: Iterable[Cell], arms: Sequence[str], seeds: int, source: Source) -> list[Job | FloorJob]:
     """Return all work; that of one cell and seed together, because it shares its requests."""
     found: list[Job | FloorJob] = []
     for cell in cells:
-        found += [Job(cell, arm, seed, source) for seed in range(seeds) for arm in arms]
+        found += [
+            Job(cell, arm, seed, source, placement)
+            for seed in range(seeds)
+            for arm in arms
+            for placement in range(ARMS[arm].placements)
+        ]
         if cell.workload != CLOSED:
             # What is asked when depends on the answers, so no floor holds for everybody.
             found.append(FloorJob(cell, seeds, source))

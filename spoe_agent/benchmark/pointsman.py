@@ -16,6 +16,7 @@ from spoe_agent.benchmark.front import Front
 from spoe_agent.benchmark.requests import Record, Request
 from spoe_agent.benchmark.router import Probe, Refusal, Router, Verdict, Wait
 from spoe_agent.benchmark.watching import Watching
+from spoe_agent.fleet.schema import Policies
 from spoe_agent.routing import (
     Action,
     Choice,
@@ -41,8 +42,8 @@ class Variant:
     """What may be different about the agent."""
 
     weights: Weights = field(default_factory=Weights)
-    hold_s: float = 600.0
-    """0: nothing is held, requests queue in HAProxy."""
+    hold_s: float = Policies().hold_timeout
+    """The fleet file's own. 0: nothing is held, requests queue in HAProxy."""
     steers: bool = True
     """Models that must go are unloaded before the load; without, Ollama chooses what goes."""
     time_scale: float = 1.0
@@ -115,7 +116,7 @@ class Pointsman(Router):
         """HAProxy does not ask twice: it takes another server by the backend's own algorithm."""
         self._redispatched.add(request.work.id)
         self._victims.pop(request.work.id, None)
-        return self._leastconn.route(request, front, now_s)
+        return self._leastconn.with_room(front.servers, front)
 
     def probes(self, now_s: float) -> Iterable[Probe]:
         self._now_s = now_s

@@ -15,14 +15,11 @@ from spoe_agent.benchmark.arms import BASELINE, OURS
 from spoe_agent.benchmark.capacity import ATTAINMENT, Capacity
 from spoe_agent.benchmark.cells import Cell
 from spoe_agent.benchmark.goals import Goal
-from spoe_agent.benchmark.users import CLOSED, USERS
+from spoe_agent.benchmark.users import USERS
 from spoe_agent.benchmark.verdicts import Row, Verdict
 
 WIDTH = 120
 """Columns that a table needs; where the terminal is narrower its lines wrap."""
-
-SWAMPED_S = 60.0
-"""Where one request in twenty waits longer for its first token, work has piled up."""
 
 _FIGURES = ("ttft", "p95", "p99", "e2e", "SLO", "loads/k", "failed")
 _RATIOS = {"x ttft": "ttft_mean", "x p95": "ttft_p95", "x p99": "ttft_p99", "x e2e": "e2e_mean"}
@@ -33,8 +30,8 @@ def show(console: Console, verdict: Verdict) -> None:
     first = verdict.rows[0]
     cell = first.cell
     console.print(
-        f"[bold]{first.regime}[/]  fleet {cell.fleet}, {_offered(cell)}, workload {cell.workload}, "
-        f"{_windows(first)}{first.figures.requests} requests, simulated; x: times {BASELINE}'s"
+        f"[bold]{_regime(first)}[/]  fleet {cell.fleet}, {_offered(cell)}, workload {cell.workload}, "
+        f"{_windows(first)}{first.figures.requests:.0f} requests, simulated; x: times {BASELINE}'s"
     )
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     table.add_column("seconds", no_wrap=True)
@@ -47,7 +44,7 @@ def show(console: Console, verdict: Verdict) -> None:
         times = (floor.floor_ttft_mean, floor.floor_ttft_p95, floor.floor_ttft_p99, floor.floor_e2e_mean)
         table.add_row("floor", *(f"{time:.3f}" for time in times), style="dim")
     console.print(table)
-    if any(row.arm == BASELINE and row.figures.ttft_p95 > SWAMPED_S for row in verdict.rows):
+    if first.baseline_swamped:
         console.print(f"  [yellow]{BASELINE} cannot carry this load: work piled up, so multiples of it say little[/]")
     for goal in verdict.goals:
         console.print(_verdict(goal))
@@ -65,17 +62,23 @@ def show_capacities(console: Console, found: Sequence[Capacity]) -> None:
 
 
 def _offered(cell: Cell) -> str:
-    return f"{USERS} users" if cell.workload == CLOSED else f"load {cell.load:.2f}"
+    return f"{USERS} users" if cell.load is None else f"load {cell.load:.2f}"
 
 
 def _windows(row: Row) -> str:
-    return f"{row.seeds} windows, " if row.seeds > 1 else ""
+    return f"{len(row.regimes)} windows, " if len(row.regimes) > 1 else ""
+
+
+def _regime(row: Row) -> str:
+    """Windows may differ: then of how many it is."""
+    alike = row.regimes.count(row.regime)
+    return row.regime if alike == len(row.regimes) else f"{row.regime} ({alike} of {len(row.regimes)})"
 
 
 def _figures(row: Row) -> list[str]:
     of = row.figures
     times = (of.ttft_mean, of.ttft_p95, of.ttft_p99, of.e2e_mean)
-    return [*(f"{time:.3f}" for time in times), f"{of.slo:.1%}", f"{of.loads_per_1000:.1f}", str(of.failed)]
+    return [*(f"{time:.3f}" for time in times), f"{of.slo:.1%}", f"{of.loads_per_1000:.1f}", f"{of.failed:g}"]
 
 
 def _multiples(row: Row) -> list[str]:
@@ -84,6 +87,6 @@ def _multiples(row: Row) -> list[str]:
 
 def _verdict(goal: Goal) -> str:
     sign = ">=" if goal.at_least else "<="
-    met = "[green]met[/]   " if goal.met else "[red]missed[/]"
-    by = "" if goal.met else f", missed by a factor of {goal.missed_by:.2f}"
+    met = {True: "[green]met[/]   ", False: "[red]missed[/]", None: "[yellow]baseline saturated:[/]"}[goal.met]
+    by = f", missed by a factor of {goal.missed_by:.2f}" if goal.met is False else ""
     return f"  {met} {goal.name} {goal.value:.3g} (goal {sign} {goal.limit:.3g}{by})"

@@ -61,7 +61,7 @@ class Simulation:
     ) -> None:
         self._instances = [Instance(profile) for profile in instances]
         self._next_at_s = [math.inf for _ in instances]
-        self._front = Front(limits)
+        self._front = Front(limits, instances)
         self._requests = [request for request in requests if request.after is None]
         self._next = {request.after: request for request in requests if request.after is not None}
         self._thinking = 0

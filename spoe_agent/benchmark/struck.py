@@ -70,10 +70,18 @@ class StruckSimulation(Simulation):
         else:
             instance.heal(fault.trouble, now_s)
         if fault.trouble is not Trouble.SLOW:
-            (self._tally.struck if begins else self._tally.healed)(server)
-            if begins == (fault.trouble is Trouble.GONE):
-                self._break(server, now_s)
+            self._tell(fault.trouble is Trouble.GONE, begins, now_s)
         self._advance(server, now_s)
+
+    def _tell(self, is_gone: bool, begins: bool, now_s: float) -> None:
+        """What breaks when the fault begins or ends failed on the struck instance, not on the new one."""
+        server = self._fault.server
+        if begins:
+            self._tally.struck(server)
+        if begins == is_gone:
+            self._break(server, now_s)
+        if not begins:
+            self._tally.healed(server)
 
     def _break(self, server: int, now_s: float) -> None:
         """The process is dead, and with it what it had."""

@@ -6,7 +6,6 @@ Must not live here: what a verdict is (verdicts), where the work runs (cells).
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
@@ -30,7 +29,7 @@ class Study:
         self._missing = {cell: sum(job.cell == cell for job in jobs) for cell in dict.fromkeys(j.cell for j in jobs)}
         self._runs: dict[Job, Run] = {}
         self._bounds: dict[Cell, Bounds] = {}
-        self._regimes: dict[Cell, Counter[str]] = {}
+        self._regimes: dict[Job, str] = {}
 
     @property
     def size(self) -> int:
@@ -43,7 +42,7 @@ class Study:
             cell = result.job.cell
             if isinstance(result, Done):
                 self._runs[result.job] = result.run
-                self._regimes.setdefault(cell, Counter())[result.regime] += 1
+                self._regimes[result.job] = result.regime
                 self._write(result)
             else:
                 self._bounds[cell] = result.bounds
@@ -57,9 +56,8 @@ class Study:
         runs: dict[str, list[Run]] = {}
         for job in jobs:
             runs.setdefault(job.arm, []).append(self._runs.pop(job))
-        # Windows may differ: what most of them are.
-        ((regime, _),) = self._regimes[cell].most_common(1)
-        return verdict(cell, regime, runs, self._bounds.get(cell))
+        regimes = {job.seed: self._regimes.pop(job) for job in jobs}
+        return verdict(cell, tuple(regimes.values()), runs, self._bounds.get(cell))
 
     def _write(self, result: Done) -> None:
         if self._records is None:
@@ -67,5 +65,5 @@ class Study:
         job = result.job
         place = {"fleet": job.cell.fleet, "load": job.cell.load, "workload": job.cell.workload}
         for sample in result.run.samples:
-            line = place | {"arm": job.arm, "seed": job.seed} | sample.as_dict()
+            line = place | {"arm": job.arm, "seed": job.seed, "placement": job.placement} | sample.as_dict()
             self._records.write(json.dumps(line) + "\n")

@@ -6,7 +6,7 @@ Must not live here: comparisons (compare), simulations.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 from spoe_agent.benchmark.requests import CLIENT_LEFT, SERVED
 from spoe_agent.benchmark.samples import Sample
@@ -19,15 +19,14 @@ WARM_UP_PART = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One seed of one policy in one cell."""
+    """One window (seed) of one policy in one cell, in one placement."""
 
     samples: tuple[Sample, ...]
     """In order of arrival."""
     span_s: float
     """From the first arrival to the last."""
-    loads: int
-    loads_warm: int
-    """Loads after the warm-up."""
+    loads: tuple[float, ...]
+    """When each load ended."""
     loading_s: float
     """GPU seconds spent on loading and unloading."""
     gpu_s: float
@@ -39,6 +38,10 @@ class Run:
     """Requests sent to an instance that hung or was gone."""
     sent_to_known: int = 0
     """Those of them that were sent after two had failed there."""
+    window: int = 0
+    """Its seed: runs of one window had the same requests."""
+    placement: int = 0
+    """Which of the policy's own salts it had."""
 
     def measured(self) -> list[Sample]:
         """Return the requests after the warm-up whose clients stay."""
@@ -50,9 +53,9 @@ class Run:
 class Figures:
     """Times in seconds, over served requests after the warm-up whose clients stay; counts over all requests."""
 
-    requests: int
-    failed: int
-    cancelled: int
+    requests: float
+    failed: float
+    cancelled: float
     ttft_mean: float
     ttft_p50: float
     ttft_p95: float
@@ -70,9 +73,9 @@ class Figures:
     loading_share: float
     """Part of the GPU time that went into loading and unloading."""
     undone_per_1000: float
-    misfits: int
-    sent_to_struck: int
-    sent_to_known: int
+    misfits: float
+    sent_to_struck: float
+    sent_to_known: float
     fairness: float
     """Jain's index over the models' mean slowdowns: 1 when all are slowed down alike."""
     p95_by_model: dict[str, float]
@@ -88,12 +91,29 @@ def warm_up_s(span_s: float) -> float:
 
 
 def figures(runs: Sequence[Run]) -> Figures:
-    """Sum several seeds up, all requests alike."""
+    """Sum several windows up, all requests alike; of several placements return the means."""
+    placements = sorted({run.placement for run in runs})
+    return _mean_of([_figures([run for run in runs if run.placement == placement]) for placement in placements])
+
+
+def _mean_of(each: Sequence[Figures]) -> Figures:
+    if len(each) == 1:
+        return each[0]
+    names = {one.name for one in fields(Figures)} - {"p95_by_model"}
+    models = [one.p95_by_model for one in each]
+    return Figures(
+        **{name: mean([getattr(one, name) for one in each]) for name in names},
+        p95_by_model={name: mean([of[name] for of in models if name in of]) for name in sorted(set().union(*models))},
+    )
+
+
+def _figures(runs: Sequence[Run]) -> Figures:
     measured = [sample for run in runs for sample in run.measured()]
     served = [sample for sample in measured if sample.status == SERVED]
     everything = [sample for run in runs for sample in run.samples]
     total = len(everything)
     warm = sum(sample.t >= warm_up_s(run.span_s) for run in runs for sample in run.samples)
+    warm_loads = sum(at_s >= warm_up_s(run.span_s) for run in runs for at_s in run.loads)
     ttft = sorted(sample.ttft for sample in served)
     slowdown = sorted(sample.slowdown for sample in served)
     return Figures(
@@ -109,8 +129,8 @@ def figures(runs: Sequence[Run]) -> Figures:
         slowdown_p99=percentile(slowdown, 0.99),
         slo=sum(sample.in_time for sample in measured) / max(1, len(measured)),
         served_per_s=sum(one.status == SERVED for one in everything) / max(1e-9, sum(run.span_s for run in runs)),
-        loads_per_1000=1000 * sum(run.loads for run in runs) / total,
-        loads_per_1000_warm=1000 * sum(run.loads_warm for run in runs) / max(1, warm),
+        loads_per_1000=1000 * sum(len(run.loads) for run in runs) / total,
+        loads_per_1000_warm=1000 * warm_loads / max(1, warm),
         cold_per_1000=1000 * sum(sample.cold for sample in everything) / total,
         loading_share=sum(run.loading_s for run in runs) / sum(run.gpu_s for run in runs),
         undone_per_1000=1000 * sum(run.undone for run in runs) / total,
@@ -122,11 +142,6 @@ def figures(runs: Sequence[Run]) -> Figures:
             model: percentile(sorted(values), 0.95) for model, values in sorted(_by_model(served, "ttft").items())
         },
     )
-
-
-def ttft_mean(run: Run) -> float:
-    """Return the mean time to the first token of one run."""
-    return mean([sample.ttft for sample in run.measured() if sample.status == SERVED])
 
 
 def mean(values: Sequence[float]) -> float:

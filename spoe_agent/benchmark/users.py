@@ -13,7 +13,7 @@ from dataclasses import replace
 from spoe_agent.benchmark.requests import Request
 
 CLOSED = "CL"
-"""The workload's name. Its load is what users then offer, not a cell's."""
+"""The workload's name. It has no load of its own: what users then offer is one."""
 USERS, THINK_S = 64, 10.0
 """How many, and how long they think on average."""
 

@@ -5,19 +5,26 @@ Must not live here: how anything is computed or shown; this only puts the parts 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from spoe_agent.benchmark.arms import BASELINE, IDEAL, OURS
 from spoe_agent.benchmark.bounds import Bounds
 from spoe_agent.benchmark.cells import Cell
-from spoe_agent.benchmark.compare import Minutes, Ratio, minutes, over_windows, ratios
+from spoe_agent.benchmark.compare import Gap, Minutes, Ratio, finite, gap_closed, loads_ratio, minutes, ratios
+from spoe_agent.benchmark.faults import Trouble
+from spoe_agent.benchmark.fleets import FLEETS
 from spoe_agent.benchmark.goals import Facts, Goal, goals
-from spoe_agent.benchmark.summary import Figures, Run, figures, mean, ttft_mean
+from spoe_agent.benchmark.summary import Figures, Run, figures
 
 HASH = "bounded_hash"
 Runs = Mapping[str, Sequence[Run]]
-"""By policy; one per seed, all in the same order."""
+"""By policy; one per window, or one per window and placement."""
+
+SWAMPED_S = 30.0
+"""Where one request in twenty waits longer for its first token, work has piled up: the slowest load, at 3 GB/s, takes
+half of it. (That most requests are late tells nothing: at load 0.30 least_conn's loads alone do that, with no pile.)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,34 +32,45 @@ class Row:
     """One policy in one cell."""
 
     cell: Cell
-    regime: str
+    regimes: tuple[str, ...]
+    """Per window."""
     arm: str
-    seeds: int
     figures: Figures
     ratios: Mapping[str, Ratio]
     """To least_conn; empty without it."""
-    gap_closed: float | None
-    """(least_conn - this) / (least_conn - all_warm), on the mean time to the first token; mean over the windows."""
+    baseline_swamped: bool
+    """Multiples of least_conn's say little: it cannot carry the load."""
+    gap_closed: Gap | None
+    """From least_conn to all_warm."""
     of_others: Mapping[str, Ratio]
     """Mean time to the first token, to that of the other policies that goals name."""
     minutes: Minutes | None
     bounds: Bounds | None
 
+    @property
+    def regime(self) -> str:
+        """That of most windows; of equally many the first."""
+        return Counter(self.regimes).most_common(1)[0][0]
+
     def as_dict(self) -> dict[str, object]:
         """Return the row as plain data; times in seconds."""
         return {
             "regime": self.regime,
+            "regimes": list(self.regimes),
             "fleet": self.cell.fleet,
             "load": self.cell.load,
             "workload": self.cell.workload,
             "arm": self.arm,
-            "seeds": self.seeds,
+            "seeds": len(self.regimes),
             **self.figures.as_dict(),
-            "gap_closed": self.gap_closed,
+            "baseline_swamped": self.baseline_swamped,
+            "gap_closed": None if self.gap_closed is None else self.gap_closed.value,
+            "gap_closed_lower": None if self.gap_closed is None else finite(self.gap_closed.lower),
             "ratio": {name: ratio.value for name, ratio in self.ratios.items()},
-            "ratio_upper": {name: ratio.upper for name, ratio in self.ratios.items()},
+            "ratio_upper": {name: finite(ratio.upper) for name, ratio in self.ratios.items()},
             "ratio_by_window": list(self.ratios["ttft_mean"].each) if self.ratios else [],
             "of_others": {name: ratio.value for name, ratio in self.of_others.items()},
+            "of_others_upper": {name: finite(ratio.upper) for name, ratio in self.of_others.items()},
             "worst_minute": None if self.minutes is None else self.minutes.worst,
             "minutes_above": None if self.minutes is None else self.minutes.above,
             **({} if self.bounds is None else self.bounds.as_dict()),
@@ -72,30 +90,31 @@ class Verdict:
         return {"regime": self.rows[0].regime, "fleet": cell.fleet, "load": cell.load, "workload": cell.workload}
 
 
-def verdict(cell: Cell, regime: str, runs: Runs, bounds: Bounds | None) -> Verdict:
-    """Judge one cell."""
-    found = rows(cell, regime, runs, bounds)
+def verdict(cell: Cell, regimes: tuple[str, ...], runs: Runs, bounds: Bounds | None) -> Verdict:
+    """Judge one cell; `regimes` are its windows'."""
+    found = rows(cell, regimes, runs, bounds)
     return Verdict(tuple(found), tuple(cell_goals(found)))
 
 
-def rows(cell: Cell, regime: str, runs: Runs, bounds: Bounds | None) -> list[Row]:
+def rows(cell: Cell, regimes: tuple[str, ...], runs: Runs, bounds: Bounds | None) -> list[Row]:
     """Return a row per policy, in the order of the runs."""
     sums = {arm: figures(of_arm) for arm, of_arm in runs.items()}
+    baseline, ideal = runs.get(BASELINE), runs.get(IDEAL)
     return [
         Row(
             cell=cell,
-            regime=regime,
+            regimes=regimes,
             arm=arm,
-            seeds=len(of_arm),
             figures=sums[arm],
             ratios=_ratios(arm, runs),
-            gap_closed=_gap_closed(of_arm, runs.get(BASELINE), runs.get(IDEAL)),
+            baseline_swamped=BASELINE in sums and sums[BASELINE].ttft_p95 > SWAMPED_S,
+            gap_closed=None if baseline is None or ideal is None else gap_closed(of_arm, baseline, ideal),
             of_others={
                 other: ratios(of_arm, runs[other], "ttft", (None,))[0]
                 for other in (IDEAL, HASH)
                 if arm == OURS and other in runs
             },
-            minutes=minutes(of_arm, runs[BASELINE]) if BASELINE in runs else None,
+            minutes=None if baseline is None else minutes(of_arm, baseline),
             bounds=bounds,
         )
         for arm, of_arm in runs.items()
@@ -119,7 +138,9 @@ def cell_goals(cell_rows: Sequence[Row]) -> list[Goal]:
         worst_model=_worst_model(ours.figures, baseline.figures),
         failed=ours.figures.failed,
         failed_baseline=baseline.figures.failed,
-        sent_to_known=ours.figures.sent_to_known,
+        misfits=ours.figures.misfits,
+        baseline_swamped=ours.baseline_swamped,
+        sent_to_known=ours.figures.sent_to_known if _goes(ours.cell) else None,
     )
     return goals(facts)
 
@@ -131,19 +152,15 @@ def _ratios(arm: str, runs: Runs) -> dict[str, Ratio]:
     names = ("ttft_mean", "ttft_p95", "ttft_p99")
     found = dict(zip(names, ratios(ours, theirs, "ttft", (None, 0.95, 0.99)), strict=True))
     found["e2e_mean"] = ratios(ours, theirs, "e2e", (None,))[0]
-    loads = [(mine.loads, other.loads) for mine, other in zip(ours, theirs, strict=True)]
-    if all(other for _, other in loads):
-        found["loads_per_1000"] = over_windows([mine / other for mine, other in loads])
+    loads = loads_ratio(ours, theirs)
+    if loads is not None:
+        found["loads_per_1000"] = loads
     return found
 
 
-def _gap_closed(ours: Sequence[Run], baseline: Sequence[Run] | None, ideal: Sequence[Run] | None) -> float | None:
-    if baseline is None or ideal is None:
-        return None
-    means = [tuple(map(ttft_mean, window)) for window in zip(ours, baseline, ideal, strict=True)]
-    if any(slow <= fast for _, slow, fast in means):
-        return None
-    return mean([(slow - mine) / (slow - fast) for mine, slow, fast in means])
+def _goes(cell: Cell) -> bool:
+    fault = FLEETS[cell.fleet].fault
+    return fault is not None and fault.trouble is Trouble.GONE
 
 
 def _worst_model(ours: Figures, baseline: Figures) -> float:

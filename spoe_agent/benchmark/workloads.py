@@ -24,6 +24,13 @@ SURGE_LOAD = 0.65
 """1.3 x the load at which such fleets saturate in practice (0.5: several models share each GPU)."""
 SURGE_AT_S, SURGE_S = 1800.0, 600.0
 
+REPLAYED = frozenset({"W1", "WX", "RS"})
+"""Of a trace that names models these are the same whatever the seed."""
+
+
+class TooShort(Exception):
+    """A workload ends before the trouble that it is for is over; the message says what to do."""
+
 
 @dataclass(frozen=True, slots=True)
 class Workload:
@@ -42,7 +49,7 @@ Rule = Callable[[FleetPlan, int, "Sequence[Arrival] | None"], list[tuple[Arrival
 def build(
     name: str,
     fleet: FleetPlan,
-    load: float,
+    load: float | None,
     seed: int,
     trace: Sequence[Arrival] | None,
     count: int | None = None,
@@ -52,11 +59,15 @@ def build(
     Args:
         name: a key of WORKLOADS.
         fleet: what it is for.
-        load: part of the fleet's nominal capacity.
+        load: part of the fleet's nominal capacity; None: a closed loop, where times follow from answers.
         seed: of everything that is drawn.
         trace: arrivals to replay; None: made up.
         count: only the first so many requests; None: all.
+
+    Raises:
+        TooShort: it ends before the surge, or before the fleet's first fault is over.
     """
+    load = 1.0 if load is None else load
     pairs = WORKLOADS[name](fleet, seed, trace)[:count]
     pairs = [(arrival, replace(work, id=number)) for number, (arrival, work) in enumerate(pairs)]
     span_s = sum(_mean_solo_s(fleet, work) for _, work in pairs) / (load * fleet.capacity())
@@ -72,8 +83,25 @@ def build(
     models = tuple(sorted({work.model for _, work in pairs}, key=lambda model: model.size_bytes))
     if name == CLOSED:
         requests = in_turns(requests, seed)
-    is_stress = name == "RS" or fleet.fault is not None
+    least_s = _least_s(name, fleet)
+    if requests[-1].at_s < least_s:
+        raise TooShort(
+            f"{name} on {fleet.name} at load {load:g} ends after {requests[-1].at_s:.0f} s, and its trouble is over "
+            f"only after {least_s:.0f} s. Try more --requests, or a lower --load"
+        )
+    is_stress = least_s > 0
     return Workload(name, requests, models, "RS" if is_stress else _regime(fleet, models, requests))
+
+
+def varies(name: str, trace: Sequence[Arrival] | None) -> bool:
+    """Tell whether a workload's requests are others with another seed."""
+    return trace is None or name not in REPLAYED or any(arrival.rank is None for arrival in trace)
+
+
+def _least_s(name: str, fleet: FleetPlan) -> float:
+    """Return until when a workload must go on so that the trouble is in it; 0 without any."""
+    surge_s = SURGE_AT_S + SURGE_S if name == "RS" else 0.0
+    return max(surge_s, 0.0 if fleet.fault is None else fleet.fault.first_s + fleet.fault.lasts_s)
 
 
 def _popular_small_first(fleet: FleetPlan, seed: int, trace: Sequence[Arrival] | None) -> list[tuple[Arrival, Work]]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from spoe_agent.benchmark.fleets import FleetPlan, prefill_s, step_s
+from spoe_agent.benchmark.front import Front
 from spoe_agent.benchmark.requests import Record, Request
 from spoe_agent.benchmark.samples import Sample
 from spoe_agent.benchmark.summary import Run
@@ -38,6 +39,10 @@ MODELS = {name: model(name) for name in "abcd"}
 
 def fleet(count: int = 2, models: Sequence[Model] = (), **profile: object) -> FleetPlan:
     return FleetPlan("test", (replace(PROFILE, **profile),) * count, tuple(models or MODELS.values()))
+
+
+def front_of(limits: Sequence[int | None]) -> Front:
+    return Front(limits, fleet(len(limits)).instances)
 
 
 def request(
@@ -88,8 +93,7 @@ def run(samples: Sequence[Sample], **facts: object) -> Run:
     usual = Run(
         samples=tuple(samples),
         span_s=max(sample.t for sample in samples),
-        loads=0,
-        loads_warm=0,
+        loads=(),
         loading_s=0.0,
         gpu_s=1.0,
         undone=0,

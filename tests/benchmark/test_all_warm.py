@@ -4,10 +4,9 @@ from dataclasses import replace
 
 from spoe_agent.benchmark.all_warm import AllWarm, without_loading
 from spoe_agent.benchmark.fleets import FleetPlan
-from spoe_agent.benchmark.front import Front
 from spoe_agent.benchmark.simulation import Simulation
 from spoe_agent.simulator.profile import GB
-from tests.benchmark.builders import PROFILE, fleet, model, record, request
+from tests.benchmark.builders import PROFILE, fleet, front_of, model, record, request
 
 
 def test_nothing_ever_loads() -> None:
@@ -20,7 +19,7 @@ def test_nothing_ever_loads() -> None:
 
 
 def test_requests_spread_and_come_back_when_done() -> None:
-    router, front = AllWarm(fleet(2)), Front([None, None])
+    router, front = AllWarm(fleet(2)), front_of([None, None])
     first, second = router.route(request(1), front, 0.0), router.route(request(2, name="b"), front, 0.0)
     assert {first, second} == {0, 1}
 
@@ -34,7 +33,7 @@ def test_requests_spread_and_come_back_when_done() -> None:
 
 def test_a_short_one_beside_a_nearly_finished_one() -> None:
     """Lengths are known: the instance whose request is nearly done costs less than the one that just began."""
-    router, front = AllWarm(fleet(2)), Front([None, None])
+    router, front = AllWarm(fleet(2)), front_of([None, None])
     old = router.route(request(1, output_tokens=101), front, 0.0)
     new = router.route(request(2, name="b", output_tokens=101), front, 1.05)
     assert {old, new} == {0, 1}
@@ -44,7 +43,7 @@ def test_a_short_one_beside_a_nearly_finished_one() -> None:
 
 def test_who_comes_again_is_not_there_twice() -> None:
     """A connection failed: the first choice has nothing to do for it."""
-    router, front = AllWarm(fleet(2)), Front([None, None])
+    router, front = AllWarm(fleet(2)), front_of([None, None])
     first = router.route(request(1, output_tokens=500), front, 0.0)
     assert isinstance(first, int)
     with front.without(first):
@@ -58,4 +57,4 @@ def test_a_model_only_goes_where_it_fits() -> None:
     plan = FleetPlan("mixed", (PROFILE, replace(PROFILE, vram_bytes=48 * GB)), (big,))
     sent = replace(request(1), work=replace(request(1).work, model=big))
 
-    assert [AllWarm(plan).route(sent, Front([None, None]), 0.0) for _ in range(3)] == [1, 1, 1]
+    assert [AllWarm(plan).route(sent, front_of([None, None]), 0.0) for _ in range(3)] == [1, 1, 1]

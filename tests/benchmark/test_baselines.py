@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from spoe_agent.benchmark.baselines import LeastConn, NginxLeastConn, Prequal, Random, WarmFirst
+from spoe_agent.benchmark.bounded_hash import BoundedHash
 from spoe_agent.benchmark.front import Front
+from spoe_agent.benchmark.requests import Request
 from spoe_agent.benchmark.router import Refusal, Router, Verdict, Wait
-from tests.benchmark.builders import record, request
+from spoe_agent.simulator.profile import GB
+from tests.benchmark.builders import PROFILE, front_of, model, record, request
 
 
 def front_with(served: list[int], limit: int | None = None, resident: dict[int, str] | None = None) -> Front:
-    front = Front([limit for _ in served])
+    front = front_of([limit for _ in served])
     front.served = list(served)
     for server, names in (resident or {}).items():
         front.resident[server] = set(names)
@@ -39,6 +44,32 @@ def test_nobody_chooses_a_server_that_is_down(router: Router) -> None:
     front.mark(0, False)
 
     assert {router.route(request(n), front, 0.0) for n in range(20)} <= {1, 2}
+
+
+def mixed(served: list[int], limit: int | None = None) -> Front:
+    """The first server cannot hold `large`."""
+    front = Front([limit, limit], (PROFILE, replace(PROFILE, vram_bytes=48 * GB)))
+    front.served = list(served)
+    return front
+
+
+def large(id: int = 1) -> Request:
+    asked = request(id)
+    return replace(asked, work=replace(asked.work, model=model("large", 30)))
+
+
+@pytest.mark.parametrize(
+    "router", [LeastConn(), NginxLeastConn(), WarmFirst(), Prequal(), Random(1), BoundedHash(2, salt=0)]
+)
+def test_nobody_chooses_a_server_that_cannot_hold_the_model(router: Router) -> None:
+    assert {router.route(large(), mixed([0, served]), 0.0) for served in range(20)} == {1}
+
+
+def test_where_all_that_can_hold_the_model_are_full_the_others_do_not_count() -> None:
+    front = mixed([0, 4], limit=4)
+
+    assert LeastConn().route(large(), front, 0.0) is Wait.BACKEND
+    assert NginxLeastConn().route(large(), front, 0.0) == Refusal(502)
 
 
 @pytest.mark.parametrize("router", [LeastConn(), WarmFirst()])

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from spoe_agent.benchmark.bounded_hash import BoundedHash
 from spoe_agent.benchmark.front import Front
-from tests.benchmark.builders import request
+from tests.benchmark.builders import front_of, request
 
 
 def idle(servers: int) -> Front:
-    return Front([None] * servers)
+    return front_of([None] * servers)
 
 
 def home(router: BoundedHash, name: str, servers: int) -> int:

@@ -8,9 +8,9 @@ from spoe_agent.benchmark.verdicts import Row, verdict
 from tests.benchmark.builders import run, sample
 
 
-def row(load: float, slo: float) -> Row:
+def row(load: float | None, slo: float) -> Row:
     samples = [sample(9.0, in_time=number < 100 * slo) for number in range(100)]
-    return verdict(Cell("F4", load, "W1"), "R1", {"leastconn": [run(samples)]}, None).rows[0]
+    return verdict(Cell("F4", load, "W1"), ("R1",), {"leastconn": [run(samples)]}, None).rows[0]
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,7 @@ def test_the_load_at_which_nine_in_ten_are_in_time(
 
 def test_two_loads_draw_no_curve() -> None:
     assert capacities([row(0.1, 1.0), row(0.2, 0.5)]) == []
+
+
+def test_a_closed_loop_has_no_load_to_carry() -> None:
+    assert capacities([row(None, 1.0)] * 3) == []

@@ -22,6 +22,7 @@ from spoe_agent.benchmark.cells import (
 )
 from spoe_agent.benchmark.requests import SERVED
 from spoe_agent.benchmark.summary import figures
+from spoe_agent.benchmark.verdicts import verdict
 
 CELL = Cell("F4", 0.3, "W1")
 SMALL = Source(requests=150)
@@ -61,18 +62,31 @@ def test_floors_hold_for_every_policy(fleet: str, workload: str) -> None:
 
 def test_a_struck_fleet_is_struck_for_everybody() -> None:
     cell = Cell("F4-kill", 0.3, "W1")
-    source = Source(requests=2500)
+    source = Source(requests=3000)
     got = {arm: figures([simulate(Job(cell, arm, 0, source)).run]) for arm in ("leastconn", "bounded_hash")}
 
     assert all(0 < figure.failed < 30 for figure in got.values())
     assert all(figure.sent_to_known <= figure.sent_to_struck < 20 for figure in got.values())
 
 
-def test_nothing_is_sent_where_it_cannot_fit() -> None:
-    mixed = Cell("F4h", 0.3, "W1")
+def test_a_policy_that_knows_nothing_asks_a_dead_instance_again_and_misses_that_goal() -> None:
+    cell = Cell("F4-kill", 0.3, "W1")
+    naive = [simulate(Job(cell, "leastconn", 0, Source(requests=3000))).run]
+    met = {goal.name: goal.met for goal in verdict(cell, ("RS",), {"leastconn": naive, "pointsman": naive}, None).goals}
 
-    assert simulate(Job(mixed, "pointsman", 0, SMALL)).run.misfits == 0
-    assert simulate(Job(mixed, "leastconn", 0, SMALL)).run.misfits > 0
+    assert met["sent to a known-dead instance"] is False
+
+
+def test_placements_are_runs_of_their_own() -> None:
+    runs = [simulate(Job(CELL, "bounded_hash", 1, SMALL, placement)).run for placement in (0, 1)]
+
+    assert [(run.window, run.placement) for run in runs] == [(1, 0), (1, 1)]
+    assert runs[0].samples != runs[1].samples
+
+
+@pytest.mark.parametrize("arm", sorted(ARMS))
+def test_nothing_is_sent_where_it_cannot_fit(arm: str) -> None:
+    assert simulate(Job(Cell("F4h", 0.3, "W1"), arm, 0, SMALL)).run.misfits == 0
 
 
 def test_naive_affinity_collapses_where_one_model_is_hot() -> None:

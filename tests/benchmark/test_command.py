@@ -38,6 +38,20 @@ def test_tables_records_and_picture(tmp_path: Path) -> None:
     assert picture.exists()
 
 
+def test_seeds_do_not_make_several_windows_of_one_trace(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.csv"
+    lines = [f"{n}.5,M0{n % 3},7,{100 + n},20" for n in range(50)]
+    trace.write_text("timestamp_s,model_rank,servegen_client,input_tokens,output_tokens\n" + "\n".join(lines))
+    options = ["policies", "--fleet", "F2", "--load", "0.2", "--arm", "leastconn", "--trace", str(trace), "--json"]
+    same = CliRunner().invoke(bench, [*options, "--seeds", "3", "--workload", "W1", "--workload", "W2"])
+    other = CliRunner().invoke(bench, [*options, "--seeds", "3", "--workload", "W2", "--processes", "1"])
+
+    assert same.exit_code == 2
+    assert "--seeds vary generated traffic only: with this trace W1 would be" in same.stderr
+    assert "that vary: W2, W3," in same.stderr
+    assert [row["seeds"] for row in json.loads(other.stdout)["rows"]] == [3]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -45,6 +59,7 @@ def test_tables_records_and_picture(tmp_path: Path) -> None:
         pytest.param(["--load", "0"], "0.01", id="no load"),
         pytest.param(["--trace", "{folder}/none.csv"], "does not exist", id="no trace"),
         pytest.param(["--trace", "{folder}/bad.csv"], "neither a ServeGen", id="no trace in it"),
+        pytest.param(["--fleet", "F4-kill"], "ends after", id="ends before its trouble is over"),
         pytest.param(["--records", "{folder}/none/r.jsonl"], "cannot write", id="no folder for records"),
         pytest.param(["--plot", "{folder}/ratios.nothing"], "cannot draw", id="no such picture"),
     ],

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
-from spoe_agent.benchmark.compare import Ratio, minutes, over_windows, ratios
+from spoe_agent.benchmark.compare import Gap, Ratio, gap_closed, loads_ratio, minutes, ratios
+from spoe_agent.benchmark.summary import Run
 from tests.benchmark.builders import run, sample
 
 
-def noisy(factor: float, seed: int) -> list[object]:
+def noisy(factor: float, seed: int) -> list[Run]:
     randomness = random.Random(seed)
     return [run([sample(n * 5.0, ttft=factor * randomness.uniform(0.5, 1.5)) for n in range(2000)])]
 
@@ -40,24 +42,56 @@ def test_the_same_values_give_the_same_limits() -> None:
 def test_replaying_a_trace_more_often_makes_nothing_surer() -> None:
     once, other = noisy(0.5, 1), noisy(1.0, 2)
 
-    assert ratios(once * 3, other * 3, "ttft", (None,)) == [
+    def thrice(runs: list[Run]) -> list[Run]:
+        return [replace(one, window=number) for number in range(3) for one in runs]
+
+    assert ratios(thrice(once), thrice(other), "ttft", (None,)) == [
         Ratio(pytest.approx(ratio.value), pytest.approx(ratio.upper)) for ratio in ratios(once, other, "ttft", (None,))
     ]
 
 
 def test_windows_that_differ_make_the_limit_wide() -> None:
-    ours = [run([sample(n * 5.0, ttft=ttft) for n in range(500)]) for ttft in (1.0, 2.0, 6.0)]
-    theirs = [run([sample(n * 5.0, ttft=10.0) for n in range(500)])] * 3
+    def windows(*ttft: float) -> list[Run]:
+        return [run([sample(n * 5.0, ttft=one) for n in range(500)], window=number) for number, one in enumerate(ttft)]
+
+    ours, theirs = windows(1.0, 2.0, 6.0), windows(10.0, 10.0, 10.0)
     (ratio,) = ratios(ours, theirs, "ttft", (None,))
 
     assert (ratio.value, ratio.each) == (pytest.approx(0.3), (0.1, 0.2, 0.6))
     assert 0.4 < ratio.upper <= 0.6
-    assert over_windows(ratio.each).upper == pytest.approx(ratio.upper, abs=0.05)
 
 
-def test_what_is_one_number_per_window() -> None:
-    assert over_windows([0.4]) == Ratio(0.4, 0.4)
-    assert over_windows([0.2, 0.4]) == Ratio(pytest.approx(0.3), 0.4)
+def loading(*at_s: float) -> list[Run]:
+    return [run([sample(n * 10.0) for n in range(600)], loads=at_s)]
+
+
+def test_loads_have_a_limit_too() -> None:
+    few, many = loading(10.0, 900.0, 3000.0), loading(*(60.0 * n for n in range(100)))
+    ratio = loads_ratio(few, many)
+
+    assert ratio is not None and ratio.value == pytest.approx(0.03)
+    assert 0.05 <= ratio.upper <= 0.08
+    assert loads_ratio(many, many) == Ratio(1.0, 1.0)
+    assert loads_ratio(few, loading()) is None
+
+
+def test_the_gap_has_a_lower_limit() -> None:
+    ours, theirs, ideal = noisy(0.5, 1), noisy(1.0, 2), noisy(0.4, 3)
+    gap = gap_closed(ours, theirs, ideal)
+
+    assert gap is not None and gap.value == pytest.approx(5 / 6, abs=0.05)
+    assert gap.value - 0.1 < gap.lower < gap.value
+    assert gap_closed(theirs, theirs, ideal) == Gap(0.0, 0.0)
+    assert gap_closed(ours, ideal, theirs) is None
+
+
+def test_every_placement_is_held_against_the_same_window() -> None:
+    placements = [replace(noisy(factor, 1)[0], placement=number) for number, factor in enumerate((0.5, 1.5))]
+    (ratio,) = ratios(placements, noisy(1.0, 1), "ttft", (None,))
+    (other_way,) = ratios(noisy(1.0, 1), placements, "ttft", (None,))
+
+    assert ratio.each == pytest.approx((0.5, 1.5))
+    assert other_way.each == pytest.approx((2.0, 2 / 3))
 
 
 def test_another_field() -> None:

@@ -1,18 +1,21 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from spoe_agent.benchmark.front import Front
-from tests.benchmark.builders import record
+from spoe_agent.simulator.profile import GB
+from tests.benchmark.builders import PROFILE, front_of, model, record
 
 
 def test_a_server_without_limit_takes_everything() -> None:
-    front = Front([None])
+    front = front_of([None])
 
     assert all(front.admit(record(number), 0) for number in range(50))
     assert front.served == [50]
 
 
 def test_a_full_server_queues_its_own_and_serves_in_order() -> None:
-    front = Front([1, 1])
+    front = front_of([1, 1])
     first, second, third = record(1), record(2), record(3)
 
     assert [front.admit(one, 0) for one in (first, second, third)] == [True, False, False]
@@ -24,7 +27,7 @@ def test_a_full_server_queues_its_own_and_serves_in_order() -> None:
 
 
 def test_a_server_with_room_does_not_take_from_anothers_queue() -> None:
-    front = Front([1, 1])
+    front = front_of([1, 1])
     front.admit(record(1), 0)
     front.admit(record(2), 1)
     front.admit(record(3), 0)
@@ -34,7 +37,7 @@ def test_a_server_with_room_does_not_take_from_anothers_queue() -> None:
 
 
 def test_of_both_queues_the_oldest_comes_first() -> None:
-    front = Front([1])
+    front = front_of([1])
     front.admit(record(1), 0)
     own, central = record(2), record(3)
     front.central.append(central)
@@ -45,7 +48,7 @@ def test_of_both_queues_the_oldest_comes_first() -> None:
 
 
 def test_a_server_that_is_down_is_not_chosen_and_its_queue_goes_elsewhere() -> None:
-    front = Front([1, 1])
+    front = front_of([1, 1])
     first, second, third = record(1), record(2), record(3)
     for one in (first, second, third):
         front.admit(one, 0)
@@ -58,7 +61,7 @@ def test_a_server_that_is_down_is_not_chosen_and_its_queue_goes_elsewhere() -> N
 
 
 def test_a_server_that_is_up_again_takes_what_it_has_room_for() -> None:
-    front = Front([2, 1])
+    front = front_of([2, 1])
     front.mark(0, False)
     waiting = [record(number) for number in range(3)]
     front.central.extend(waiting)
@@ -68,7 +71,7 @@ def test_a_server_that_is_up_again_takes_what_it_has_room_for() -> None:
 
 
 def test_one_may_be_passed_over_for_a_moment() -> None:
-    front = Front([None, None, None])
+    front = front_of([None, None, None])
     with front.without(1):
         assert list(front.servers) == [0, 2]
 
@@ -76,7 +79,7 @@ def test_one_may_be_passed_over_for_a_moment() -> None:
 
 
 def test_who_leaves_a_queue_is_gone_from_it() -> None:
-    front = Front([1])
+    front = front_of([1])
     front.admit(record(1), 0)
     own, central, running = record(2), record(3), record(4)
     front.admit(own, 0)
@@ -85,3 +88,16 @@ def test_who_leaves_a_queue_is_gone_from_it() -> None:
 
     assert front.leave(own) and front.leave(central) and not front.leave(running)
     assert front.inflight(0) == 1 and not front.central
+
+
+def test_a_server_takes_from_the_backends_queue_only_what_it_can_hold() -> None:
+    front = Front([1, 1], (PROFILE, replace(PROFILE, vram_bytes=48 * GB)))
+    large, small = record(1, at_s=1.0), record(2, at_s=2.0)
+    large.request = replace(large.request, work=replace(large.request.work, model=model("large", 30)))
+    front.served = [1, 1]
+    front.central.extend((large, small))
+
+    assert (front.able(large.request.work.model), front.able(small.request.work.model)) == ([1], [0, 1])
+    assert front.release(0) is small
+    assert front.release(0) is None
+    assert front.release(1) is large

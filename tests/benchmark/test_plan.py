@@ -14,6 +14,7 @@ from spoe_agent.benchmark.workloads import WORKLOADS
         ((), (), (), list(DEFAULT_CELLS)),
         (("F2",), (), (), [Cell("F2", 0.15, "W1"), Cell("F2", 0.30, "W1")]),
         ((), (0.2,), (), [Cell("F4", 0.2, "W1")]),
+        (("F2",), (), ("CL", "W1"), [Cell("F2", None, "CL"), Cell("F2", 0.15, "W1"), Cell("F2", 0.30, "W1")]),
         (("F2", "F8"), (0.4,), ("W7",), [Cell("F2", 0.4, "W7"), Cell("F8", 0.4, "W7")]),
     ],
 )
@@ -33,7 +34,7 @@ def test_the_usual_cells_exist() -> None:
 
 
 def test_no_floor_holds_for_a_closed_loop() -> None:
-    cell, source = Cell("F4", 0.3, "CL"), Source()
+    cell, source = Cell("F4", None, "CL"), Source()
 
     assert jobs([cell], ("leastconn",), 1, source) == [Job(cell, "leastconn", 0, source)]
 
@@ -48,3 +49,10 @@ def test_work_on_the_same_requests_is_together() -> None:
         Job(cell, "random", 1, source),
         FloorJob(cell, 2, source),
     ]
+
+
+def test_a_policy_with_placements_is_run_in_each() -> None:
+    cell, source = Cell("F2", 0.3, "W1"), Source()
+    found = [job for job in jobs([cell], ("bounded_hash",), 2, source) if isinstance(job, Job)]
+
+    assert [(job.seed, job.placement) for job in found] == [(seed, place) for seed in (0, 1) for place in range(4)]

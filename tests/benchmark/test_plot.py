@@ -15,7 +15,7 @@ def some_rows() -> list[Row]:
     runs = {"leastconn": [run([sample(9.0, ttft=4.0)])], "pointsman": [run([sample(9.0, ttft=1.0)])]}
     bounds = Bounds(0.1, 0.1, 0.1, 0.1, None, None)
     cells = [Cell("F4", 0.15, "W1"), Cell("F4", 0.3, "W1"), Cell("F8", 0.3, "WX")]
-    return [row for cell in cells for row in verdict(cell, "R1", runs, bounds).rows]
+    return [row for cell in cells for row in verdict(cell, ("R1",), runs, bounds).rows]
 
 
 def test_a_picture_names_every_panel_and_policy(tmp_path: Path) -> None:
@@ -25,6 +25,15 @@ def test_a_picture_names_every_panel_and_policy(tmp_path: Path) -> None:
 
     for name in ("F4, W1", "F8, WX", "leastconn", "pointsman", "floor"):
         assert f"<!-- {name} -->" in text
+
+
+def test_closed_loops_are_not_drawn(tmp_path: Path) -> None:
+    (closed,) = verdict(Cell("F4", None, "CL"), ("R1",), {"leastconn": [run([sample(9.0)])]}, None).rows
+    draw(tmp_path / "ratios.svg", [*some_rows(), closed])
+
+    assert "F4, CL" not in (tmp_path / "ratios.svg").read_text()
+    with pytest.raises(ValueError, match="closed loops"):
+        draw(tmp_path / "ratios.svg", [closed])
 
 
 def test_the_ending_says_the_format(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from spoe_agent.benchmark.simulation import Outcome, Simulation
 from spoe_agent.benchmark.struck import StruckSimulation
 from spoe_agent.simulator import Model
 from spoe_agent.simulator.profile import GB
-from tests.benchmark.builders import MODELS, PROFILE, fleet, model, request
+from tests.benchmark.builders import MODELS, PROFILE, fleet, front_of, model, request
 
 
 def simulate(plan: FleetPlan, requests: list[object]) -> Outcome:
@@ -143,7 +143,7 @@ def test_an_agent_with_a_slower_clock_ages_readings_on_it() -> None:
 def test_who_is_refused_a_connection_goes_on_by_leastconn() -> None:
     plan = fleet(3)
     router = Pointsman(plan, plan.models)
-    front = Front([8, 8, 8])
+    front = front_of([8, 8, 8])
     sent = router.route(request(0), front, 0.0)
     assert isinstance(sent, int)
     front.served = [2, 2, 2]

@@ -16,7 +16,7 @@ def test_a_cell_shows_policies_floor_and_goals() -> None:
     bounds = Bounds(0.123, 0.2, 0.3, 0.4, None, None)
     console = Console(width=WIDTH, color_system=None)
     with console.capture() as capture:
-        show(console, verdict(Cell("F4", 0.3, "W1"), "R1", {"leastconn": slow, "pointsman": fast}, bounds))
+        show(console, verdict(Cell("F4", 0.3, "W1"), ("R1",), {"leastconn": slow, "pointsman": fast}, bounds))
     text = capture.get()
 
     assert "R1  fleet F4, load 0.30, workload W1, 100 requests, simulated" in text
@@ -41,28 +41,38 @@ def test_a_cell_shows_policies_floor_and_goals() -> None:
 
 
 def test_how_many_windows_are_behind_it() -> None:
+    windows = [run([sample(9.0)], window=number) for number in range(3)]
     console = Console(width=WIDTH, color_system=None)
     with console.capture() as capture:
-        show(console, verdict(Cell("F4", 0.3, "W1"), "R1", {"leastconn": [run([sample(9.0)])] * 3}, None))
+        show(console, verdict(Cell("F4", 0.3, "W1"), ("R1", "RX", "R1"), {"leastconn": windows}, None))
 
-    assert "workload W1, 3 windows, 3 requests" in capture.get()
+    assert "R1 (2 of 3)  fleet F4, load 0.30, workload W1, 3 windows, 3 requests" in capture.get()
 
 
 def test_a_closed_loop_has_users_and_no_load() -> None:
     console = Console(width=WIDTH, color_system=None)
     with console.capture() as capture:
-        show(console, verdict(Cell("F4", 0.3, "CL"), "R1", {"leastconn": [run([sample(9.0)])]}, None))
+        show(console, verdict(Cell("F4", None, "CL"), ("R1",), {"leastconn": [run([sample(9.0)])]}, None))
 
     assert "fleet F4, 64 users, workload CL" in capture.get()
 
 
-@pytest.mark.parametrize(("ttft", "is_told"), [(30.0, False), (90.0, True)])
+@pytest.mark.parametrize(("ttft", "is_told"), [(29.0, False), (31.0, True)])
 def test_a_swamped_baseline_is_told(ttft: float, is_told: bool) -> None:
     console = Console(width=WIDTH, color_system=None)
     with console.capture() as capture:
-        show(console, verdict(Cell("F4", 0.3, "W1"), "R1", {"leastconn": [run([sample(9.0, ttft=ttft)])]}, None))
+        show(console, verdict(Cell("F4", 0.3, "W1"), ("R1",), {"leastconn": [run([sample(9.0, ttft=ttft)])]}, None))
 
     assert ("cannot carry this load" in capture.get()) is is_told
+
+
+def test_goals_that_a_swamped_baseline_cannot_judge_are_neither_met_nor_missed() -> None:
+    slow, fast = ([run([sample(n * 10.0, ttft=ttft) for n in range(100)])] for ttft in (40.0, 1.0))
+    console = Console(width=WIDTH, color_system=None)
+    with console.capture() as capture:
+        show(console, verdict(Cell("F4", 0.3, "W1"), ("R1",), {"leastconn": slow, "pointsman": fast}, None))
+
+    assert "baseline saturated: ttft_mean 0.025 (goal <= 0.2)" in capture.get()
 
 
 def test_capacities_are_shown_if_there_are_any() -> None:

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-from spoe_agent.benchmark.front import Front
 from spoe_agent.benchmark.router import Refusal
 from spoe_agent.benchmark.simulation import Simulation
 from spoe_agent.benchmark.static import Static
-from tests.benchmark.builders import MODELS, fleet, request
+from tests.benchmark.builders import MODELS, fleet, front_of, request
 
 A, B, C, D = MODELS.values()
 
@@ -23,13 +22,13 @@ def test_of_the_copies_the_one_where_the_answer_comes_soonest() -> None:
     plan = fleet(2, models=[A])
     router = Static(plan, plan.models, [request(0)])
 
-    assert {router.route(request(number), Front([None, None]), 0.0) for number in range(2)} == {0, 1}
+    assert {router.route(request(number), front_of([None, None]), 0.0) for number in range(2)} == {0, 1}
 
 
 def test_a_request_only_goes_where_its_model_is() -> None:
     plan = fleet(2)
     router = Static(plan, plan.models, [request(number, name="abcd"[number]) for number in range(4)])
-    (home,) = {router.route(request(number, name="a"), Front([None, None]), 0.0) for number in range(9)}
+    (home,) = {router.route(request(number, name="a"), front_of([None, None]), 0.0) for number in range(9)}
 
     assert isinstance(home, int)
     assert A in router.preloads()[home] and A not in router.preloads()[1 - home]
@@ -39,7 +38,7 @@ def test_what_has_no_place_is_refused() -> None:
     plan = fleet(1, models=[A, B, C])
     router = Static(plan, plan.models, [request(0, name="a"), request(1, name="b")])
     (placed,) = router.preloads()
-    verdicts = {one: router.route(request(5, name=one.name), Front([None]), 0.0) for one in (A, B, C)}
+    verdicts = {one: router.route(request(5, name=one.name), front_of([None]), 0.0) for one in (A, B, C)}
 
     assert verdicts == {one: 0 if one in placed else Refusal(503) for one in (A, B, C)}
     assert list(verdicts.values()).count(Refusal(503)) == 1

@@ -21,7 +21,7 @@ def test_percentiles_lie_between_neighbours(values: list[float], part: float, ex
 
 def test_times_are_measured_after_the_warm_up_and_loads_always() -> None:
     samples = [sample(0.0, ttft=99.0, cold=True), *(sample(10.0 * n, ttft=1.0) for n in range(3, 11))]
-    got = figures([run(samples, loads=3, loads_warm=1, loading_s=6.0, gpu_s=60.0)])
+    got = figures([run(samples, loads=(1.0, 2.0, 50.0), loading_s=6.0, gpu_s=60.0)])
 
     assert got.requests == 9
     assert (got.ttft_mean, got.ttft_p99, got.e2e_mean) == (1.0, 1.0, 2.0)
@@ -63,6 +63,15 @@ def test_each_model_has_its_own_p95() -> None:
 
 
 def test_seeds_are_pooled() -> None:
-    got = figures([run([sample(9.0, ttft=1.0)], loads=1), run([sample(9.0, ttft=3.0)], loads=2)])
+    got = figures([run([sample(9.0, ttft=1.0)], loads=(1.0,)), run([sample(9.0, ttft=3.0)], loads=(1.0, 2.0))])
 
     assert (got.requests, got.ttft_mean, got.loads_per_1000) == (2, 2.0, 1500.0)
+
+
+def test_of_placements_the_figures_are_means() -> None:
+    first = run([sample(9.0, ttft=1.0), sample(9.0, status=502)], loads=(1.0,))
+    second = run([sample(9.0, ttft=3.0), sample(9.0, ttft=3.0, model="b")], placement=1)
+    got = figures([first, second])
+
+    assert (got.requests, got.failed, got.ttft_mean, got.loads_per_1000) == (2, 0.5, 2.0, 250.0)
+    assert got.p95_by_model == {"a": 2.0, "b": 3.0}

@@ -7,7 +7,7 @@ import pytest
 from spoe_agent.benchmark.arrivals import Arrival
 from spoe_agent.benchmark.fleets import EMBEDDER, FLEETS, FleetPlan
 from spoe_agent.benchmark.requests import Request
-from spoe_agent.benchmark.workloads import SURGE_AT_S, SURGE_S, WORKLOADS, Workload, build
+from spoe_agent.benchmark.workloads import SURGE_AT_S, SURGE_S, WORKLOADS, TooShort, Workload, build, varies
 from spoe_agent.simulator.work import Kind
 
 F4 = FLEETS["F4"]
@@ -20,7 +20,8 @@ TRACE = [
 
 
 def made(name: str, plan: FleetPlan = F4, load: float = 0.3, seed: int = 0) -> Workload:
-    return build(name, plan, load, seed, TRACE)
+    """The surge needs a longer trace."""
+    return build(name, plan, load, seed, None if name == "RS" else TRACE)
 
 
 def offered(requests: tuple[Request, ...], plan: FleetPlan) -> float:
@@ -111,7 +112,25 @@ def test_crowds_have_the_lengths_of_a_trace_that_names_no_models() -> None:
 
 
 def test_a_fleet_that_is_struck_is_under_stress() -> None:
-    assert made("W1", FLEETS["F4-kill"]).regime == "RS"
+    assert build("W1", FLEETS["F4-kill"], 0.3, 0, None).regime == "RS"
+
+
+@pytest.mark.parametrize(
+    ("name", "fleet", "trouble_s"), [("RS", "F4", 2400), ("W1", "F4-kill", 1320), ("RS", "F4-slow", 2400)]
+)
+def test_trouble_that_would_not_be_over_is_told(name: str, fleet: str, trouble_s: int) -> None:
+    with pytest.raises(TooShort, match=f"{name} on {fleet} at load 0.3 ends .* after {trouble_s} s. Try more"):
+        build(name, FLEETS[fleet], 0.3, 0, TRACE)
+
+
+@pytest.mark.parametrize("name", sorted(WORKLOADS))
+@pytest.mark.parametrize("is_named", [True, False])
+def test_whether_seeds_vary_a_workload(name: str, is_named: bool) -> None:
+    trace = [Arrival(14.0 * n, f"M{n % 3}" if is_named else None, 500, 1000) for n in range(2000)]
+    first, second = (build(name, F4, 0.1, seed, trace).requests for seed in (0, 1))
+
+    assert varies(name, trace) == (first != second)
+    assert varies(name, None)
 
 
 def test_conversations_keep_their_model_and_are_cut_to_a_quarter() -> None:

@@ -107,7 +107,7 @@ def compare(trials: Sequence[Trial], simulated: Mapping[str, Simulated]) -> list
 
 def of_run(run: Run) -> Figures:
     """Return the figures of a discrete-event run."""
-    return figures(run.samples, run.loads)
+    return figures(run.samples, len(run.loads))
 
 
 def figures(samples: Sequence[Sample], loads: int) -> Figures:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from rich.console import Console
 
 from spoe_agent import __version__
 from spoe_agent.benchmark.arrivals import TraceError, read_trace
-from spoe_agent.benchmark.fleets import FLEETS
+from spoe_agent.benchmark.fleets import FLEETS, fits
 from spoe_agent.benchmark.live import trial
 from spoe_agent.benchmark.live.agreement import Row, agrees, compare, has_same_order
 from spoe_agent.benchmark.live.fronts import LIVE_ARMS, LiveArm
@@ -33,12 +33,16 @@ WORKLOADS = ("W1", "W2", "WX", "W4-1.05")
 """Those of plain prompts: no sessions, no embeddings, no clients that leave."""
 
 
-SOUND = [name for name, plan in FLEETS.items() if plan.fault is None]
-"""Fleets in which nothing is made to go wrong."""
+PLAIN = [
+    name
+    for name, plan in FLEETS.items()
+    if plan.fault is None and all(fits(model, profile) for model in plan.models for profile in plan.instances)
+]
+"""Fleets in which nothing is made to go wrong, and in which no model needs a backend of its own."""
 
 
 @click.command()
-@click.option("--fleet", type=click.Choice(SOUND), default="F4", show_default=True)
+@click.option("--fleet", type=click.Choice(PLAIN), default="F4", show_default=True)
 @click.option("--load", type=click.FloatRange(0.01, 2.0), default=0.15, show_default=True, help="Of nominal.")
 @click.option("--workload", type=click.Choice(WORKLOADS), default="W1", show_default=True)
 @click.option("--arm", "arms", type=click.Choice(list(LIVE_ARMS)), multiple=True, help="Fronts; repeatable.")
@@ -79,8 +83,12 @@ def live(
     except (TraceError, RigError) as error:
         raise click.ClickException(str(error)) from error
     if as_json:
-        place = {"fleet": fleet, "load": load, "workload": workload, "regime": work.regime, "time_scale": time_scale}
-        click.echo(json.dumps(_as_dict(rows) | place | {"trace": None if trace is None else trace.name}))
+        place = {"fleet": fleet, "load": load, "workload": workload, "regime": work.regime}
+        click.echo(
+            json.dumps(
+                _as_dict(rows, place) | {"time_scale": time_scale, "trace": None if trace is None else trace.name}
+            )
+        )
         return
     output = Console()
     output.width = max(output.width, WIDTH)
@@ -123,10 +131,12 @@ def _rows(fleet: str, work: Workload, arms: Sequence[LiveArm], time_scale: float
     return compare(trials, {arm.name: simulate(arm.name, plan, work, time_scale) for arm in arms})
 
 
-def _as_dict(rows: Sequence[Row]) -> dict[str, object]:
+def _as_dict(rows: Sequence[Row], place: Mapping[str, object]) -> dict[str, object]:
+    """Each row says where it belongs, as those of `bench policies` do."""
     return {
         "version": __version__,
-        "rows": [row.as_dict() for row in rows],
+        **place,
+        "rows": [{**place, **row.as_dict()} for row in rows],
         "agrees": agrees(rows),
         "same_order": has_same_order(rows),
         "void": any(row.is_void for row in rows),

@@ -12,6 +12,12 @@ from spoe_agent.benchmark.command import bench
 from spoe_agent.benchmark.live.fronts import LIVE_ARMS
 from spoe_agent.rig.process import RigError
 
+FIELDS = {
+    *("regime", "fleet", "load", "workload", "arm", "void", "slip_p99"),
+    *("ttft_mean", "ttft_p95", "ttft_p99", "e2e_mean", "loads_per_1000", "failed"),
+    *("simulated", "simulated_unscaled", "ratio", "simulated_ratio", "agreement"),
+}
+
 
 @pytest.fixture
 def haproxy() -> None:
@@ -36,6 +42,9 @@ def test_all_arms_get_the_same_requests(tmp_path: Path) -> None:
     by_arm = {arm: [line for line in lines if line["arm"] == arm] for arm in LIVE_ARMS}
 
     assert [row["arm"] for row in printed["rows"]] == list(LIVE_ARMS)
+    place = {"regime": "R0", "fleet": "F2-few", "load": 0.15, "workload": "W1"}
+    assert all(place.items() <= row.items() for row in (printed, *printed["rows"]))
+    assert all(row.keys() == FIELDS for row in printed["rows"])
     assert {row["failed"] for row in printed["rows"]} == {0}
     assert all(row["ttft_mean"] > 0 and row["loads_per_1000"] > 0 for row in printed["rows"])
     (reference,) = [row for row in printed["rows"] if row["arm"] == "leastconn"]

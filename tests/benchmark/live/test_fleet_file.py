@@ -26,16 +26,17 @@ def test_the_agent_knows_the_fleet_as_the_discrete_event_run_tells_it(tmp_path: 
 
 def test_in_life_the_times_are_the_fleet_files_own(tmp_path: Path) -> None:
     ours, users = loaded(tmp_path, 1.0).policies, loads('instances: [{name: a, url: "http://127.0.0.1:1"}]').policies
-    assert (ours.poll, ours.health) == (users.poll, users.health)
+    assert (ours.poll, ours.health, ours.hold_timeout) == (users.poll, users.health, users.hold_timeout)
+    assert fleet_spec(PLAN).policy.hold_s == users.hold_timeout
 
 
 @pytest.mark.parametrize(
     ("time_scale", "interval_s", "timeout_s", "max_age_s", "hold_s", "stall_s"),
     [
-        pytest.param(1, 1.0, 2.0, 10.0, 600.0, 10.0, id="as in life"),
-        pytest.param(5, 0.2, 0.4, 2.0, 120.0, 2.0, id="five times as fast"),
-        pytest.param(20, 0.05, 0.2, 0.5, 30.0, 0.5, id="polls keep time to answer"),
-        pytest.param(5000, 0.001, 0.2, 0.2, 0.12, 0.002, id="no shorter than the file allows"),
+        pytest.param(1, 1.0, 2.0, 10.0, 60.0, 10.0, id="as in life"),
+        pytest.param(5, 0.2, 0.4, 2.0, 12.0, 2.0, id="five times as fast"),
+        pytest.param(20, 0.05, 0.2, 0.5, 3.0, 0.5, id="polls keep time to answer"),
+        pytest.param(5000, 0.001, 0.2, 0.2, 0.012, 0.002, id="no shorter than the file allows"),
     ],
 )
 def test_times_are_as_much_shorter_as_the_fleet_is_faster(

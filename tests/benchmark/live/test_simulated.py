@@ -5,7 +5,7 @@ from spoe_agent.benchmark.live.simulated import HASH_SALTS, simulate
 from spoe_agent.benchmark.workloads import build
 
 PLAN = FLEETS["F4"]
-WORK = build("W1", PLAN, 0.15, 0, None, 60)
+WORK = build("W1", PLAN, 0.15, 0, None, 200)
 
 
 def test_the_agent_is_run_with_its_clock_as_in_the_live_run_and_as_it_should_be() -> None:
