@@ -23,11 +23,12 @@ from spoe_agent.benchmark.capacity import capacities
 from spoe_agent.benchmark.cells import Cell, Source, has_solver, workload
 from spoe_agent.benchmark.fleets import FLEETS
 from spoe_agent.benchmark.live.command import live
+from spoe_agent.benchmark.mixes import WORKLOADS, varies
 from spoe_agent.benchmark.output import opened, progress
 from spoe_agent.benchmark.report import WIDTH, show, show_capacities
 from spoe_agent.benchmark.study import Study
 from spoe_agent.benchmark.verdicts import Row, Verdict
-from spoe_agent.benchmark.workloads import WORKLOADS, TooShort, varies
+from spoe_agent.benchmark.workloads import TooShort
 
 
 @click.group()

@@ -4,8 +4,8 @@ import pytest
 
 from spoe_agent.benchmark.cells import Cell, FloorJob, Job, Source
 from spoe_agent.benchmark.fleets import FLEETS
+from spoe_agent.benchmark.mixes import WORKLOADS
 from spoe_agent.benchmark.plan import DEFAULT_CELLS, QUICK_CELLS, cells, jobs
-from spoe_agent.benchmark.workloads import WORKLOADS
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ import pytest
 
 from spoe_agent.benchmark.arrivals import Arrival
 from spoe_agent.benchmark.fleets import EMBEDDER, FLEETS, FleetPlan
+from spoe_agent.benchmark.mixes import WORKLOADS, varies
 from spoe_agent.benchmark.requests import Request
-from spoe_agent.benchmark.workloads import SURGE_AT_S, SURGE_S, WORKLOADS, TooShort, Workload, build, varies
+from spoe_agent.benchmark.workloads import SURGE_AT_S, SURGE_S, TooShort, Workload, build
 from spoe_agent.simulator.work import Kind
 
 F4 = FLEETS["F4"]
