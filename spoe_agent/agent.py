@@ -19,7 +19,6 @@ from spoe_agent.recent import Recent
 from spoe_agent.routing import Action, Choice, FleetSpec, InstanceState, Kind, RequestFacts
 from spoe_agent.routing.hold import HoldQueue, lane
 from spoe_agent.routing.names import display
-from spoe_agent.telemetry.account import Grant
 from spoe_agent.telemetry.board import Board
 from spoe_agent.telemetry.learner import Ending, Learner
 from spoe_agent.telemetry.ollama import UnexpectedAnswer
@@ -124,11 +123,10 @@ class Agent:
         log.debug("decided", id=facts.request_id, model=facts.model, choice=choice)
         return choice
 
-    def ended(self, request_id: str, server: str = "", ending: Ending | None = None) -> Grant | None:
+    def ended(self, request_id: str, server: str = "", ending: Ending | None = None) -> None:
         """Take the end of a request: its slot, or its place in the queue, is free for the next.
 
         Its times count for the instance it was granted to, unless the front end sent it to another `server`.
-        Return its grant, if it had one.
         """
         grant = self.board.end(request_id)
         if grant is not None and ending is not None and server == grant.instance:
@@ -143,7 +141,6 @@ class Agent:
             # such a request would be in flight for ever.
             self._gone.put(request_id, None)
         self.release()
-        return grant
 
     def published(self, instance: str, state: InstanceState) -> None:
         """Take new readings of an instance."""

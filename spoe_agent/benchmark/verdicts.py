@@ -22,9 +22,9 @@ HASH = "bounded_hash"
 Runs = Mapping[str, Sequence[Run]]
 """By policy; one per window, or one per window and placement."""
 
-SWAMPED_S = 30.0
+SWAMPED_S = 60.0
 """Where one request in twenty waits longer for its first token, work has piled up: the slowest load, at 3 GB/s, takes
-half of it. (That most requests are late tells nothing: at load 0.30 least_conn's loads alone do that, with no pile.)"""
+a quarter of it. (That most requests are late tells nothing: at load 0.30 least_conn's loads alone do that.)"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,14 +139,24 @@ class Board:
             for grant in [grant for grant in account.grants.values() if grant.at_s < before_s]:
                 self._strike(account, grant.request_id)
 
+    def find(self, request_id: str) -> Grant | None:
+        """Return a request's grant. None for unknown ids (refused, or another agent's)."""
+        instance = self._where.get(request_id)
+        if instance is not None:
+            return self._accounts[instance].grants[request_id]
+        found = [account.struck[request_id] for account in self._accounts.values() if request_id in account.struck]
+        return found[0] if found else None
+
     def end(self, request_id: str) -> Grant | None:
-        """Strike a request off: its log line arrived. None for unknown ids (refused, or another agent's)."""
+        """Strike a request off, because its log line arrived, and return its grant as `find` does."""
         self.version += 1
         instance = self._where.pop(request_id, None)
         if instance is not None:
             return self._accounts[instance].drop(request_id)
-        found = [account.struck.pop(request_id) for account in self._accounts.values() if request_id in account.struck]
-        return found[0] if found else None
+        found = self.find(request_id)
+        if found is not None:
+            del self._accounts[found.instance].struck[request_id]
+        return found
 
     def _strike(self, account: _Instance, request_id: str) -> None:
         self.version += 1

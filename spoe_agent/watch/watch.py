@@ -80,9 +80,11 @@ class Watch:
 
     def ended(self, line: Line) -> Grant | None:
         """Take a finished request's line: the agent its times, the instance's health its manner. Return its grant."""
-        grant = self._agent.ended(line.request_id, line.server, line.ending)
+        grant = self._agent.board.find(line.request_id)
         if grant is not None:
+            # First, or whoever waits for its slot goes where two have just failed.
             self._note(self._judge(self.health[grant.instance], grant, line, self._clock()))
+        self._agent.ended(line.request_id, line.server, line.ending)
         return grant
 
     def _judge(self, health: InstanceHealth, grant: Grant, line: Line, now_s: float) -> Transition | None:

@@ -85,6 +85,13 @@ def test_a_log_line_ends_its_request_once():
     assert (in_flight(it, {}, 0.0), it.grants) == ({}, 0)
 
 
+def test_a_grant_is_found_until_its_line_comes():
+    it = board(("1", A, 0.0))
+    it.snapshot(counts(0), SETTLE_S + 1)  # struck off: its line may have been lost
+    for found in (Grant("1", "g0", A, 0.0), None):
+        assert it.find("1") == it.end("1") == found
+
+
 def test_the_end_of_a_request_tells_what_was_granted():
     it, one = Board(), Grant("1", "g0", A, 3.0, Tier.EVICT)
     it.grant(one)

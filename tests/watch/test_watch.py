@@ -1,5 +1,7 @@
 """Evidence from polls, lines, grants and probes, and what the agent is told."""
 
+from dataclasses import replace
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -105,6 +107,20 @@ def test_a_doubted_instance_is_passed_over_and_comes_back_with_an_answer():
     assert (against.exclusion, "answered 500" in against.detail) == (Exclusion.SUSPECT, True)
     bench.end("late")
     assert bench.state() is Health.UP
+
+
+def test_nobody_who_waits_gets_the_slot_of_the_second_who_failed():
+    """Both instances are full; the slots of g0 come free because its requests fail."""
+    bench = Bench()
+    granted = []
+    bench.agent.granted = lambda facts, _: granted.append(facts.request_id)
+    bench.agent.fleet = replace(bench.agent.fleet, policy=replace(bench.agent.fleet.policy, hold_s=60.0))
+    bench.poll("g1", {A: LoadedModel(1, 1)})
+    where = {number: bench.ask(number).instance for number in range(4)}
+    assert [bench.ask(number).action for number in (4, 5)] == [Action.HOLD] * 2
+    for number in [number for number, name in where.items() if name == "g0"]:
+        bench.end(number, ending=NONE, status=500)
+    assert (bench.state(), granted) == (Health.SUSPECT, ["r4"])
 
 
 def test_with_everybody_in_doubt_all_are_used():
