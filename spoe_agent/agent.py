@@ -35,10 +35,6 @@ REFRESH_DEADLINE_S = 0.06
 MAX_GONE = 10_000
 """Requests remembered that ended before they were decided."""
 
-SILENCE_S = 5.0
-"""When everybody is held, no new request brings HAProxy's counts. After this silence a grant older than half of the
-hold time no longer keeps others waiting: its log line may be lost. If it runs after all, the next counts say so."""
-
 _LATE = Choice(Action.REJECT, "too late", status=503, message="the request ended before it was decided")
 """HAProxy no longer waits for this answer."""
 
@@ -86,7 +82,6 @@ class Agent:
         self._clock = clock
         self._refreshed_at_s = clock()
         self._gone: Recent[str, None] = Recent(MAX_GONE)
-        self._counted_at_s: float | None = None
 
     @property
     def fleet(self) -> FleetSpec:
@@ -108,7 +103,6 @@ class Agent:
         if facts.request_id in self._gone:
             return _LATE
         if facts.loads:
-            self._counted_at_s = now_s
             self._room.down = {name: load for name, load in facts.loads.items() if not load.is_up}
         choice = self._room.join(facts, now_s) if self.hold else None
         if choice is None:
@@ -151,8 +145,6 @@ class Agent:
         """Do what time alone brings: turn away who has waited too long, and see to those who have waited long."""
         now_s = self._clock()
         self._tell(self._room.expire(now_s))
-        if self.hold and self._counted_at_s is not None and now_s - self._counted_at_s > SILENCE_S:
-            self.board.doubt(now_s - self.fleet.policy.hold_s / 2)
         self.release()
         self._tell(self._room.load_more(now_s))
         self._room.reserve(now_s)

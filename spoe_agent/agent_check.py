@@ -34,8 +34,10 @@ Answer = Callable[[str], str | None]
 
 
 def line(is_up: bool, is_drained: bool, limit: int) -> str:
-    """Return the full state of a server."""
-    return f"{'up' if is_up else 'down'} {'drain' if is_drained else 'ready'} 100% maxconn:{limit}"
+    """Return the full state of a server. Nothing but 100 % is ever its weight; HAProxy 2.6 writes two lines into its
+    log whenever it is told the weight of a server that is drained.
+    """
+    return f"{'up' if is_up else 'down'} {'drain' if is_drained else 'ready 100%'} maxconn:{limit}"
 
 
 class CheckServer:

@@ -37,8 +37,9 @@ def serve(fleet_file: Path | None, state: Path | None, log_level: str) -> None:
     set_up_logging(log_level)
     try:
         fleet = load(find(fleet_file))
+        state = _with_folder(state or _state_of_service())
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run_agent(fleet, state or _state_of_service()))
+            runner.run(run_agent(fleet, state))
     except FleetError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
@@ -49,6 +50,15 @@ def _state_of_service() -> Path | None:
     """Return the file in the folder that systemd gives a unit with StateDirectory=."""
     folder = os.environ.get("STATE_DIRECTORY")
     return Path(folder) / "learned.json" if folder else None
+
+
+def _with_folder(state: Path | None) -> Path | None:
+    try:
+        if state is not None:
+            state.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.ClickException(f"no folder for the state file: {error}") from error
+    return state
 
 
 def set_up_logging(level: str) -> None:

@@ -167,7 +167,7 @@ async def healths(agent):
 
 async def test_a_drain_by_hand_outlives_a_restart(document, tmp_path):
     document["instances"].append({"name": "g1", "url": f"http://127.0.0.1:{free_port()}"})
-    state, folders = tmp_path / "learned.json", [tmp_path / str(number) for number in range(3)]
+    state, folders = tmp_path / "not there yet" / "learned.json", [tmp_path / str(number) for number in range(3)]
     for folder in folders:
         folder.mkdir()
     changes = "instance's health changes"

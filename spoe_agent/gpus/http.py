@@ -8,7 +8,7 @@ from __future__ import annotations
 import aiohttp
 
 from spoe_agent.gpus.reading import SourceError
-from spoe_agent.telemetry.http import TooLong, get
+from spoe_agent.telemetry.http import TooLong, get, said
 
 
 async def fetch(session: aiohttp.ClientSession, url: str) -> bytes:
@@ -18,7 +18,7 @@ async def fetch(session: aiohttp.ClientSession, url: str) -> bytes:
     except TooLong as error:
         raise SourceError(f"GET {url} {error}") from error
     except (OSError, aiohttp.ClientError) as error:
-        raise SourceError(f"GET {url}: {error or type(error).__name__}") from error
+        raise SourceError(f"GET {url}: {said(error)}") from error
     if status != 200:
         raise SourceError(f"GET {url} answered {status}")
     return body

@@ -133,12 +133,6 @@ class Board:
         """Take note that a granted request was answered well: with its `num_ctx`, or as much as the model can do."""
         self._accounts[grant.instance].serve(grant, now_s)
 
-    def doubt(self, before_s: float) -> None:
-        """Strike off the grants from before a moment: nothing proves them any more."""
-        for account in self._accounts.values():
-            for grant in [grant for grant in account.grants.values() if grant.at_s < before_s]:
-                self._strike(account, grant.request_id)
-
     def find(self, request_id: str) -> Grant | None:
         """Return a request's grant. None for unknown ids (refused, or another agent's)."""
         instance = self._where.get(request_id)

@@ -74,9 +74,13 @@ class HAProxyLog:
         read = read_line(line)
         if read is not None:
             self._ended(read)
-        elif not self._complained:
+        elif not self._complained and not line.startswith(_NEWS):
             self._complained = True
             log.warning("datagram on the log port is not a request's JSON line", size_bytes=len(line))
+
+
+_NEWS = (b"Server ", b"Proxy ", b"backend ", b"Backend ", b"Health check ", b"Agent check ")
+"""What HAProxy writes to every log of a proxy, whatever the format: servers that come and go."""
 
 
 @dataclass(frozen=True, slots=True)

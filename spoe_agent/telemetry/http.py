@@ -5,6 +5,7 @@ Must not live here: how long an answer may take, what a status means.
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 import aiohttp
@@ -15,6 +16,13 @@ MAX_BYTES = 16 * 1024 * 1024
 
 class TooLong(Exception):
     """Somebody answers there, but with more than anybody asked for would have to say."""
+
+
+def said(error: Exception) -> str:
+    """Return what went wrong with a request, in words for people."""
+    if isinstance(error, aiohttp.ClientConnectorError) and error.errno:
+        return os.strerror(error.errno).lower()
+    return str(error) or type(error).__name__
 
 
 class Answer(NamedTuple):

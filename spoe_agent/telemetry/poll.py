@@ -18,6 +18,7 @@ import structlog
 
 from spoe_agent.routing.snapshot import Health, InstanceState, LoadedModel
 from spoe_agent.telemetry import beat
+from spoe_agent.telemetry.http import said
 from spoe_agent.telemetry.ollama import UnexpectedAnswer
 
 log = structlog.get_logger()
@@ -100,9 +101,9 @@ class Poller:
             self._turn(Health.SLOW, "no answer in time")
             self._state = replace(self._state, silences=0 if await self._lives() else silences + 1)
         except (ConnectionRefusedError, aiohttp.ClientConnectorError) as error:
-            self._refused(str(error))
+            self._refused(said(error))
         except (UnexpectedAnswer, OSError, aiohttp.ClientError) as error:
-            self._turn(Health.SLOW, str(error) or type(error).__name__)
+            self._turn(Health.SLOW, said(error))
             self._state = replace(self._state, silences=silences + 1)
         else:
             self._refusals = 0

@@ -60,10 +60,15 @@ def restore(path: Path) -> Kept:
         return Kept()
     except (OSError, ValidationError) as error:
         said = "the state file cannot be read: nothing is learned, nobody drained by hand"
-        log.warning(said, file=str(path), why=str(error))
+        log.warning(said, file=str(path), why=_first(error) if isinstance(error, ValidationError) else str(error))
         return Kept()
     learner = Learner(_means(state.service), _means(state.load), _means(state.first_byte))
     return Kept(learner, frozenset(state.drained))
+
+
+def _first(error: ValidationError) -> str:
+    found = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, found['loc'])) or 'file'}: {found['msg']}"
 
 
 def save(learner: Learner, drained: Iterable[str], path: Path) -> bool:

@@ -70,7 +70,7 @@ def stall(
         far_s = max(FACTOR * usual.service_s, LONGEST_FACTOR * usual.longest_s)
         limit_s = max(stall_s, far_s if is_full else FIRST_BYTE_FACTOR * usual.first_byte_s)
         if now_s - since_s > limit_s:
-            why = f"{display(model)} has answered nothing for {now_s - since_s:.0f} s, {len(waiting)} in flight"
+            why = f"no request of {display(model)} has ended for {now_s - since_s:.0f} s, {len(waiting)} in flight"
             return Stall(model, why, is_full)
     return None
 

@@ -137,7 +137,7 @@ async def test_drain_and_ready_over_http():
     async with served(bench) as session:
         async with session.post("/instances/g0/drain") as answer:
             assert (answer.status, await answer.json()) == (200, {"name": "g0", "health": "drained", "kept": True})
-        assert bench.limiter.answer("g0") == "up drain 100% maxconn:1"
+        assert bench.limiter.answer("g0") == "up drain maxconn:1"
         async with session.get("/status") as answer:
             assert (await answer.json())["instances"][0]["health"] == "drained"
         async with session.post("/instances/g0/ready") as answer:

@@ -273,18 +273,9 @@ def test_the_line_of_a_grant_that_was_struck_off_tells_of_it_once():
         assert in_flight(it, counts(1), now_s) == {}
 
 
-def test_what_is_doubted_comes_back_when_it_is_counted():
-    it = board(("1", A, 0.0), ("2", A, 5.0), ("3", B, 20.0))
-    it.doubt(10.0)
-    assert in_flight(it, {}, 21.0) == {B: 1}
-    in_flight(it, counts(3), 22.0)
-    assert in_flight(it, counts(3), 22.1 + SETTLE_S) == {A: 2, B: 1}
-    assert it.grants == 3
-
-
 def test_only_so_many_that_were_struck_off_are_remembered():
     it = board(*((str(number), A, 0.0) for number in range(MAX_STRUCK + 5)))
-    it.doubt(1.0)
+    assert in_flight(it, counts(0), SETTLE_S + 1) == {}
     assert it.grants == 0
     in_flight(it, counts(MAX_STRUCK + 5), 10.0)
     assert in_flight(it, counts(MAX_STRUCK + 5), 10.1 + SETTLE_S) == {A: MAX_STRUCK}

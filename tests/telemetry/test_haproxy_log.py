@@ -129,6 +129,23 @@ async def test_what_is_no_requests_line_is_reported_once_and_does_no_harm(data):
     assert line["size_bytes"] == len(data if isinstance(data, bytes) else json.dumps(data))
 
 
+NEWS = [
+    b"Server b/g0 is DOWN (leaving forced drain).",
+    b"Server b/g0 enters drain state. 0 active and 0 backup servers online.",
+    b"backend b has no server available!",
+    b"Proxy pointsman started.",
+]
+
+
+@pytest.mark.parametrize("data", NEWS)
+async def test_haproxys_own_news_are_no_fault(data):
+    with capture_logs() as logs:
+        async with listening() as log:
+            log.send(data, fields("after"))
+            assert await log.next() == "after"
+    assert logs == []
+
+
 ENDINGS = {
     # what the line says -> seconds to the first byte, in all, whether it is one to learn from
     "streamed": ({}, 0.25, 2.0, True),

@@ -8,7 +8,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from spoe_agent.telemetry.http import MAX_BYTES, Answer, TooLong, get, unlimited_session
+from spoe_agent.rig.process import free_port
+from spoe_agent.telemetry.http import MAX_BYTES, Answer, TooLong, get, said, unlimited_session
 
 DEADLINE_S = 30
 MORE_THAN_AIOHTTP_ALLOWS = 101
@@ -90,3 +91,13 @@ async def test_nobody_waits_for_those_that_do_not_answer():
     async with asked(handler) as ask:
         answers = await asyncio.gather(*(ask(f"/{number}") for number in range(MORE_THAN_AIOHTTP_ALLOWS)))
     assert [answer.status for answer in answers] == [200] * MORE_THAN_AIOHTTP_ALLOWS
+
+
+async def test_what_went_wrong_is_said_in_words():
+    async with unlimited_session() as session:
+        with pytest.raises(aiohttp.ClientConnectorError) as refused:
+            await get(session, f"http://127.0.0.1:{free_port()}/")
+    assert said(refused.value) == "connection refused"
+    assert said(TooLong("answered more")) == "answered more"
+    assert said(aiohttp.ServerDisconnectedError()) == "Server disconnected"
+    assert said(ConnectionResetError()) == "ConnectionResetError"

@@ -102,6 +102,7 @@ def test_a_file_that_cannot_be_read_is_left_out_and_said_so(tmp_path, content):
         assert restore(path) == Kept()
     (line,) = logs
     assert (line["log_level"], line["file"]) == ("warning", str(path))
+    assert "\n" not in line["why"] and "pydantic" not in line["why"]
 
 
 @settings(deadline=None)

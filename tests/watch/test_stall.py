@@ -45,7 +45,7 @@ def test_the_silent_model_is_named():
     found = stall(waiting, {}, lambda _: USUAL, 10.0, 30.0)
     assert (found.model, found.why) == (
         "registry.ollama.ai/library/m:latest",
-        "m:latest has answered nothing for 30 s, 1 in flight",
+        "no request of m:latest has ended for 30 s, 1 in flight",
     )
 
 
