@@ -1,9 +1,8 @@
 """Pointsman inside mitmproxy, for development: `mitmdump -s addon/route.py`, with nothing else, is a working router.
 
 It reads ./fleet.yaml (else /etc/pointsman/fleet.yaml, else `--set pointsman_fleet=FILE`), follows it while it is
-edited, and listens on its `listeners.front` unless a mode was given. mitmproxy opens its own port 8080 first, for a
-moment: where that is taken, add `-p 0`. mitmweb shows each choice as the flow's comment; its metadata, which is saved
-with it, has all terms.
+edited, and listens on its `listeners.front` only, unless a mode was given. mitmweb shows each choice as the flow's
+comment; its metadata, which is saved with it, has all terms.
 
 Whole request bodies are read before they are routed, so `max_inspected_body` does not limit them; `stream_large_bodies`
 must stay off, because it picks the server before the model is known. mitmproxy 11 closes connections on which nothing
@@ -17,6 +16,7 @@ import logging
 import socket
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 # In a checkout, core and addon come from the same tree; installed, site-packages is there already.
@@ -36,7 +36,7 @@ from spoe_agent.front.answers import BROKEN, FAILED, Answer, rejection  # noqa: 
 from spoe_agent.front.answers import error as error_answer  # noqa: E402
 from spoe_agent.front.flight import Flight  # noqa: E402
 from spoe_agent.front.logs import send_to_logging  # noqa: E402
-from spoe_agent.front.mitmproxy import lift_limit, take_over  # noqa: E402
+from spoe_agent.front.mitmproxy import hold_back, lift_limit, take_over  # noqa: E402
 from spoe_agent.front.origins import at_the_door  # noqa: E402
 from spoe_agent.front.reading import Whole, facts  # noqa: E402
 from spoe_agent.front.router import LEFT, End, Router  # noqa: E402
@@ -57,19 +57,21 @@ class Pointsman:
         self._path: Path
         self.fleet: Fleet | None = None
         self._listens = ""
+        self._is_held_back = False
         self._task: asyncio.Task[None] | None = None
 
     def load(self, loader: Loader) -> None:
         """Declare the option, and send the core's log where mitmproxy's goes."""
         loader.add_option(OPTION, str, "", "Fleet file; else ./fleet.yaml, else /etc/pointsman/fleet.yaml.")
         send_to_logging()
+        self._is_held_back = hold_back()
 
     def configure(self, updated: set[str]) -> None:
         """Read the fleet file. One that cannot be used is logged, which ends mitmproxy when it is just starting."""
         if OPTION not in updated:
             return
         try:
-            path = find(Path(ctx.options.pointsman_fleet) if ctx.options.pointsman_fleet else None)
+            path = _fleet_file(ctx.options.pointsman_fleet)
             self.fleet, self._path = load_fleet(path), path
         except FleetError as refused:
             log.error("%s", refused)
@@ -105,6 +107,9 @@ class Pointsman:
         if ctx.options.mode in ([self._listens], [_reverse(fleet)]):
             self._listens = _reverse(fleet)
             ctx.options.update(mode=[self._listens])
+        if self._is_held_back:
+            self._is_held_back = False
+            ctx.options.update(server=True)
         log.info("Pointsman routes to %s", ", ".join(instance.name for instance in fleet.instances))
 
     def client_connected(self, client: connection.Client) -> None:
@@ -262,6 +267,15 @@ def _response(answer: Answer) -> http.Response:
     if answer.status == 204:
         del response.headers["content-length"]  # RFC 9110 section 8.6
     return response
+
+
+def _fleet_file(named: str) -> Path:
+    """Return the fleet file to use. Raises FleetError when there is none, with advice for mitmproxy's users."""
+    try:
+        return find(Path(named) if named else None)
+    except FleetError as error:
+        hint = f"name one with --set {OPTION}=FILE, or start from examples/fleet-minimal.yaml"
+        raise FleetError(replace(problem, hint=hint) for problem in error.problems) from None
 
 
 def _reverse(fleet: Fleet) -> str:

@@ -21,7 +21,7 @@ from rich.live import Live
 
 from spoe_agent.demo.tally import Tally
 from spoe_agent.demo.traffic import Model, Seen, client, schedule, send, zipf
-from spoe_agent.fleet import FleetError
+from spoe_agent.fleet import FleetError, load
 from spoe_agent.rig import haproxy, mitmproxy
 from spoe_agent.rig.process import RigError
 from spoe_agent.rig.stack import Simulated, Stack
@@ -70,6 +70,8 @@ FRONTS = {
 def demo(requests: int | None, rate: float, as_json: bool, own: Path | None, front: str) -> None:
     """Show the whole product: 4 instances, 8 models, mixed traffic through real HAProxy."""
     try:
+        if own is not None:
+            load(own)  # what runs is a copy with other addresses: mistakes are told as they stand in the user's file
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             failed = runner.run(_run(requests, rate, as_json, own, front))
     except (RigError, FleetError) as error:

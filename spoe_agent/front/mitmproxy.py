@@ -44,6 +44,26 @@ def take_over(nextlayer: NextLayer, failure: Failure) -> None:
         nextlayer.layer = DialectLayer(context, HTTPMode.transparent, failure)
 
 
+def hold_back() -> bool:
+    """Keep mitmproxy from listening on its own port 8080 while it starts, and tell whether that was needed.
+
+    It is not where the user gave a mode, or said that nothing shall be listened on, or mitmproxy runs already. Whoever
+    held it back sets the option `server` again.
+    """
+    proxyserver = ctx.master.addons.get("proxyserver")
+    if proxyserver is None or proxyserver.is_running or not ctx.options.server or ctx.options.mode != ["regular"]:
+        return False
+    ctx.options.update(server=False)
+    # With Python 3.12 it is too late for the option: tasks are eager, and the port's is begun when scripts are loaded.
+    # It still waits for the address to be resolved.
+    if proxyserver.servers.is_updating:
+        for task in asyncio.all_tasks():
+            if getattr(task.get_coro(), "__qualname__", "") == "Proxyserver.setup_servers":
+                task.cancel()
+        proxyserver.servers._instances.clear()  # else one that was never started would be stopped
+    return True
+
+
 def lift_limit(client: connection.Client) -> None:
     """Let a client have any number of connections to an instance: mitmproxy's own limit is 5, and the slots' is ours.
 

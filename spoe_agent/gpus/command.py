@@ -49,6 +49,7 @@ def telemetry(listen: Listen | None, once: bool, as_json: bool, interval: float)
         raise click.UsageError("give either --once or --listen HOST:PORT")
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is for the readings
     if listen is None:
+        structlog.configure(processors=[_only_faults, *structlog.get_config()["processors"]])
         _show(asyncio.run(read_once(local_sources(), Pace(deadline_s=_FIRST_DEADLINE_S))), as_json)
         return
     try:
@@ -64,24 +65,36 @@ async def _serve(listen: Listen, pace: Pace) -> None:
     await serve(local_sources(), listen, pace, stop)
 
 
+def _only_faults(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Let only our own faults be logged: how the sources are doing is part of what is shown."""
+    if not event.get("exc_info"):
+        raise structlog.DropEvent
+    return event
+
+
 def _show(board: GpuBoard, as_json: bool) -> None:
     if as_json:
         click.echo(encode(board.readings.values(), board.states, time.monotonic()))
-    else:
-        Console().print(table(board))
+        if not board.readings:
+            raise click.ClickException("no GPU gave a reading")
+        return
     if not board.readings:
-        raise click.ClickException("no GPU gave a reading")
+        raise click.ClickException("; ".join(["no GPU gave a reading", *_lost(board)]))
+    Console().print(table(board))
 
 
 def table(board: GpuBoard) -> Table:
     """Return the readings as a table, the state of the sources under it."""
-    lost = [f"{name} is {state.state}: {state.why}" for name, state in board.states.items() if state.why]
-    found = Table(caption="\n".join(lost) or None)
+    found = Table(caption="\n".join(_lost(board)) or None)
     for heading in ("GPU", "memory used / total", "free", "busy", "heat", "power", "held down by", "state"):
         found.add_column(heading)
     for reading in board.readings.values():
         found.add_row(*_row(reading))
     return found
+
+
+def _lost(board: GpuBoard) -> list[str]:
+    return [f"{name} is {state.state}: {state.why}" for name, state in board.states.items() if state.why]
 
 
 def _row(reading: GpuReading) -> tuple[str, ...]:

@@ -48,7 +48,6 @@ class MitmproxyStack(Stack):
     mitmdump: Process = field(init=False)
 
     async def _start_front(self) -> None:
-        # Port 0: mitmproxy opens one before the addon sets the front's, and its own 8080 may be taken.
-        command = [self.binary, "-s", str(ROUTE), "-p", "0", "--set", f"pointsman_fleet={self.fleet_file}"]
+        command = [self.binary, "-s", str(ROUTE), "--set", f"pointsman_fleet={self.fleet_file}"]
         self.mitmdump = await self._exit.enter_async_context(Process("mitmdump", command, self.folder))
         await self.mitmdump.ready(lambda: front_is_ready(self.fleet))

@@ -5,6 +5,7 @@ Must not live here: traffic.
 
 from __future__ import annotations
 
+import json
 import socket
 import sys
 from collections.abc import Sequence
@@ -14,9 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
-
 from spoe_agent.fleet import Fleet, load
+from spoe_agent.fleet.source import read
 from spoe_agent.rig.haproxy import front_is_ready, haproxy
 from spoe_agent.rig.process import Process, accepts, free_port
 
@@ -80,7 +80,8 @@ class Stack:
         await self._exit.aclose()
 
     async def _start(self) -> None:
-        self.fleet_file.write_text(yaml.safe_dump(self._fleet_document(), sort_keys=False))
+        # JSON is YAML in which every text is quoted: PyYAML leaves "1e5" bare, which fleet files read as a number.
+        self.fleet_file.write_text(json.dumps(self._fleet_document(), ensure_ascii=False, indent=1), encoding="utf-8")
         self.fleet = load(self.fleet_file)
         if self.own is None:
             await self._start_simulated()
@@ -107,7 +108,8 @@ class Stack:
             "admin": f"127.0.0.1:{free_port()}",
         }
         if self.own is not None:
-            return {**yaml.safe_load(self.own.read_text()), "listeners": listeners}
+            # Not by PyYAML's own rules, to which an unquoted PCI bus id is a number.
+            return {**read(self.own.read_text(encoding="utf-8-sig"), str(self.own)).data, "listeners": listeners}
         like = self.simulated
         ollama = {"max_loaded_models": like.max_loaded_models, "context_length": CONTEXT_LENGTH}
         instances = [{"name": f"gpu{n}", "url": f"http://127.0.0.1:{free_port()}"} for n in range(like.instances)]

@@ -103,13 +103,18 @@ def simulate(
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--models") from None
     server = SimulatedOllama(profile, catalog, time_scale)
-    click.echo(f"simulated Ollama on http://{listen[0]}:{listen[1]}, {len(catalog.models)} models", err=True)
     with suppress(KeyboardInterrupt):
-        asyncio.run(_serve(server, *listen))
+        asyncio.run(_serve(server, *listen, len(catalog.models)))
 
 
-async def _serve(server: SimulatedOllama, host: str, port: int) -> None:
+async def _serve(server: SimulatedOllama, host: str, port: int, models: int) -> None:
+    shown = f"[{host}]" if ":" in host else host
     try:
-        await server.run(host, port)
+        bound = await server.start(host, port)
     except OSError as error:
-        raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror}") from None
+        raise click.ClickException(f"cannot listen on {shown}:{port}: {error.strerror}") from None
+    try:
+        click.echo(f"simulated Ollama on http://{shown}:{bound}, {models} models", err=True)
+        await asyncio.Event().wait()
+    finally:
+        await server.stop()

@@ -6,7 +6,7 @@ import random
 import re
 import signal
 import socket
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from h2.events import ResponseReceived
 from spoe_agent.fleet import load
 from spoe_agent.rig.haproxy import front_is_ready
 from spoe_agent.rig.mitmproxy import ROUTE, find_mitmdump
-from spoe_agent.rig.process import Process, free_port
+from spoe_agent.rig.process import Process, accepts, free_port
 from tests.addon.upstream import STREAM, Client, Upstream, ask, chunked
 
 NO_MODEL = b'{"model":"nobody"}'
@@ -26,8 +26,8 @@ NO_MODEL = b'{"model":"nobody"}'
 class Front:
     """mitmdump on a fleet of these upstreams; the file can be rewritten while it runs."""
 
-    def __init__(self, folder, ports, **settings):
-        self.folder, self.port = Path(folder), free_port()
+    def __init__(self, folder, ports, options=(), **settings):
+        self.folder, self.port, self.options = Path(folder), free_port(), options
         self.file = self.folder / "fleet.yaml"
         self.write(ports, **settings)
 
@@ -37,8 +37,7 @@ class Front:
         self.file.write_text(yaml.safe_dump({"listeners": listeners, "instances": instances, **settings}))
 
     async def __aenter__(self):
-        # Port 0 instead of mitmproxy's own 8080, which other tests may hold at this moment.
-        command = [find_mitmdump(), "-s", ROUTE, "-p", "0", "--set", f"pointsman_fleet={self.file}"]
+        command = [find_mitmdump(), "-s", ROUTE, *self.options, "--set", f"pointsman_fleet={self.file}"]
         self.process = await Process("mitmdump", command, self.folder).__aenter__()
         await self.process.ready(lambda: front_is_ready(load(self.file)))
         return self
@@ -298,7 +297,7 @@ async def test_an_edited_fleet_file_takes_effect_and_a_bad_one_does_not(running)
 
 
 async def ends_with(folder, *options):
-    command = [find_mitmdump(), "-s", ROUTE, "-p", "0", *options]
+    command = [find_mitmdump(), "-s", ROUTE, *options]
     async with Process("mitmdump", command, folder) as process:
         async with asyncio.timeout(30):
             status = await process.wait()
@@ -309,6 +308,46 @@ async def test_it_does_not_start_without_a_fleet_file(tmp_path):
     status, said = await ends_with(tmp_path, "--set", f"pointsman_fleet={tmp_path / 'none.yaml'}")
     assert status == 1
     assert f"{tmp_path / 'none.yaml'}: cannot be read: No such file or directory" in said
+    assert "listening" not in said
+
+
+async def test_it_says_how_mitmproxy_is_told_the_fleet_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, said = await ends_with(tmp_path)
+    assert status == 1
+    assert "no fleet file: looked for fleet.yaml and " in said
+    assert "; name one with --set pointsman_fleet=FILE, or start from examples/fleet-minimal.yaml" in said
+    assert "--fleet" not in said
+    assert "listening" not in said
+
+
+def listening_ports(pid):
+    """Return the TCP ports on which a process listens, with their addresses in hexadecimal (proc(5), net/tcp)."""
+    inodes = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            inodes.add(str(entry.readlink()))
+    rows = [row.split() for name in ("tcp", "tcp6") for row in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()]
+    return {row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in inodes}
+
+
+async def test_it_listens_nowhere_else_not_even_while_it_starts(tmp_path):
+    """mitmproxy's own port is one that somebody has: to open it, and close it later, would end mitmproxy."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        own = str(taken.getsockname()[1])
+        async with Front(tmp_path, [1], options=("-p", own)) as front:
+            await until(lambda: f"listening at 127.0.0.1:{front.port}." in front.process.output.read_text())
+            assert front.process.output.read_text().count("listen") == 1
+            assert listening_ports(front.process.pid) == {f"0100007F:{front.port:04X}"}
+
+
+async def test_it_listens_where_the_user_says(tmp_path):
+    front, port = Front(tmp_path, [1]), free_port()
+    mode = ("--mode", f"reverse:http://127.0.0.1:{port}@127.0.0.1:{port}", "--set", f"pointsman_fleet={front.file}")
+    async with Process("mitmdump", [find_mitmdump(), "-s", ROUTE, *mode], tmp_path) as process:
+        await process.ready(lambda: accepts("127.0.0.1", port))
+        await until(lambda: "Pointsman routes to gpu0" in process.output.read_text())
+        assert listening_ports(process.pid) == {f"0100007F:{port:04X}"}
 
 
 async def test_it_does_not_start_where_somebody_else_listens(tmp_path):

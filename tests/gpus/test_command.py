@@ -55,7 +55,18 @@ async def test_json_is_alone_on_standard_output():
     page = decode(out, 0.0)
     assert page.sources.keys() == {"nvidia", "amd"}
     assert code == (0 if page.gpus else 1)
-    assert ("no GPU gave a reading" in err) is not page.gpus
+    assert err == ("" if page.gpus else "Error: no GPU gave a reading\n")
+
+
+async def test_a_host_without_gpus_is_told_once():
+    code, out, err = await run("--once")
+    if code == 0:
+        assert err == ""
+        assert b"memory" in out
+        return
+    assert out == b""
+    assert err.startswith("Error: no GPU gave a reading")
+    assert err.count("nvidia is ") == err.count("nvmlInit") == 1
 
 
 async def test_a_service_answers_and_ends_when_it_is_told_to(tmp_path):

@@ -5,6 +5,7 @@ import os
 import pytest
 import yaml
 
+from spoe_agent.fleet import load
 from spoe_agent.rig.process import RigError
 from spoe_agent.rig.stack import Simulated, Stack
 
@@ -40,3 +41,17 @@ async def test_a_fleet_file_of_ones_own_keeps_all_but_its_addresses(tmp_path):
     }
     assert stack.fleet.listeners.front.port != 11434
     assert not stack.ollamas
+
+
+async def test_values_of_ones_own_file_stay_what_they_are(tmp_path):
+    """PyYAML reads the first as a number to the base of 60, and writes the second as one to the power of 10."""
+    own = tmp_path / "own.yaml"
+    own.write_text("""
+gpus: [{id: 0000:03:00.0}]
+instances: [{name: "1e5", url: "http://127.0.0.1:9", gpus: [0000:03:00.0]}]
+""")
+    stack = Stack(tmp_path, "/nonexistent/haproxy", own=own, with_agent=False)
+    with pytest.raises(RigError):
+        async with stack:
+            pass
+    assert (stack.fleet.gpus, stack.fleet.instances) == (load(own).gpus, load(own).instances)

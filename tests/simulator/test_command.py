@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import socket
+import sys
 
 import click
 import pytest
 from click.testing import CliRunner
 
+from spoe_agent.rig.process import Process, accepts
 from spoe_agent.simulator.command import Address, ModelSize, Size, simulate
 
 
@@ -51,4 +54,18 @@ def test_an_address_in_use_is_said_so():
         port = taken.getsockname()[1]
         result = CliRunner().invoke(simulate, ["--listen", f"127.0.0.1:{port}"])
     assert result.exit_code == 1
-    assert f"cannot listen on 127.0.0.1:{port}" in result.output
+    assert result.output.startswith(f"Error: cannot listen on 127.0.0.1:{port}: ")
+    assert "simulated Ollama on" not in result.output
+
+
+async def test_it_says_where_it_listens_when_it_does(tmp_path):
+    """Port 0: only who has bound it can tell."""
+    command = [sys.executable, "-m", "spoe_agent", "simulate", "--listen", "127.0.0.1:0", "--models", "a=1GB"]
+    async with Process("simulate", command, tmp_path) as process:
+
+        async def has_said():
+            return "models" in process.output.read_text()
+
+        await process.ready(has_said)
+        said = re.fullmatch(r"simulated Ollama on http://127\.0\.0\.1:(\d+), 1 models\n", process.output.read_text())
+        assert await accepts("127.0.0.1", int(said[1]))
