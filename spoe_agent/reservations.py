@@ -20,6 +20,10 @@ PATIENCE_S = 8.0
 second up gives the same times: there are pauses enough. This is for models that never pause."""
 
 
+_BLOCKED = (EVICT, RELOAD)
+"""Tiers of places where something must become idle first."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Reservation:
     instance: str
@@ -34,7 +38,7 @@ class Reservations:
         self._board = chooser.board
         self._of: dict[str, _Reservation] = {}
         self._outlasted: dict[str, frozenset[str]] = {}
-        """Requests, by instance, that went on for longer than it was being emptied."""
+        """Requests that were waited for in vain, by instance."""
 
     def instance(self, lane: str) -> str:
         """Return the instance that is being emptied for a lane; "" when none is."""
@@ -48,7 +52,7 @@ class Reservations:
     def end_unless(self, is_wanted: Callable[[str], int]) -> None:
         """End those of lanes in which nobody waits any more."""
         for lane in [lane for lane in self._of if not is_wanted(lane)]:
-            self.end(lane)
+            self._give_up(lane)
 
     def review(self, firsts: Iterable[Ticket], look: Callable[[Ticket], Choice], now_s: float) -> None:
         """Give up what takes too long or lost its instance; begin for those who have waited long.
@@ -58,11 +62,8 @@ class Reservations:
             look: tells what a held request would get now.
         """
         hold_s = self._chooser.fleet.policy.hold_s
-        for lane, held in list(self._of.items()):
-            # Some streams last for an hour. Until they end there is no use in keeping the other slots from anybody.
-            if now_s - held.since_s > hold_s / 2:
-                self.end(lane)
-                self._outlasted[held.instance] = frozenset(self._running(held.instance))
+        for lane in [lane for lane, held in self._of.items() if now_s - held.since_s > hold_s / 2]:
+            self._give_up(lane)
         for ticket in firsts:
             lane = ticket.lane
             if lane in self._of and _is_excluded(look(ticket), self._of[lane].instance):
@@ -70,39 +71,46 @@ class Reservations:
             if lane not in self._of and now_s - ticket.since_s >= min(PATIENCE_S, hold_s / 2):
                 self._begin(ticket, look(ticket), now_s)
 
-    def _begin(self, ticket: Ticket, choice: Choice, now_s: float) -> None:
-        """Empty the best place, where busy models are all that is in the way, and none of them is more urgent."""
-        instance, model = choice.instance, ticket.facts.model
-        if choice.action is not Action.HOLD or instance is None or model is None:
-            return
-        there, in_way = self._board.activity(instance), _in_way(choice, model)
-        if (
-            there.reserved
-            or there.loading
-            or not self._outlasted.get(instance, set()).isdisjoint(self._running(instance))
-        ):
-            return
-        rules = [self._chooser.fleet.rule(other) for other in in_way if other != model]
-        is_urgent = all(ticket.priority <= rule.priority for rule in rules)
-        if is_urgent and any(other in there.in_flight for other in in_way) and not self._is_at_limit(model):
-            self._board.reserve(instance, model, in_way)
-            self._of[ticket.lane] = _Reservation(instance, now_s)
+    def _give_up(self, lane: str) -> None:
+        """End it in vain. Some streams last for an hour: until they end, there is no use in trying again."""
+        instance = self._of[lane].instance
+        leaving = self._board.activity(instance).leaving
+        grants = self._board.granted(instance)
+        self._outlasted[instance] = frozenset([grant.request_id for grant in grants if grant.model in leaving])
+        self.end(lane)
 
-    def _running(self, instance: str) -> list[str]:
-        return [grant.request_id for grant in self._board.granted(instance)]
+    def _begin(self, ticket: Ticket, choice: Choice, now_s: float) -> None:
+        """Empty the best place where busy models are all that is in the way, and none of them is more urgent: half of
+        the hold time makes the ticket more urgent than all (HoldQueue.promote).
+        """
+        model = ticket.facts.model
+        if choice.action is not Action.HOLD or model is None or choice.tier not in _BLOCKED or self._is_at_limit(model):
+            return
+        blocked = [one for one in choice.candidates if one.exclusion is None and one.tier in _BLOCKED]
+        for place in sorted(blocked, key=lambda one: one.cost.total_s):
+            in_way = place.victims if place.tier is EVICT else (*place.victims, model)
+            if self._can_be_emptied(place.instance, in_way) and self._gives_way(in_way, ticket):
+                self._board.reserve(place.instance, model, in_way)
+                self._of[ticket.lane] = _Reservation(place.instance, now_s)
+                return
+
+    def _can_be_emptied(self, instance: str, in_way: tuple[str, ...]) -> bool:
+        """Tell whether it is worth trying: one of them is busy, but with nothing that outlasted the last time."""
+        there = self._board.activity(instance)
+        if there.reserved or there.loading or not any(model in there.in_flight for model in in_way):
+            return False
+        outlasted = self._outlasted.get(instance, frozenset())
+        return outlasted.isdisjoint([grant.request_id for grant in self._board.granted(instance)])
+
+    def _gives_way(self, in_way: tuple[str, ...], ticket: Ticket) -> bool:
+        rules = [self._chooser.fleet.rule(model) for model in in_way if model != ticket.facts.model]
+        return all(ticket.priority <= rule.priority for rule in rules)
 
     def _is_at_limit(self, model: str) -> bool:
         """Tell whether as many requests of the model run as may at a time, wherever that is."""
         limit, instances = self._chooser.fleet.rule(model).max_concurrent, self._chooser.fleet.instances
         running = [self._board.activity(spec.name).in_flight.get(model, 0) for spec in instances]
         return limit is not None and sum(running) >= limit
-
-
-def _in_way(choice: Choice, model: str) -> tuple[str, ...]:
-    """Return what must be idle before the model can load at the best place."""
-    if choice.tier is RELOAD:
-        return (*choice.victims, model)
-    return choice.victims if choice.tier is EVICT else ()
 
 
 def _is_excluded(choice: Choice, instance: str) -> bool:

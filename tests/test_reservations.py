@@ -6,7 +6,11 @@ from hypothesis import strategies as st
 
 from spoe_agent.reservations import PATIENCE_S
 from spoe_agent.routing import Health, InstanceState, ModelRule, Tier
-from tests.rigs import HOLD, HOLD_S, ROUTE, A, B, Held
+from spoe_agent.routing.names import canonical
+from spoe_agent.telemetry.learner import Ending
+from tests.rigs import HOLD, HOLD_S, ROUTE, A, B, Held, asks
+
+C = canonical("c")
 
 
 def crowded(slots=1, **fields):
@@ -124,27 +128,62 @@ def test_streams_that_do_not_end_give_the_other_slots_back_until_they_do():
     assert rig.board.activity("g0").reserved == A
 
 
-def test_an_idle_model_is_not_sent_away_for_one_that_may_not_run_anyhow():
-    """A is at its own limit on g0; B is idle on g1."""
-    rig = Held(slots=4, instances=("g0", "g1"), loaded=(), rules=[ModelRule("a", max_concurrent=1)])
+@pytest.mark.parametrize("b_runs", [False, True])
+def test_nobody_is_sent_away_for_one_that_may_not_run_anyhow(b_runs):
+    """A is at its own limit on g0. The best place for another A is g1, where B is."""
+    rig = Held(slots=1, instances=("g0", "g1"), loaded=(), rules=[ModelRule("a", max_concurrent=1)])
     one_each = tuple(replace(spec, max_loaded_models=1) for spec in rig.agent.fleet.instances)
     rig.agent.fleet = replace(rig.agent.fleet, instances=one_each)
     rig.read("g0", A)
     rig.read("g1", B)
-    assert rig.ask("0", "1") == [ROUTE, HOLD]
+    for _ in range(99):  # so long on g0 that a load elsewhere pays
+        rig.agent.learner.ended(A, "g0", Tier.LOADED, Ending(0.5, 50.0, True))
+        rig.agent.learner.ended(A, "g1", Tier.LOADED, Ending(0.5, 1.0, True))
+    assert rig.ask("a0") == [ROUTE]
+    assert not b_runs or rig.ask("b0", model=B) == [ROUTE]
+    assert rig.agent.decide(asks(request_id="a1")).tier is Tier.EVICT
     overdue(rig)
     assert [rig.board.activity(name).reserved for name in ("g0", "g1")] == ["", ""]
-    assert rig.ask("2", model=B) == [ROUTE]
 
 
-def test_neither_is_a_busy_one():
-    rig = crowded(rules=[ModelRule("a", max_concurrent=1)], instances=("g0", "g1"), slots=2)
+def test_nor_where_the_model_in_the_way_is_idle():
+    """Then something else is short: here the connections of the instance, of which C has the only one."""
+    rig = Held(slots=2, loaded=())
+    rig.agent.fleet = replace(rig.agent.fleet, instances=(replace(rig.agent.fleet.instances[0], max_loaded_models=2),))
+    rig.agent.limit({"g0": 1})
+    rig.read("g0", B, C)
+    rig.agent.learner.arrived(C, rig.clock())  # so B is missed less
+    assert rig.ask("c0", model=C) == [ROUTE]
+    assert rig.agent.decide(asks(request_id="a0")).candidates[0].victims == (B,)
+    overdue(rig)
+    assert not rig.board.activity("g0").reserved
+
+
+def test_streams_of_models_that_may_stay_are_not_waited_for():
+    """B is in the way and C is not: how long C goes on does not matter."""
+    rig = Held(slots=2, loaded=())
+    rig.agent.fleet = replace(rig.agent.fleet, instances=(replace(rig.agent.fleet.instances[0], max_loaded_models=2),))
+    rig.read("g0", B, C)
+    for number in range(3):
+        rig.agent.learner.arrived(C, rig.clock() + number)  # so B is missed less
+    assert rig.ask("c0", model=C) + rig.ask("b0", model=B) + rig.ask("a0") == [ROUTE, ROUTE, HOLD]
+    overdue(rig)
+    assert rig.board.activity("g0").leaving == {B}
+    rig.clock.now_s += HOLD_S / 2 + 1
+    rig.agent.tick()
+    assert rig.ask("b1", model=B) == [ROUTE]
     rig.agent.ended("b0")
-    (granted,) = rig.names()
-    assert rig.ask("a1", model=A) == [HOLD]
+    rig.agent.tick()
+    assert rig.board.activity("g0").reserved == A
+
+
+def test_where_one_place_was_waited_for_in_vain_the_next_is_emptied():
+    rig = crowded(slots=2, instances=("g0", "g1"))
     overdue(rig)
-    assert [rig.board.activity(name).reserved for name in ("g0", "g1")] == ["", ""]
-    rig.agent.ended(granted)
+    first = next(name for name in ("g0", "g1") if rig.board.activity(name).reserved)
+    rig.clock.now_s += HOLD_S / 2 + 1
+    rig.agent.tick()
+    assert [rig.board.activity(name).reserved for name in ("g0", "g1") if name != first] == [A]
 
 
 URGENT = [(100, -100, False), (0, 0, True), (-100, 100, True)]

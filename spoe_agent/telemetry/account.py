@@ -111,6 +111,8 @@ class Account:
         if here is not None and grant.tier is Tier.RELOAD:
             self.replaced[grant.model] = here.context_length
             if self.answered.pop(grant.model, None) is not None:
+                # The load before is done, whatever the last readings show.
+                self.replaced[grant.model] = self.contexts.get(grant.model, here.context_length)
                 del self.loading[grant.model]
         elif here is not None and grant.model not in self.leaving and not victims:
             return

@@ -20,8 +20,10 @@ class TooLong(Exception):
 
 def said(error: Exception) -> str:
     """Return what went wrong with a request, in words for people."""
-    if isinstance(error, aiohttp.ClientConnectorError) and error.errno:
-        return os.strerror(error.errno).lower()
+    if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error, aiohttp.ClientSSLError):
+        # Numbers of name resolution are below zero, and no errors of the system.
+        number = error.errno or 0
+        return os.strerror(number).lower() if number > 0 else str(error)
     return str(error) or type(error).__name__
 
 

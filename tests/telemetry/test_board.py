@@ -374,6 +374,21 @@ def test_a_load_is_over_too_once_requests_were_answered():
     assert (loading(it), it.activity("g0").contexts) == ({}, {})
 
 
+def test_a_load_back_to_what_it_was_is_over_when_ps_shows_that():
+    """Two reloads between two readings: `/api/ps` goes on showing what the second one ends with."""
+    it = Board()
+    it.publish("g0", at_context(4096, 0.0))
+    first = Grant("1", "g0", A, 1.0, Tier.RELOAD, 8192)
+    it.grant(first)
+    it.served(first, 1.2)
+    it.grant(Grant("2", "g0", A, 1.3, Tier.RELOAD, 4096))
+    assert loading(it) == {A: 1.3}
+    it.publish("g0", at_context(8192, 1.4))
+    assert loading(it) == {A: 1.3}
+    it.publish("g0", at_context(4096, 2.0))
+    assert loading(it) == {}
+
+
 def test_whoever_asks_for_no_context_loads_with_the_instances_own():
     it = Board()
     it.publish("g0", at_context(4096, 0.0))

@@ -98,6 +98,10 @@ async def test_what_went_wrong_is_said_in_words():
         with pytest.raises(aiohttp.ClientConnectorError) as refused:
             await get(session, f"http://127.0.0.1:{free_port()}/")
     assert said(refused.value) == "connection refused"
+    async with unlimited_session() as session:
+        with pytest.raises(aiohttp.ClientConnectorDNSError) as unknown:
+            await get(session, "http://no-such-host.invalid/")
+    assert "no-such-host.invalid" in said(unknown.value)
     assert said(TooLong("answered more")) == "answered more"
     assert said(aiohttp.ServerDisconnectedError()) == "Server disconnected"
     assert said(ConnectionResetError()) == "ConnectionResetError"
