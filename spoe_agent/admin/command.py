@@ -15,6 +15,7 @@ from rich.live import Live
 
 from spoe_agent.admin.table import tables
 from spoe_agent.fleet import FleetError, Listen, find, load
+from spoe_agent.telemetry.http import said
 
 ANSWER_DEADLINE_S = 5.0
 REDRAW_S = 1.0
@@ -108,7 +109,7 @@ async def _ask(where: Listen, method: str, path: str) -> dict[str, Any]:
         raise click.ClickException(f"the agent at {where} does not answer within {ANSWER_DEADLINE_S:.0f} s") from None
     except (OSError, ValueError, aiohttp.ClientError) as error:
         hint = "is `pointsman serve` running with this fleet file (listeners.admin)?"
-        raise click.ClickException(f"no agent at {where}: {error}; {hint}") from error
+        raise click.ClickException(f"no agent at {where}: {said(error)}; {hint}") from error
     if answer.status != 200:
         raise click.ClickException(str(found.get("error", f"the agent answered {answer.status}")))
     return found
