@@ -113,7 +113,7 @@ def send(port: int, rate_per_s: float) -> None:
     sock, due_s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), time.monotonic()
     while True:
         due_s += 1 / rate_per_s
-        time.sleep(max(0.0, due_s - time.monotonic()))
+        time.sleep(max(0.0, due_s - time.monotonic()))  # this process does nothing else
         sock.sendto(repr(time.monotonic()).encode(), ("127.0.0.1", port))
 
 
