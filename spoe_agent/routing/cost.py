@@ -102,6 +102,7 @@ def _loads_left(demand: Demand, site: Site) -> dict[str, float]:
     left: dict[str, float] = {}
     for model, since_s in sorted(site.activity.loading.items(), key=lambda item: item[1]):
         done_at_s = max(done_at_s, since_s) + demand.load_of(model, site.spec.name)
+        done_at_s = min(done_at_s, site.activity.answered.get(model, done_at_s))
         left[model] = max(0.0, done_at_s - demand.snapshot.at_s)
     return left
 
@@ -112,13 +113,14 @@ def _price(demand: Demand, site: Site, standing: Standing, service_s: float, loa
     """
     weights = demand.fleet.policy.weights
     if standing.tier is ROOM:
-        return weights.load * load_s - _spread(demand, site, service_s, load_s, warm)
+        # Together with the load never less than nothing: no idle warm instance is passed over.
+        return max(-load_s, weights.load * load_s - _spread(demand, site, service_s, warm))
     return estimates.UNLOAD_S + weights.load * load_s + weights.evict * standing.regret_s
 
 
-def _spread(demand: Demand, site: Site, service_s: float, load_s: float, warm: Pool) -> float:
+def _spread(demand: Demand, site: Site, service_s: float, warm: Pool) -> float:
     """What a copy on an instance with room saves the requests to come: each that moves here shares its GPUs with
-    fewer others. At most the load and its price, so that no idle warm instance is passed over.
+    fewer others.
     """
     if not warm.copies:
         return 0.0
@@ -129,8 +131,7 @@ def _spread(demand: Demand, site: Site, service_s: float, load_s: float, warm: P
         return 0.0
     within_s = estimates.STAYS_S if has_room_for_all(demand, site) else estimates.AGAIN_WITHIN_S
     moved = rates.get(demand.model, 0.0) * within_s / (warm.copies + 1)
-    saved_s = moved * weights.share * service_s * fewer
-    return min(weights.spread * saved_s, (1 + weights.load) * load_s)
+    return weights.spread * moved * weights.share * service_s * fewer
 
 
 def _prefix(demand: Demand, site: Site) -> float:

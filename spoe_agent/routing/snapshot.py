@@ -82,6 +82,8 @@ class Activity:
     """Grants so fresh that HAProxy's counts do not show them yet."""
     loading: Mapping[str, float] = field(default_factory=dict)
     """Models granted while not loaded, with the monotonic second of the first such grant."""
+    answered: Mapping[str, float] = field(default_factory=dict)
+    """Of those, who has answered since, and when first: they are loaded, although `/api/ps` was not read since."""
     contexts: Mapping[str, int] = field(default_factory=dict)
     """Tokens per slot of those that load with what the request asked for."""
     mean_in_flight: float = 0.0
@@ -92,6 +94,11 @@ class Activity:
     """The model that loads here once those are idle; until then no other load begins."""
     granted_at_s: float = -inf
     """The monotonic second of the latest grant in flight: the later, the more likely its prompt is still being read."""
+
+    @property
+    def unfinished(self) -> Mapping[str, float]:
+        """Loads that nothing has answered for yet, with their beginning."""
+        return {model: since_s for model, since_s in self.loading.items() if model not in self.answered}
 
 
 NO_ACTIVITY = Activity()

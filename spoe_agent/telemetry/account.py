@@ -129,6 +129,7 @@ class Account:
         """Note that a grant was answered well."""
         if grant.at_s >= self.loading.get(grant.model, inf):
             self.answered.setdefault(grant.model, now_s)
+            self.shown = None
         if grant.context is not None:
             self.served[grant.model] = (grant.context, now_s)
 
@@ -179,7 +180,7 @@ class Account:
     def show(self) -> Activity:
         """Return the account, frozen."""
         if self.shown is None:
-            loads = dict(self.loading), dict(self.contexts)
+            loads = dict(self.loading), dict(self.answered), dict(self.contexts)
             latest_s = self.grants[next(reversed(self.grants))].at_s if self.grants else -inf
             self.shown = Activity(dict(self.in_flight), 0, *loads, self.mean, self.leaving, self.reserved, latest_s)
         return self.shown

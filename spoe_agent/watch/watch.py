@@ -152,7 +152,7 @@ class Watch:
                 self._silent[name] = found.model
                 self._note(health.stalled(found.why, found.is_proven, now_s))
             activity = snapshot.active(name)
-            why = load_stall(activity.loading, activity.in_flight, expect, self._policy.load_stall_s, now_s)
+            why = load_stall(activity.unfinished, activity.in_flight, expect, self._policy.load_stall_s, now_s)
             if why:
                 self._note(health.load_stalled(why, now_s))
 

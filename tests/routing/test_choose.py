@@ -65,6 +65,18 @@ ROUTES = {
         "g1",
         "loading",
     ),
+    "where it loaded a moment ago, as an answer told, whatever a copy would save": (
+        asks(),
+        TWO,
+        moment(
+            {"g1": Activity(loading={A: NOW_S - 1}, answered={A: NOW_S}, mean_in_flight=9.0)},
+            learned=Learned(rate_per_s={A: 9.0}),
+            g0=state(),
+            g1=state(),
+        ),
+        "g1",
+        "loading",
+    ),
     "where the victim is idle": (
         asks(),
         SMALL,

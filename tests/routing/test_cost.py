@@ -106,6 +106,17 @@ LOADS = {
         Activity(loading={B: NOW_S - LOAD_S - 1, A: NOW_S - 2}),
         LOAD_S - 1,
     ),
+    "loading is done, as an answer told": (state(), Activity(loading={A: NOW_S - 1}, answered={A: NOW_S}), 0),
+    "the one before was done a second ago": (
+        state(),
+        Activity(loading={B: NOW_S - 3, A: NOW_S - 2}, answered={B: NOW_S - 1}),
+        LOAD_S - 1,
+    ),
+    "the one before was done sooner than expected": (
+        state(),
+        Activity(loading={B: NOW_S - LOAD_S, A: NOW_S - 1}, answered={B: NOW_S}),
+        LOAD_S,
+    ),
 }
 
 
@@ -244,6 +255,17 @@ def test_a_copy_elsewhere_saves_the_requests_to_come(there, here, rate_per_s, sa
     snapshot = Snapshot(NOW_S, {"g0": state(), "g1": state(A)}, activity, Learned(rate_per_s=rate_per_s))
     found = only(choose(asks(), fleet(where, "g1", policy=WEIGHED), snapshot), "g0").cost
     assert found.price_s == pytest.approx(WEIGHTS.load * LOAD_S - saved_s)
+
+
+@pytest.mark.parametrize("load", [0.1, 0.3, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("seconds", [0.3, 2.56, 7.7])
+def test_a_copy_that_saves_much_is_free_and_no_cheaper(load, seconds):
+    """Or rounding would decide against an idle instance that has the model."""
+    activity = {"g0": Activity(mean_in_flight=0.0), "g1": Activity(mean_in_flight=50.0)}
+    learned = Learned(load_s={(A, "g0"): seconds}, rate_per_s={A: 10.0})
+    snapshot = Snapshot(NOW_S, {"g0": state(), "g1": state(A)}, activity, learned)
+    of = fleet("g0", "g1", policy=Policy(weights=Weights(load=load)))
+    assert only(choose(asks(), of, snapshot), "g0").cost.total_s == 0.0
 
 
 def test_a_first_copy_saves_nobody_anything():

@@ -5,7 +5,7 @@ import pytest
 from spoe_agent.routing import Activity, Health, LoadedModel
 from spoe_agent.routing.snapshot import NO_GPUS, GpuGroup
 
-from .builders import A, moment, state
+from .builders import A, B, moment, state
 
 
 def test_what_is_known_of_an_instance():
@@ -20,6 +20,10 @@ def test_an_instance_nobody_heard_of():
     assert snapshot.state("g9").health is Health.UNKNOWN
     assert snapshot.state("g9").loaded_at_s is None
     assert not snapshot.active("g9").in_flight
+
+
+def test_a_load_that_was_answered_for_is_finished():
+    assert Activity(loading={A: 1.0, B: 2.0}, answered={A: 3.0}).unfinished == {B: 2.0}
 
 
 def test_what_is_known_of_gpus():

@@ -374,6 +374,19 @@ def test_a_load_is_over_too_once_requests_were_answered():
     assert (loading(it), it.activity("g0").contexts) == ({}, {})
 
 
+def test_a_load_is_known_to_be_done_as_soon_as_it_is_answered_for():
+    it = Board()
+    it.publish("g0", reading(at_s=0.0))
+    first = Grant("1", "g0", A, 1.0, Tier.ROOM)
+    it.grant(first)
+    assert it.activity("g0").unfinished == {A: 1.0}
+    it.served(first, 2.0)
+    assert it.activity("g0").unfinished == {}
+    assert (loading(it), it.activity("g0").answered) == ({A: 1.0}, {A: 2.0})
+    it.publish("g0", reading(A, at_s=3.0))
+    assert (loading(it), it.activity("g0").answered) == ({}, {})
+
+
 def test_a_load_back_to_what_it_was_is_over_when_ps_shows_that():
     """Two reloads between two readings: `/api/ps` goes on showing what the second one ends with."""
     it = Board()

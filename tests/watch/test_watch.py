@@ -194,6 +194,17 @@ def test_a_load_that_does_not_end_keeps_loads_away_but_not_requests():
     assert bench.state() is Health.UP
 
 
+def test_a_load_that_was_answered_for_is_not_doubted_while_lists_do_not_come():
+    bench = Bench()
+    bench.poll("g1", {}, Health.DOWN, why="refused")
+    bench.ask("b1", "b")
+    bench.later(2.0)
+    bench.end("b1")
+    bench.ask("b2", "b")
+    bench.later(1000.0)
+    assert not bench.watch.health["g0"].loads_in_doubt
+
+
 async def test_who_was_down_is_probed_with_the_smallest_model_when_nothing_is_loaded():
     bench = Bench()
     bench.poll("g0", {}, Health.DOWN, why="refused")
