@@ -38,8 +38,9 @@ MAX_GONE = 10_000
 _LATE = Choice(Action.REJECT, "too late", status=503, message="the request ended before it was decided")
 """HAProxy no longer waits for this answer."""
 
-ROOM_DEADLINE_S = 0.05
-"""How long a request waits for its victims' unloading to be asked for: until then Ollama would choose others."""
+ROOM_DEADLINE_S = 0.15
+"""How long a request waits for its victims' unloading to be asked for: until then Ollama would choose others. Well
+within HAProxy's `timeout processing` together with REFRESH_DEADLINE_S; the load itself takes seconds."""
 
 Unload = Callable[[str, str], Awaitable[None]]
 """Asks an instance to unload a model (display name) as soon as it is idle."""

@@ -178,7 +178,9 @@ async def test_the_agent_chooses_who_must_go(
             async with session.post(f"{own.url}/api/chat", json=chat(name, stream=False)) as answer:
                 assert answer.status == 200, await answer.text()
         async with session.get(f"{own.fleet.instances[0].url}/api/ps") as answer:
-            assert {entry["name"] for entry in (await answer.json())["models"]} == {"alpha:latest", "gamma:latest"}
+            stayed = {entry["name"] for entry in (await answer.json())["models"]}
+        async with session.get(f"{own.fleet.instances[0].url}/sim/stats") as answer:
+            assert stayed == {"alpha:latest", "gamma:latest"}, await answer.json()
 
 
 CROWD = 66
