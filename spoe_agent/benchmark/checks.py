@@ -1,7 +1,7 @@
 """HAProxy's health check of one server, as our template and every baseline's configuration have it.
 
-`check inter 2s fastinter 500ms downinter 1s fall 2 rise 1` with `GET /`, and `observe layer4 error-limit 1 on-error
-mark-down` (configuration.txt 5.2). Must not live here: what follows from it (front, struck).
+`check inter 2s fastinter 500ms downinter 1s fall 2 rise 1` with `GET /` (configuration.txt 5.2). Must not live here:
+what follows from it (front, struck).
 """
 
 from __future__ import annotations
@@ -16,11 +16,6 @@ class HealthCheck:
     def __init__(self) -> None:
         self.is_up = True
         self._failures = 0
-
-    def refused(self) -> None:
-        """Take a request's connection that nobody accepted: the next check is `FASTINTER_S` later at most."""
-        self.is_up = False
-        self._failures = FALL
 
     def take(self, is_answered: bool) -> float:
         """Take the outcome of a check, and return how long after it the next one is."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from spoe_agent.benchmark.checks import FASTINTER_S, INTER_S, HealthCheck
+from spoe_agent.benchmark.checks import INTER_S, HealthCheck
 from spoe_agent.benchmark.faults import Fault, Trouble
 from spoe_agent.benchmark.requests import BROKEN, Record, Request
 from spoe_agent.benchmark.router import Refusal, Router
@@ -34,7 +34,6 @@ class StruckSimulation(Simulation):
         super().__init__(instances, limits, requests, router)
         self._fault = fault
         self._check = HealthCheck()
-        self._check_at_s = INTER_S
         self._retries: Counter[int] = Counter()
         # Only the one that is struck is checked: the others always answer.
         self._at(INTER_S, Timer.CHECK, fault.server)
@@ -49,20 +48,11 @@ class StruckSimulation(Simulation):
             super()._happen(kind, number, now_s)
 
     def _look(self, server: int, now_s: float) -> None:
-        """HAProxy's health check."""
-        if now_s != self._check_at_s:
-            return  # it was made sooner
+        """HAProxy's health check; what a change means for those who wait."""
         was_up = self._check.is_up
-        self._check_next(server, now_s + self._check.take(self._instances[server].is_open))
-        if self._check.is_up is not was_up:
-            self._turn(server, now_s)
-
-    def _check_next(self, server: int, at_s: float) -> None:
-        self._check_at_s = at_s
-        self._at(at_s, Timer.CHECK, server)
-
-    def _turn(self, server: int, now_s: float) -> None:
-        """The server went down or came up: what that means for those who wait."""
+        self._at(now_s + self._check.take(self._instances[server].is_open), Timer.CHECK, server)
+        if self._check.is_up is was_up:
+            return
         for record in self._front.mark(server, self._check.is_up):
             if self._check.is_up:
                 self._let_through.append((record, server))
@@ -110,23 +100,14 @@ class StruckSimulation(Simulation):
             self._refuse(record, server, now_s)
 
     def _refuse(self, record: Record, server: int, now_s: float) -> None:
-        """Nobody listens there: HAProxy takes another server at once (`option redispatch 1`), and this one for down."""
+        """Nobody listens there: HAProxy takes another server at once (`option redispatch 1`)."""
         self._tally.failed(server)
-        self._mark_down(server, now_s)
         following = self._front.release(server)
         if following is not None:
             self._let_through.append((following, server))
         record.server = None
         with self._front.without(server):
             self._redispatch(record, now_s)
-
-    def _mark_down(self, server: int, now_s: float) -> None:
-        if not self._check.is_up:
-            return
-        self._check.refused()
-        if self._check_at_s > now_s + FASTINTER_S:
-            self._check_next(server, now_s + FASTINTER_S)
-        self._turn(server, now_s)
 
     def _redispatch(self, record: Record, now_s: float) -> None:
         number = record.request.work.id

@@ -21,12 +21,3 @@ def test_fall_two_rise_one(answers: str, pauses: list[float], is_up: bool) -> No
 
     assert [check.take(answer == "y") for answer in answers] == pauses
     assert check.is_up is is_up
-
-
-def test_a_refused_connection_is_enough() -> None:
-    check = HealthCheck()
-    check.refused()
-
-    assert not check.is_up
-    assert (check.take(False), check.is_up) == (DOWNINTER_S, False)
-    assert (check.take(True), check.is_up) == (INTER_S, True)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -132,43 +130,6 @@ async def test_instance_killed_and_back(own: Stack, session: aiohttp.ClientSessi
         assert status == 200
         assert instance != victim
     await process.start()
-
-
-async def test_one_refused_connection_tells_haproxy(
-    binary: str, session: aiohttp.ClientSession, tmp_path: Path
-) -> None:
-    """No agent tells it here, and its checks alone take a second or two to find out."""
-    two = Simulated(instances=2, models=MODELS, time_scale=50.0)
-    async with Stack(tmp_path, binary, two, with_agent=False) as alone:
-
-        async def served() -> None:
-            async with session.post(f"{alone.url}/api/chat", json=chat("alpha", stream=False)) as answer:
-                assert answer.status == 200, await answer.text()
-
-        await served()
-        victim = alone.ollamas[0]
-        victim.signal(signal.SIGKILL)
-        await victim.wait()
-        for _ in range(30):
-            await served()
-
-        def lines() -> list[dict[str, object]]:
-            written = alone.haproxy.output.read_text().rpartition("\n")[0]
-            return [json.loads(line) for line in written.splitlines() if line.startswith("{")]
-
-        async def all_written() -> bool:
-            return sum(line["server"] == "gpu1" for line in lines()) >= 30
-
-        await until(all_written, 10, "HAProxy's lines")
-        assert sum(line["retries"] != "0" for line in lines()) <= 1
-
-        await victim.start()
-
-        async def is_back() -> bool:
-            async with session.post(f"{alone.url}/api/chat", json=chat("alpha", stream=False)) as answer:
-                return answer.status == 200 and routed(answer)[0] == "gpu0"
-
-        await until(is_back, 10, "gpu0 again")
 
 
 @pytest.mark.both_fronts

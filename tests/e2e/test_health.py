@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
@@ -56,6 +57,19 @@ async def home(session: aiohttp.ClientSession, stack: Stack, model: str) -> str:
     return instance
 
 
+@asynccontextmanager
+async def all_to(session: aiohttp.ClientSession, stack: Stack, instance: str) -> AsyncIterator[None]:
+    """Requests go to one instance only, although others may have the model too: tests before may have loaded it."""
+    others = [spec.name for spec in stack.fleet.instances if spec.name != instance]
+    for name in others:
+        await by_hand(session, stack, name, "drain")
+    try:
+        yield
+    finally:
+        for name in others:
+            await by_hand(session, stack, name, "ready")
+
+
 async def test_killed_and_back(own: Stack, session: aiohttp.ClientSession) -> None:
     victim = await home(session, own, "alpha")
     process = own.ollamas[int(victim.removeprefix("gpu"))]
@@ -85,18 +99,20 @@ async def test_cut_streams(own: Stack, session: aiohttp.ClientSession) -> None:
     victim = await home(session, own, "alpha")
     await fault(session, own, victim, "cut_stream", count=2)
     body = {"model": "alpha", "prompt": "x", "options": {"num_predict": 50}}
-    for _ in range(2):
-        with pytest.raises(aiohttp.ClientPayloadError):
-            async with session.post(f"{own.url}/api/generate", json=body) as answer:
-                await answer.read()
+    async with all_to(session, own, victim):
+        for _ in range(2):
+            with pytest.raises(aiohttp.ClientPayloadError):
+                async with session.post(f"{own.url}/api/generate", json=body) as answer:
+                    await answer.read()
     assert "broke" in await becomes_and_back(session, own, victim)
 
 
 async def test_wrong_status(own: Stack, session: aiohttp.ClientSession) -> None:
     victim = await home(session, own, "alpha")
     await fault(session, own, victim, "wrong_status", status=500, count=2)
-    for _ in range(2):
-        assert (await ask(session, own, "alpha"))[0] == 500
+    async with all_to(session, own, victim):
+        for _ in range(2):
+            assert (await ask(session, own, "alpha"))[0] == 500
     assert "500" in await becomes_and_back(session, own, victim)
 
 
@@ -107,8 +123,9 @@ async def test_two_failures_and_no_more_until_it_answers_again(own: Stack, sessi
     others = [instance.name for instance in own.fleet.instances if instance.name != victim]
     before = len(await seen_by(session, own, number))
     await fault(session, own, victim, "wrong_status", status=500)
-    for _ in range(2):
-        assert await ask(session, own, "alpha") == (500, victim)
+    async with all_to(session, own, victim):
+        for _ in range(2):
+            assert await ask(session, own, "alpha") == (500, victim)
     await becomes(session, own, victim, "suspect", FOUND_WITHIN_S)
     for _ in range(20):
         status, instance = await ask(session, own, "alpha")
@@ -116,12 +133,9 @@ async def test_two_failures_and_no_more_until_it_answers_again(own: Stack, sessi
     assert len(await seen_by(session, own, number)) == before + 2
     await fault(session, own, victim, "none")
     await becomes(session, own, victim, "up", BACK_WITHIN_S)
-    for name in others:
-        await by_hand(session, own, name, "drain")
-    assert await ask(session, own, "alpha") == (200, victim)
+    async with all_to(session, own, victim):
+        assert await ask(session, own, "alpha") == (200, victim)
     assert len(await seen_by(session, own, number)) == before + 3
-    for name in others:
-        await by_hand(session, own, name, "ready")
 
 
 async def becomes_and_back(session: aiohttp.ClientSession, stack: Stack, victim: str) -> str:
@@ -151,7 +165,8 @@ async def test_a_slow_list_is_a_transition_not_a_death(own: Stack, session: aioh
         return "in transition" in found["note"]
 
     await until(noted, FOUND_WITHIN_S, "the slow list in the status")
-    assert (await ask(session, own, "alpha")) == (200, victim)
+    async with all_to(session, own, victim):
+        assert (await ask(session, own, "alpha")) == (200, victim)
     await fault(session, own, victim, "none")
 
 
@@ -185,10 +200,10 @@ async def test_a_spilled_model_is_named(own: Stack, session: aiohttp.ClientSessi
 
 async def test_drained_by_hand(own: Stack, session: aiohttp.ClientSession) -> None:
     """Nothing new goes there, also with the agent gone; its streams finish."""
-    victim = await home(session, own, "alpha")
     body = {"model": "alpha", "prompt": "x", "options": {"num_predict": 6000}}
     async with session.post(f"{own.url}/api/generate", json=body) as stream:
         await stream.content.readany()
+        victim = routed(stream)[0]
         await by_hand(session, own, victim, "drain")
         assert (await one(session, own, victim))["health"] == "drained"
         before = len(await seen_by(session, own, int(victim.removeprefix("gpu"))))

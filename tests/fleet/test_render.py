@@ -171,12 +171,6 @@ def test_of_several_agents_the_first_is_asked_and_the_others_stand_by() -> None:
     ]
 
 
-def test_a_refused_connection_takes_one_of_several_out_and_never_the_only_one() -> None:
-    marking = "default-server observe layer4 error-limit 1 on-error mark-down"
-    assert marking in haproxy_files(load(ROOT / "examples" / "fleet.yaml"))["haproxy.cfg"]
-    assert marking not in config()
-
-
 def test_one_instance_is_no_plural() -> None:
     assert config().startswith("# Pointsman in front of 1 Ollama instance.\n")
 
