@@ -30,7 +30,7 @@ REFRESH_INTERVAL_S = 1.0
 """Unknown models make the agent ask the instances anew at most this often."""
 
 REFRESH_DEADLINE_S = 0.06
-"""How long a request for an unknown model waits for that; well within HAProxy's `timeout processing`."""
+"""How long a request for an unknown model waits for that."""
 
 MAX_GONE = 10_000
 """Requests remembered that ended before they were decided."""
@@ -39,8 +39,8 @@ _LATE = Choice(Action.REJECT, "too late", status=503, message="the request ended
 """HAProxy no longer waits for this answer."""
 
 ROOM_DEADLINE_S = 0.15
-"""How long a request waits for its victims' unloading to be asked for: until then Ollama would choose others. Well
-within HAProxy's `timeout processing` together with REFRESH_DEADLINE_S; the load itself takes seconds."""
+"""How long a request waits for its victims' unloading to be asked for: until then Ollama would choose others. With
+REFRESH_DEADLINE_S it leaves 40 ms of HAProxy's `timeout processing`; the load itself takes seconds."""
 
 Unload = Callable[[str, str], Awaitable[None]]
 """Asks an instance to unload a model (display name) as soon as it is idle."""
@@ -104,7 +104,7 @@ class Agent:
         if facts.request_id in self._gone:
             return _LATE
         if facts.loads:
-            self._room.down = {name: load for name, load in facts.loads.items() if not load.is_up}
+            self._room.note_down(facts.loads, now_s)
         choice = self._room.join(facts, now_s) if self.hold else None
         if choice is None:
             choice = self._chooser.look(facts, now_s, self.hold.waiting(lane(facts)))

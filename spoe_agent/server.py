@@ -218,7 +218,7 @@ class SpopProtocol(asyncio.Protocol):
         self._send(notify, actions)
 
     async def _decided_again(self, facts: RequestFacts) -> Sequence[Action]:
-        return bridge.actions(await self._agent.decide_again(facts), facts)
+        return await self._with_room(await self._agent.decide_again(facts), facts)
 
     async def _with_room(self, choice: Choice, facts: RequestFacts) -> Sequence[Action]:
         await self._agent.make_room(choice)

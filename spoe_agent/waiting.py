@@ -21,6 +21,9 @@ MAX_LANES = 1_000
 REASK_AT = 1.1
 """A queue that has grown so much is looked at anew."""
 
+DOWN_S = 3.0
+"""What HAProxy said of servers that are down is believed so long; nothing newer comes while nobody asks."""
+
 Granted = tuple[RequestFacts, Choice]
 """A held request, and its Choice at last."""
 
@@ -45,10 +48,15 @@ class WaitingRoom:
         self._chooser = chooser
         self._board = chooser.board
         self.queue = HoldQueue(chooser.fleet.policy.caller_weights)
-        self.down: Mapping[str, InstanceLoad] = {}
-        """Where HAProxy found nobody, with the last counts."""
+        self._down: Mapping[str, InstanceLoad] = {}
+        self._down_at_s = 0.0
         self._last: dict[str, _Last] = {}
         self._reservations = Reservations(chooser)
+
+    def note_down(self, loads: Mapping[str, InstanceLoad], now_s: float) -> None:
+        """Take from a newcomer's counts where HAProxy finds nobody."""
+        self._down = {name: load for name, load in loads.items() if not load.is_up}
+        self._down_at_s = now_s
 
     def keep(self, facts: RequestFacts, choice: Choice, now_s: float) -> None:
         """Hold a request, of which `choice` said so."""
@@ -118,12 +126,16 @@ class WaitingRoom:
     def _look(self, ticket: Ticket, now_s: float, waiting: int = 0) -> Choice:
         """The board's own account stands for HAProxy's counts, which are as old as the request."""
         reserved = self._reservations.instance(ticket.lane)
-        return self._chooser.look(replace(ticket.facts, loads=self.down), now_s, waiting, reserved)
+        down = self._down if now_s - self._down_at_s < DOWN_S else {}
+        return self._chooser.look(replace(ticket.facts, loads=down), now_s, waiting, reserved)
 
     def _choose(self, ticket: Ticket, now_s: float) -> Choice | None:
-        """Return what a held request gets now, and enter it; None: nothing yet."""
+        """Return what a held request gets now, and enter it; None: nothing yet.
+
+        Where nobody is up it goes on waiting: an instance may be back before its time is over.
+        """
         choice = self._look(ticket, now_s)
-        if choice.action is Action.HOLD:
+        if choice.action is Action.HOLD or (choice.status == 503 and self._chooser.fleet.policy.hold_s):
             return None
         self._reservations.end(ticket.lane)
         self._chooser.enter(ticket.facts, choice, now_s)

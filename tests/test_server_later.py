@@ -245,6 +245,22 @@ async def test_who_needs_room_waits_for_it_and_nobody_else_does(address):
 
 
 @on_each_loop
+async def test_a_model_that_was_just_pulled_waits_for_its_room_too(address):
+    rig = Rig(agent=Clearing, pulled=[NEW])
+    rig.clock.now_s += REFRESH_INTERVAL_S
+    rig.agent.gate.clear()
+    async with rig.listening(address), Peer(address) as peer:
+        await peer.opened()
+        peer.send(question("new", 1), question("a b", 2))
+        assert (await peer.answer())[0] == 2
+        await until(lambda: rig.board.grants == 1)
+        peer.send(question("a b", 3))
+        assert (await peer.answer())[0] == 3
+        rig.agent.gate.set()
+        assert (await peer.answer())[2]["action"] == "route"
+
+
+@on_each_loop
 async def test_a_held_request_waits_for_its_room_too(address):
     async with holding(address, agent=Clearing) as (rig, peer):
         peer.send(hold(2), question("a b", 9))

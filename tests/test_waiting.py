@@ -15,7 +15,7 @@ from spoe_agent.routing import (
     Tier,
 )
 from spoe_agent.telemetry.learner import Ending
-from spoe_agent.waiting import MAX_LANES, REASK_AT
+from spoe_agent.waiting import DOWN_S, MAX_LANES, REASK_AT
 from tests.rigs import HOLD, HOLD_S, REJECT, ROUTE, A, B, Held, asks
 
 
@@ -154,10 +154,43 @@ def test_a_client_that_left_frees_its_place():
     assert rig.gone == ["2"]
 
 
-def test_a_held_request_whose_instances_all_go_down_is_told_so():
+def test_a_held_request_whose_instances_all_go_down_waits_for_one_to_come_back():
+    """Its time is limited as before; a newcomer is told at once."""
+    rig = Held()
+    rig.ask("1", "2", "3")
+    rig.agent.published("g0", InstanceState(Health.DOWN))
+    assert rig.ask("4") == [REJECT]
+    rig.clock.now_s += HOLD_S - 1
+    rig.agent.tick()
+    assert rig.granted == []
+    rig.read("g0", A)
+    rig.agent.ended("1")
+    assert [(name, choice.action) for name, choice in rig.granted] == [("2", ROUTE)]
+    rig.agent.published("g0", InstanceState(Health.DOWN))
+    rig.clock.now_s += 2
+    rig.agent.tick()
+    assert [(name, choice.reason) for name, choice in rig.granted[1:]] == [("3", "hold timeout")]
+
+
+def test_one_newcomer_that_finds_nobody_up_costs_the_held_nothing():
+    rig = Held(instances=("g0", "g1"))
+    rig.ask("1", "2", "3", "4")
+    nobody = {name: InstanceLoad(0, 0, False) for name in ("g0", "g1")}
+    assert rig.ask("5", loads=nobody) == [REJECT]
+    rig.agent.tick()
+    rig.agent.ended("1")
+    assert rig.granted == []
+    # Nobody comes who could tell that they are up again.
+    rig.clock.now_s += DOWN_S
+    rig.agent.tick()
+    assert rig.names() == ["3"]
+
+
+def test_who_is_held_is_told_when_the_agent_stops_and_nobody_is_up():
     rig = Held()
     rig.ask("1", "2")
     rig.agent.published("g0", InstanceState(Health.DOWN))
+    rig.agent.flush()
     assert [(name, choice.status) for name, choice in rig.granted] == [("2", 503)]
 
 

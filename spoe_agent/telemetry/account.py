@@ -66,7 +66,8 @@ class Account:
     struck: dict[str, Grant] = field(default_factory=dict)
     """Grants that were struck off without their log line, the latest last."""
     mean: float = 0.0
-    mean_at_s: float = 0.0
+    mean_at_s: float = inf
+    """When the mean was taken last; never: it begins with nobody."""
 
     def average(self, now_s: float) -> None:
         """Take the present number of grants into the mean."""
@@ -108,12 +109,8 @@ class Account:
         if is_cloud(grant.model):
             return
         here = None if state is None else state.loaded.get(grant.model)
-        if here is not None and grant.tier is Tier.RELOAD:
-            self.replaced[grant.model] = here.context_length
-            if self.answered.pop(grant.model, None) is not None:
-                # The load before is done, whatever the last readings show.
-                self.replaced[grant.model] = self.contexts.get(grant.model, here.context_length)
-                del self.loading[grant.model]
+        if grant.tier is Tier.RELOAD:
+            self._replace(grant.model, None if here is None else here.context_length)
         elif here is not None and grant.model not in self.leaving and not victims:
             return
         self.served.pop(grant.model, None)
@@ -124,6 +121,15 @@ class Account:
             self.contexts.pop(grant.model, None)
         self.leaving = (self.leaving | frozenset(victims)) - {grant.model}
         self.shown = None
+
+    def _replace(self, model: str, has: int | None) -> None:
+        """Note that a model is loaded anew; it has this context, as far as the last readings show."""
+        if self.answered.pop(model, None) is not None:
+            # The load before is done, whatever they show.
+            has = self.contexts.get(model, has)
+            del self.loading[model]
+        if has is not None:
+            self.replaced[model] = has
 
     def serve(self, grant: Grant, now_s: float) -> None:
         """Note that a grant was answered well."""
@@ -144,6 +150,10 @@ class Account:
                 del self.loading[model]
                 for about in (self.contexts, self.replaced, self.answered):
                     about.pop(model, None)
+            elif model not in state.loaded and at_s > self.answered.get(model, inf):
+                # It has gone since, or what was answered was its unloading (keep_alive 0): it loads again.
+                self.loading[model] = self.answered.pop(model)
+                self.shown = None
         # Who is still listed once nothing loads any more stays: something else went, or the request was withdrawn.
         stay = not self.loading and not self.reserved
         self.leaving = frozenset() if stay else self.leaving & state.loaded.keys()

@@ -387,6 +387,41 @@ def test_a_load_is_known_to_be_done_as_soon_as_it_is_answered_for():
     assert (loading(it), it.activity("g0").answered) == ({}, {})
 
 
+def test_a_load_that_follows_one_that_was_answered_for_is_a_load_of_its_own():
+    """Although no reading has shown the first."""
+    it = Board()
+    it.publish("g0", reading(at_s=0.0))
+    first = Grant("1", "g0", A, 1.0, Tier.ROOM)
+    it.grant(first)
+    it.served(first, 3.0)
+    it.grant(Grant("2", "g0", A, 3.2, Tier.RELOAD, 8192))
+    activity = it.activity("g0")
+    assert (activity.unfinished, activity.contexts, activity.answered) == ({A: 3.2}, {A: 8192}, {})
+
+
+@pytest.mark.parametrize(
+    ("listed", "in_flight", "unfinished"),
+    [
+        pytest.param((A,), True, {}, id="it is loaded"),
+        pytest.param((), True, {A: 2.0}, id="it was unloaded (keep_alive 0), and others still want it"),
+        pytest.param((), False, {}, id="it was unloaded, and nobody wants it"),
+    ],
+)
+def test_readings_judge_what_an_answer_told_of_a_load(listed, in_flight, unfinished):
+    it = Board()
+    it.publish("g0", reading(at_s=0.0))
+    for number in ("1", "2"):
+        it.grant(Grant(number, "g0", A, 1.0, Tier.ROOM))
+    it.end("1")
+    it.served(Grant("1", "g0", A, 1.0, Tier.ROOM), 2.0)
+    if not in_flight:
+        it.end("2")
+    it.publish("g0", reading(at_s=1.9))  # asked for before the answer
+    assert it.activity("g0").unfinished == {}
+    it.publish("g0", reading(*listed, at_s=3.0))
+    assert it.activity("g0").unfinished == unfinished
+
+
 def test_a_load_back_to_what_it_was_is_over_when_ps_shows_that():
     """Two reloads between two readings: `/api/ps` goes on showing what the second one ends with."""
     it = Board()
@@ -505,18 +540,21 @@ def test_how_busy_an_instance_was():
         it.publish("g0", reading(A, at_s=now_s))
         return it.snapshot(counts(2), now_s).active("g0").mean_in_flight
 
-    assert [mean(second) for second in (0.0, MEAN_WINDOW_S, 10 * MEAN_WINDOW_S)] == [
+    # How long it has been so when the first reading comes, nobody knows.
+    began_s = 1000.0
+    assert [mean(began_s + second) for second in (0.0, MEAN_WINDOW_S, 10 * MEAN_WINDOW_S)] == [
         pytest.approx(0.0),
         pytest.approx(2 * (1 - exp(-1))),
         pytest.approx(2.0, rel=0.001),
     ]
     it.end("1")
     it.end("2")
-    assert mean(20 * MEAN_WINDOW_S) == pytest.approx(0.0, abs=0.001)
+    assert mean(began_s + 20 * MEAN_WINDOW_S) == pytest.approx(0.0, abs=0.001)
 
 
 def test_a_reading_older_than_the_last_moves_no_mean():
     it = board(("1", A, 0.0))
+    it.publish("g0", reading(A, at_s=10.0))
     it.publish("g0", reading(A, at_s=100.0))
     before = it.snapshot({}, 100.0).active("g0").mean_in_flight
     it.publish("g0", reading(A, at_s=50.0))
@@ -525,6 +563,7 @@ def test_a_reading_older_than_the_last_moves_no_mean():
 
 def test_the_mean_is_there_beside_grants_too_fresh_to_be_counted():
     it = board(("1", A, 0.0))
+    it.publish("g0", reading(A, at_s=9.0))
     it.publish("g0", reading(A, at_s=10.0))
     grant(it, "2", "g0", A, 11.0)
     activity = it.snapshot(counts(1), 11.0).active("g0")
