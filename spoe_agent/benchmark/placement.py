@@ -93,13 +93,13 @@ def _steps(places: Places, fleet: FleetPlan) -> Iterator[Places]:
     """Every placement with one copy more, one moved, one replaced, or two exchanged; no model loses its last copy."""
     models = frozenset().union(*places)
     copies = Counter(model for held in places for model in held)
-    for model in models:
+    for model in _by_name(models):
         yield from _with(places, model, fleet)
     for server, held in enumerate(places):
-        for model in held:
+        for model in _by_name(held):
             without = _changed(places, server, held - {model})
             yield from _with(without, model, fleet, but=server)
-            for other in models - held if copies[model] > 1 else ():
+            for other in _by_name(models - held) if copies[model] > 1 else ():
                 yield from _kept([(server, held - {model} | {other})], places, fleet)
             yield from _exchanges(places, server, model, fleet)
 
@@ -109,7 +109,7 @@ def _exchanges(places: Places, server: int, model: Model, fleet: FleetPlan) -> I
     for elsewhere in range(server):
         theirs = places[elsewhere]
         if model not in theirs:
-            for other in theirs - held:
+            for other in _by_name(theirs - held):
                 changes = [(server, held - {model} | {other}), (elsewhere, theirs - {other} | {model})]
                 yield from _kept(changes, places, fleet)
 
@@ -133,6 +133,11 @@ def _changed(places: Places, server: int, models: frozenset[Model]) -> Places:
     return (*places[:server], models, *places[server + 1 :])
 
 
+def _by_name(models: frozenset[Model]) -> list[Model]:
+    """Sets have another order in every process, and of equal placements the first is taken."""
+    return sorted(models, key=lambda model: model.name)
+
+
 def _cost(places: Places, demand: Demands) -> float:
     """How much a first token is delayed by what else the GPU has to do, over all requests.
 
@@ -142,7 +147,7 @@ def _cost(places: Places, demand: Demands) -> float:
     """
     copies: dict[Model, list[int]] = {}
     for server, held in enumerate(places):
-        for model in sorted(held, key=lambda model: model.name):
+        for model in _by_name(held):
             copies.setdefault(model, []).append(server)
     parts = {model: dict.fromkeys(servers, 1 / len(servers)) for model, servers in copies.items()}
     for _ in range(ROUNDS):

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 
@@ -23,6 +26,28 @@ def test_every_model_has_a_place_and_the_rest_is_filled_with_copies() -> None:
 
     assert all(len(held) == 2 for held in places)
     assert set(copies(places)) == {"a", "b", "c"} and max(copies(places).values()) <= 4
+
+
+EQUALS = """
+from spoe_agent.benchmark.placement import Demand, place
+from tests.benchmark.builders import fleet, model
+
+models = [model(name) for name in "abcdefg"]
+print([sorted(one.name for one in held) for held in place(fleet(5), dict.fromkeys(models, Demand(1.0, 10.0)))])
+"""
+
+
+def test_equals_have_the_same_places_in_every_process() -> None:
+    """Sets of models have another order in each."""
+    command = [sys.executable, "-c", EQUALS]
+    found = {
+        subprocess.run(
+            command, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+        ).stdout
+        for seed in ("1", "2", "3", "4")
+    }
+
+    assert len(found) == 1
 
 
 def test_what_is_asked_for_most_has_most_copies() -> None:
