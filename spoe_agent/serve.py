@@ -75,16 +75,20 @@ async def assemble(fleet: Fleet, session: aiohttp.ClientSession, learner: Learne
     async def refresh() -> None:
         await asyncio.gather(*(poller.refresh_lists() for poller in pollers))
 
-    clients = {instance.name: OllamaClient(session, instance.url, poll.timeout) for instance in fleet.instances}
+    clients = {
+        instance.name: OllamaClient(session, instance.url, poll.timeout, instance.host_header)
+        for instance in fleet.instances
+    }
 
     async def unload(instance: str, model: str) -> None:
         await clients[instance].unload(model)
 
     agent = Agent(specs(fleet), board, refresh, learner=learner, unload=unload)
-    urls = {instance.name: instance.url for instance in fleet.instances}
+    instances = {instance.name: instance for instance in fleet.instances}
 
     async def ask(instance: str, what: Target, deadline_s: float) -> str:
-        return await probe(session, urls[instance], what, deadline_s)
+        to = instances[instance]
+        return await probe(session, to.url, what, deadline_s, to.host_header)
 
     watch = Watch(agent, _health_policy(fleet), ask)
     pollers += [Poller(name, client, watch.published, timing) for name, client in clients.items()]

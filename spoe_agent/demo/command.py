@@ -132,7 +132,8 @@ async def _own_models(stack: Stack) -> list[Model]:
     found: dict[str, Model] = {}
     async with aiohttp.ClientSession() as session:
         for instance in stack.fleet.instances:
-            source = OllamaClient(session, instance.url, stack.fleet.policies.poll.timeout)
+            timeout_s = stack.fleet.policies.poll.timeout
+            source = OllamaClient(session, instance.url, timeout_s, instance.host_header)
             try:
                 names = await source.installed()
             except (OSError, TimeoutError, aiohttp.ClientError, UnexpectedAnswer) as error:

@@ -15,7 +15,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from spoe_agent import bridge
-from spoe_agent.fleet.resolved import Fleet, Instance
+from spoe_agent.fleet.resolved import LOCAL_HOST, Fleet, Instance
 from spoe_agent.fleet.units import Listen
 from spoe_agent.routing.names import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG, canonical, display, is_pattern
 from spoe_agent.routing.surface import DESCRIBE_PATH, INFERENCE_PATHS
@@ -46,6 +46,7 @@ def haproxy_files(fleet: Fleet) -> dict[str, str]:
     config = environment.get_template("haproxy.cfg.j2").render(
         instances=[_server(instance) for instance in fleet.instances],
         policies=policies,
+        local_host=LOCAL_HOST,
         bufsize=policies.max_inspected_body + bridge.BODY_HEADROOM_BYTES,
         front=str(fleet.listeners.front),
         log_address=str(fleet.listeners.log),

@@ -24,6 +24,11 @@ from spoe_agent.fleet.schema import (
 from spoe_agent.fleet.schema_watch import Telemetry
 from spoe_agent.fleet.units import endpoint
 
+LOCAL_HOST = "localhost"
+"""What every Ollama lets in as `Host`: on loopback it answers 403 to names that it does not know (server/routes.go
+allowedHostsMiddleware), elsewhere it does not look. Whoever talks to an instance takes `Instance.host_header`.
+"""
+
 _MODELS_PER_GPU = 3
 """What OLLAMA_MAX_LOADED_MODELS=0 means per GPU, and without one (server/sched.go defaultModelsPerGPU)."""
 
@@ -50,6 +55,11 @@ class Instance(_Frozen):
     max_loaded_models: int
     """Resolved: Ollama's 0 is worked out here, and stays 0 in `ollama`."""
     ollama: OllamaSettings
+
+    @property
+    def host_header(self) -> str:
+        """The `Host` that requests, polls and probes carry alike: what answers one of them answers all."""
+        return LOCAL_HOST
 
 
 class Fleet(_Frozen):

@@ -39,9 +39,17 @@ def unlimited_session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
 
 
-async def get(session: aiohttp.ClientSession, url: str) -> Answer:
-    """Return what is answered; a redirect is not followed. Raises TooLong, OSError or aiohttp.ClientError."""
-    async with session.get(url, allow_redirects=False) as response:
+def host_header(host: str | None) -> dict[str, str]:
+    """Return the headers that name a host other than the URL's own."""
+    return {} if host is None else {"Host": host}
+
+
+async def get(session: aiohttp.ClientSession, url: str, host: str | None = None) -> Answer:
+    """Return what is answered; a redirect is not followed. Raises TooLong, OSError or aiohttp.ClientError.
+
+    `host`: the `Host` header, where it is not the URL's own.
+    """
+    async with session.get(url, allow_redirects=False, headers=host_header(host)) as response:
         body = await response.content.read(MAX_BYTES + 1)
         while len(body) <= MAX_BYTES and not response.content.at_eof():
             body += await response.content.read(MAX_BYTES + 1 - len(body))
