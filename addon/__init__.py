@@ -1,1 +1,1 @@
-"""The mitmproxy front end, for development. mitmproxy puts this folder first on sys.path: nothing but route.py here."""
+"""What mitmproxy loads in a checkout. It puts this folder first on sys.path: nothing but route.py here."""

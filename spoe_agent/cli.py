@@ -14,6 +14,7 @@ import click
 from spoe_agent import __version__
 
 COMMANDS = {
+    "addon": "spoe_agent.front.command:addon",
     "bench": "spoe_agent.benchmark.command:bench",
     "check": "spoe_agent.fleet.command:check",
     "demo": "spoe_agent.demo.command:demo",

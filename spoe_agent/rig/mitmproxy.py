@@ -13,13 +13,12 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import spoe_agent
+from spoe_agent.front.command import SCRIPT
 from spoe_agent.rig.haproxy import front_is_ready
 from spoe_agent.rig.process import Process, RigError
 from spoe_agent.rig.stack import Stack
 
 MISSING = "mitmproxy is not installed. Install it with: pip install 'pointsman[mitmproxy]'"
-ROUTE = Path(spoe_agent.__file__).parents[1] / "addon" / "route.py"
 
 
 def find_mitmdump() -> str:
@@ -48,6 +47,6 @@ class MitmproxyStack(Stack):
     mitmdump: Process = field(init=False)
 
     async def _start_front(self) -> None:
-        command = [self.binary, "-s", str(ROUTE), "--set", f"pointsman_fleet={self.fleet_file}"]
+        command = [self.binary, "-s", str(SCRIPT), "--set", f"pointsman_fleet={self.fleet_file}"]
         self.mitmdump = await self._exit.enter_async_context(Process("mitmdump", command, self.folder))
         await self.mitmdump.ready(lambda: front_is_ready(self.fleet))

@@ -13,8 +13,8 @@ with warnings.catch_warnings():
     import mitmproxy.tools.main  # noqa: F401
     from mitmproxy.test import taddons, tflow
 
-from addon import route
 from spoe_agent.fleet import loads
+from spoe_agent.front import hooks
 from spoe_agent.front.router import Router
 from spoe_agent.front.slots import Slots
 from tests.front.parts import parts
@@ -34,7 +34,7 @@ class Bench:
         self.slots = Slots()
         self.refusing = set()
         self.tried = []
-        self.addon = route.Pointsman(Router(self.assemble, self.connects, self.slots))
+        self.addon = hooks.Pointsman(Router(self.assemble, self.connects, self.slots))
 
     async def assemble(self, fleet, session, learner):
         return self.parts

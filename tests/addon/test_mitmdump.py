@@ -15,8 +15,9 @@ from h2.connection import H2Connection
 from h2.events import ResponseReceived
 
 from spoe_agent.fleet import load
+from spoe_agent.front.command import SCRIPT
 from spoe_agent.rig.haproxy import front_is_ready
-from spoe_agent.rig.mitmproxy import ROUTE, find_mitmdump
+from spoe_agent.rig.mitmproxy import find_mitmdump
 from spoe_agent.rig.process import Process, accepts, free_port
 from tests.addon.upstream import STREAM, Client, Upstream, ask, chunked
 
@@ -37,7 +38,7 @@ class Front:
         self.file.write_text(yaml.safe_dump({"listeners": listeners, "instances": instances, **settings}))
 
     async def __aenter__(self):
-        command = [find_mitmdump(), "-s", ROUTE, *self.options, "--set", f"pointsman_fleet={self.file}"]
+        command = [find_mitmdump(), "-s", SCRIPT, *self.options, "--set", f"pointsman_fleet={self.file}"]
         self.process = await Process("mitmdump", command, self.folder).__aenter__()
         await self.process.ready(lambda: front_is_ready(load(self.file)))
         return self
@@ -297,7 +298,7 @@ async def test_an_edited_fleet_file_takes_effect_and_a_bad_one_does_not(running)
 
 
 async def ends_with(folder, *options):
-    command = [find_mitmdump(), "-s", ROUTE, *options]
+    command = [find_mitmdump(), "-s", SCRIPT, *options]
     async with Process("mitmdump", command, folder) as process:
         async with asyncio.timeout(30):
             status = await process.wait()
@@ -344,7 +345,7 @@ async def test_it_listens_nowhere_else_not_even_while_it_starts(tmp_path):
 async def test_it_listens_where_the_user_says(tmp_path):
     front, port = Front(tmp_path, [1]), free_port()
     mode = ("--mode", f"reverse:http://127.0.0.1:{port}@127.0.0.1:{port}", "--set", f"pointsman_fleet={front.file}")
-    async with Process("mitmdump", [find_mitmdump(), "-s", ROUTE, *mode], tmp_path) as process:
+    async with Process("mitmdump", [find_mitmdump(), "-s", SCRIPT, *mode], tmp_path) as process:
         await process.ready(lambda: accepts("127.0.0.1", port))
         await until(lambda: "Pointsman routes to gpu0" in process.output.read_text())
         assert listening_ports(process.pid) == {f"0100007F:{port:04X}"}

@@ -3,13 +3,16 @@
 import asyncio
 import json
 import logging
+import runpy
 from inspect import isfunction
+from pathlib import Path
 
 import pytest
-from mitmproxy import hooks
+from mitmproxy.hooks import all_hooks
 from mitmproxy.test import taddons
 
-from addon import route
+from spoe_agent.front import hooks
+from spoe_agent.front.command import SCRIPT
 from spoe_agent.front.router import Router
 from spoe_agent.routing import Health, InstanceState, LoadedModel
 from spoe_agent.routing.names import canonical
@@ -43,17 +46,29 @@ async def settle():
         await asyncio.sleep(0)
 
 
-def test_nothing_in_the_module_is_taken_for_a_hook():
+SCRIPTS = pytest.mark.parametrize(
+    "script", [SCRIPT, Path(__file__).parents[2] / "addon" / "route.py"], ids=["installed", "checkout"]
+)
+
+
+@SCRIPTS
+def test_nothing_in_a_script_is_taken_for_a_hook(script):
     """mitmproxy calls whatever a script has under a hook's name, imported functions too."""
-    assert not {name for name, value in vars(route).items() if name in hooks.all_hooks and isfunction(value)}
+    names = runpy.run_path(str(script))
+    assert not {name for name, value in names.items() if name in all_hooks and isfunction(value)}
 
 
-async def test_the_script_is_loaded_as_mitmproxy_does_it():
+@SCRIPTS
+async def test_the_script_is_loaded_as_mitmproxy_does_it(script):
     with taddons.context() as context:
-        script = context.script(route.__file__)
-        (addon,) = script.addons
+        loaded = context.script(str(script))
+        (addon,) = loaded.addons
         assert type(addon).__name__ == "Pointsman"
         assert context.options.pointsman_fleet == ""
+
+
+def test_nothing_else_is_in_the_folder_that_mitmproxy_puts_on_the_path():
+    assert {path.name for path in SCRIPT.parent.glob("*.py")} == {"__init__.py", "route.py"}
 
 
 async def test_a_request_goes_to_its_instance_as_ollama_wants_it(bench):
@@ -70,7 +85,7 @@ async def test_a_request_goes_to_its_instance_as_ollama_wants_it(bench):
 
 async def answered(bench, flow):
     """An instance answers with headers."""
-    flow.response = route._response(route.Answer(200, {"Vary": "Accept"}, b"{}"))
+    flow.response = hooks._response(hooks.Answer(200, {"Vary": "Accept"}, b"{}"))
     bench.addon.responseheaders(flow)
     return flow.response
 
@@ -184,7 +199,7 @@ BODIES = [
 
 @pytest.mark.parametrize(("path", "keys"), BODIES)
 async def test_a_bug_is_answered_and_logged_and_goes_nowhere(bench, path, keys, logs):
-    broken = route.Pointsman(Broken())
+    broken = hooks.Pointsman(Broken())
     broken.fleet = bench.fleet
     flow = flow_of(path, CHAT)
     await broken.requestheaders(flow)
@@ -201,7 +216,7 @@ async def test_a_bug_is_answered_and_logged_and_goes_nowhere(bench, path, keys, 
 
 async def test_flows_that_others_answered_are_left_alone(bench):
     flow = flow_of(body=CHAT)
-    flow.response = answer = route._response(route.Answer(418))
+    flow.response = answer = hooks._response(hooks.Answer(418))
     await bench.addon.request(flow)
     bench.addon.responseheaders(flow)
     assert flow.response is answer
@@ -233,7 +248,7 @@ async def test_a_flow_that_is_replayed_is_routed_again(bench):
 async def test_a_bad_fleet_file_is_told_line_by_line(tmp_path, logs):
     file = tmp_path / "fleet.yaml"
     file.write_text("instances: [{name: gpu0, url: nonsense}]\n")
-    addon = route.Pointsman()
+    addon = hooks.Pointsman()
     with taddons.context(addon) as context:
         context.configure(addon, pointsman_fleet=str(file))
         assert f"{file}:1: instances[0].url" in logs.text
