@@ -63,11 +63,8 @@ class GpuFault(Exception):
 
 
 def load_binding() -> Nvml:
-    """Import nvidia-ml-py. Raises SourceError when it is not installed; the driver is not touched yet."""
-    try:
-        return cast(Nvml, importlib.import_module("pynvml"))
-    except ImportError as error:
-        raise NoDriver("nvidia-ml-py is not installed; try: pip install 'pointsman[nvidia]'") from error
+    """Import nvidia-ml-py, which takes 40 ms and 6 MB: only where GPUs are read. The driver is not touched yet."""
+    return cast(Nvml, importlib.import_module("pynvml"))
 
 
 class Calls:
