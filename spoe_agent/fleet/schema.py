@@ -208,6 +208,9 @@ class Policies(Section):
     """How long a request may wait in HAProxy's queue for a slot."""
     response_timeout: Seconds = Field(default="30m", validate_default=True)
     """How long Ollama may be silent: it sends nothing while a model loads, which takes minutes."""
+    client_timeout: Seconds = Field(default="60s", validate_default=True)
+    """How long a client may send nothing in the middle of a request; then it gets 408. Slow is not silent: how long the
+    whole request takes is not limited. HAProxy before 3.0 also drops whoever takes nothing of an answer for so long."""
     hold_timeout: SecondsOrZero = Field(default="60s", validate_default=True)
     """How long a request is held in one fair queue until a slot is free; then it gets 503. 0: nothing is held,
     requests wait unordered in HAProxy and in Ollama."""
