@@ -18,8 +18,6 @@ from typing import cast
 
 import structlog
 
-from spoe_agent.fleet import Listen
-
 log = structlog.get_logger()
 
 READ_DEADLINE_S = 2.0
@@ -46,11 +44,28 @@ class CheckServer:
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
         self._server: asyncio.Server
+        self._asked: dict[str, asyncio.Event] = {}
 
     async def listen(self, sock: socket.socket) -> None:
         """Answer on a bound socket from now on."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Check(self._answer), sock=sock, backlog=BACKLOG)
+        self._server = await loop.create_server(lambda: _Check(self._tell), sock=sock, backlog=BACKLOG)
+
+    async def told(self, name: str, deadline_s: float) -> bool:
+        """Wait until HAProxy has asked about an instance once more; False: it did not within the deadline."""
+        asked = self._asked.setdefault(name, asyncio.Event())
+        try:
+            async with asyncio.timeout(deadline_s):
+                await asked.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _tell(self, name: str) -> str | None:
+        asked = self._asked.pop(name, None)
+        if asked is not None:
+            asked.set()
+        return self._answer(name)
 
     def close(self) -> None:
         """Stop listening."""
@@ -93,6 +108,11 @@ class Guard:
     def __init__(self, sock: socket.socket, lines: Callable[[], Mapping[str, str]]) -> None:
         self._sock = sock
         self._lines = lines
+        self._changed = asyncio.Event()
+
+    def tell(self) -> None:
+        """Pass on at once what has changed, not with the next beat."""
+        self._changed.set()
 
     async def run(self) -> None:
         """Start the child, and beat until cancelled."""
@@ -110,23 +130,15 @@ class Guard:
                 stdin.write(json.dumps(dict(lines)).encode() + b"\n" if lines != told else b"\n")
                 told = lines
                 await stdin.drain()
-                await asyncio.sleep(BEAT_S)
+                await self._pause()
         except (BrokenPipeError, ConnectionResetError):
             log.warning("the guard of the limits has ended; they would stay as they are if the agent died")
         finally:
             with suppress(OSError):
                 stdin.close()
 
-
-def bound(listen: Listen) -> socket.socket:
-    """Return a socket bound to an address, which a successor may bind too. Raises OSError when it is taken."""
-    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        # The guard of an agent that has just ended may still hold the port.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.bind((listen.host, listen.port))
-    except OSError as error:
-        sock.close()
-        raise OSError(error.errno, f"{error.strerror}: TCP port {listen.port} of {listen.host}") from error
-    return sock
+    async def _pause(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(BEAT_S):
+                await self._changed.wait()
+        self._changed.clear()

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import aiohttp
 import structlog
@@ -22,8 +22,10 @@ import structlog
 from spoe_agent.admin.app import Admin
 from spoe_agent.admin.status import status
 from spoe_agent.agent import Agent
-from spoe_agent.agent_check import CheckServer, Guard, bound
+from spoe_agent.agent_check import CheckServer, Guard
 from spoe_agent.fleet import Fleet, specs
+from spoe_agent.listening import Sockets
+from spoe_agent.listening import take as take_addresses
 from spoe_agent.server import Server
 from spoe_agent.telemetry.board import Board
 from spoe_agent.telemetry.haproxy_log import HAProxyLog, Line
@@ -43,6 +45,9 @@ log = structlog.get_logger()
 DRAIN_DEADLINE_S = 5.0
 
 KEEP_INTERVAL_S = 60.0
+
+TOLD_DEADLINE_S = 2.0
+"""Whoever drains an instance waits so long until HAProxy knows; its `agent-inter` is 500 ms."""
 
 TICK_S = 0.25
 """How often held requests are looked at for time alone."""
@@ -120,22 +125,29 @@ async def _keep_often(keep: Callable[[], bool]) -> None:
 
 
 async def _open_ports(
-    fleet: Fleet, parts: Parts, limiter: Limiter, keep: Callable[[], bool], stack: AsyncExitStack
+    fleet: Fleet, parts: Parts, limiter: Limiter, keep: Callable[[], bool], sockets: Sockets, stack: AsyncExitStack
 ) -> Guard:
-    """Answer HAProxy's agent checks, and operators. Raises OSError when an address is taken."""
-    checks, sock = CheckServer(limiter.answer), bound(fleet.listeners.check)
-    stack.callback(sock.close)
+    """Answer HAProxy's agent checks, and operators."""
+    checks, (sock,), (admin_sock,) = CheckServer(limiter.answer), sockets.of("check"), sockets.of("admin")
     await checks.listen(sock)
     stack.callback(checks.close)
-    started_s = time.monotonic()
-    admin = Admin(parts.watch, lambda: status(parts.agent, parts.watch, limiter, started_s, time.monotonic()), keep)
+    started_s, guard = time.monotonic(), Guard(sock, limiter.lines)
+
+    async def told(instance: str) -> bool:
+        guard.tell()
+        return fleet.policies.limits.follow and await checks.told(instance, TOLD_DEADLINE_S)
+
+    def now() -> dict[str, Any]:
+        return status(parts.agent, parts.watch, limiter, started_s, time.monotonic())
+
+    admin = Admin(parts.watch, now, keep, told)
     stack.push_async_callback(admin.close)
-    await admin.listen(fleet.listeners.admin)
-    return Guard(sock, limiter.lines)
+    await admin.listen(admin_sock)
+    return guard
 
 
 async def serve(fleet: Fleet, state: Path | None = None) -> None:
-    """Run the agent until SIGTERM or SIGINT, then drain. Raises OSError when an address cannot be used.
+    """Run the agent until SIGTERM or SIGINT, then drain. Raises Taken when an address cannot be used.
 
     `state`: where what was learned, and who was drained by hand, is kept across restarts; None: nowhere.
     """
@@ -143,6 +155,8 @@ async def serve(fleet: Fleet, state: Path | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with unlimited_session() as session, AsyncExitStack() as stack:
+        sockets = take_addresses(fleet.listeners)
+        stack.callback(sockets.close)
         kept = restore(state) if state else Kept()
         parts = await assemble(fleet, session, kept.learner)
         parts.watch.restore(kept.drained)
@@ -151,18 +165,18 @@ async def serve(fleet: Fleet, state: Path | None = None) -> None:
             return state is not None and save(kept.learner, parts.watch.drained, state)
 
         limiter = Limiter(fleet, parts.agent, parts.watch)
-        guard = await _open_ports(fleet, parts, limiter, keep, stack)
-        log_at = fleet.listeners.log
+        guard = await _open_ports(fleet, parts, limiter, keep, sockets, stack)
 
         def take(line: Line) -> None:
             limiter.ended(line, parts.watch.ended(line))
 
-        ended = HAProxyLog(log_at.host, log_at.port, take)
+        (log_sock,) = sockets.of("log")
+        ended = HAProxyLog(log_sock, take)
         stack.callback(ended.close)
         ended.start()
         server = Server(parts.agent)
-        for listen in fleet.listeners.spop:
-            await server.listen(listen)
+        for sock in sockets.of("spop"):
+            await server.listen(sock)
         # What lives until the end is never garbage: keep the collector's pauses short.
         gc.collect()
         gc.freeze()

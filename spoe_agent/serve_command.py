@@ -43,7 +43,7 @@ def serve(fleet_file: Path | None, state: Path | None, log_level: str) -> None:
     except FleetError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
-        raise click.ClickException(f"cannot listen: {error}; is another agent running?") from error
+        raise click.ClickException(f"cannot listen: {error}") from error
 
 
 def _state_of_service() -> Path | None:

@@ -1,25 +1,22 @@
 """SPOP over asyncio: sockets and time on one side, `spop.Connection` and the Agent on the other.
 
-Lives here: listening, one write per batch of answers, backpressure, drain. Must not live here: the protocol (spop),
+Lives here: connections, one write per batch of answers, backpressure, drain. Must not live here: the protocol (spop),
 names of arguments and variables (bridge), decisions (agent).
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
+import socket
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 
 import structlog
 
 from spoe_agent import bridge
 from spoe_agent.agent import Agent
-from spoe_agent.fleet import Listen
 from spoe_agent.held import HeldAnswers
 from spoe_agent.routing import Choice, RequestFacts
 from spoe_agent.spop import Action, Connection, Hello, Notify, PeerFault, Scope, SetVar, Status
@@ -231,7 +228,7 @@ def _unanswered(reason: str) -> Sequence[Action]:
 
 
 class Server:
-    """Listens for HAProxy on unix sockets and TCP addresses."""
+    """Answers HAProxy on unix sockets and TCP addresses."""
 
     def __init__(self, agent: Agent, clock: Callable[[], float] = time.monotonic) -> None:
         self._agent = agent
@@ -241,19 +238,12 @@ class Server:
         self._draining = _Draining(checked_at_s=clock())
         # A server that nobody refers to is collected, and its socket with it (uvloop).
         self._listeners: list[asyncio.Server] = []
-        self._paths: dict[Path, int] = {}
 
-    async def listen(self, listen: Listen) -> None:
-        """Open one listener. Raises OSError when the address is taken or may not be used."""
+    async def listen(self, sock: socket.socket) -> None:
+        """Answer on a bound socket from now on."""
         loop = asyncio.get_running_loop()
-        if not listen.path:
-            self._listeners.append(await loop.create_server(self._protocol, listen.host, listen.port, backlog=BACKLOG))
-            return
-        path = Path(listen.path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._listeners.append(await loop.create_unix_server(self._protocol, str(path), backlog=BACKLOG))
-        path.chmod(0o660)
-        self._paths[path] = path.stat().st_ino
+        create = loop.create_unix_server if sock.family is socket.AF_UNIX else loop.create_server
+        self._listeners.append(await create(self._protocol, sock=sock, backlog=BACKLOG))
 
     def _protocol(self) -> SpopProtocol:
         return SpopProtocol(self._agent, self._held, self._connections, self._draining, self._clock)
@@ -273,15 +263,7 @@ class Server:
                 if self._draining.is_known and connection.is_quiet:
                     connection.disconnect()
             await asyncio.sleep(QUIET_S / 2)
-        self._stop_listening()
-        for connection in list(self._connections):
-            connection.disconnect()
-
-    def _stop_listening(self) -> None:
         for listener in self._listeners:
             listener.close()
-        for path, inode in self._paths.items():
-            # A successor may have put its own socket there already.
-            with suppress(FileNotFoundError):
-                if os.stat(path).st_ino == inode:
-                    path.unlink()
+        for connection in list(self._connections):
+            connection.disconnect()

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from spoe_agent.agent import REFRESH_INTERVAL_S, Agent
 from spoe_agent.fleet import Listen
+from spoe_agent.listening import bind
 from spoe_agent.routing import FleetSpec, Health, InstanceSpec, InstanceState, LoadedModel
 from spoe_agent.routing.names import canonical
 from spoe_agent.server import CHECKS_UNTIL_DOWN, Server
@@ -55,7 +56,7 @@ class Rig:
     @asynccontextmanager
     async def listening(self, *addresses):
         for address in addresses:
-            await self.server.listen(address)
+            await self.server.listen(bind(address))
         try:
             yield self
         finally:

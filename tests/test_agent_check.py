@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-import socket
 import sys
 from contextlib import asynccontextmanager
 
 import pytest
 
-from spoe_agent.agent_check import CheckServer, bound, line
+from spoe_agent.agent_check import CheckServer, line
 from spoe_agent.fleet import Listen
+from spoe_agent.listening import bind
 from spoe_agent.rig.process import free_port
 
 DEADLINE_S = 20
@@ -42,10 +42,10 @@ async def said(listen, asked):
 @asynccontextmanager
 async def checks(answer=LINES.get):
     listen = Listen(host="127.0.0.1", port=free_port())
-    server, sock = CheckServer(answer), bound(listen)
+    server, sock = CheckServer(answer), bind(listen)
     await server.listen(sock)
     try:
-        yield listen, sock
+        yield listen, server
     finally:
         server.close()
         sock.close()
@@ -89,20 +89,23 @@ async def test_who_says_nothing_is_not_waited_for_for_ever():
         await writer.wait_closed()
 
 
-def test_an_address_that_another_service_has_is_named():
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        port = other.getsockname()[1]
-        with pytest.raises(OSError, match=f"TCP port {port} of 127.0.0.1"):
-            bound(Listen(host="127.0.0.1", port=port))
+async def test_it_tells_when_haproxy_has_asked_once_more():
+    async with checks() as (listen, server):
+        await said(listen, b"g0\n")
+        async with asyncio.TaskGroup() as group:
+            told = [group.create_task(server.told("g0", DEADLINE_S)) for _ in range(2)]
+            await said(listen, b"g1\n")
+            assert not any(task.done() for task in told)
+            await said(listen, b"g0\n")
+        assert [task.result() for task in told] == [True, True]
+        assert not await server.told("g0", 0.01)
 
 
 @asynccontextmanager
 async def guarded():
     """A bound socket, and a guard that has it too; gives the guard's standard input."""
     listen = Listen(host="127.0.0.1", port=free_port())
-    sock = bound(listen)
+    sock = bind(listen)
     sock.listen()
     sock.setblocking(False)
     child = await asyncio.create_subprocess_exec(

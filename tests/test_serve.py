@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 
 import pytest
 import yaml
@@ -74,10 +74,12 @@ class Agent(Process):
         """Stop it as a service manager does, with a HAProxy that checks it; return its status."""
         self.signal(number)
         await self.logs("draining")
-        for _ in range(CHECKS_UNTIL_DOWN):
-            async with Peer(self.listeners.spop[1]) as peer:
-                peer.send(HEALTH_CHECK)
-                assert await peer.ended()
+        # Where nobody has checked for long, it does not wait for that.
+        with suppress(ConnectionRefusedError):
+            for _ in range(CHECKS_UNTIL_DOWN):
+                async with Peer(self.listeners.spop[1]) as peer:
+                    peer.send(HEALTH_CHECK)
+                    assert await peer.ended()
         return await self.wait()
 
 
@@ -197,7 +199,12 @@ async def test_a_drain_by_hand_outlives_a_restart(document, tmp_path):
 
 async def test_without_a_state_file_a_drain_says_that_it_does_not_last(document, tmp_path):
     async with running(document, tmp_path) as agent:
-        assert await by_hand(agent, "instances/g0/drain") == {"name": "g0", "health": "drained", "kept": False}
+        assert await by_hand(agent, "instances/g0/drain") == {
+            "name": "g0",
+            "health": "drained",
+            "kept": False,
+            "told": False,
+        }
 
 
 async def refusal(folder, file):
@@ -207,7 +214,9 @@ async def refusal(folder, file):
     return [line for line in agent.output.read_text().splitlines() if not line.startswith("{")]
 
 
-@pytest.mark.parametrize(("listener", "kind"), [("spop", socket.SOCK_STREAM), ("log", UDP)])
+@pytest.mark.parametrize(
+    ("listener", "kind"), [("spop", socket.SOCK_STREAM), ("check", socket.SOCK_STREAM), ("log", UDP)]
+)
 async def test_an_address_in_use_is_named_in_one_line(document, tmp_path, listener, kind):
     with closing(socket.socket(socket.AF_INET, kind)) as other:
         other.bind(("127.0.0.1", 0))
@@ -217,8 +226,29 @@ async def test_an_address_in_use_is_named_in_one_line(document, tmp_path, listen
         document["listeners"][listener] = f"127.0.0.1:{port}"
         (line,) = await refusal(tmp_path, written(document, tmp_path))
     assert line.startswith("Error: cannot listen: ")
-    assert str(port) in line
-    assert "is another agent running?" in line
+    assert f"listeners.{listener} ({'UDP' if kind is UDP else 'TCP'} 127.0.0.1:{port}) is taken by process " in line
+    assert "Nothing was changed." in line
+
+
+@pytest.mark.parametrize("shared", [("admin",), ("check",), ("spop", "log", "check", "admin")])
+async def test_a_second_agent_says_what_the_first_has_and_disturbs_nothing(document, tmp_path, shared):
+    """Of two fleets on one host, one forgot some listeners; or it is the same fleet twice."""
+    others = {"front": document["listeners"]["front"], "log": f"127.0.0.1:{free_port(UDP)}"}
+    others |= {name: f"127.0.0.1:{free_port()}" for name in ("check", "admin", "spop")}
+    second = tmp_path / "second"
+    second.mkdir()
+    file = written({**document, "listeners": {**others, **{key: document["listeners"][key] for key in shared}}}, second)
+    async with running(document, tmp_path) as agent:
+        (line,) = await refusal(second, file)
+        assert all(f"listeners.{key} (" in line for key in shared)
+        assert f"is taken by another Pointsman agent, process {agent.pid}" in line
+        for address in agent.listeners.spop:
+            async with Peer(address) as peer:
+                await peer.opened()
+        assert (await by_hand(agent, "status", "GET"))["up_s"] > 0
+        with closing(socket.create_connection(("127.0.0.1", agent.listeners.check.port))) as asks:
+            asks.sendall(b"g0\n")
+            assert b"maxconn:" in asks.recv(100)
 
 
 async def test_a_socket_where_none_can_be_is_refused(document, tmp_path):

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import stat
-from contextlib import closing
-from pathlib import Path
-
-import pytest
 
 from spoe_agent.fleet import Listen
 from spoe_agent.rig.process import free_port
@@ -21,7 +15,6 @@ from spoe_agent.spop import (
 from .loops import on_each_loop
 from .peer import DEADLINE_S, HELLO, MAX_FRAME_SIZE, Peer, question, readable, turns_until
 from .serving import (
-    ROUTED_A,
     Rig,
     refused,
     unix,
@@ -56,31 +49,6 @@ def connected(address):
 
 
 @on_each_loop
-async def test_a_socket_is_for_its_user_and_group_and_its_folder_is_made(tmp_path):
-    address = unix(tmp_path)
-    async with Rig().listening(address):
-        assert stat.S_IMODE(os.stat(address.path).st_mode) == 0o660
-
-
-@on_each_loop
-async def test_an_address_in_use_is_refused(tmp_path):
-    address = Listen("127.0.0.1", free_port())
-    async with Rig().listening(address):
-        with pytest.raises(OSError, match="in use"):
-            await Rig().server.listen(address)
-
-
-@on_each_loop
-async def test_a_socket_that_a_dead_agent_left_is_replaced(tmp_path):
-    address = unix(tmp_path)
-    Path(address.path).parent.mkdir()
-    with closing(socket.socket(socket.AF_UNIX)) as left:
-        left.bind(address.path)
-    async with Rig().listening(address), Peer(address) as peer:
-        await peer.opened()
-
-
-@on_each_loop
 async def test_several_addresses_are_one_agent(tmp_path):
     addresses = [unix(tmp_path), Listen("127.0.0.1", free_port())]
     rig = Rig()
@@ -92,30 +60,3 @@ async def test_several_addresses_are_one_agent(tmp_path):
                 await peer.answer()
     assert rig.board.grants == len(addresses)
     assert [await refused(address) for address in addresses] == [True, True]
-
-
-@on_each_loop
-async def test_the_socket_goes_with_the_agent(tmp_path):
-    address = unix(tmp_path)
-    async with Rig().listening(address):
-        assert Path(address.path).is_socket()
-    assert not Path(address.path).exists()
-
-
-@on_each_loop
-async def test_a_successors_socket_is_left_alone(tmp_path):
-    address = unix(tmp_path)
-    async with Rig().listening(address) as old, Rig().listening(address):
-        await old.server.drain(0)
-        async with Peer(address) as peer:
-            await peer.opened()
-            peer.send(question("a"))
-            assert (await peer.answer())[2] == ROUTED_A
-
-
-@on_each_loop
-async def test_a_socket_that_somebody_removed_is_no_trouble(tmp_path):
-    address = unix(tmp_path)
-    async with Rig().listening(address) as rig:
-        Path(address.path).unlink()
-        await rig.server.drain(0)

@@ -6,22 +6,34 @@ takes no request that a web page could make another's browser send. Must not liv
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import socket
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
 
-from spoe_agent.fleet import Listen
 from spoe_agent.watch.watch import Watch
 
 
 class Admin:
-    """Serves one agent's admin port. `keep` writes down what was done by hand, and tells whether it could."""
+    """Serves one agent's admin port.
 
-    def __init__(self, watch: Watch, status: Callable[[], dict[str, Any]], keep: Callable[[], bool]) -> None:
+    Args:
+        keep: writes down what was done by hand, and tells whether it could.
+        told: waits, not for long, until HAProxy knows what was done to an instance; tells whether it does.
+    """
+
+    def __init__(
+        self,
+        watch: Watch,
+        status: Callable[[], dict[str, Any]],
+        keep: Callable[[], bool],
+        told: Callable[[str], Awaitable[bool]],
+    ) -> None:
         self._watch = watch
         self._status = status
         self._keep = keep
+        self._told = told
         app = web.Application(middlewares=[_no_pages])
         app.add_routes(
             [
@@ -32,10 +44,10 @@ class Admin:
         )
         self._runner = web.AppRunner(app, access_log=None)
 
-    async def listen(self, listen: Listen) -> None:
-        """Serve from now on. Raises OSError when the address is taken."""
+    async def listen(self, sock: socket.socket) -> None:
+        """Answer on a bound socket from now on."""
         await self._runner.setup()
-        await web.TCPSite(self._runner, listen.host, listen.port).start()
+        await web.SockSite(self._runner, sock).start()
 
     async def close(self) -> None:
         """Stop."""
@@ -45,19 +57,20 @@ class Admin:
         return web.json_response(self._status(), headers={"cache-control": "no-store"})
 
     async def _drain(self, request: web.Request) -> web.Response:
-        return self._by_hand(request, self._watch.drain)
+        return await self._by_hand(request, self._watch.drain)
 
     async def _ready(self, request: web.Request) -> web.Response:
-        return self._by_hand(request, self._watch.ready)
+        return await self._by_hand(request, self._watch.ready)
 
-    def _by_hand(self, request: web.Request, change: Callable[[str], None]) -> web.Response:
+    async def _by_hand(self, request: web.Request, change: Callable[[str], None]) -> web.Response:
         name = request.match_info["name"]
         if name not in self._watch.health:
             said = f"there is no instance {name}; instances are {', '.join(self._watch.health)}"
             return web.json_response({"error": said}, status=404)
         change(name)
-        is_kept = self._keep()
-        return web.json_response({"name": name, "health": str(self._watch.health[name].state), "kept": is_kept})
+        is_kept, is_told = self._keep(), await self._told(name)
+        health = str(self._watch.health[name].state)
+        return web.json_response({"name": name, "health": health, "kept": is_kept, "told": is_told})
 
 
 @web.middleware

@@ -71,9 +71,11 @@ def ready(fleet_file: Path | None, name: str) -> None:
 
 
 def _until(answer: dict[str, Any]) -> str:
-    return (
+    kept = (
         "" if answer["kept"] else "\nUntil the agent restarts: it has no state file that it can write (serve --state)"
     )
+    told = "" if answer["told"] else "\nHAProxy does not know yet: it has not asked the agent since (listeners.check)"
+    return kept + told
 
 
 def _watch(where: Listen) -> None:

@@ -30,33 +30,21 @@ _MAX_LINE_BYTES = 65_536
 class HAProxyLog:
     """Receives the JSON lines that haproxy.cfg sends to `listeners.log`, and reports each."""
 
-    def __init__(self, host: str, port: int, ended: Callable[[Line], None]) -> None:
-        """Bind the address. Raises OSError when it is taken."""
+    def __init__(self, sock: socket.socket, ended: Callable[[Line], None]) -> None:
+        """Take a bound UDP socket; closing it is not this one's."""
         self._ended = ended
         self._complained = False
-        self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket = sock
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
         self._socket.setblocking(False)
-        try:
-            self._socket.bind((host, port))
-        except OSError as error:
-            self._socket.close()
-            raise OSError(error.errno, f"{error.strerror}: UDP port {port} of {host}") from error
-
-    @property
-    def port(self) -> int:
-        """The bound port."""
-        port: int = self._socket.getsockname()[1]
-        return port
 
     def start(self) -> None:
         """Read from now on, in the running loop."""
         asyncio.get_running_loop().add_reader(self._socket, self._read)
 
     def close(self) -> None:
-        """Stop reading and free the address."""
+        """Stop reading."""
         asyncio.get_running_loop().remove_reader(self._socket)
-        self._socket.close()
 
     def _read(self) -> None:
         for _ in range(LINES_AT_ONCE):

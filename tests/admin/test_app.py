@@ -13,6 +13,7 @@ from spoe_agent.admin.status import status
 from spoe_agent.admin.table import tables
 from spoe_agent.agent import Agent
 from spoe_agent.fleet import Listen, loads, specs
+from spoe_agent.listening import bind
 from spoe_agent.rig.process import free_port
 from spoe_agent.routing import Dialect, Health, InstanceState, Kind, LoadedModel, RequestFacts
 from spoe_agent.routing.names import canonical
@@ -52,10 +53,15 @@ class Bench:
         self.agent.decide(RequestFacts("r1", Kind.INFERENCE, Dialect.OLLAMA).naming("a"))
 
         self.can_keep, self.kept = True, []
+        self.does_ask, self.asked = True, []
 
     def keep(self):
         self.kept.append(self.watch.drained)
         return self.can_keep
+
+    async def told(self, instance):
+        self.asked.append(instance)
+        return self.does_ask
 
     def reading(self, loaded):
         return InstanceState(Health.UP, loaded, self.clock(), {A: 10}, self.clock(), "0.33.0")
@@ -72,8 +78,8 @@ class Bench:
 
 @asynccontextmanager
 async def served(bench):
-    admin, listen = Admin(bench.watch, bench.status, bench.keep), Listen(host="127.0.0.1", port=free_port())
-    await admin.listen(listen)
+    admin, listen = Admin(bench.watch, bench.status, bench.keep, bench.told), Listen("127.0.0.1", free_port())
+    await admin.listen(bind(listen))
     try:
         async with ClientSession(f"http://{listen}") as session:
             yield session
@@ -136,20 +142,22 @@ async def test_drain_and_ready_over_http():
     bench = Bench()
     async with served(bench) as session:
         async with session.post("/instances/g0/drain") as answer:
-            assert (answer.status, await answer.json()) == (200, {"name": "g0", "health": "drained", "kept": True})
+            assert answer.status == 200
+            assert await answer.json() == {"name": "g0", "health": "drained", "kept": True, "told": True}
         assert bench.limiter.answer("g0") == "up drain maxconn:1"
         async with session.get("/status") as answer:
             assert (await answer.json())["instances"][0]["health"] == "drained"
         async with session.post("/instances/g0/ready") as answer:
             assert (await answer.json())["health"] == "up"
-    assert bench.kept == [{"g0"}, set()]
+    assert (bench.kept, bench.asked) == ([{"g0"}, set()], ["g0", "g0"])
 
 
-async def test_it_says_when_a_restart_would_forget():
+@pytest.mark.parametrize(("can_keep", "does_ask"), [(False, True), (True, False)])
+async def test_it_says_what_a_restart_or_haproxy_would_not_know(can_keep, does_ask):
     bench = Bench()
-    bench.can_keep = False
+    bench.can_keep, bench.does_ask = can_keep, does_ask
     async with served(bench) as session, session.post("/instances/g0/drain") as answer:
-        assert await answer.json() == {"name": "g0", "health": "drained", "kept": False}
+        assert await answer.json() == {"name": "g0", "health": "drained", "kept": can_keep, "told": does_ask}
 
 
 async def test_who_is_not_there_is_named():

@@ -44,7 +44,7 @@ def agent(fleet):
         if request.match_info["name"] != "g0":
             return web.json_response({"error": "there is no instance"}, status=404)
         is_drain = request.path.endswith("drain")
-        return web.json_response({"health": "drained" if is_drain else "up", "kept": is_drain})
+        return web.json_response({"health": "drained" if is_drain else "up", "kept": is_drain, "told": is_drain})
 
     async def start():
         app = web.Application()
@@ -89,7 +89,12 @@ def test_without_a_fleet_file_it_says_so(tmp_path):
         ([status, "--json"], '"version": "1"', 0),
         ([status], "pointsman 1, up 1 s", 0),
         ([drain, "g0"], "g0 is drained; pointsman ready g0 lets it serve again\n", 0),
-        ([ready, "g0"], "g0 is up\nUntil the agent restarts: it has no state file that it can write", 0),
+        (
+            [ready, "g0"],
+            "g0 is up\nUntil the agent restarts: it has no state file that it can write (serve --state)\n"
+            "HAProxy does not know",
+            0,
+        ),
         ([drain, "g9"], "there is no instance", 1),
     ],
     ids=["json", "table", "drain", "ready", "who"],

@@ -79,6 +79,15 @@ async def test_the_limit_follows_the_models_that_are_loaded(own: Stack, session:
     await limit_becomes(own, where, 4, "unloaded again")
 
 
+async def test_a_drain_holds_although_the_agent_dies_at_once(own: Stack, session: aiohttp.ClientSession) -> None:
+    await limit_becomes(own, "gpu0", 4, "nothing loaded")
+    await by_hand(session, own, "gpu1", "drain")
+    own.agent.signal(signal.SIGKILL)
+    for name in ("gpu0", "gpu1"):
+        await limit_becomes(own, name, CONFIGURED, "agent killed")
+    assert (await server(own, "gpu1"))["status"].startswith("DRAIN")
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM])
 async def test_without_the_agent_the_limits_are_the_fleet_files(
     own: Stack, session: aiohttp.ClientSession, number: signal.Signals
