@@ -14,6 +14,7 @@ from itertools import combinations
 
 from pydantic import ByteSize
 
+from spoe_agent.fleet.exposure import exposed
 from spoe_agent.fleet.problems import Finding, Path, shown
 from spoe_agent.fleet.resolved import gpu_memory, vram_bytes
 from spoe_agent.fleet.schema import FleetDraft, InstanceDraft, ModelDraft
@@ -267,6 +268,7 @@ def gpu_sources(fleet: FleetDraft) -> Findings:
 CHECKS: tuple[Callable[[FleetDraft], Findings], ...] = (
     instance_names,
     addresses,
+    exposed,
     gpu_list,
     gpus_are_listed,
     gpus_are_not_shared,

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 Path = tuple[str | int, ...]
 """Where a value is in the file: `("instances", 1, "url")`."""
 
+_SECRET = re.compile(r"(?<=//)[^\s/@]*@|[^\s/:'\"]*:[^\s]*@")
+"""User and password of a URL, also of one without its scheme."""
+
 _PLAIN_KEY = re.compile(r"[\w<.-]{1,60}", re.ASCII)
 
 
@@ -66,10 +69,11 @@ def dotted(path: Path) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a value from the file for a message: short, one line, no control characters."""
+    """Return a value from the file for a message: short, one line, no control characters, no password of a URL."""
     if isinstance(value, list | tuple):
         return "a list"
     if isinstance(value, dict):
         return "a mapping"
     text = "nothing" if value is None else str(value).lower() if isinstance(value, bool) else ascii(value)
+    text = _SECRET.sub("***@", text)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -20,14 +20,18 @@ from spoe_agent.fleet.units import (
     Count,
     CountOrZero,
     GpuId,
+    GpuMemory,
     InstanceName,
     InstanceUrl,
     Listens,
+    ModelMatch,
+    ModelSize,
     Origin,
     Seconds,
     SecondsOrForever,
     SecondsOrZero,
     Size,
+    SpareMemory,
     TcpListen,
     Tokens,
 )
@@ -56,13 +60,16 @@ class Listeners(Section):
     """HAProxy asks here what each instance's limit is (its agent-check)."""
     admin: TcpListen = Field(default="127.0.0.1:9604", validate_default=True)
     """What `pointsman status`, `drain` and `ready` talk to. It has no password: keep it on loopback."""
+    trusted_network: bool = False
+    """Let spop, log, check and admin be on addresses that other hosts reach, as when HAProxy and the agent are in
+    different containers. None of them has a password: true says that you trust everybody who reaches them."""
 
 
 class GpuDraft(Section):
     """`GpuEntry` with nothing required."""
 
     id: GpuId | None = None
-    memory: Size | None = None
+    memory: GpuMemory | None = None
     """Memory of this GPU that Ollama may use. An instance's `vram` defaults to the sum over its GPUs."""
 
 
@@ -97,7 +104,7 @@ class OllamaSettings(Section):
     """OLLAMA_KV_CACHE_TYPE: precision of the context's cache. Ollama's default is f16."""
     sched_spread: bool | None = None
     """OLLAMA_SCHED_SPREAD: spread each model over all GPUs of the instance, also when one would do."""
-    gpu_overhead: Size | None = None
+    gpu_overhead: SpareMemory | None = None
     """OLLAMA_GPU_OVERHEAD: memory per GPU that Ollama leaves free."""
     origins: tuple[Origin, ...] | None = None
     """OLLAMA_ORIGINS: more browser origins that this Ollama lets in when it is called past HAProxy."""
@@ -117,7 +124,7 @@ class InstanceSettings(Section):
 
     shared: bool = False
     """Allow that another instance uses one of these GPUs too; must be true on both. Then give each its `vram`."""
-    vram: Size | None = None
+    vram: GpuMemory | None = None
     """Memory of the whole GPU group. Left out: the sum of its GPUs' `memory`, when all are given."""
     num_parallel: Count = 1
     """OLLAMA_NUM_PARALLEL: requests that a loaded model serves at a time. Must be what the Ollama runs with."""
@@ -141,20 +148,17 @@ class InstanceEntry(InstanceDraft):
     """Where it listens: http://HOST:PORT (its OLLAMA_HOST)."""
 
 
-_ModelMatch = Annotated[str, Field(pattern=r"^[!-~]{1,400}$", examples=["llama3.1:70b", "hf.co/*"])]
-
-
 class ModelDraft(Section):
     """`ModelEntry` with nothing required."""
 
-    match: _ModelMatch | None = None
+    match: ModelMatch | None = None
     instances: Annotated[tuple[InstanceName, ...], Field(min_length=1)] | None = None
     """Pins: only these instances serve the model. Left out: any."""
     num_parallel: Count | None = None
     """Slots per instance when Ollama gives this model other than the instance's num_parallel (some families get 1)."""
-    vram: Size | None = None
+    vram: ModelSize | None = None
     """Memory the model takes when loaded, if you know it; measured otherwise."""
-    size: Size | None = None
+    size: ModelSize | None = None
     """Its weights on disk, if no instance has it installed yet."""
     max_concurrent: Count | None = None
     """Requests of the model that run at a time in the whole fleet; more are held. Left out: as slots allow."""
@@ -165,7 +169,7 @@ class ModelDraft(Section):
 class ModelEntry(ModelDraft):
     """What you know of some models. The first entry that matches a model holds."""
 
-    match: _ModelMatch
+    match: ModelMatch
     """A model name as Ollama takes it (llama3 is llama3:latest), or a pattern over name and tag (`llama3.1:*`)."""
 
 

@@ -3,13 +3,14 @@
 Lives here: YAML. Must not live here: what the keys mean.
 
 Scalars are read by the core schema of YAML 1.2, not by PyYAML's rules of 1.1: there an unquoted PCI bus id
-`0000:03:00.0` is a number to the base of 60, and `on` is a truth value.
+`0000:03:00.0` is a number to the base of 60, and `on` is a truth value. One thing of 1.1 is kept, because people use
+it: the merge key `<<` (yaml.org/type/merge.html).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,6 +123,10 @@ def _compose(text: str, file: str) -> yaml.Node | None:
         raise _hopeless(file, None, f"not valid YAML: {error}", "look at the escapes in double quotes") from None
 
 
+def _is_merge_key(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and node.value == "<<" and node.style is None
+
+
 class _Walk:
     """Turns nodes into data; fills in the source's lines and problems as it goes."""
 
@@ -132,9 +137,7 @@ class _Walk:
 
     def value(self, node: yaml.Node, path: Path) -> Any:
         self._source.lines.setdefault(path, _line(node))
-        self._left -= 1
-        if self._left < 0:
-            raise _hopeless(self._source.file, None, f"has more than {_MAX_VALUES} values", "use fewer aliases (*name)")
+        self._spend()
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
         if any(node is outer for outer in self._open):
@@ -146,6 +149,11 @@ class _Walk:
             return self._mapping(node, path) if isinstance(node, yaml.MappingNode) else self._sequence(node, path)
         finally:
             self._open.pop()
+
+    def _spend(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise _hopeless(self._source.file, None, f"has more than {_MAX_VALUES} values", "use fewer aliases (*name)")
 
     def _refuse(self, path: Path, message: str, hint: str) -> None:
         self._source.add(path, message, hint)
@@ -168,7 +176,7 @@ class _Walk:
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         data: dict[str, Any] = {}
-        for key_node, value_node in node.value:
+        for key_node, value_node in self._pairs(node, path):
             key = self._key(key_node, path)
             if key is None:
                 continue
@@ -180,6 +188,27 @@ class _Walk:
             self._source.lines[here] = _line(key_node)
             data[key] = self.value(value_node, here)
         return data
+
+    def _pairs(self, node: yaml.MappingNode, path: Path) -> list[tuple[yaml.Node, yaml.Node]]:
+        """Return a mapping's own keys, then those it has from others (`<<: *name`): who says a key first wins."""
+        pairs = [(key, value) for key, value in node.value if not _is_merge_key(key)]
+        for other in self._merged(node, path):
+            known = {str(key.value) for key, _ in pairs}
+            pairs += [pair for pair in self._pairs(other, path) if str(pair[0].value) not in known]
+        return pairs
+
+    def _merged(self, node: yaml.MappingNode, path: Path) -> Iterator[yaml.MappingNode]:
+        said = [value for key, value in node.value if _is_merge_key(key)]
+        others = [one for value in said for one in (value.value if isinstance(value, yaml.SequenceNode) else [value])]
+        for other in others:
+            self._spend()
+            if isinstance(other, yaml.MappingNode) and all(other is not outer for outer in self._open):
+                self._open.append(other)
+                yield other
+                self._open.pop()
+            else:
+                wrong = "contains itself" if isinstance(other, yaml.MappingNode) else "is no mapping"
+                self._source.add((*path, "<<"), wrong, "write the alias of another mapping (*name)", _line(other))
 
     def _key(self, node: yaml.Node, path: Path) -> str | None:
         if isinstance(node, yaml.ScalarNode) and not _SURROGATE.search(node.value):

@@ -6,8 +6,9 @@ Lives here: how one value is read from text, and its JSON schema. Must not live 
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import durationpy
 from pydantic import (
@@ -32,6 +33,7 @@ _UNIX_PATH = r"/[A-Za-z0-9_./@%+-]{1,106}"  # sun_path holds 108 bytes with the 
 _PCI = re.compile(r"(?:[0-9a-f]{0,4}([0-9a-f]{4}):)?([0-9a-f]{2}:[0-9a-f]{2}\.[0-7])", re.IGNORECASE)
 _GPU_UUID = re.compile(r"(GPU|MIG)-[A-Za-z0-9/-]{4,80}", re.ASCII)
 _HAPROXY_TIMER_MAX_S = 2_147_483  # HAProxy keeps times as milliseconds in 31 bits (configuration.txt 2.5)
+_MAX_NAME = 64
 WILDCARD_HOSTS = frozenset({"0.0.0.0", "::"})
 
 
@@ -77,6 +79,21 @@ def _size(value: object, read: ValidatorFunctionWrapHandler) -> ByteSize:
     except (ValidationError, OverflowError):
         pass
     raise _refuse("size", "is not a size", "write 24GiB, 512MiB or a number of bytes")
+
+
+def _at_least(least: int, what: str) -> WrapValidator:
+    """Refuse less than anything real has: a plain number is bytes, and nearly always meant as GiB."""
+
+    def read(value: object, inner: ValidatorFunctionWrapHandler) -> ByteSize:
+        size = ByteSize(inner(value))
+        if size >= least:
+            return size
+        plain = isinstance(value, int) or (isinstance(value, str) and value.strip().isdigit())
+        unit = "GiB" if size < 1024 else "MiB"
+        hint = f"a plain number is bytes: did you mean {value}{unit}?" if plain else "write it like 24GiB or 512MiB"
+        raise _refuse("size", f"is too little for {what}", hint)
+
+    return WrapValidator(read)
 
 
 def _host_port(value: object) -> Listen:
@@ -135,6 +152,33 @@ def endpoint(url: AnyUrl) -> Listen:
     return Listen(host=(url.host or "").strip("[]"), port=url.port or 0)
 
 
+def _check_characters(text: str, allowed: str, hint: str) -> None:
+    """Name the first character that is not allowed, in ASCII: what it is called shows what a font may hide."""
+    for place, character in enumerate(text, 1):
+        if not re.fullmatch(allowed, character, re.ASCII):
+            called = unicodedata.name(character, "a control character")
+            message = f"has a character that is not allowed here, U+{ord(character):04X} ({called}) at place {place}"
+            raise _refuse("character", message, hint)
+
+
+def _instance_name(name: str) -> str:
+    """HAProxy's server name, and a word in logs, headers and metrics."""
+    hint = "write letters (a-z, A-Z), digits, `_`, `.` and `-`, like gpu0"
+    _check_characters(name, r"[A-Za-z0-9_.-]", hint)
+    if not re.match(r"[A-Za-z0-9_]", name):
+        raise _refuse("name", "does not begin with a letter, a digit or `_`", hint)
+    if len(name) > _MAX_NAME:
+        raise _refuse("name", f"is longer than {_MAX_NAME} characters", "write a shorter name, like gpu0")
+    return _not_reserved(name)
+
+
+def _model_match(match: str) -> str:
+    _check_characters(match, r"[!-~]", "write a name like llama3.1:70b, or a pattern like hf.co/*")
+    if not 1 <= len(match) <= 400:
+        raise _refuse("match", "must have 1 to 400 characters", "write a name like llama3.1:70b")
+    return match
+
+
 def _not_reserved(name: str) -> str:
     # FRONTEND and BACKEND are rows of HAProxy's own statistics; the others stand for "no instance" in logs and headers.
     if name.lower() in {"frontend", "backend", "none", "fallback", "pointsman"}:
@@ -152,10 +196,14 @@ _DURATION_JSON = {
 }
 _ADDRESS_JSON = {"type": "string", "examples": ["127.0.0.1:11434", "0.0.0.0:11434"]}
 _LISTEN_JSON = {"type": "string", "examples": ["unix@/run/pointsman/spop.sock", "127.0.0.1:9601"]}
-_SIZE_JSON = {
-    "anyOf": [{"type": "string", "pattern": _SIZE}, {"type": "integer", "minimum": 1}],
-    "examples": ["24GiB", "512MiB"],
-}
+
+
+def _size_json(least: int) -> dict[str, Any]:
+    return {
+        "anyOf": [{"type": "string", "pattern": _SIZE}, {"type": "integer", "minimum": least}],
+        "examples": ["24GiB", "512MiB"],
+    }
+
 
 Seconds = Annotated[
     float,
@@ -178,8 +226,21 @@ SecondsOrForever = Annotated[
 ]
 """A time span in seconds as Ollama reads it: zero and below have meanings of their own."""
 
-Size = Annotated[ByteSize, Field(ge=1, le=1 << 60), WrapValidator(_size), WithJsonSchema(_SIZE_JSON)]
+_AnySize = Annotated[ByteSize, Field(ge=1, le=1 << 60), WrapValidator(_size)]
+
+Size = Annotated[_AnySize, WithJsonSchema(_size_json(1))]
 """Bytes."""
+
+_GPU_LEAST = 256 << 20
+GpuMemory = Annotated[_AnySize, _at_least(_GPU_LEAST, "the memory of a GPU"), WithJsonSchema(_size_json(_GPU_LEAST))]
+"""Bytes of a GPU, or of several."""
+
+_MODEL_LEAST = 1 << 20
+ModelSize = Annotated[_AnySize, _at_least(_MODEL_LEAST, "a model"), WithJsonSchema(_size_json(_MODEL_LEAST))]
+"""Bytes of a model: the smallest that Ollama's library has are 45 MB."""
+SpareMemory = Annotated[
+    _AnySize, _at_least(_MODEL_LEAST, "memory to be kept free"), WithJsonSchema(_size_json(_MODEL_LEAST))
+]
 
 TcpListen = Annotated[Listen, PlainValidator(_host_port), WithJsonSchema(_ADDRESS_JSON)]
 AnyListen = Annotated[Listen, PlainValidator(_host_port_or_unix), WithJsonSchema(_LISTEN_JSON)]
@@ -214,9 +275,15 @@ GpuId = Annotated[
 ]
 InstanceName = Annotated[
     str,
-    StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$"),
-    AfterValidator(_not_reserved),
-    Field(examples=["gpu0"]),
+    AfterValidator(_instance_name),
+    WithJsonSchema(
+        {"type": "string", "pattern": f"^[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{_MAX_NAME - 1}}}$", "examples": ["gpu0"]}
+    ),
+]
+ModelMatch = Annotated[
+    str,
+    AfterValidator(_model_match),
+    WithJsonSchema({"type": "string", "pattern": "^[!-~]{1,400}$", "examples": ["llama3.1:70b", "hf.co/*"]}),
 ]
 Origin = Annotated[
     str,

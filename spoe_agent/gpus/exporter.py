@@ -16,7 +16,7 @@ import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from spoe_agent.gpus.http import fetch
+from spoe_agent.gpus.http import fetch, without_password
 from spoe_agent.gpus.reading import GpuReading, SourceError, clock_limits, pci_bus_id
 
 _MIB = 1 << 20
@@ -82,7 +82,8 @@ class ExporterSource:
     """Scrapes one exporter. The session's own timeout must not be below the poller's deadline."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, names: ExporterNames = DCGM) -> None:
-        self.name = url
+        self._url = url
+        self.name = without_password(url)
         self._session = session
         self._names = names
         self._page: bytes | None = None
@@ -90,7 +91,7 @@ class ExporterSource:
 
     async def read(self, now_s: float) -> tuple[GpuReading, ...]:
         """Scrape once. Raises SourceError, also when the page has none of the metrics."""
-        page = await fetch(self._session, self.name)
+        page = await fetch(self._session, self._url)
         if page != self._page:  # exporters sample more slowly than we ask (dcgm-exporter every 30 s); parsing is dear
             self._readings = self._parsed(page, now_s)
             self._page = page

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import aiohttp
 
-from spoe_agent.gpus.http import fetch
+from spoe_agent.gpus.http import fetch, without_password
 from spoe_agent.gpus.reading import GpuReading, SourceError
 from spoe_agent.gpus.wire import PATH, decode
 
@@ -16,12 +16,13 @@ class RemoteSource:
     """Asks one `pointsman telemetry`. `url` is http://HOST:PORT."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
-        self.name = url.rstrip("/")
+        self._url = url.rstrip("/")
+        self.name = without_password(self._url)
         self._session = session
 
     async def read(self, now_s: float) -> tuple[GpuReading, ...]:
         """Ask once. Raises SourceError, also when the other side has lost a source and has no reading."""
-        text = await fetch(self._session, self.name + PATH)
+        text = await fetch(self._session, self._url + PATH)
         try:
             page = decode(text, now_s)
         except ValueError as error:

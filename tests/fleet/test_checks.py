@@ -27,7 +27,7 @@ def instances(*more: str) -> str:
         ('instances: [{name: a, url: "http://localhost:11434"}]', "1: instances[0].url: localhost:11434 is taken by listeners.front; let this Ollama listen on another port, like 11435"),
         ('listeners: {front: "0.0.0.0:11435"}\n' + TWO, "3: instances[0].url: 127.0.0.1:11435 is taken by listeners.front; let this Ollama listen on another port, like 11437"),
         ('listeners: {spop: "127.0.0.1:11436"}\n' + TWO, "4: instances[1].url: 127.0.0.1:11436 is taken by listeners.spop; let this Ollama listen on another port, like 11437"),
-        ('listeners: {front: "h:1", spop: ["h:2", "h:1"]}\n' + TWO, "1: listeners.spop: h:1 is taken by listeners.front; give each its own port"),
+        ('listeners: {front: "h:1", spop: ["h:2", "h:1"], trusted_network: true}\n' + TWO, "1: listeners.spop: h:1 is taken by listeners.front; give each its own port"),
         ("listeners: {spop: [unix@/s, unix@/s]}\n" + TWO, "1: listeners.spop: unix@/s is taken by listeners.spop; give each its own port"),
         (TWO + "gpus: [{id: 0}, {id: 1}, {id: 0}]", "4: gpus[2].id: GPU 0 is listed twice; list each GPU once"),
         (instances("gpus: [1]") + "gpus: [{id: 0}]", "2: instances[0].gpus: GPU 1 is not in gpus; use one of 0, or add it to gpus"),
@@ -53,6 +53,10 @@ def instances(*more: str) -> str:
         (TWO + "telemetry: {interval: 30s, throttle: {max_age: 60s}}", "4: telemetry.interval: interval 30s is above memory.max_age 10s: every reading would be too old; write interval below 10s, or a larger memory.max_age"),
         (TWO + 'telemetry: {sources: [{url: "http://h:1", instances: [gpu0, gpu7]}]}', "4: telemetry.sources[0].instances[1]: there is no instance gpu7; instances are gpu0, gpu1"),
         ('listeners: {admin: "127.0.0.1:9602"}\n' + TWO, "1: listeners.admin: 127.0.0.1:9602 is taken by listeners.check; give each its own port"),
+        ('listeners: {admin: "0.0.0.0:9604"}\n' + TWO, "1: listeners.admin: 0.0.0.0:9604 can be reached from other hosts, and whoever reaches it can drain instances, without a password; write 127.0.0.1:9604, or trusted_network: true beside it if you trust all who reach it"),
+        ('listeners: {log: "[::]:9603"}\n' + TWO, "1: listeners.log: [::]:9603 can be reached from other hosts, and whoever reaches it can say that requests ended, without a password; write 127.0.0.1:9603, or trusted_network: true beside it if you trust all who reach it"),
+        ('listeners: {check: "agent:9602"}\n' + TWO, "1: listeners.check: agent:9602 can be reached from other hosts, and whoever reaches it sees every instance's limit, without a password; write 127.0.0.1:9602, or trusted_network: true beside it if you trust all who reach it"),
+        ('listeners:\n  spop: [unix@/s, "10.0.0.1:9601"]\n' + TWO, "2: listeners.spop: 10.0.0.1:9601 can be reached from other hosts, and whoever reaches it asks for slots in anybody's name, without a password; write 127.0.0.1:9601, or trusted_network: true beside it if you trust all who reach it"),
         (TWO + "callers: [{weight: 2}]", "4: callers[0].caller: is missing; write caller: 10.0.0.5"),
     ],
 )  # fmt: skip
@@ -68,6 +72,9 @@ def test_refused(text: str, expected: str) -> None:
         'listeners: {front: "0.0.0.0:11434"}\ninstances: [{name: a, url: "http://10.0.0.1:11434"}]',
         'listeners: {front: "0.0.0.0:11434"}\ninstances: [{name: a, url: "http://box:11434"}]',  # another machine, perhaps
         'listeners: {log: "127.0.0.1:11435"}\n' + TWO,  # UDP
+        'listeners: {spop: unix@/s, log: "localhost:1", check: "127.1.2.3:2", admin: "[::1]:3"}\n' + TWO,
+        'listeners: {spop: "agent:1", log: "agent:1", check: "0.0.0.0:2", admin: "10.0.0.1:3", trusted_network: true}\n'
+        + TWO,
         instances("gpus: [0], shared: true", "gpus: [0], shared: true"),
         instances("gpus: [0]", "gpus: [0]") + "defaults: {shared: true}",
         instances("gpus: [5]"),  # no list of GPUs to hold it against

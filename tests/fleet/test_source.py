@@ -61,6 +61,29 @@ def test_an_alias_is_the_value_it_stands_for() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "merged"),
+    [
+        ("{<<: *a, y: 9}", {"x": 1, "y": 9}),
+        ("{y: 9, <<: *a}", {"x": 1, "y": 9}),
+        ("{<<: [*b, *a]}", {"x": 1, "y": 3, "z": 4}),
+        ("{<<: *a, <<: *b}", {"x": 1, "y": 2, "z": 4}),
+        ("{<<: *c}", {"x": 1, "y": 2, "w": 5}),
+        ("{<<: {v: 6}}", {"v": 6}),
+        ("{'<<': 7}", {"<<": 7}),
+    ],
+)
+def test_a_mapping_takes_over_the_keys_of_others(text: str, merged: dict[str, int]) -> None:
+    """As yaml.org/type/merge.html has it: own keys win, then the mappings that are named first."""
+    known = "a: &a {x: 1, y: 2}\nb: &b {y: 3, z: 4}\nc: &c {<<: *a, w: 5}\n"
+    source = read(f"{known}d: {text}", "f")
+    assert (source.data["d"], source.problems) == (merged, [])
+
+
+def test_a_key_that_was_taken_over_is_known_by_the_line_on_which_it_stands() -> None:
+    assert read("a: &a\n  x: 1\nb:\n  <<: *a\n", "f").line(("b", "x")) == 2
+
+
+@pytest.mark.parametrize(
     ("text", "problem"),
     [
         ("a: 1\nb: 2\na: 3", "f:3: a: is here twice, first on line 1; keep one of them"),
@@ -72,6 +95,8 @@ def test_an_alias_is_the_value_it_stands_for() -> None:
         ("a: !!int x", "f:1: a: 'x' does not fit its tag; remove the tag"),
         ("a: " + "9" * 5000, f"f:1: a: '{'9' * 56}... does not fit its tag; remove the tag"),
         ("a: &x\n - *x", "f:1: a[0]: contains itself; write the value out instead of the alias (*name)"),
+        ("a: &a {b: 1, <<: *a}", "f:1: a.<<: contains itself; write the alias of another mapping (*name)"),
+        ("a:\n  <<: [{b: 1}, 5]", "f:2: a.<<: is no mapping; write the alias of another mapping (*name)"),
         ("a: 1\n? [b]\n: 2", "f:2: has a key that is not a word; write key: value"),
         (r'a: "\uD800"', "f:1: a: has half a surrogate pair, which is no character; write the character itself"),
     ],
@@ -84,6 +109,9 @@ def test_what_is_wrong_in_one_value_is_noted_and_reading_goes_on(text: str, prob
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{new}: &{new} [{','.join([f'*{old}'] * 10)}]\n" for old, new in zip("abcdefg", "bcdefgh", strict=True)
+)
+MERGES = "a: &a {x: 1}\n" + "".join(
+    f"{new}: &{new} {{<<: [{','.join([f'*{old}'] * 10)}]}}\n" for old, new in zip("abcdefg", "bcdefgh", strict=True)
 )
 
 
@@ -115,6 +143,7 @@ DEEP_BY_ALIASES = "k0: &k0 1\n" + "".join(f"k{n}: &k{n} {'[' * 90}*k{n - 1}{']' 
         ),
         ("a: " + "[" * 5000, "f: is nested too deeply"),
         (BOMB, "f: has more than 20000 values; use fewer aliases (*name)"),
+        (MERGES, "f: has more than 20000 values; use fewer aliases (*name)"),
         ("a" * 1_048_577, "f: is longer than 1048576 characters; is it a fleet file?"),
     ],
 )

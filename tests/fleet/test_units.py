@@ -6,14 +6,18 @@ from pydantic import TypeAdapter, ValidationError
 from spoe_agent.fleet.units import (
     AnyListen,
     GpuId,
+    GpuMemory,
     InstanceName,
     InstanceUrl,
     Listen,
     Listens,
+    ModelMatch,
+    ModelSize,
     Origin,
     Seconds,
     SecondsOrForever,
     Size,
+    SpareMemory,
     TcpListen,
     endpoint,
 )
@@ -81,6 +85,34 @@ def test_a_size(value: object, size: int) -> None:
 def test_no_size(value: object) -> None:
     with pytest.raises(ValidationError):
         reads(Size, value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "unit"),
+    [
+        (GpuMemory, 24, "GiB"),
+        (GpuMemory, "80", "GiB"),
+        (GpuMemory, 24576, "MiB"),
+        (GpuMemory, "24MB", None),
+        (GpuMemory, (256 << 20) - 1, "MiB"),
+        (ModelSize, 5, "GiB"),
+        (ModelSize, "5KB", None),
+        (SpareMemory, 1, "GiB"),
+        (SpareMemory, 512, "GiB"),
+    ],
+)
+def test_a_size_that_nothing_real_has_is_a_forgotten_unit(kind: object, value: object, unit: str | None) -> None:
+    with pytest.raises(ValidationError) as refused:
+        reads(kind, value)
+    (error,) = refused.value.errors()
+    assert "is too little for" in error["msg"]
+    wanted = "write it like 24GiB or 512MiB" if unit is None else f"did you mean {value}{unit}?"
+    assert error["ctx"]["hint"].endswith(wanted)
+
+
+@pytest.mark.parametrize(("kind", "value"), [(GpuMemory, "256MiB"), (GpuMemory, 24 << 30), (ModelSize, "45MB")])
+def test_small_things_have_their_sizes(kind: object, value: object) -> None:
+    assert reads(kind, value) == reads(Size, value)
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1:11434", "0.0.0.0:1", "[::1]:11434", "gpu-box.lan:65535", "127.0.0.1:80"])
@@ -189,6 +221,27 @@ def test_no_instance_url(value: object) -> None:
 def test_no_instance_name(name: object) -> None:
     with pytest.raises(ValidationError):
         reads(InstanceName, name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "said"),
+    [
+        (InstanceName, "gp\u00fc0", "U+00FC (LATIN SMALL LETTER U WITH DIAERESIS) at place 3"),
+        (InstanceName, "gpu\u0430", "U+0430 (CYRILLIC SMALL LETTER A) at place 4"),
+        (InstanceName, "gpu 0", "U+0020 (SPACE) at place 4"),
+        (InstanceName, "a\tb", "U+0009 (a control character) at place 2"),
+        (InstanceName, ".a", "does not begin with a letter, a digit or `_`"),
+        (InstanceName, "a" * 65, "is longer than 64 characters"),
+        (ModelMatch, "gemma 3", "U+0020 (SPACE) at place 6"),
+        (ModelMatch, "mod\u00e8le", "U+00E8 (LATIN SMALL LETTER E WITH GRAVE) at place 4"),
+        (ModelMatch, "", "must have 1 to 400 characters"),
+    ],
+)
+def test_what_is_wrong_with_a_name_is_said_in_plain_characters(kind: object, text: str, said: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        reads(kind, text)
+    assert said in refused.value.errors()[0]["msg"]
+    assert refused.value.errors()[0]["msg"].isascii()
 
 
 @pytest.mark.parametrize("origin", ["https://a b", "a.example.com", 'https://"', "https://a,https://b", ""])

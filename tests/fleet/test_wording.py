@@ -20,7 +20,7 @@ LISTS = f"instances: [{INSTANCE}]\n"
         ("instances:\n- url: http://h:1", "2: instances[0].name: is missing; write name: gpu0"),
         ("instances:\n- name: a\n  url:", "3: instances[0].url: is missing; write url: http://127.0.0.1:11435"),
         ("instances:\n- name: 0\n  url: http://h:1", '2: instances[0].name: must be text, not 0; write it in quotes: "0"'),
-        ("instances:\n- name: a b\n  url: http://h:1", "2: instances[0].name: 'a b' has characters that are not allowed here; for example gpu0"),
+        ("instances:\n- name: a b\n  url: http://h:1", "2: instances[0].name: 'a b' has a character that is not allowed here, U+0020 (SPACE) at place 2; write letters (a-z, A-Z), digits, `_`, `.` and `-`, like gpu0"),
         ("instances:\n- name: Backend\n  url: http://h:1", "2: instances[0].name: 'Backend' is a reserved word; write a name of your own, like gpu0"),
         ("instances:\n- name: a\n  url: https://h:1", "3: instances[0].url: must begin with http:// (Ollama speaks nothing else), not 'https://h:1'; for example http://127.0.0.1:11435"),
         ("instances:\n- name: a\n  url: http://h:1/v1", "3: instances[0].url: must not have a path, not 'http://h:1/v1'; write http://HOST:PORT, like http://127.0.0.1:11435"),
@@ -44,7 +44,7 @@ LISTS = f"instances: [{INSTANCE}]\n"
         (LISTS + "defaults: {shared: perhaps}", "2: defaults.shared: must be true or false, not 'perhaps'"),
         (LISTS + "defaults: {ollama: {kv_cache_type: q5}}", "2: defaults.ollama.kv_cache_type: must be 'f16', 'q8_0' or 'q4_0', not 'q5'"),
         (LISTS + "defaults: {ollama: {models: store}}", "2: defaults.ollama.models: 'store' has characters that are not allowed here; for example /var/lib/ollama/models"),
-        (LISTS + "models: [{match: ''}]", "2: models[0].match: '' has characters that are not allowed here; for example llama3.1:70b or hf.co/*"),
+        (LISTS + "models: [{match: ''}]", "2: models[0].match: must have 1 to 400 characters, not ''; write a name like llama3.1:70b"),
         (LISTS + "models: [{match: a, instances: []}]", "2: models[0].instances: must have at least one entry"),
         (LISTS + "policies: {queue_timeout: 5 minutes}", "2: policies.queue_timeout: '5 minutes' is not a duration; write 30s, 5m or 1h30m; a plain number is seconds"),
         (LISTS + "policies: {queue_timeout: []}", "2: policies.queue_timeout: must be a duration, not a list; write 30s, 5m or 1h30m; a plain number is seconds"),
@@ -65,3 +65,21 @@ def test_one_bad_value_is_one_line(text: str, expected: str) -> None:
 @pytest.mark.parametrize("section", ["listeners", "gpus", "defaults", "models", "policies"])
 def test_a_section_whose_keys_are_all_commented_out_is_as_none(section: str) -> None:
     assert refusals(f"{LISTS}{section}:\n  # nothing yet\n") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'instances: [{name: a, url: "http://me:SECRET@h:1"}]',
+        'instances: [{name: a, url: "https://me:SEC/SECRET@h:1"}]',
+        'instances: [{name: a, url: "me:SECRET@h:1"}]',
+        'instances: [{name: "http://me:SECRET@h:1", url: "http://h:1"}]',
+        'listeners: {front: "me:SECRET@h:1"}',
+        'telemetry: {sources: [{url: "ftp://me:SECRET@h:1"}]}',
+        'instances: {"http://me:SECRET@h:1": 5}',
+        'models: [{match: a, instances: ["http://me:SECRET@h:1"]}]',
+    ],
+)
+def test_passwords_in_urls_are_not_repeated(text: str) -> None:
+    assert refusals(text)
+    assert "SECRET" not in "".join(refusals(text))

@@ -3,8 +3,10 @@
 import pytest
 from aiohttp import web
 
+from spoe_agent.gpus.exporter import ExporterSource
 from spoe_agent.gpus.http import fetch
 from spoe_agent.gpus.reading import SourceError
+from spoe_agent.gpus.remote import RemoteSource
 from spoe_agent.rig.process import free_port
 from spoe_agent.telemetry.http import MAX_BYTES
 
@@ -67,3 +69,20 @@ async def test_a_page_that_ends_in_the_middle_is_an_error_that_says_where():
     async with answering(gpus=cut) as (url, session):
         with pytest.raises(SourceError, match=f"GET {url}/gpus: "):
             await fetch(session, f"{url}/gpus")
+
+
+@pytest.mark.parametrize("source", [RemoteSource, ExporterSource])
+async def test_a_password_is_used_and_never_told(source):
+    asked = []
+
+    async def guarded(request):
+        asked.append(request.headers["authorization"])
+        return web.Response(status=500)
+
+    async with answering(gpus=guarded) as (url, session):
+        with_password = url.replace("//", "//me:SECRET@")
+        one = source(session, with_password if source is RemoteSource else f"{with_password}/gpus")
+        with pytest.raises(SourceError) as failure:
+            await one.read(0.0)
+    assert asked == ["Basic bWU6U0VDUkVU"]
+    assert "SECRET" not in f"{one.name} {failure.value}"

@@ -1,0 +1,40 @@
+"""Which of Pointsman's own ports other hosts could reach. Must not live here: the front, which clients are to reach."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+
+from spoe_agent.fleet.problems import Finding
+from spoe_agent.fleet.schema import FleetDraft
+from spoe_agent.fleet.units import Listen
+
+_DOES = {
+    "spop": "asks for slots in anybody's name",
+    "log": "can say that requests ended",
+    "check": "sees every instance's limit",
+    "admin": "can drain instances",
+}
+"""What whoever reaches a port does there."""
+
+
+def exposed(fleet: FleetDraft) -> Iterator[Finding]:
+    """These ports know no passwords: they leave this host only where the file says that those around it are trusted."""
+    if fleet.listeners.trusted_network:
+        return
+    for key, does in _DOES.items():
+        value = getattr(fleet.listeners, key)
+        for listen in value if isinstance(value, tuple) else (value,):
+            if not _stays_here(listen):
+                message = f"{listen} can be reached from other hosts, and whoever reaches it {does}, without a password"
+                hint = (
+                    f"write 127.0.0.1:{listen.port}, or trusted_network: true beside it if you trust all who reach it"
+                )
+                yield Finding(("listeners", key), message, hint, depends=(("listeners", "trusted_network"),))
+
+
+def _stays_here(listen: Listen) -> bool:
+    try:
+        return listen.path is not None or ipaddress.ip_address(listen.host).is_loopback
+    except ValueError:
+        return listen.host.lower() == "localhost"
