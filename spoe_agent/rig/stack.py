@@ -37,6 +37,8 @@ class Simulated:
     num_parallel: int = 4
     max_loaded_models: int = 3
     time_scale: float = 20.0
+    stores: Sequence[tuple[str, Sequence[tuple[str, str]]]] = ()
+    """For each instance its store and the models in it; the same name is the same store. Empty: one in memory each."""
 
 
 @dataclass(slots=True)
@@ -117,17 +119,20 @@ class Stack:
         return {"listeners": listeners, "defaults": defaults, "instances": instances, **self.settings}
 
     async def _start_simulated(self) -> None:
-        for instance in self.fleet.instances:
-            process = Process(instance.name, self._simulate_command(instance.host, instance.port), self.folder)
+        for number, instance in enumerate(self.fleet.instances):
+            command = self._simulate_command(number, instance.host, instance.port)
+            process = Process(instance.name, command, self.folder)
             self.ollamas.append(await self._exit.enter_async_context(process))
         for instance, process in zip(self.fleet.instances, self.ollamas, strict=True):
             await process.ready(partial(accepts, instance.host, instance.port))
 
-    def _simulate_command(self, host: str, port: int) -> list[str]:
+    def _simulate_command(self, number: int, host: str, port: int) -> list[str]:
         like = self.simulated
+        store, models = like.stores[number] if like.stores else ("", like.models)
         command = [*POINTSMAN, "simulate", "--listen", f"{host}:{port}", "--vram", like.vram]
         command += ["--num-parallel", str(like.num_parallel), "--max-loaded-models", str(like.max_loaded_models)]
         command += ["--time-scale", str(like.time_scale)]
-        for name, size in like.models:
+        command += ["--store", str(self.folder / "stores" / store)] if store else []
+        for name, size in models:
             command += ["--models", f"{name}={size}"]
         return command

@@ -1,6 +1,7 @@
 """The models a simulated instance has in its store: names, sizes, shapes.
 
-Here: immutable facts about models and the look-up by name. Not here: whether a model is loaded (runner.py).
+Here: immutable facts about models, the look-up by name, and a store in memory. Not here: whether a model is loaded
+(runner.py), a store in a folder (store.py).
 """
 
 from __future__ import annotations
@@ -51,11 +52,16 @@ class Model:
 
 
 class Catalog:
-    """The store of one or more instances, looked up the way Ollama does: by canonical name, ignoring case."""
+    """The store of one instance, looked up the way Ollama does: by canonical name, ignoring case."""
 
     def __init__(self, models: Iterable[Model]) -> None:
-        self.models = tuple(models)
-        self._by_key = {names.canonical(model.name): model for model in self.models}
+        self._by_key = {names.canonical(model.name): model for model in models}
+        self._blobs: dict[str, int] = {}
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """All that is in it now."""
+        return tuple(self._by_key.values())
 
     def find(self, name: str) -> Model | None:
         """Return the model that a client means by ``name``; None if the store lacks it.
@@ -63,6 +69,22 @@ class Catalog:
         Raises ValueError when ``name`` is not a model name at all.
         """
         return self._by_key.get(names.canonical(name))
+
+    def put(self, model: Model) -> None:
+        """Add a model, or replace the one of that name."""
+        self._by_key[names.canonical(model.name)] = model
+
+    def drop(self, model: Model) -> None:
+        """Take a model out."""
+        del self._by_key[names.canonical(model.name)]
+
+    def blob_bytes(self, digest: str) -> int | None:
+        """Return the size of an uploaded blob; None if it is not there."""
+        return self._blobs.get(digest)
+
+    def put_blob(self, digest: str, size_bytes: int) -> None:
+        """Add a blob."""
+        self._blobs[digest] = size_bytes
 
 
 def _model(name: str, gigabytes: float, parameters: str, family: str, layers: int, kv: int) -> Model:

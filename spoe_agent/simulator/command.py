@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from pathlib import Path
 
 import click
 from pydantic import ByteSize, TypeAdapter, ValidationError
@@ -11,6 +12,7 @@ from pydantic import ByteSize, TypeAdapter, ValidationError
 from spoe_agent.simulator.catalog import DEFAULT_MODELS, Catalog, Model
 from spoe_agent.simulator.profile import GPU_SPEEDS, InstanceProfile
 from spoe_agent.simulator.server import SimulatedOllama
+from spoe_agent.simulator.store import FolderCatalog
 
 _BYTES = TypeAdapter(ByteSize)
 
@@ -69,6 +71,12 @@ class ModelSize(click.ParamType[Model]):
     help="NAME=SIZE, repeatable; a name with 'embed' in it is an embedding model. Without it, a built-in catalogue.",
 )
 @click.option(
+    "--store",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of a store that several share (OLLAMA_MODELS). The models are put there when it does not exist.",
+)
+@click.option(
     "--time-scale",
     type=click.FloatRange(0, min_open=True),
     default=1.0,
@@ -88,6 +96,7 @@ def simulate(
     num_parallel: int,
     max_loaded_models: int,
     models: tuple[Model, ...],
+    folder: Path | None,
     time_scale: float,
     gpu_bandwidth: str,
 ) -> None:
@@ -99,9 +108,11 @@ def simulate(
         max_loaded_models=max_loaded_models,
     )
     try:
-        catalog = Catalog(models or DEFAULT_MODELS)
+        catalog = FolderCatalog(folder, models or DEFAULT_MODELS) if folder else Catalog(models or DEFAULT_MODELS)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--models") from None
+    except OSError as error:
+        raise click.BadParameter(str(error), param_hint="--store") from None
     server = SimulatedOllama(profile, catalog, time_scale)
     with suppress(KeyboardInterrupt):
         asyncio.run(_serve(server, *listen, len(catalog.models)))

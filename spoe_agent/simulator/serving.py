@@ -79,6 +79,32 @@ async def read_fields(request: web.Request) -> dict[str, object]:
     return fields
 
 
+async def serve_lines(request: web.Request, lines: AsyncIterator[Mapping[str, object]]) -> web.StreamResponse:
+    """Answer with one JSON value per line as they come. What goes wrong before the first is an ordinary error, and
+    later it is the last line (routes.go streamResponse).
+    """
+    response: web.StreamResponse | None = None
+    try:
+        async for line in lines:
+            if response is None:
+                response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+                response.enable_chunked_encoding()
+                await response.prepare(request)
+            await response.write(_line(line))
+    except OllamaError as error:
+        if response is None:
+            raise
+        await response.write(_line({"error": error.text}))
+    if response is None:
+        return web.Response(status=200)
+    await response.write_eof()
+    return response
+
+
+def _line(value: Mapping[str, object]) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+
+
 def json_answer(value: object, status: int = 200) -> web.Response:
     """JSON as gin writes it."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)

@@ -1,0 +1,202 @@
+"""What changes the model store: pull, push, create, copy, delete, blobs (routes.go:1102-1300, 1647-1753; create.go).
+
+The registry that is pulled from has the built-in models and no others. Of blobs only the size is kept: nothing is
+looked for in a GGUF. Not here: lists (api_models.py), where models are kept (catalog.py, store.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from hashlib import sha256
+
+from aiohttp import web
+
+from spoe_agent.simulator.asks import model_field
+from spoe_agent.simulator.catalog import DEFAULT_MODELS, Catalog, Model
+from spoe_agent.simulator.errors import OllamaError
+from spoe_agent.simulator.go_json import string
+from spoe_agent.simulator.profile import GB
+from spoe_agent.simulator.serving import json_answer, read_fields, serve_lines
+from spoe_agent.simulator.state import Instance, instance_of
+
+REGISTRY = Catalog(DEFAULT_MODELS)
+
+TRANSFER_BYTES_PER_S = 0.1 * GB
+"""Of a good line to the registry, in the simulator's time."""
+
+_STEPS = 20
+_DIGEST = re.compile(r"sha256[:-][0-9a-f]{64}")
+
+Progress = AsyncIterator[Mapping[str, object]]
+
+
+async def pull(request: web.Request) -> web.StreamResponse:
+    """POST /api/pull."""
+    fields = await read_fields(request)
+    instance, name = instance_of(request), model_field(fields)
+    _known_name(instance.catalog, name, "invalid model name")
+    return await _progress(request, fields, _pull(instance, name))
+
+
+async def push(request: web.Request) -> web.StreamResponse:
+    """POST /api/push."""
+    fields = await read_fields(request)
+    name = model_field(fields)
+    if not name:
+        raise OllamaError(400, "model is required")
+    return await _progress(request, fields, _push(instance_of(request), name))
+
+
+async def create(request: web.Request) -> web.StreamResponse:
+    """POST /api/create."""
+    fields = await read_fields(request)
+    instance, name = instance_of(request), model_field(fields)
+    _known_name(instance.catalog, name, "invalid model name")
+    return await _progress(request, fields, _create(instance, name, fields))
+
+
+async def copy(request: web.Request) -> web.Response:
+    """POST /api/copy: 200 without a body."""
+    fields, catalog = await read_fields(request), instance_of(request).catalog
+    source, destination = string(fields, "source"), string(fields, "destination")
+    model = _known_name(catalog, source, f'source "{source}" is invalid')
+    _known_name(catalog, destination, f'destination "{destination}" is invalid')
+    if model is None:
+        raise OllamaError(404, f'model "{source}" not found')
+    catalog.put(_called(destination, model))
+    return web.Response()
+
+
+async def delete(request: web.Request) -> web.Response:
+    """DELETE /api/delete: 200 without a body. A runner that has the model loaded keeps it."""
+    fields, catalog = await read_fields(request), instance_of(request).catalog
+    name = model_field(fields)
+    model = _known_name(catalog, name, f'name "{name}" is invalid')
+    if model is None:
+        raise OllamaError(404, f"model '{name}' not found")
+    catalog.drop(model)
+    return web.Response()
+
+
+async def head_blob(request: web.Request) -> web.Response:
+    """HEAD /api/blobs/{digest}."""
+    return web.Response(status=200 if instance_of(request).catalog.blob_bytes(_digest(request)) is not None else 404)
+
+
+async def put_blob(request: web.Request) -> web.Response:
+    """POST /api/blobs/{digest}: 200 when it is there, 201 when it is written."""
+    catalog, digest = instance_of(request).catalog, _digest(request)
+    if catalog.blob_bytes(digest) is not None:
+        return web.Response()
+    found, size_bytes = sha256(), 0
+    async for chunk in request.content.iter_any():
+        found.update(chunk)
+        size_bytes += len(chunk)
+    got = f"sha256:{found.hexdigest()}"
+    if got != digest:
+        raise OllamaError(400, f'digest mismatch, expected "{digest}", got "{got}"')
+    catalog.put_blob(digest, size_bytes)
+    return web.Response(status=201)
+
+
+async def _progress(request: web.Request, fields: Mapping[str, object], steps: Progress) -> web.StreamResponse:
+    """Stream, or wait and answer with the last line (routes.go waitForStream)."""
+    if fields.get("stream") is not False:
+        return await serve_lines(request, steps)
+    last: Mapping[str, object] = {}
+    async for line in steps:
+        last = line
+    return json_answer(last)
+
+
+async def _pull(instance: Instance, name: str) -> Progress:
+    yield {"status": "pulling manifest"}
+    async for line in _download(instance, name):
+        yield line
+    yield {"status": "success"}
+
+
+async def _download(instance: Instance, name: str) -> Progress:
+    model = REGISTRY.find(name)
+    if model is None:
+        raise OllamaError(500, "pull model manifest: file does not exist")
+    about = {"status": f"pulling {model.blob[:12]}", "digest": f"sha256:{model.blob}", "total": model.size_bytes}
+    have = instance.catalog.find(name)
+    steps = 0 if have is not None and have.blob == model.blob else _STEPS
+    for step in range(steps):
+        yield about | {"completed": model.size_bytes * step // steps}
+        await _transfer(instance, model.size_bytes / steps)
+    yield about | {"completed": model.size_bytes}
+    for status in ("verifying sha256 digest", "writing manifest"):
+        yield {"status": status}
+    instance.catalog.put(model)
+
+
+async def _push(instance: Instance, name: str) -> Progress:
+    yield {"status": "retrieving manifest"}
+    model = _known_name(instance.catalog, name, "invalid model name")
+    if model is None:
+        yield {"status": "couldn't retrieve manifest"}
+        raise OllamaError(500, "file does not exist")
+    about = {"status": f"pushing {model.blob[:12]}", "digest": f"sha256:{model.blob}", "total": model.size_bytes}
+    for step in range(_STEPS):
+        yield about | {"completed": model.size_bytes * step // _STEPS}
+        await _transfer(instance, model.size_bytes / _STEPS)
+    for status in ("pushing manifest", "success"):
+        yield {"status": status}
+
+
+async def _create(instance: Instance, name: str, fields: Mapping[str, object]) -> Progress:
+    """From a model, which is pulled when it is not there (parseFromModel), or from uploaded files."""
+    catalog, origin = instance.catalog, string(fields, "from")
+    digests = [*_digests(fields.get("files")), *_digests(fields.get("adapters"))]
+    sizes = [catalog.blob_bytes(digest) for digest in digests]
+    if origin and _known_name(catalog, origin, "invalid model name") is None:
+        async for line in _download(instance, origin):
+            yield line
+    if None in sizes:
+        path = f"/root/.ollama/models/blobs/{digests[sizes.index(None)].replace(':', '-')}"
+        raise OllamaError(500, f"open {path}: no such file or directory")
+    if not origin and not digests:
+        raise OllamaError(400, "neither 'from' or 'files' was specified")
+    base = catalog.find(origin) if origin else None
+    yield {"status": "parsing GGUF" if base is None else f"using existing layer sha256:{base.blob}"}
+    catalog.put(_called(name, base) if base is not None else _made(name, digests[0], sum(filter(None, sizes))))
+    for status in ("writing manifest", "success"):
+        yield {"status": status}
+
+
+async def _transfer(instance: Instance, size_bytes: float) -> None:
+    await asyncio.sleep(instance.engine.clock.real_s(size_bytes / TRANSFER_BYTES_PER_S))
+
+
+def _known_name(catalog: Catalog, name: str, invalid: str) -> Model | None:
+    """Return the model of that name, or None. Raises OllamaError 400 for what is no name."""
+    try:
+        return catalog.find(name)
+    except ValueError:
+        raise OllamaError(400, invalid) from None
+
+
+def _called(name: str, model: Model) -> Model:
+    """Return the same model under another name: the same blob, and so the same runner."""
+    return replace(model, name=name)
+
+
+def _made(name: str, digest: str, size_bytes: int) -> Model:
+    return Model(name=name, size_bytes=size_bytes, blob=digest.partition(":")[2], embedding_only="embed" in name)
+
+
+def _digests(files: object) -> list[str]:
+    return [str(digest) for digest in files.values()] if isinstance(files, dict) else []
+
+
+def _digest(request: web.Request) -> str:
+    """Return the digest in the path. Raises OllamaError 400 when it is none."""
+    digest = request.match_info["digest"]
+    if not _DIGEST.fullmatch(digest):
+        raise OllamaError(400, "invalid digest format")
+    return digest.replace("-", ":", 1)
