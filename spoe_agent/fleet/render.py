@@ -58,6 +58,7 @@ def haproxy_files(fleet: Fleet) -> dict[str, str]:
         default_tag=DEFAULT_TAG,
         own_errors=OWN_ERRORS,
         rejections=REJECTIONS,
+        inference_paths=sorted(INFERENCE_PATHS),
         model_paths=[*sorted(INFERENCE_PATHS), DESCRIBE_PATH],
     )
     engine = environment.get_template("spoe-pointsman.conf.j2").render(

@@ -167,7 +167,7 @@ class Router:
             if choice.instance is None:
                 self.leave(request.request_id)
                 return Passage(choice, None)
-            address = await self._enter(request.request_id, choice.instance)
+            address = await self._enter(request, choice.instance)
             if address is not None:
                 if await self._connects(*address):
                     await self._make_room(choice)
@@ -209,10 +209,13 @@ class Router:
             name: InstanceLoad(self._slots.taken(name), self._slots.queued(name), name not in refused) for name in names
         }
 
-    async def _enter(self, request_id: str, name: str) -> Address | None:
-        """Take a connection; return the instance's address, None when the fleet file lost it meanwhile."""
-        await self._slots.take(name, self._fleet.policies.queue_timeout)
-        self._taken[request_id] = name
+    async def _enter(self, request: RequestFacts, name: str) -> Address | None:
+        """Take a connection, of which only what runs a model needs one; return the instance's address, None when the
+        fleet file lost it meanwhile.
+        """
+        if request.kind is Kind.INFERENCE:
+            await self._slots.take(name, self._fleet.policies.queue_timeout)
+            self._taken[request.request_id] = name
         found = next((instance for instance in self._fleet.instances if instance.name == name), None)
         return None if found is None else (found.host, found.port)
 

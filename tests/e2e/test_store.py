@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from spoe_agent.rig.stack import Simulated, Stack
-from tests.e2e.conftest import chat, routed, stack_of, until
+from tests.e2e.conftest import chat, routed, stack_of
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.both_fronts]
 
