@@ -65,13 +65,14 @@ def facts(message: Message, policy: Policy) -> RequestFacts:
             answer came too late; no answer is the right one now, because the request is in order.
     """
     args = message.args
-    path = _text(args, "path")
+    path, counts = _text(args, "path"), loads(_text(args, "load"))
     kind = classify(_text(args, "method"), path)
     request = RequestFacts(
         _text(args, "id"),
         kind,
         dialect(path),
-        loads=loads(_text(args, "load")),
+        loads=counts,
+        servers=counts,
         caller=_text(args, "caller"),
         body_bytes=_number(args, "size"),
         num_ctx=_number(args, "num_ctx") or None,
@@ -102,12 +103,13 @@ def _beyond_inspection(args: Mapping[str, object], policy: Policy) -> bool:
 
 @lru_cache(maxsize=512)
 def loads(text: str) -> Mapping[str, InstanceLoad]:
-    """Return HAProxy's counts from `name:connections:queued:up` entries; entries of another form are left out."""
+    """Return HAProxy's counts from `name:connections:queued:up:tag` entries; entries of another form are left out."""
     found: dict[str, InstanceLoad] = {}
     for entry in text.split():
         name, *numbers = entry.split(":")
+        tag = numbers.pop() if len(numbers) == 4 else ""
         if len(numbers) == 3 and all(number.isdecimal() for number in numbers):
-            found[name] = InstanceLoad(int(numbers[0]), int(numbers[1]), numbers[2] != "0")
+            found[name] = InstanceLoad(int(numbers[0]), int(numbers[1]), numbers[2] != "0", tag)
     return found
 
 

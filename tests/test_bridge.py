@@ -173,7 +173,8 @@ LOADS = {
     "": {},
     "g0:0:0:1": {"g0": InstanceLoad(0, 0, True)},
     " g0:12:345:0  g-1.x:1:2:1 ": {"g0": InstanceLoad(12, 345, False), "g-1.x": InstanceLoad(1, 2, True)},
-    "g0:1:2 g1:1:2:3:4 g2 :": {},
+    "g0:1:2 g1:1:2:3:4:5 g2 :": {},
+    "g0:1:2:1:1a2b": {"g0": InstanceLoad(1, 2, True, "1a2b")},
     "g0:-:0:1 g1:1:-1:1 g2::0:1 g3:1.5:0:1": {},
     "g0:\u0661:0:1": {"g0": InstanceLoad(1, 0, True)},  # a digit is a digit
     "g0:-:0:1 g1:7:0:1": {"g1": InstanceLoad(7, 0, True)},
@@ -258,9 +259,12 @@ def test_when_to_try_again():
     assert variables(choice, asked())["retry_after"] == 5
 
 
+FLEET = fleet_of('instances: [{name: gpu0, url: "http://h:1"}, {name: gpu1, url: "http://h:2"}]')
+
+
 @pytest.fixture(scope="module")
 def files():
-    return haproxy_files(fleet_of('instances: [{name: gpu0, url: "http://h:1"}, {name: gpu1, url: "http://h:2"}]'))
+    return haproxy_files(FLEET)
 
 
 def settings_of(config, section):
@@ -336,4 +340,5 @@ def test_counts_are_sent_in_the_form_that_is_read(files):
     text = re.sub(r"%\[srv_conn\([^)]*\)\]", "3", form)
     text = re.sub(r"%\[srv_queue\([^)]*\)\]", "2", text)
     text = re.sub(r"%\[srv_is_up\([^)]*\)\]", "1", text)
-    assert bridge.loads(text) == {"gpu0": InstanceLoad(3, 2, True), "gpu1": InstanceLoad(3, 2, True)}
+    told = {instance.name: InstanceLoad(3, 2, True, instance.tag) for instance in FLEET.instances}
+    assert bridge.loads(text) == told

@@ -115,6 +115,7 @@ def translate_origin(glob: str) -> str:
 def _server(instance: Instance) -> dict[str, object]:
     return {
         "name": instance.name,
+        "tag": instance.tag,
         "address": instance.url.removeprefix("http://"),
         "max_connections": instance.max_connections,
     }

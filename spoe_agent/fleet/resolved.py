@@ -6,6 +6,7 @@ Lives here: what follows from several keys of the fleet file. Must not live here
 from __future__ import annotations
 
 from collections.abc import Mapping
+from zlib import crc32
 
 from pydantic import BaseModel, ConfigDict
 
@@ -60,6 +61,11 @@ class Instance(_Frozen):
     def host_header(self) -> str:
         """The `Host` that requests, polls and probes carry alike: what answers one of them answers all."""
         return LOCAL_HOST
+
+    @property
+    def tag(self) -> str:
+        """What stands for its address where HAProxy and the agent compare it: short, without `:` and spaces."""
+        return f"{crc32(self.url.encode()):08x}"
 
 
 class Fleet(_Frozen):

@@ -26,6 +26,8 @@ class Exclusion(StrEnum):
     NOT_PINNED = "not pinned"
     NOT_INSTALLED = "not installed"
     CANNOT_FIT = "cannot fit"
+    NOT_IN_HAPROXY = "not in HAProxy yet"
+    """The HAProxy that asks does not have it, or has it at another address: it was not reloaded since."""
     DOWN = "down"
     DRAINED = "drained"
     SUSPECT = "suspect"

@@ -152,9 +152,11 @@ def _refuse_unserved(need: Demand, candidates: tuple[Candidate, ...]) -> Choice:
     """No instance may serve it: 503 when waiting may help, 404 when nobody has the model."""
     told = {candidate.exclusion for candidate in candidates}
     name = need.facts.asked or display(need.model)
-    if told & {Exclusion.DOWN, Exclusion.DRAINED}:
+    if told & {Exclusion.DOWN, Exclusion.DRAINED, Exclusion.NOT_IN_HAPROXY}:
         served = f"that serves model '{name}' " if need.model else ""
         what = "is up" if Exclusion.DOWN in told else "takes requests: drained by hand"
+        if not told & {Exclusion.DOWN, Exclusion.DRAINED}:
+            what = "is in HAProxy yet: it was added to the fleet file just now"
         return Choice(
             Action.REJECT,
             reason="no instance up",

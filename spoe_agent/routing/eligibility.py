@@ -33,7 +33,7 @@ def exclusions(demand: Demand, sites: list[Site]) -> list[Candidate | None]:
 def exclusion(demand: Demand, site: Site) -> Candidate | None:
     """Return the instance as an excluded Candidate, or None when it may serve the request."""
     excluded = _by_model(demand, site) if demand.model else None
-    return excluded or _by_health(site)
+    return excluded or _by_front(demand, site) or _by_health(site)
 
 
 def _by_model(demand: Demand, site: Site) -> Candidate | None:
@@ -55,6 +55,19 @@ def _by_room(demand: Demand, site: Site) -> Candidate | None:
     if room is None or needed <= room:
         return None
     return Candidate(site.spec.name, Exclusion.CANNOT_FIT, f"needs {needed / GIB:.1f} GiB of {room / GIB:.1f} GiB")
+
+
+def _by_front(demand: Demand, site: Site) -> Candidate | None:
+    """HAProxy gives a name that it does not know to any server, and knows one by the address of its own file."""
+    spec, servers = site.spec, demand.facts.servers
+    if not servers:
+        return None
+    there = servers.get(spec.name)
+    if there is None:
+        return Candidate(spec.name, Exclusion.NOT_IN_HAPROXY, "HAProxy was not reloaded since it was added")
+    if there.tag and there.tag != spec.tag:
+        return Candidate(spec.name, Exclusion.NOT_IN_HAPROXY, "HAProxy was not reloaded since its url changed")
+    return None
 
 
 def _by_health(site: Site) -> Candidate | None:

@@ -38,6 +38,8 @@ class InstanceLoad:
     """Requests waiting in the server's own queue (`srv_queue`)."""
     is_up: bool
     """HAProxy's health check (`srv_is_up`)."""
+    tag: str = ""
+    """Stands for the address that HAProxy has it at; "" when the front end does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,9 @@ class RequestFacts:
     """For a problem: what exactly is wrong, fit for the caller's eyes."""
     loads: Mapping[str, InstanceLoad] = field(default_factory=dict)
     """HAProxy's counts by instance name; empty when the front end has none."""
+    servers: Mapping[str, InstanceLoad] = field(default_factory=dict)
+    """What HAProxy's own configuration has, by name: others it cannot send the request to. Empty: all of the fleet's.
+    Who is held keeps these, while the counts in `loads` grow old."""
     caller: str = ""
     """Whose request it is: held requests are shared out fairly between callers."""
     body_bytes: int = 0
@@ -82,6 +87,7 @@ class RequestFacts:
             key,
             name.strip()[:MAX_ECHO],
             loads=self.loads,
+            servers=self.servers,
             caller=self.caller,
             body_bytes=self.body_bytes,
             num_ctx=self.num_ctx,

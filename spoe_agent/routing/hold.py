@@ -27,8 +27,12 @@ MAX_IDLE = 10_000
 
 
 def lane(facts: RequestFacts) -> str:
-    """Return the lane of a request: one lane is served by the same slots, so if its first cannot run, none can."""
-    return facts.model or "" if facts.num_ctx is None else f"{facts.model} {facts.num_ctx}"
+    """Return the lane of a request: one lane is served by the same slots, so if its first cannot run, none can.
+
+    HAProxy's old process does not know instances that its new one has: who asked from there waits in a lane apart.
+    """
+    name = facts.model or "" if facts.num_ctx is None else f"{facts.model} {facts.num_ctx}"
+    return f"{name} of {len(facts.servers)}" if facts.servers else name
 
 
 @dataclass(frozen=True, slots=True)

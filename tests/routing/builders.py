@@ -77,8 +77,8 @@ def asks(model=A, kind=Kind.INFERENCE, request_id="r", **fields):
     return RequestFacts(request_id, kind, Dialect.OLLAMA, model, **fields)
 
 
-def counts(connections=0, queued=0, is_up=True):
-    return InstanceLoad(connections, queued, is_up)
+def counts(connections=0, queued=0, is_up=True, tag=""):
+    return InstanceLoad(connections, queued, is_up, tag)
 
 
 def only(choice, name):

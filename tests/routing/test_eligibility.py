@@ -75,6 +75,34 @@ def test_who_may_serve(facts, where, rules, reading, loads, why, said):
     assert bool(candidate.detail) is (why is not None)
 
 
+HERE = spec("g0", tag="1a2b")
+FRONTS = {
+    # what HAProxy has, the instance's readings -> why it is excluded, what is said
+    "the front end does not tell": ({}, state(), None, ""),
+    "HAProxy has it": ({"g0": counts(tag="1a2b"), "g1": counts()}, state(), None, ""),
+    "HAProxy does not tell where": ({"g0": counts()}, state(), None, ""),
+    "added": ({"g1": counts()}, state(), Exclusion.NOT_IN_HAPROXY, "since it was added"),
+    "moved": ({"g0": counts(tag="ffff")}, state(), Exclusion.NOT_IN_HAPROXY, "since its url changed"),
+    "added and down": ({"g1": counts()}, DOWN, Exclusion.NOT_IN_HAPROXY, ""),
+    "missing is told before that": ({"g1": counts()}, NOT_HERE, Exclusion.NOT_INSTALLED, ""),
+}
+
+
+@pytest.mark.parametrize(("servers", "reading", "why", "said"), FRONTS.values(), ids=FRONTS)
+def test_what_haproxy_cannot_reach_is_not_chosen(servers, reading, why, said):
+    choice = choose(asks(servers=servers), fleet(HERE), moment(g0=reading))
+    candidate = only(choice, "g0")
+    assert (candidate.exclusion, said in candidate.detail) == (why, True)
+    if why is Exclusion.NOT_IN_HAPROXY:
+        assert (choice.status, choice.retry_after_s) == (503, 5)
+        assert "is in HAProxy yet" in choice.message
+
+
+def test_what_the_fleet_file_lost_is_not_chosen_although_haproxy_has_it():
+    choice = choose(asks(servers={"g0": counts(), "g1": counts()}), fleet("g0"), moment(g0=state(), g1=state(A)))
+    assert (choice.instance, len(choice.candidates)) == ("g0", 1)
+
+
 SUSPECT, RECOVERING = state(A, health=Health.SUSPECT), state(A, health=Health.RECOVERING)
 DOUBTS = {
     # what the request is, what is known of one instance, its GPUs -> why it is passed over for the other, what is said

@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from spoe_agent.routing.hold import MAX_IDLE, OVERDUE, HoldQueue, Ticket, lane
 
-from .builders import A, B, C, asks, untimed
+from .builders import A, B, C, asks, counts, untimed
 
 
 def ticket(request_id="r", caller="x", model=A, since_s=0.0, service_s=1.0, priority=0, num_ctx=None):
@@ -48,6 +48,8 @@ LANES = [
     (asks(A, num_ctx=4096), asks(A, num_ctx=8192), False),
     (asks(A, num_ctx=4096), asks(A), False),
     (asks(None), asks(None), True),
+    (asks(A, servers={"g0": counts(1)}), asks(A, servers={"g0": counts(2)}), True),
+    (asks(A, servers={"g0": counts()}), asks(A, servers={"g0": counts(), "g1": counts()}), False),
 ]
 
 
