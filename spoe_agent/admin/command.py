@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable
+from datetime import datetime
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TypeVar
 
 import aiohttp
 import click
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 
 from spoe_agent.admin.table import tables
@@ -38,7 +41,10 @@ def fleet_option(command: _Command) -> _Command:
 @click.option("--json", "as_json", is_flag=True, help="Print the agent's answer as it is.")
 @click.option("--watch", is_flag=True, help="Show it anew every second, until Ctrl-C.")
 def status(fleet_file: Path | None, as_json: bool, watch: bool) -> None:
-    """Show what the running agent knows: instances, limits, held requests."""
+    """Show what the running agent knows: instances, limits, held requests.
+
+    With --watch into a file or a pipe, each state is printed below the one before, with the time.
+    """
     if as_json and watch:
         raise click.UsageError("--json prints once; leave out --watch")
     where = _admin(fleet_file)
@@ -49,7 +55,7 @@ def status(fleet_file: Path | None, as_json: bool, watch: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
-        Console().print(tables(found))
+        _console().print(tables(found))
 
 
 @click.command()
@@ -78,17 +84,32 @@ def _until(answer: dict[str, Any]) -> str:
     return kept + told
 
 
+def _console() -> Console:
+    """Return a console that shows what the terminal's encoding lacks as an escape."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    return Console()
+
+
 def _watch(where: Listen) -> None:
-    async def redraw(live: Live) -> None:
+    async def show(draw: Callable[[Group], None]) -> None:
         while True:
-            live.update(tables(await _ask(where, "GET", "/status")), refresh=True)
+            draw(tables(await _ask(where, "GET", "/status")))
             await asyncio.sleep(REDRAW_S)
 
+    console = _console()
     try:
-        with Live(auto_refresh=False, screen=True) as live:
-            asyncio.run(redraw(live))
+        if console.is_terminal and not console.is_dumb_terminal:
+            with Live(console=console, auto_refresh=False, screen=True) as live:
+                asyncio.run(show(lambda found: live.update(found, refresh=True)))
+        else:
+            asyncio.run(show(lambda found: console.print(_now(), found, "", sep="\n")))
     except KeyboardInterrupt:
         return
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(" ", "seconds")
 
 
 def _admin(fleet_file: Path | None) -> Listen:

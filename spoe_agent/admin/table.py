@@ -1,4 +1,5 @@
-"""The status as tables on a terminal. Must not live here: what is in it (status), asking for it (command)."""
+"""The status as plain columns, for 80 characters and for whatever a terminal can show. Must not live here: what is in
+it (status), asking for it (command)."""
 
 from __future__ import annotations
 
@@ -14,36 +15,51 @@ GIB = 1 << 30
 
 
 def tables(status: dict[str, Any]) -> Group:
-    """Return the status: a line for each instance, and the held requests under it."""
+    """Return the status: what to look into, a row for each instance and why it is as it is, the held requests."""
     head = Text(f"pointsman {status['version']}, up {_age(status['up_s'])}, {status['grants']} requests in flight")
-    parts: list[Text | Table] = [head, _instances(status["instances"])]
+    parts: list[Text | Table] = [head, Text(), _instances(status["instances"])]
+    why = [Text(f"{one['name']}: {reason}") for one in status["instances"] for reason in _reasons(one)]
+    if why:
+        parts += [Text(), *why]
     if status["hold"]["length"]:
-        parts.append(_hold(status["hold"]))
+        hold = status["hold"]
+        parts += [Text(), Text(f"{hold['length']} held, oldest {_age(hold['oldest_s'])}"), _hold(hold)]
     return Group(*parts)
 
 
+def _columns(*headings: str) -> Table:
+    """No lines: they cost width, and not every terminal has them."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in headings:
+        table.add_column(heading, overflow="fold", no_wrap=heading in ("health", "limit", "GPU memory free"))
+    return table
+
+
 def _instances(instances: list[dict[str, Any]]) -> Table:
-    table = Table()
-    for heading in ("instance", "health", "loaded", "in flight", "limit", "GPU memory", "why"):
-        table.add_column(heading, overflow="fold")
+    table = _columns("instance", "health", "limit", "GPU memory free", "models")
     for one in instances:
         limit = one["connections"]
         table.add_row(
             one["name"],
-            Text(f"{one['health']}\n{_age(one['since_s'])}", COLOURS.get(one["health"], "")),
-            "\n".join(_models(one)),
-            "\n".join(f"{model} {count}" for model, count in one["in_flight"].items()),
+            Text(f"{one['health']} {_age(one['since_s'])}", COLOURS.get(one["health"], "")),
             f"{limit['limit']} of {limit['configured']}",
             _memory(one["gpus"]),
-            "\n".join(_reasons(one)),
+            "\n".join(_models(one)),
         )
     return table
 
 
 def _models(one: dict[str, Any]) -> list[str]:
-    """In brackets what is not there yet; with a minus what must go, and after an arrow what it goes for."""
-    loaded = (f"-{name}" if name in one["leaving"] else name for name in (model["model"] for model in one["loaded"]))
-    return [*loaded, *(f"({name})" for name in one["loading"]), *([f"-> {one['reserved']}"] if one["reserved"] else [])]
+    """In brackets what is not there yet; with a minus what must go, and after an arrow what it goes for.
+
+    Behind each, how many requests are under way.
+    """
+    there = [model["model"] for model in one["loaded"]]
+    marked = {name: f"-{name}" if name in one["leaving"] else name for name in there}
+    marked |= {name: f"({name})" for name in (*one["loading"], *one["in_flight"]) if name not in marked}
+    running = one["in_flight"]
+    shown = [f"{text} {running[name]}" if running.get(name) else text for name, text in marked.items()]
+    return [*shown, *([f"-> {one['reserved']}"] if one["reserved"] else [])]
 
 
 def _reasons(one: dict[str, Any]) -> list[str]:
@@ -57,14 +73,11 @@ def _reasons(one: dict[str, Any]) -> list[str]:
 def _memory(gpus: dict[str, Any] | None) -> str:
     if gpus is None or gpus["free_bytes"] is None or gpus["total_bytes"] is None:
         return "-"
-    free, total = gpus["free_bytes"] / GIB, gpus["total_bytes"] / GIB
-    return f"{free:.1f} of {total:.1f} GiB free\n{_age(gpus['age_s'])} ago"
+    return f"{gpus['free_bytes'] / GIB:.1f} of {gpus['total_bytes'] / GIB:.1f} GiB"
 
 
 def _hold(hold: dict[str, Any]) -> Table:
-    table = Table(title=f"{hold['length']} held, oldest {_age(hold['oldest_s'])}")
-    for heading in ("position", "model", "caller", "priority", "age", "id"):
-        table.add_column(heading)
+    table = _columns("position", "model", "caller", "priority", "age", "id")
     for one in hold["requests"][:MAX_HELD]:
         row = (one["position"], one["model"], one["caller"], one["priority"], _age(one["age_s"]), one["id"])
         table.add_row(*map(str, row))

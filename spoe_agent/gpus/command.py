@@ -105,7 +105,7 @@ def _row(reading: GpuReading) -> tuple[str, ...]:
         f"{_gib(reading.memory_used_bytes)} / {_gib(reading.memory_total_bytes)}\n{pids}".rstrip(),
         _gib(reading.memory_free_bytes),
         "-" if reading.utilisation is None else f"{reading.utilisation:.0%}",
-        "-" if reading.temperature_c is None else f"{reading.temperature_c:.0f} °C",
+        "-" if reading.temperature_c is None else f"{reading.temperature_c:.0f} C",
         f"{_watts(reading.power_w)} / {_watts(reading.power_limit_w)}",
         "-" if reading.throttle is None else "\n".join(sorted(reading.throttle)),
         failure(reading) or "ok",

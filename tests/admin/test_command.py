@@ -1,7 +1,13 @@
 """`pointsman status`, `drain` and `ready` without an agent, and with one that refuses."""
 
 import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 import yaml
@@ -15,7 +21,22 @@ FOUND = {
     "version": "1",
     "up_s": 1.0,
     "grants": 0,
-    "instances": [],
+    "instances": [
+        {
+            "name": "g0",
+            "health": "suspect",
+            "since_s": 1.0,
+            "evidence": "mod\u00e8le gave no token",
+            "note": "",
+            "loaded": [],
+            "loading": [],
+            "leaving": [],
+            "reserved": None,
+            "in_flight": {},
+            "connections": {"limit": 1, "configured": 1},
+            "gpus": None,
+        }
+    ],
     "hold": {"length": 0, "oldest_s": 0, "requests": []},
 }
 
@@ -80,6 +101,29 @@ def test_without_an_agent_it_says_where_it_looked(fleet, command):
 def test_without_a_fleet_file_it_says_so(tmp_path):
     result = CliRunner().invoke(status, ["--fleet", str(tmp_path / "none.yaml")])
     assert (result.exit_code, "cannot be read" in result.output) == (1, True)
+
+
+@pytest.mark.usefixtures("agent")
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_into_a_file_each_state_is_a_block_with_its_time(fleet, tmp_path, encoding):
+    command = [sys.executable, "-m", "spoe_agent", "status", "--watch", "--fleet", fleet[0]]
+    into = tmp_path / "states"
+    with into.open("w") as output:
+        env = {**os.environ, "PYTHONIOENCODING": encoding}
+        watch = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=env)
+        try:
+            until_s = time.monotonic() + 30
+            while into.read_text().count("pointsman 1") < 2:
+                assert watch.poll() is None and time.monotonic() < until_s, into.read_text()
+                time.sleep(0.02)
+        finally:
+            watch.send_signal(signal.SIGINT)
+    assert watch.wait(10) == 0
+    text = into.read_text()
+    assert "\x1b" not in text
+    head = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d\npointsman 1, up 1 s, 0 requests in flight$", re.M)
+    assert len(head.findall(text)) == text.count("pointsman 1")
+    assert ("mod\xe8le" if encoding == "utf-8" else r"mod\xe8le") in text
 
 
 @pytest.mark.usefixtures("agent")

@@ -96,7 +96,7 @@ def test_the_table_has_every_value():
         "13.8 GiB / 140.4 GiB",
         "126.0 GiB",
         "100%",
-        "50 °C",
+        "50 C",
         "434 W / 700 W",
         "gpu_idle",
         "ok",

@@ -1,0 +1,95 @@
+"""The status as people see it: in 80 columns, in ASCII, and into a file."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from spoe_agent.admin.table import tables
+
+LONG = "hf.co/bartowski/Llama-3.3-70B-Instruct-GGUF:Q4_K_M"
+GPUS = {"free_bytes": 100 << 30, "total_bytes": 143 << 30, "age_s": 1.0, "slow": "", "broken": "", "notes": []}
+UUID = "3a5e4cde-7d0c-4c57-9c0c-0b8d4c3f9f0e"
+
+
+def instance(name, **more):
+    return {
+        "name": name,
+        "health": "up",
+        "since_s": 7000.0,
+        "evidence": "lists answer",
+        "note": "",
+        "loaded": [],
+        "loading": [],
+        "leaving": [],
+        "reserved": None,
+        "in_flight": {},
+        "connections": {"limit": 12, "configured": 1200},
+        "gpus": GPUS,
+        **more,
+    }
+
+
+def model(name):
+    return {"model": name}
+
+
+def held(position):
+    asked = {"model": LONG, "caller": "12345678901234567890", "priority": -100, "age_s": 5.0, "id": UUID}
+    return {"position": position, **asked}
+
+
+def shown(*instances, hold=(), width=80):
+    console = Console(width=width, file=io.StringIO())
+    hold = {"length": len(hold), "oldest_s": 5.0, "requests": list(hold)}
+    console.print(tables({"version": "0.1.0", "up_s": 5.0, "grants": 3, "instances": instances, "hold": hold}))
+    return console.file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("one", "row"),
+    [
+        (instance("gpu0"), "gpu0  up 117 min  12 of 1200  100.0 of 143.0 GiB"),
+        (instance("g", gpus=None, since_s=7200), "g  up 2.0 h  12 of 1200  -"),
+        (
+            instance("g", gpus=None, loaded=[model("a:7b")], in_flight={"a:7b": 2}),
+            "g  up 117 min  12 of 1200  -  a:7b 2",
+        ),
+        (instance("g", gpus=None, loading=["a:7b"], in_flight={"a:7b": 1}), "g  up 117 min  12 of 1200  -  (a:7b) 1"),
+        (instance("g", gpus=None, in_flight={"a:7b": 1}), "g  up 117 min  12 of 1200  -  (a:7b) 1"),
+        (instance("g", gpus=None, loaded=[model("a:7b")], leaving=["a:7b"]), "g  up 117 min  12 of 1200  -  -a:7b"),
+    ],
+)
+def test_an_instance_is_a_row(one, row):
+    assert shown(one)[3].split() == row.split()
+
+
+def test_what_speaks_against_an_instance_stands_below_the_rows():
+    notes = ["other programs hold 9.0 GiB of GPU memory"]
+    lines = shown(
+        instance("gpu0", health="suspect", evidence="alpha gave no token within 10 s", gpus={**GPUS, "notes": notes}),
+        instance("gpu1"),
+    )
+    assert lines[-2:] == [
+        "gpu0: alpha gave no token within 10 s",
+        "gpu0: other programs hold 9.0 GiB of GPU memory",
+    ]
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_a_busy_fleet_fits_and_is_plain(width):
+    lines = shown(
+        *(
+            instance(f"a-rather-long-name-{n}", loaded=[model(LONG), model("b:7b")], in_flight={LONG: 4}, reserved=LONG)
+            for n in range(4)
+        ),
+        instance("g4", health="recovering", evidence="was down, lists models again; no request answered yet; " * 3),
+        hold=[held(n) for n in range(3)],
+        width=width,
+    )
+    assert all(len(line) <= width and line.isascii() for line in lines)
+    text = "".join("".join(line.split()) for line in lines)
+    for part in ("recovering", "12of1200", "100.0of143.0GiB", "b:7b", UUID[:8]):
+        assert part in text
+    # Nothing is cut off: what is too long goes on in the next line.
+    assert "..." not in text
