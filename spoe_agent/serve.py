@@ -68,6 +68,8 @@ class Parts:
     board: Board
     pollers: tuple[Runs, ...]
     watch: Watch
+    warnings: Callable[[], list[str]] = list
+    """What the status says first: where the fleet file and the world do not go together."""
 
 
 async def assemble(fleet: Fleet, session: aiohttp.ClientSession, learner: Learner | None = None) -> Parts:
@@ -98,7 +100,8 @@ async def assemble(fleet: Fleet, session: aiohttp.ClientSession, learner: Learne
     watch = Watch(agent, _health_policy(fleet), ask)
     pollers += [Poller(name, client, watch.published, timing) for name, client in clients.items()]
     await refresh()
-    return Parts(agent, board, (*pollers, watch, GpuWatch(fleet, board, session)), watch)
+    gpus = GpuWatch(fleet, board, session)
+    return Parts(agent, board, (*pollers, watch, gpus), watch, gpus.warnings)
 
 
 def _health_policy(fleet: Fleet) -> HealthPolicy:
@@ -138,7 +141,7 @@ async def _open_ports(
         return fleet.policies.limits.follow and await checks.told(instance, TOLD_DEADLINE_S)
 
     def now() -> dict[str, Any]:
-        return status(parts.agent, parts.watch, limiter, started_s, time.monotonic())
+        return status(parts.agent, parts.watch, limiter, started_s, time.monotonic(), parts.warnings())
 
     admin = Admin(parts.watch, now, keep, told)
     stack.push_async_callback(admin.close)

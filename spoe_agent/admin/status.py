@@ -5,6 +5,7 @@ Must not live here: HTTP (app), tables (table). Ages are seconds; nothing of a p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from spoe_agent import __version__
@@ -16,12 +17,15 @@ from spoe_agent.watch.limiter import Limiter
 from spoe_agent.watch.watch import Watch
 
 
-def status(agent: Agent, watch: Watch, limiter: Limiter, started_s: float, now_s: float) -> dict[str, Any]:
+def status(
+    agent: Agent, watch: Watch, limiter: Limiter, started_s: float, now_s: float, warnings: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return everything, as of `now_s` on the agent's clock."""
     snapshot = agent.board.snapshot({}, now_s)
     return {
         "version": __version__,
         "up_s": round(now_s - started_s, 1),
+        "warnings": list(warnings),
         "grants": agent.board.grants,
         "instances": [
             _instance(name, snapshot, watch, limiter, now_s) for name in (spec.name for spec in agent.fleet.instances)

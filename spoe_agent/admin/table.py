@@ -17,7 +17,8 @@ GIB = 1 << 30
 def tables(status: dict[str, Any]) -> Group:
     """Return the status: what to look into, a row for each instance and why it is as it is, the held requests."""
     head = Text(f"pointsman {status['version']}, up {_age(status['up_s'])}, {status['grants']} requests in flight")
-    parts: list[Text | Table] = [head, Text(), _instances(status["instances"])]
+    warnings = [Text(f"Note: {warning}", "yellow") for warning in status["warnings"]]
+    parts: list[Text | Table] = [head, *warnings, Text(), _instances(status["instances"])]
     why = [Text(f"{one['name']}: {reason}") for one in status["instances"] for reason in _reasons(one)]
     if why:
         parts += [Text(), *why]

@@ -59,6 +59,13 @@ class GpuBoard:
             return self._of.get(sources[0], {})
         return {uuid: reading for name in reversed(sources) for uuid, reading in self._of.get(name, {}).items()}
 
+    def only(self, *sources: str) -> GpuBoard:
+        """Return what these sources say now."""
+        part = GpuBoard(())
+        part._states = {name: self._states[name] for name in sources}
+        part._of = {name: self._of[name] for name in sources if name in self._of}
+        return part
+
     def publish(self, source: str, readings: Iterable[GpuReading]) -> None:
         """Replace a source's readings; it is up."""
         self._of[source] = {reading.uuid: reading for reading in readings}

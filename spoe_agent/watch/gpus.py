@@ -6,11 +6,10 @@ Must not live here: how GPUs are read (gpus), how old a reading may be (the flee
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 import aiohttp
 import structlog
@@ -20,7 +19,9 @@ from spoe_agent.fleet.schema_watch import GpuSource, SignalPolicy, Telemetry
 from spoe_agent.gpus.board import GpuBoard
 from spoe_agent.gpus.exporter import DCGM, ExporterSource
 from spoe_agent.gpus.group import GroupReading, group
+from spoe_agent.gpus.inventory import disagreements, is_here, reads
 from spoe_agent.gpus.poll import GpuPoller, Pace, Source
+from spoe_agent.gpus.reading import SourceError
 from spoe_agent.gpus.remote import RemoteSource
 from spoe_agent.gpus.resolve import UnknownGpu, resolve
 from spoe_agent.gpus.service import local_sources
@@ -69,32 +70,47 @@ class GpuWatch:
         clock: Callable[[], float] = time.monotonic,
         local: Callable[[], tuple[Source, ...]] = local_sources,
     ) -> None:
+        self._fleet = fleet
         self._policy = fleet.telemetry
         self._board = board
         self._clock = clock
         self._seats: list[_Seat] = []
         self._by_gpu: dict[str, list[_Seat]] = {}
         self._remote = [(entry, _remote(entry, session)) for entry in self._policy.sources]
-        sources = self._seat(fleet, local)
-        self._gpus = GpuBoard(sources)
+        # Also where no instance names one: then they are looked at once, so that the status can say so.
+        here = self._policy.local and any(is_here(instance.host) for instance in fleet.instances)
+        self._here = local() if here else ()
+        sources = self._seat(fleet)
+        self._spare = [source for source in self._here if source.name not in sources]
+        self._gpus = GpuBoard([*sources, *(source.name for source in self._spare)])
         pace = Pace(self._policy.interval, self._policy.timeout, clock)
         self._pollers = [GpuPoller(source, self._gpus, pace) for source in sources.values()]
 
-    def _seat(self, fleet: Fleet, local: Callable[[], tuple[Source, ...]]) -> dict[str, Source]:
+    def _seat(self, fleet: Fleet) -> dict[str, Source]:
         """Find for each instance with GPUs who reads them; return the sources that are needed, by name."""
         used: dict[str, Source] = {}
-        here = local() if self._policy.local else ()
         for instance in fleet.instances:
             if not instance.gpus:
                 continue
-            found: list[Source] = [source for entry, source in self._remote if _reads(entry, instance)]
-            own = tuple(found) or (here if _is_local(instance.host) else ())
+            found: list[Source] = [source for entry, source in self._remote if reads(entry, instance)]
+            own = tuple(found) or (self._here if is_here(instance.host) else ())
             used.update({source.name: source for source in own})
             self._seats.append(_Seat(instance, tuple(source.name for source in own)))
         return used
 
+    def warnings(self) -> list[str]:
+        """Return where the fleet file and the GPUs that are there do not go together."""
+        return disagreements(self._fleet, self._gpus.only(*(source.name for source in self._here)))
+
+    async def _look_once(self, source: Source) -> None:
+        """Read GPUs that nobody asked for. That there are none, or that they do not answer, is nobody's business."""
+        with suppress(SourceError, TimeoutError):
+            async with asyncio.timeout(self._policy.timeout):
+                self._gpus.publish(source.name, await source.read(self._clock()))
+
     async def run(self) -> None:
         """Read, and tell the board, until cancelled."""
+        await asyncio.gather(*map(self._look_once, self._spare))
         if not self._pollers:
             return
         async with asyncio.TaskGroup() as tasks:
@@ -194,14 +210,3 @@ def _counts(name: str, policy: SignalPolicy, found: GroupReading, notes: list[st
 
 def _remote(entry: GpuSource, session: aiohttp.ClientSession) -> Source:
     return ExporterSource(session, entry.url, DCGM) if entry.exporter else RemoteSource(session, entry.url)
-
-
-def _reads(entry: GpuSource, instance: Instance) -> bool:
-    return instance.name in entry.instances if entry.instances else urlsplit(entry.url).hostname == instance.host
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

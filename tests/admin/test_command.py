@@ -21,6 +21,7 @@ FOUND = {
     "version": "1",
     "up_s": 1.0,
     "grants": 0,
+    "warnings": [],
     "instances": [
         {
             "name": "g0",

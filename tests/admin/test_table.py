@@ -39,10 +39,11 @@ def held(position):
     return {"position": position, **asked}
 
 
-def shown(*instances, hold=(), width=80):
+def shown(*instances, hold=(), warnings=(), width=80):
     console = Console(width=width, file=io.StringIO())
     hold = {"length": len(hold), "oldest_s": 5.0, "requests": list(hold)}
-    console.print(tables({"version": "0.1.0", "up_s": 5.0, "grants": 3, "instances": instances, "hold": hold}))
+    status = {"version": "0.1.0", "up_s": 5.0, "grants": 3, "warnings": warnings, "instances": instances, "hold": hold}
+    console.print(tables(status))
     return console.file.getvalue().splitlines()
 
 
@@ -74,6 +75,10 @@ def test_what_speaks_against_an_instance_stands_below_the_rows():
         "gpu0: alpha gave no token within 10 s",
         "gpu0: other programs hold 9.0 GiB of GPU memory",
     ]
+
+
+def test_what_to_look_into_comes_first():
+    assert shown(instance("gpu0"), warnings=["nobody reads GPU 0 of gpu0"])[1] == "Note: nobody reads GPU 0 of gpu0"
 
 
 @pytest.mark.parametrize("width", [80, 200])

@@ -114,3 +114,24 @@ async def test_an_instance_without_gpus_has_no_readings():
     bench = Bench()
     await bench.at(100.0)
     assert set(bench.board.snapshot({}, 100.0).gpus) == {"both", "far"}
+
+
+NAMES_NONE = 'instances: [{name: g0, url: "http://127.0.0.1:11435"}]'
+
+
+@pytest.mark.parametrize(("used_bytes", "told"), [([0, 0], True), ([], False)])
+async def test_gpus_that_nobody_names_are_looked_at_once_and_told_of(used_bytes, told):
+    local = Local()
+    local.used_bytes = used_bytes
+    watch = GpuWatch(loads(NAMES_NONE), Board(), None, local=lambda: (local,))
+    await watch.run()  # ends: there is nothing to go on reading for
+    assert [warning.startswith("the GPUs of this host are not read") for warning in watch.warnings()] == [True] * told
+
+
+async def test_gpus_that_are_named_and_not_there_are_told_of():
+    bench = Bench()
+    bench.local.used_bytes = []
+    await bench.at(100.0)
+    assert bench.watch.warnings() == [
+        "nobody reads GPU 0, 1 of both: no GPU of this host answers (here: no driver)",
+    ]
