@@ -202,8 +202,7 @@ class Policies(Section):
     max_inspected_body: Annotated[Size, Field(ge=64 << 10, le=128 << 20, examples=["64KiB", "4MiB"])] = Field(
         default="4MiB", validate_default=True
     )
-    """How much of a request body HAProxy looks through for `model` (64KiB to 128MiB): images come before it.
-    Above 7MiB, HAProxy before 3.2 crashes unless it is started with `ulimit -s unlimited` (LimitSTACK=infinity)."""
+    """How much of a request body HAProxy looks through for `model` (64KiB to 128MiB): images come before it."""
     retry_after: Annotated[Seconds, Field(ge=1)] = Field(default="5s", validate_default=True)
     """What a caller is told to wait who is turned away because no instance can take the request."""
     explain_header: bool = True

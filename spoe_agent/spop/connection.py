@@ -32,8 +32,9 @@ from spoe_agent.spop.handshake import (
 )
 from spoe_agent.spop.messages import read_messages
 
-# HAProxy announces tune.bufsize - 4: 16 KiB unless raised, so that prompts of megabytes can be inspected.
-DEFAULT_MAX_FRAME_SIZE = 16 * 1024 * 1024
+# HAProxy announces tune.bufsize - 4: 16 KiB unless raised, so that prompts of megabytes can be inspected. It takes no
+# buffer of 256 MiB or more for HTTP.
+DEFAULT_MAX_FRAME_SIZE = 256 * 1024 * 1024
 # Before the handshake the peer is nobody yet. A HELLO is some 150 bytes.
 MAX_HELLO_SIZE = 16 * 1024
 
