@@ -111,6 +111,10 @@ def test_bodies_are_read_without_knowing_anybody():
     assert not project_imports("spoe_agent.body")
 
 
+def test_what_both_fronts_read_is_read_without_knowing_them():
+    assert not project_imports("spoe_agent.requests")
+
+
 def test_the_agent_knows_decisions_and_the_board_only():
     """And the learner; of the client that asks Ollama, how it fails."""
     own = ("agent", "chooser", "waiting", "reservations", "recent")

@@ -1,4 +1,4 @@
-"""HAProxy's files from the fleet file: haproxy.cfg, spoe-pointsman.conf, static pins, origins, error bodies.
+"""HAProxy's files from the fleet file: haproxy.cfg, spoe-pointsman.conf, static pins, origins and hosts, error bodies.
 
 Must not live here: names that agent and HAProxy share (bridge), and anything that runs.
 """
@@ -17,6 +17,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from spoe_agent import bridge
 from spoe_agent.fleet.resolved import LOCAL_HOST, Fleet, Instance
 from spoe_agent.fleet.units import Listen
+from spoe_agent.requests import foreign
+from spoe_agent.requests.foreign import glob_regex
 from spoe_agent.routing.names import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG, canonical, display, is_pattern
 from spoe_agent.routing.surface import DESCRIBE_PATH, INFERENCE_PATHS
 
@@ -46,6 +48,8 @@ def haproxy_files(fleet: Fleet) -> dict[str, str]:
     config = environment.get_template("haproxy.cfg.j2").render(
         instances=[_server(instance) for instance in fleet.instances],
         policies=policies,
+        foreign=foreign,
+        checks_host=fleet.checks_host,
         local_host=LOCAL_HOST,
         bufsize=policies.max_inspected_body + bridge.BODY_HEADROOM_BYTES,
         front=str(fleet.listeners.front),
@@ -73,7 +77,8 @@ def haproxy_files(fleet: Fleet) -> dict[str, str]:
         "haproxy.cfg": config,
         "spoe-pointsman.conf": engine,
         "static-pins.map": static_pins(fleet),
-        "origins.lst": "".join(f"{translate_origin(origin)}\n" for origin in policies.allowed_origins),
+        "origins.lst": "".join(f"{glob_regex(origin)}\n" for origin in policies.allowed_origins),
+        "hosts.lst": "".join(f"{glob_regex(host)}\n" for host in policies.allowed_hosts),
         **_error_bodies(),
     }
 
@@ -105,11 +110,6 @@ def _name_regex(match: str) -> str:
     else:
         short = re.escape(display(canonical(match)))
     return f"^{short}$"
-
-
-def translate_origin(glob: str) -> str:
-    """Return an allowed origin (`http://localhost:*`) as a regex; `*` stands for anything."""
-    return "^" + ".*".join(re.escape(part) for part in glob.lower().split("*")) + "$"
 
 
 def _server(instance: Instance) -> dict[str, object]:

@@ -80,6 +80,13 @@ class Fleet(_Frozen):
     telemetry: Telemetry
     policies: Policies
 
+    @property
+    def checks_host(self) -> bool:
+        """Whether requests under a foreign host name are turned away: where only this machine connects, as Ollama
+        does it, because others' names for this one are not known; else when the file says which names there are.
+        """
+        return self.listeners.front.is_loopback or bool(self.policies.allowed_hosts)
+
 
 def resolve(file: FleetFile) -> Fleet:
     """Work out what the file leaves open. The file's defaults must be merged into its instances already."""

@@ -21,6 +21,7 @@ from spoe_agent.fleet.units import (
     CountOrZero,
     GpuId,
     GpuMemory,
+    HostGlob,
     InstanceName,
     InstanceUrl,
     Listens,
@@ -219,6 +220,10 @@ class Policies(Section):
     requests wait unordered in HAProxy and in Ollama."""
     allowed_origins: tuple[Origin, ...] = OLLAMA_ORIGINS
     """Browser origins that may call, `*` for any part. By default those that Ollama itself lets in."""
+    allowed_hosts: tuple[HostGlob, ...] = ()
+    """Further host names under which requests may come, `*` for any part; a TLS proxy in front may need its own here.
+    Always: localhost, *.localhost, *.local, *.internal, this machine's name, and loopback and private addresses.
+    Others get 403 when `listeners.front` is on loopback, or when names are given here; ["*"] lets all in."""
     poll: PollPolicy = Field(default_factory=PollPolicy)
     """Reading the state of the instances."""
     health: HealthPolicy = Field(default_factory=HealthPolicy)

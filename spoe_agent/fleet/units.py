@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Annotated, Any
 
 import durationpy
@@ -45,6 +46,14 @@ class Listen:
     port: int = 0
     path: str | None = None
     """Absolute path of a unix socket; None for host and port."""
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches it over the network."""
+        try:
+            return self.host == "localhost" or ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
     def __str__(self) -> str:
         if self.path is not None:
@@ -186,6 +195,13 @@ def _not_reserved(name: str) -> str:
     return name
 
 
+def _without_port(host: str) -> str:
+    name, colon, port = host.partition(":")
+    if colon and ":" not in port:  # else an IPv6 address
+        raise _refuse("host", "must be a name without a port", f"write {name}, which holds for every port")
+    return host
+
+
 def _as_list(value: object) -> object:
     return value if isinstance(value, list | tuple) else [value]
 
@@ -289,6 +305,12 @@ Origin = Annotated[
     str,
     StringConstraints(pattern=r"""^(\*|null|[a-z][a-z0-9+.-]*://[^\s"'\\,]+)$"""),
     Field(examples=["https://*.example.com"]),
+]
+HostGlob = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9_*:.-]+$"),
+    AfterValidator(_without_port),
+    Field(examples=["llm.example.com"]),
 ]
 AbsolutePath = Annotated[
     str, StringConstraints(pattern=r"^/[^\x00-\x1f\x7f]*$", max_length=4095), Field(examples=["/var/lib/ollama/models"])

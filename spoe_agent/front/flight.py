@@ -19,8 +19,8 @@ class Flight:
 
     request: RequestFacts
     client_id: str
-    origin: str | None
-    """Of a page that may call."""
+    origin: str = ""
+    """Of a foreign page that may call: its browser must be told so."""
     search: asyncio.Task[Passage] | None = None
     choice: Choice | None = None
     sent_at_s: float | None = None

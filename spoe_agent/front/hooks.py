@@ -31,10 +31,11 @@ from spoe_agent.front.answers import BROKEN, FAILED, Answer, error, rejection
 from spoe_agent.front.flight import Flight
 from spoe_agent.front.logs import send_to_logging
 from spoe_agent.front.mitmproxy import hold_back, lift_limit, take_over
-from spoe_agent.front.origins import at_the_door
+from spoe_agent.front.origins import Visit, is_foreign_page, preflight, refusal
 from spoe_agent.front.reading import Whole, facts
 from spoe_agent.front.router import LEFT, End, Router
-from spoe_agent.routing import Kind, RequestFacts
+from spoe_agent.requests.foreign import FOREIGN_ORIGIN
+from spoe_agent.routing import Choice, Kind, RequestFacts
 from spoe_agent.routing.surface import classify, dialect
 
 log = logging.getLogger(__name__)
@@ -81,8 +82,9 @@ class Pointsman:
         if ctx.options.mode == ["regular"]:
             self._listens = "regular"
             _complain_if_taken(self.fleet)
-        # Reverse mode would connect to its fixed address before anything is known of the request.
-        ctx.options.update(connection_strategy="lazy")
+        # Reverse mode would connect to its fixed address before anything is known of the request, and write that
+        # address over the host that the client asked for.
+        ctx.options.update(connection_strategy="lazy", keep_host_header=True)
         loop = asyncio.get_running_loop()
         self._task = loop.create_task(self._router.run(self._path, self.fleet, self._use))
         self._task.add_done_callback(_report)
@@ -130,7 +132,7 @@ class Pointsman:
         if flow.response or flow.error or not flow.live:
             return
         try:
-            flight = Flight(_facts(flow), flow.client_conn.id, flow.request.headers.get("origin"))
+            flight = Flight(_facts(flow), flow.client_conn.id)
             self._flights[flow.id] = flight
             answer = self._turned_away(flow, flight) or await self._find(flow, flight)
         except Exception:
@@ -143,11 +145,14 @@ class Pointsman:
     def _turned_away(self, flow: http.HTTPFlow, flight: Flight) -> Answer | None:
         if self.fleet is None:
             raise RuntimeError("no fleet file was read")
-        asked = flow.request.headers.get("access-control-request-headers", "")
-        answer = at_the_door(flight.origin, flow.request.method, asked, self.fleet.policies.allowed_origins)
-        if answer is not None:
-            flight.origin = None
-        return answer
+        visit = _visit(flow)
+        refused = refusal(visit, self.fleet)
+        if is_foreign_page(visit) and (refused is None or refused.reason != FOREIGN_ORIGIN):
+            flight.origin = visit.origin
+        if refused is None:
+            return preflight(visit)
+        _note(flow, flight, refused)
+        return rejection(refused, flight.request)
 
     async def _find(self, flow: http.HTTPFlow, flight: Flight) -> Answer | None:
         """Wait for the router's word, or until the client leaves."""
@@ -161,9 +166,7 @@ class Pointsman:
                 flow.kill()
             return None
         passage = flight.search.result()
-        flight.choice = passage.choice
-        flow.comment = summary(passage.choice)
-        flow.metadata["pointsman"] = account(passage.choice)
+        _note(flow, flight, passage.choice)
         if passage.address is None:
             return rejection(passage.choice, flight.request)
         _send_to(flow, *passage.address)
@@ -183,7 +186,7 @@ class Pointsman:
     def _add_headers(self, response: http.Response, flight: Flight) -> None:
         if flight.choice is not None and self.fleet is not None and self.fleet.policies.explain_header:
             response.headers["x-pointsman"] = f"{flight.choice.instance or '-'} {flight.choice.reason}"
-        if flight.origin is not None:
+        if flight.origin:
             response.headers["Access-Control-Allow-Origin"] = flight.origin
             response.headers.add("Vary", "Origin")
 
@@ -224,6 +227,25 @@ class Pointsman:
             flight.is_over = True
             flight.search.cancel()
             self._router.leave(flow_id, end)
+
+
+def _note(flow: http.HTTPFlow, flight: Flight, choice: Choice) -> None:
+    """Show what was chosen where mitmproxy's users look for it."""
+    flight.choice = choice
+    flow.comment = summary(choice)
+    flow.metadata["pointsman"] = account(choice)
+
+
+def _visit(flow: http.HTTPFlow) -> Visit:
+    headers = flow.request.headers
+    here = flow.client_conn.sockname
+    return Visit(
+        flow.request.method,
+        headers.get("origin", ""),
+        flow.request.authority or flow.request.host_header or "",
+        (socket.gethostname(), here[0] if here else ""),
+        headers.get("access-control-request-headers", ""),
+    )
 
 
 def _facts(flow: http.HTTPFlow) -> RequestFacts:

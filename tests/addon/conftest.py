@@ -48,6 +48,7 @@ class Bench:
         """Do what mitmproxy does at its start, with a mode of the user's own."""
         self.context = taddons.context(self.addon)
         self.context.options.add_option("connection_strategy", str, "eager", "")
+        self.context.options.add_option("keep_host_header", bool, False, "")
         self.context.options.update(mode=["reverse:http://127.0.0.1:1@127.0.0.1:0"], pointsman_fleet=str(self.file))
         self.context.configure(self.addon, pointsman_fleet=str(self.file))
         self.addon.running()

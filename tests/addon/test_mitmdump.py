@@ -208,7 +208,7 @@ async def test_http2_without_tls_has_no_other_limit(running):
     reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
     session = H2Connection()
     session.initiate_connection()
-    head = [(":method", "POST"), (":scheme", "http"), (":authority", "x"), (":path", "/api/chat")]
+    head = [(":method", "POST"), (":scheme", "http"), (":authority", "localhost"), (":path", "/api/chat")]
     for stream in range(1, 17, 2):
         session.send_headers(stream, head)
         session.send_data(stream, b'{"model":"alpha"}', end_stream=True)

@@ -72,7 +72,7 @@ def test_nothing_else_is_in_the_folder_that_mitmproxy_puts_on_the_path():
 
 
 async def test_a_request_goes_to_its_instance_as_ollama_wants_it(bench):
-    flow = await bench.send(flow_of(body=CHAT, headers={"Host": "llm.example.com", "Origin": "http://localhost"}))
+    flow = await bench.send(flow_of(body=CHAT, headers={"Host": "llm.local", "Origin": "http://localhost"}))
     assert (flow.request.scheme, flow.request.host, flow.request.port) == ("http", "127.0.0.1", 11435)
     assert flow.request.headers["host"] == "localhost"
     assert flow.request.headers["x-request-id"] == flow.id
@@ -112,7 +112,12 @@ async def test_a_page_that_may_call_is_told_so(bench):
 
 async def test_foreign_pages_and_preflights_reach_no_instance(bench):
     foreign = await bench.send(flow_of(body=CHAT, headers={"Origin": "https://evil.example"}))
-    assert (foreign.response.status_code, foreign.response.content) == (403, b"")
+    assert foreign.response.status_code == 403
+    assert "https://evil.example" in json.loads(foreign.response.content)["error"]
+    assert foreign.response.headers["x-pointsman"] == "- foreign origin"
+    assert foreign.comment == "403: foreign origin"
+    strange = await bench.send(flow_of(body=CHAT, headers={"Host": "evil.example"}))
+    assert (strange.response.status_code, strange.response.headers["x-pointsman"]) == (403, "- foreign host")
     asked = {"Origin": "http://localhost", "Access-Control-Request-Headers": "x-a"}
     preflight = await bench.send(flow_of(method="OPTIONS", headers=asked))
     assert preflight.response.status_code == 204
@@ -259,3 +264,4 @@ async def test_a_bad_fleet_file_is_told_line_by_line(tmp_path, logs):
 
 async def test_reverse_mode_connects_nowhere_by_itself(bench):
     assert bench.context.options.connection_strategy == "lazy"
+    assert bench.context.options.keep_host_header is True

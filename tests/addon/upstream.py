@@ -102,7 +102,7 @@ class Client:
         self.writer.close()
 
     async def send(self, body=b'{"model":"alpha"}', path="/api/chat"):
-        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
         self.writer.write(head.encode() + body)
         await self.writer.drain()
 

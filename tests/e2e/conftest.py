@@ -21,10 +21,14 @@ import pytest_asyncio
 from spoe_agent.rig import mitmproxy
 from spoe_agent.rig.haproxy import find_haproxy, version
 from spoe_agent.rig.stack import Simulated, Stack
+from tests.requests.test_foreign import ALLOWED_HOSTS
 
 # The names sort the way Ollama would evict them: alpha first.
 MODELS = (("alpha:latest", "4.7GB"), ("beta:7b", "9GB"), ("gamma:latest", "16GB"), ("embed:latest", "270MB"))
-PINNED = {"models": [{"match": "gamma", "instances": ["gpu2"]}]}
+SETTINGS = {
+    "models": [{"match": "gamma", "instances": ["gpu2"]}],
+    "policies": {"allowed_hosts": list(ALLOWED_HOSTS)},
+}
 
 
 def binaries() -> list[str]:
@@ -74,7 +78,7 @@ def stack_of(binary: str, folder: Path, simulated: Simulated, settings: dict[str
 async def stack(binary: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     """Three simulated instances and a front end, shared by a module's tests."""
     simulated = Simulated(instances=3, models=MODELS, time_scale=20.0)
-    async with stack_of(binary, tmp_path_factory.mktemp("stack"), simulated, PINNED) as running:
+    async with stack_of(binary, tmp_path_factory.mktemp("stack"), simulated, SETTINGS) as running:
         yield running
 
 

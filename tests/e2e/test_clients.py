@@ -19,11 +19,11 @@ PYTHON = ROOT / ".venv-clients" / "bin" / "python"
 INSTALLED = ["alpha:latest", "beta:7b", "embed:latest", "gamma:latest"]
 
 
-async def use(script: str, url: str) -> dict[str, Any]:
+async def use(script: str, *arguments: str) -> dict[str, Any]:
     """Run a client's script in the clients' environment and return what it printed."""
     assert PYTHON.exists(), f"{PYTHON} is missing: run `make test`, which sets the clients' environment up"
     child = await asyncio.create_subprocess_exec(
-        PYTHON, CLIENTS / script, url, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        PYTHON, CLIENTS / script, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     out, err = await asyncio.wait_for(child.communicate(), 90)
     assert child.returncode == 0, err.decode()
@@ -57,7 +57,7 @@ async def test_openai(stack: Stack) -> None:
 
 
 async def test_http2(stack: Stack) -> None:
-    got = await use("use_http2.py", stack.url)
+    got = await use("use_http2.py", stack.url, "1000000")
     assert got["version"] == "HTTP/2"
     assert got["status"] == 200
     assert got["to"].startswith("gpu2 ")

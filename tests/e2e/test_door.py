@@ -108,18 +108,3 @@ async def test_unreadable_json_says_where(stack: Stack, session: aiohttp.ClientS
     async with session.post(f"{stack.url}/api/chat", data=b'{"messages": [') as answer:
         assert answer.status == 400
         assert (await answer.json())["error"].startswith("invalid JSON: ")
-
-
-@pytest.mark.parametrize(
-    ("origin", "status"),
-    [("http://localhost:3000", 200), ("app://obsidian.md", 200), ("https://evil.example", 403), ("null", 403)],
-)
-async def test_origin(stack: Stack, session: aiohttp.ClientSession, origin: str, status: int) -> None:
-    """Ollama guards against foreign pages by Origin; it does not reach Ollama, so the door does the same."""
-    headers = {"Origin": origin}
-    async with session.post(f"{stack.url}/api/chat", json=chat("alpha", stream=False), headers=headers) as answer:
-        assert answer.status == status
-        allowed = answer.headers.get("Access-Control-Allow-Origin")
-    assert allowed == (origin if status == 200 else None)
-    async with session.options(f"{stack.url}/api/chat", headers=headers) as preflight:
-        assert preflight.status == (204 if status == 200 else 403)
