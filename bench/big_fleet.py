@@ -21,12 +21,12 @@ from typing import Any
 import click
 from aiohttp import web
 
+from spoe_agent.assemble import Parts, assemble
 from spoe_agent.fleet import Fleet, loads
 from spoe_agent.gpus.board import SourceState, State
 from spoe_agent.gpus.exporter import DCGM
 from spoe_agent.gpus.reading import GpuReading
 from spoe_agent.gpus.wire import PATH, encode
-from spoe_agent.serve import Parts, assemble
 from spoe_agent.telemetry.http import unlimited_session
 
 EXPORTER_SAMPLES_S = 30.0

@@ -28,13 +28,11 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.big_fleet import Kind, Size, assembled, other_side
+from spoe_agent.assemble import Parts, Runs
 from spoe_agent.fleet import Fleet
 from spoe_agent.routing import Tier
-from spoe_agent.serve import Parts, Runs
 from spoe_agent.telemetry.account import Grant
 from spoe_agent.telemetry.board import Board
-from spoe_agent.telemetry.poll import Poller
-from spoe_agent.watch.gpus import GpuWatch
 from spoe_agent.watch.limiter import Limiter
 
 GOAL_PERCENT = 5.0
@@ -79,8 +77,8 @@ class Traffic:
 
 def arms(fleet: Fleet, parts: Parts, kind: Kind) -> dict[str, list[Runs]]:
     """Return what runs in each arm, by its name; the last has everything."""
-    polls: list[Runs] = [part for part in parts.pollers if isinstance(part, Poller)]
-    gpus: list[Runs] = [part for part in parts.pollers if isinstance(part, GpuWatch)]
+    polls: list[Runs] = [*parts.ollamas.pollers]
+    gpus: list[Runs] = [parts.gpus]
     watch: list[Runs] = [parts.watch, Limiter(fleet, parts.agent, parts.watch)]
     found = {"the Ollamas": polls, "health and limits": watch} if kind is Kind.POINTSMAN else {}
     return {**found, f"GPUs through {kind}": gpus, f"all, GPUs through {kind}": polls + gpus + watch}

@@ -36,10 +36,10 @@ from rich.table import Table
 
 from bench.big_fleet import MODELS, Kind, Size, assembled, other_side
 from spoe_agent.agent import Agent
+from spoe_agent.assemble import Runs
 from spoe_agent.routing import Action, Dialect, RequestFacts
 from spoe_agent.routing import Kind as RequestKind
 from spoe_agent.routing.names import canonical
-from spoe_agent.serve import Runs
 from spoe_agent.watch.limiter import Limiter
 
 SETTLE_S = 2.0
@@ -152,7 +152,7 @@ class ElsewhereRuns:
 async def read(ports: Sequence[int]) -> None:
     """Read everything for ever."""
     async with assembled(Size(), ports, Kind.POINTSMAN) as (_, parts):
-        await asyncio.gather(*(poller.run() for poller in parts.pollers))
+        await parts.run()
 
 
 async def one_slice(requests: Requests, runs: Sequence[Runs], seconds: float) -> list[Times]:
@@ -176,7 +176,7 @@ async def run(plan: Plan) -> list[Tail]:
         assembled(plan.size, ports, Kind.POINTSMAN) as (fleet, parts),
         stream(parts.agent, plan.rate_per_s) as requests,
     ):
-        everything = [*parts.pollers, Limiter(fleet, parts.agent, parts.watch)]
+        everything: list[Runs] = [parts, Limiter(fleet, parts.agent, parts.watch)]
         arms: dict[str, Sequence[Runs]] = {"none": (), "elsewhere": (ElsewhereRuns(ports),), "in the agent": everything}
         slices: dict[str, list[list[Times]]] = {arm: [] for arm in arms}
         # Everything is read once, and no arm is the first.

@@ -16,7 +16,7 @@ import structlog
 
 from spoe_agent.chooser import Chooser
 from spoe_agent.recent import Recent
-from spoe_agent.routing import Action, Choice, FleetSpec, InstanceState, Kind, RequestFacts
+from spoe_agent.routing import Action, Choice, FleetSpec, InstanceLoad, InstanceState, Kind, RequestFacts
 from spoe_agent.routing.hold import HoldQueue, lane
 from spoe_agent.routing.names import display
 from spoe_agent.telemetry.board import Board
@@ -82,6 +82,7 @@ class Agent:
         self._unload = unload
         self._clock = clock
         self._refreshed_at_s = clock()
+        self._servers: Mapping[str, InstanceLoad] = {}
         self._gone: Recent[str, None] = Recent(MAX_GONE)
 
     @property
@@ -103,6 +104,8 @@ class Agent:
         now_s = self._clock()
         if facts.request_id in self._gone:
             return _LATE
+        if facts.servers:
+            self._servers = facts.servers
         if facts.loads:
             self._room.note_down(facts.loads, now_s)
         choice = self._room.join(facts, now_s) if self.hold else None
@@ -165,6 +168,21 @@ class Agent:
             self.fleet = replace(self.fleet, instances=instances)
             self.board.version += 1
             self.release()
+
+    def missing_in_haproxy(self) -> list[str]:
+        """Return the instances that the HAProxy which asked last does not have, or has at another address."""
+        there = self._servers
+        return [
+            spec.name
+            for spec in self.fleet.instances
+            if there and (spec.name not in there or there[spec.name].tag not in ("", spec.tag))
+        ]
+
+    def adopt(self, fleet: FleetSpec) -> None:
+        """Take another fleet, with everything that is known, granted and held. `release` is to follow."""
+        self.fleet = fleet
+        self._room.queue.weigh(fleet.policy.caller_weights)
+        self.board.version += 1
 
     def flush(self) -> None:
         """Give every held request its best place as things are, slot or not: the agent stops."""

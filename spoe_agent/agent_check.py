@@ -27,8 +27,8 @@ BACKLOG = 1024
 BEAT_S = 0.25
 """Below HAProxy's `agent-inter`, so that the guard knows what HAProxy was told; well below check_guard.HUNG_S."""
 
-Answer = Callable[[str], str | None]
-"""The line for an instance, without its end; None: there is no such instance."""
+Answer = Callable[[str], str]
+"""The line for an instance, without its end."""
 
 
 def line(is_up: bool, is_drained: bool, limit: int) -> str:
@@ -61,7 +61,7 @@ class CheckServer:
             return False
         return True
 
-    def _tell(self, name: str) -> str | None:
+    def _tell(self, name: str) -> str:
         asked = self._asked.pop(name, None)
         if asked is not None:
             asked.set()
@@ -95,7 +95,7 @@ class _Check(asyncio.Protocol):
 
     def _tell(self) -> None:
         told = self._answer(self._asked.partition(b"\n")[0].decode("utf-8", "replace").strip())
-        self._transport.write(f"{told or '# no such instance'}\n".encode())
+        self._transport.write(f"{told}\n".encode())
         self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:

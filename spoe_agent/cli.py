@@ -15,11 +15,13 @@ from spoe_agent import __version__
 
 COMMANDS = {
     "addon": "spoe_agent.front.command:addon",
+    "apply": "spoe_agent.haproxy.apply_command:apply",
     "bench": "spoe_agent.benchmark.command:bench",
     "check": "spoe_agent.fleet.command:check",
     "demo": "spoe_agent.demo.command:demo",
     "drain": "spoe_agent.admin.command:drain",
     "ready": "spoe_agent.admin.command:ready",
+    "reload": "spoe_agent.admin.command:reload",
     "render": "spoe_agent.fleet.render_command:render",
     "schema": "spoe_agent.fleet.command:schema",
     "serve": "spoe_agent.serve_command:serve",

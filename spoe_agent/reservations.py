@@ -114,4 +114,5 @@ class Reservations:
 
 
 def _is_excluded(choice: Choice, instance: str) -> bool:
-    return any(one.instance == instance and one.exclusion is not None for one in choice.candidates)
+    """Also who is not in the fleet any more."""
+    return not any(one.instance == instance and one.exclusion is None for one in choice.candidates)

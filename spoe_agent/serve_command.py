@@ -12,7 +12,8 @@ import click
 import structlog
 import uvloop
 
-from spoe_agent.fleet import FleetError, find, load
+from spoe_agent.fleet import FleetError, find
+from spoe_agent.fleet.file import FleetFile
 from spoe_agent.serve import serve as run_agent
 
 LEVELS = ["debug", "info", "warning", "error"]
@@ -36,10 +37,10 @@ def serve(fleet_file: Path | None, state: Path | None, log_level: str) -> None:
     """Run the agent that HAProxy asks."""
     set_up_logging(log_level)
     try:
-        fleet = load(find(fleet_file))
+        file = FleetFile(find(fleet_file))
         state = _with_folder(state or _state_of_service())
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run_agent(fleet, state))
+            runner.run(run_agent(file, state))
     except FleetError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:

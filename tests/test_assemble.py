@@ -1,17 +1,21 @@
 """An agent put together for simulated Ollamas that listen on loopback, as `serve` and mitmproxy do it."""
 
+import asyncio
+import json
 import socket
 from contextlib import asynccontextmanager
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
-from spoe_agent.fleet import load
-from spoe_agent.routing import Action, Candidate, Choice, Health
+from spoe_agent.assemble import assemble
+from spoe_agent.fleet import load, loads
+from spoe_agent.routing import Action, Candidate, Choice, Dialect, Health, Kind, RequestFacts
 from spoe_agent.routing.names import canonical
-from spoe_agent.serve import assemble
 from spoe_agent.simulator.catalog import Catalog, Model
 from spoe_agent.simulator.server import SimulatedOllama
+from spoe_agent.telemetry.haproxy_log import Line
+from spoe_agent.telemetry.learner import Ending
 
 A = canonical("a")
 BOX = "gpubox.example"
@@ -54,3 +58,78 @@ async def test_polls_probes_and_unloads_are_let_in_where_requests_are(tmp_path):
             seen = (await answer.json())["requests"]
     assert [request["path"] for request in seen if request["method"] == "POST"] == ["/api/generate"] * 2
     assert {(request["host"], request["status"]) for request in seen} == {("localhost", 200)}
+
+
+FLEET = """
+instances: {}
+models: {}
+callers: [{{caller: x, weight: {}}}]
+policies: {{hold_timeout: 60s, poll: {{interval: 100ms, tags_interval: 200ms}}}}
+"""
+
+
+def fleet(ports, models="[]", weight=1):
+    instances = [{"name": f"g{number}", "url": f"http://127.0.0.1:{port}"} for number, port in ports.items()]
+    return loads(FLEET.format(json.dumps(instances), models, weight))
+
+
+def asks(request_id, model):
+    return RequestFacts(request_id, Kind.INFERENCE, Dialect.OLLAMA).naming(model)
+
+
+@asynccontextmanager
+async def running(of):
+    async with aiohttp.ClientSession() as session:
+        parts = await assemble(of, session)
+        task = asyncio.ensure_future(parts.run())
+        try:
+            yield parts
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+async def test_an_instance_comes_with_its_readings_and_what_runs_stays():
+    """No instant without an answer: a new one is in force when its lists are known."""
+    async with ollama("a") as one, ollama("b") as other, running(fleet({0: one})) as parts:
+        first = parts.agent.decide(asks("r1", "a"))
+        assert (first.instance, parts.agent.decide(asks("r2", "b")).status) == ("g0", 404)
+        health = parts.watch.health["g0"]
+        await parts.adopt(fleet({0: one, 1: other}))
+        assert parts.agent.decide(asks("r3", "b")).instance == "g1"
+        assert (parts.board.find("r1").instance, parts.watch.health["g0"]) == ("g0", health)
+        await parts.adopt(fleet({1: other}))
+        assert (parts.agent.decide(asks("r4", "a")).status, set(parts.watch.health)) == (404, {"g1"})
+        # Its last request ends all the same.
+        parts.watch.ended(Line("r1", "g0", Ending(0.1, 0.2, is_whole=True)))
+        assert parts.board.grants == 1
+
+
+async def test_an_instance_that_moved_is_another_server():
+    async with ollama("a") as one, ollama("b") as other, running(fleet({0: one})) as parts:
+        parts.watch.drain("g0")
+        await parts.adopt(fleet({0: other}))
+        assert set(parts.board.state("g0").installed) == {canonical("b")}
+        assert parts.watch.drained == frozenset({"g0"})
+
+
+async def test_who_is_gone_is_polled_no_more_and_who_stays_is():
+    async with ollama("a") as one, ollama("b") as other, running(fleet({0: one, 1: other})) as parts:
+        await parts.adopt(fleet({1: other}))
+        assert parts.board.state("g0").installed == {}
+        read_at_s = parts.board.state("g1").loaded_at_s
+        async with asyncio.timeout(20):
+            while parts.board.state("g1").loaded_at_s == read_at_s:
+                await asyncio.sleep(0.01)
+        assert parts.board.state("g0").loaded_at_s is None
+
+
+async def test_rules_and_weights_hold_at_once_for_who_is_held():
+    pinned = "[{match: a, instances: [g1], max_concurrent: 1}]"
+    async with ollama("a") as one, ollama("a") as other, running(fleet({0: one, 1: other}, pinned)) as parts:
+        granted = []
+        parts.agent.granted = lambda request, choice: granted.append((request.request_id, choice.instance))
+        assert parts.agent.decide(asks("r1", "a")).instance == "g1"
+        assert parts.agent.decide(asks("r2", "a")).action is Action.HOLD
+        await parts.adopt(fleet({0: one, 1: other}, "[{match: a, instances: [g0]}]", weight=2))
+        assert granted == [("r2", "g0")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import socket
@@ -195,6 +196,48 @@ async def test_a_drain_by_hand_outlives_a_restart(document, tmp_path):
         assert drains(agent) == []
         assert (await healths(agent))["g1"] != "drained"
         assert await agent.ends() == 0
+
+
+async def test_sighup_reloads_the_fleet_file(document, tmp_path):
+    async with running(document, tmp_path) as agent:
+        document["instances"].append({"name": "g1", "url": f"http://127.0.0.1:{free_port()}"})
+        written(document, tmp_path)
+        warning = await agent.logs("the fleet file's edit is not in force")
+        assert warning["changed"] == ["instance g1 added"]
+        agent.signal(signal.SIGHUP)
+        assert (await agent.logs("fleet file reloaded"))["changed"] == ["instance g1 added"]
+        assert set(await healths(agent)) == {"g0", "g1"}
+        written({**document, "surprise": 1}, tmp_path)
+        agent.signal(signal.SIGHUP)
+        refused = await agent.logs("fleet file refused, the fleet before it stays in force")
+        assert "surprise: unknown key" in refused["why"]
+        found = await by_hand(agent, "status", "GET")
+        assert any("surprise: unknown key" in warning for warning in found["warnings"])
+        assert {one["name"] for one in found["instances"]} == {"g0", "g1"}
+
+
+async def test_the_service_manager_is_told(document, tmp_path, monkeypatch):
+    with closing(socket.socket(socket.AF_UNIX, UDP)) as manager:
+        manager.bind(str(tmp_path / "notify.sock"))
+        manager.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify.sock"))
+        monkeypatch.setenv("WATCHDOG_USEC", "200000")
+        told = []
+
+        async def hears(word):
+            async with asyncio.timeout(20):
+                while word not in told:
+                    told.extend((await asyncio.get_running_loop().sock_recv(manager, 1000)).decode().splitlines())
+
+        async with running(document, tmp_path) as agent:
+            for word in ("READY=1", "WATCHDOG=1"):
+                await hears(word)
+            told.clear()
+            agent.signal(signal.SIGHUP)
+            for word in ("RELOADING=1", "READY=1"):
+                await hears(word)
+            agent.signal(signal.SIGTERM)
+            await hears("STOPPING=1")
 
 
 async def test_without_a_state_file_a_drain_says_that_it_does_not_last(document, tmp_path):

@@ -1,4 +1,4 @@
-"""The agent's admin port: GET /status, POST /instances/NAME/drain and /ready.
+"""The agent's admin port: GET /status, POST /instances/NAME/drain and /ready, /reload and /reload/undo.
 
 It has no password and changes where requests go, so it listens on loopback unless the fleet file says otherwise, and
 takes no request that a web page could make another's browser send. Must not live here: what the status holds (status).
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
 
+from spoe_agent.admin.reload import Reloader
 from spoe_agent.watch.watch import Watch
 
 
@@ -26,20 +28,25 @@ class Admin:
     def __init__(
         self,
         watch: Watch,
-        status: Callable[[], dict[str, Any]],
+        status: Callable[[], Awaitable[dict[str, Any]]],
         keep: Callable[[], bool],
         told: Callable[[str], Awaitable[bool]],
+        reloader: Reloader,
     ) -> None:
         self._watch = watch
         self._status = status
         self._keep = keep
         self._told = told
+        self._reloader = reloader
         app = web.Application(middlewares=[_no_pages])
         app.add_routes(
             [
                 web.get("/status", self._get_status),
                 web.post("/instances/{name}/drain", self._drain),
                 web.post("/instances/{name}/ready", self._ready),
+                web.get("/instances/{name}/asked", self._asked),
+                web.post("/reload", self._reload),
+                web.post("/reload/undo", self._undo),
             ]
         )
         self._runner = web.AppRunner(app, access_log=None)
@@ -54,7 +61,20 @@ class Admin:
         await self._runner.cleanup()
 
     async def _get_status(self, _: web.Request) -> web.Response:
-        return web.json_response(self._status(), headers={"cache-control": "no-store"})
+        return web.json_response(await self._status(), headers={"cache-control": "no-store"})
+
+    async def _asked(self, request: web.Request) -> web.Response:
+        return web.json_response({"asked": await self._told(request.match_info["name"])})
+
+    async def _reload(self, _: web.Request) -> web.Response:
+        outcome = await self._reloader.reload()
+        if outcome.problems:
+            said = "\n".join(["the fleet file is refused, the fleet before it stays in force", *outcome.problems])
+            return web.json_response({"error": said}, status=409)
+        return web.json_response(asdict(outcome))
+
+    async def _undo(self, _: web.Request) -> web.Response:
+        return web.json_response({"undone": await self._reloader.undo()})
 
     async def _drain(self, request: web.Request) -> web.Response:
         return await self._by_hand(request, self._watch.drain)

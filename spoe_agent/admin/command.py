@@ -20,7 +20,8 @@ from spoe_agent.admin.table import tables
 from spoe_agent.fleet import FleetError, Listen, find, load
 from spoe_agent.telemetry.http import said
 
-ANSWER_DEADLINE_S = 5.0
+ANSWER_DEADLINE_S = 15.0
+"""A reload reads what is new in the fleet file first."""
 REDRAW_S = 1.0
 
 _Command = TypeVar("_Command", bound=Callable[..., None])
@@ -51,7 +52,7 @@ def status(fleet_file: Path | None, as_json: bool, watch: bool) -> None:
     if watch:
         _watch(where)
         return
-    found = asyncio.run(_ask(where, "GET", "/status"))
+    found = asyncio.run(ask(where, "GET", "/status"))
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
@@ -63,7 +64,7 @@ def status(fleet_file: Path | None, as_json: bool, watch: bool) -> None:
 @click.argument("name")
 def drain(fleet_file: Path | None, name: str) -> None:
     """Give instance NAME nothing new; what runs there ends by itself."""
-    answer = asyncio.run(_ask(_admin(fleet_file), "POST", f"/instances/{name}/drain"))
+    answer = asyncio.run(ask(_admin(fleet_file), "POST", f"/instances/{name}/drain"))
     click.echo(f"{name} is {answer['health']}; pointsman ready {name} lets it serve again{_until(answer)}")
 
 
@@ -72,8 +73,24 @@ def drain(fleet_file: Path | None, name: str) -> None:
 @click.argument("name")
 def ready(fleet_file: Path | None, name: str) -> None:
     """Let instance NAME serve again."""
-    answer = asyncio.run(_ask(_admin(fleet_file), "POST", f"/instances/{name}/ready"))
+    answer = asyncio.run(ask(_admin(fleet_file), "POST", f"/instances/{name}/ready"))
     click.echo(f"{name} is {answer['health']}{_until(answer)}")
+
+
+@click.command()
+@fleet_option
+def reload(fleet_file: Path | None) -> None:
+    """Have the running agent read the fleet file anew. HAProxy is not told: `pointsman apply` does both."""
+    answer = asyncio.run(ask(_admin(fleet_file), "POST", "/reload"))
+    click.echo(reloaded(answer))
+
+
+def reloaded(answer: dict[str, Any]) -> str:
+    """Return what a reload changed, in words."""
+    said = f"in force: {', '.join(answer['changed'])}" if answer["changed"] else "in force already: nothing changed"
+    if answer["needs_restart"]:
+        said += f"\n{', '.join(answer['needs_restart'])}: as before until the agent is restarted"
+    return said
 
 
 def _until(answer: dict[str, Any]) -> str:
@@ -94,7 +111,7 @@ def _console() -> Console:
 def _watch(where: Listen) -> None:
     async def show(draw: Callable[[Group], None]) -> None:
         while True:
-            draw(tables(await _ask(where, "GET", "/status")))
+            draw(tables(await ask(where, "GET", "/status")))
             await asyncio.sleep(REDRAW_S)
 
     console = _console()
@@ -119,7 +136,7 @@ def _admin(fleet_file: Path | None) -> Listen:
         raise click.ClickException(str(error)) from error
 
 
-async def _ask(where: Listen, method: str, path: str) -> dict[str, Any]:
+async def ask(where: Listen, method: str, path: str) -> dict[str, Any]:
     """Ask the agent. Raises ClickException when it is not there or refuses."""
     timeout = aiohttp.ClientTimeout(total=ANSWER_DEADLINE_S)
     try:

@@ -48,15 +48,26 @@ def load(path: FilePath | str) -> Fleet:
     Raises:
         FleetError: it cannot be read or used; lists everything that is wrong.
     """
+    return parse(read_bytes(path), str(path))
+
+
+def read_bytes(path: FilePath | str) -> bytes:
+    """Return what is in a fleet file. Raises FleetError."""
     try:
-        text = FilePath(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise FleetError([Problem(str(path), None, "", "is not UTF-8 text", f"look at byte {error.start}")]) from None
+        return FilePath(path).read_bytes()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         hint = "check the path and its permissions"
         raise FleetError([Problem(str(path), None, "", f"cannot be read: {reason}", hint)]) from None
-    return loads(text, file=str(path))
+
+
+def parse(data: bytes, file: str) -> Fleet:
+    """Return the fleet of a file's bytes; `file` is what messages call it. Raises FleetError."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FleetError([Problem(file, None, "", "is not UTF-8 text", f"look at byte {error.start}")]) from None
+    return loads(text, file=file)
 
 
 def loads(text: str, file: str = "fleet.yaml") -> Fleet:

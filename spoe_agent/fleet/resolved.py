@@ -22,6 +22,7 @@ from spoe_agent.fleet.schema import (
     OllamaSettings,
     Policies,
 )
+from spoe_agent.fleet.schema_haproxy import HAProxySettings
 from spoe_agent.fleet.schema_watch import Telemetry
 from spoe_agent.fleet.units import endpoint
 
@@ -72,6 +73,7 @@ class Fleet(_Frozen):
     """A fleet file that holds together."""
 
     listeners: Listeners
+    haproxy: HAProxySettings
     gpus: tuple[GpuEntry, ...] = ()
     instances: tuple[Instance, ...]
     models: tuple[ModelEntry, ...] = ()
@@ -93,6 +95,7 @@ def resolve(file: FleetFile) -> Fleet:
     memory = gpu_memory(file.gpus)
     return Fleet(
         listeners=file.listeners,
+        haproxy=file.haproxy,
         gpus=file.gpus,
         instances=tuple(_instance(entry, memory) for entry in file.instances),
         models=file.models,

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
+from spoe_agent.fleet.schema_haproxy import HAProxySettings
 from spoe_agent.fleet.schema_watch import HealthPolicy, LimitPolicy, Telemetry
 from spoe_agent.fleet.section import Section
 from spoe_agent.fleet.units import (
@@ -237,6 +238,8 @@ class FleetDraft(Section):
 
     listeners: Listeners = Field(default_factory=Listeners)
     """Addresses of Pointsman's own ports."""
+    haproxy: HAProxySettings = Field(default_factory=HAProxySettings)
+    """HAProxy's files, and how it is told of them."""
     gpus: tuple[GpuDraft, ...] = ()
     defaults: InstanceSettings = Field(default_factory=InstanceSettings)
     """Merged under each instance; an instance's own keys win."""

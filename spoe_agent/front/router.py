@@ -14,12 +14,14 @@ from pathlib import Path
 import aiohttp
 import structlog
 
+from spoe_agent.assemble import Parts, assemble
 from spoe_agent.fleet import Fleet
+from spoe_agent.fleet.differences import differences
+from spoe_agent.fleet.file import FleetFile
 from spoe_agent.front.answers import WAITED
 from spoe_agent.front.follow import another
 from spoe_agent.front.slots import Slots
 from spoe_agent.routing import Action, Choice, InstanceLoad, Kind, RequestFacts
-from spoe_agent.serve import TICK_S, Parts, assemble
 from spoe_agent.telemetry.haproxy_log import Line
 from spoe_agent.telemetry.learner import Ending, Learner
 
@@ -87,12 +89,10 @@ class Router:
         self._assemble = assemble
         self._connects = connects
         self._slots = slots or Slots()
-        self._learner = Learner()
         self._taken: dict[str, str] = {}
-        self._known: dict[str, Parts] = {}
-        self._held: dict[str, asyncio.Future[Choice | None]] = {}
+        self._known: set[str] = set()
+        self._held: dict[str, asyncio.Future[Choice]] = {}
         self._started = asyncio.Event()
-        self._fleet: Fleet
         self._running: Parts | None = None
 
     @property
@@ -108,40 +108,21 @@ class Router:
         """
         try:
             async with aiohttp.ClientSession() as session:
-                while True:
-                    self._adopt(fleet, await self._assemble(fleet, session, self._learner))
-                    use(fleet)
-                    fleet = await self._run_until_another(path, fleet)
-                    log.info("fleet file read", file=str(path), instances=len(fleet.instances))
+                parts = self._running = await self._assemble(fleet, session, Learner())
+                parts.agent.granted = self._granted
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(parts.run())
+                    file = FleetFile(path)
+                    while True:
+                        self._slots.set_limits({one.name: one.max_connections for one in fleet.instances})
+                        self._started.set()
+                        use(fleet)
+                        fleet = await another(file, fleet)
+                        log.info("fleet file read", file=str(path), changes=differences(parts.fleet, fleet))
+                        await parts.adopt(fleet)
         finally:
             # Whoever waits for a start that failed shall not wait for ever.
             self._started.set()
-
-    async def _run_until_another(self, path: Path, fleet: Fleet) -> Fleet:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(poller.run()) for poller in self._parts.pollers]
-            tasks.append(group.create_task(self._tick()))
-            found = await another(path, fleet)
-            for task in tasks:
-                task.cancel()
-        return found
-
-    def _adopt(self, fleet: Fleet, parts: Parts) -> None:
-        if self._running is not None:
-            self._running.agent.granted = _nobody_waits
-        self._fleet, self._running = fleet, parts
-        self._slots.set_limits({instance.name: instance.max_connections for instance in fleet.instances})
-        self._started.set()
-        parts.agent.granted = self._granted
-        for held in self._held.values():
-            # The agent before this one held it; this one is asked anew.
-            if not held.done():
-                held.set_result(None)
-
-    async def _tick(self) -> None:
-        while True:
-            await asyncio.sleep(TICK_S)
-            self._parts.agent.tick()
 
     def _granted(self, request: RequestFacts, choice: Choice) -> None:
         held = self._held.get(request.request_id)
@@ -177,21 +158,18 @@ class Router:
             refused.add(choice.instance)
 
     async def _decide(self, request: RequestFacts, refused: set[str]) -> Choice:
-        while True:
-            parts, agent = self._parts, self._parts.agent
-            facts = replace(request, loads=self._loads(refused))
-            choice = agent.decide(facts)
-            if agent.is_worth_a_second_look(choice):
-                choice = await agent.decide_again(facts)
-            if request.kind is Kind.INFERENCE and choice.action is not Action.REJECT:
-                self._known[request.request_id] = parts
-            granted = await self._hold(request.request_id) if choice.action is Action.HOLD else choice
-            if granted is not None:
-                return granted
+        agent = self._parts.agent
+        facts = replace(request, loads=self._loads(refused))
+        choice = agent.decide(facts)
+        if agent.is_worth_a_second_look(choice):
+            choice = await agent.decide_again(facts)
+        if request.kind is Kind.INFERENCE and choice.action is not Action.REJECT:
+            self._known.add(request.request_id)
+        return await self._hold(request.request_id) if choice.action is Action.HOLD else choice
 
-    async def _hold(self, request_id: str) -> Choice | None:
-        """Wait for the agent's word; None: it was replaced, by one for an edited fleet file."""
-        held: asyncio.Future[Choice | None] = asyncio.get_running_loop().create_future()
+    async def _hold(self, request_id: str) -> Choice:
+        """Wait for the agent's word."""
+        held: asyncio.Future[Choice] = asyncio.get_running_loop().create_future()
         self._held[request_id] = held
         try:
             return await held
@@ -204,7 +182,7 @@ class Router:
 
     def _loads(self, refused: set[str]) -> dict[str, InstanceLoad]:
         """Count as HAProxy does. What telemetry holds against an instance, the agent knows itself."""
-        names = [instance.name for instance in self._fleet.instances]
+        names = [instance.name for instance in self._parts.fleet.instances]
         return {
             name: InstanceLoad(self._slots.taken(name), self._slots.queued(name), name not in refused) for name in names
         }
@@ -214,9 +192,9 @@ class Router:
         fleet file lost it meanwhile.
         """
         if request.kind is Kind.INFERENCE:
-            await self._slots.take(name, self._fleet.policies.queue_timeout)
+            await self._slots.take(name, self._parts.fleet.policies.queue_timeout)
             self._taken[request.request_id] = name
-        found = next((instance for instance in self._fleet.instances if instance.name == name), None)
+        found = next((instance for instance in self._parts.fleet.instances if instance.name == name), None)
         return None if found is None else (found.host, found.port)
 
     def leave(self, request_id: str, end: End = LEFT) -> None:
@@ -224,11 +202,6 @@ class Router:
         name = self._taken.pop(request_id, None)
         if name is not None:
             self._slots.free(name)
-        # The agent that has it on its board, which may not be the one of now.
-        parts = self._known.pop(request_id, None)
-        if parts is not None:
-            parts.watch.ended(Line(request_id, name or "", end.ending, end.status, end.termination))
-
-
-def _nobody_waits(_: RequestFacts, __: Choice) -> None:
-    """Stands in for `granted` of an agent that was replaced: its held requests are with its successor."""
+        if request_id in self._known:
+            self._known.remove(request_id)
+            self._parts.watch.ended(Line(request_id, name or "", end.ending, end.status, end.termination))

@@ -60,7 +60,7 @@ class HoldQueue:
     """Tickets in the order described above. `weights` by caller; others have 1."""
 
     def __init__(self, weights: Mapping[str, float] | None = None) -> None:
-        self._weights = dict(weights or {})
+        self.weigh(weights or {})
         self._classes: dict[int, _Lanes] = {}
         self._tickets: dict[str, Ticket] = {}
         self._in_lane: Counter[str] = Counter()
@@ -68,6 +68,10 @@ class HoldQueue:
         self._clocks: dict[str, float] = {}
         self._now = 0.0
         """Virtual time: the clock of the caller that was granted last."""
+
+    def weigh(self, weights: Mapping[str, float]) -> None:
+        """Take other weights; what callers were granted stays counted."""
+        self._weights = dict(weights)
 
     def __len__(self) -> int:
         return len(self._tickets)

@@ -187,6 +187,12 @@ class Account:
         """Give that up."""
         self.reserved, self.leaving, self.shown = "", frozenset(), None
 
+    def forget_models(self) -> None:
+        """The instance is another server now."""
+        for about in (self.loading, self.contexts, self.replaced, self.answered, self.served):
+            about.clear()
+        self.unreserve()
+
     def show(self) -> Activity:
         """Return the account, frozen."""
         if self.shown is None:

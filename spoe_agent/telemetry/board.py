@@ -92,6 +92,15 @@ class Board:
         self.version += 1
         self._gpus = gpus
 
+    def forget_instance(self, instance: str) -> None:
+        """An instance is not in the fleet any more, or is another server now: its readings and loads do not count.
+        What was granted there is still under way.
+        """
+        self.version += 1
+        self._states = {name: state for name, state in self._states.items() if name != instance}
+        if instance in self._accounts:
+            self._accounts[instance].forget_models()
+
     def granted(self, instance: str) -> tuple[Grant, ...]:
         """Return an instance's grants, oldest first."""
         account = self._accounts.get(instance)

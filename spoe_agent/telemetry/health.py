@@ -65,6 +65,10 @@ class InstanceHealth:
         self._probe_due_s = now_s
         self._is_probing = False
 
+    def adopt(self, policy: HealthPolicy) -> None:
+        """Judge by another policy from now on."""
+        self._policy = policy
+
     @property
     def state(self) -> Health:
         """What people are told."""

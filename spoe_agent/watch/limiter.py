@@ -25,6 +25,8 @@ LEAST_BYTES = 2000
 
 LEAST_DATA_S = 0.1
 
+GONE = "up drain"
+
 
 class Limiter:
     """Follows every instance's limit."""
@@ -33,19 +35,32 @@ class Limiter:
         self._agent = agent
         self._watch = watch
         self._clock = clock
+        self._is_leaving = False
+        self._limits: dict[str, Limit] = {}
+        self._paces: dict[str, Pace] = {}
+        self.adopt(fleet)
+
+    def adopt(self, fleet: Fleet) -> None:
+        """Take another fleet, which the agent and the watch have already. Who stays keeps limit and pace."""
         self._follows = fleet.policies.limits.follow
         self._instances = {instance.name: instance for instance in fleet.instances}
-        floor = fleet.policies.limits.floor
+        floor, before = fleet.policies.limits.floor, self._limits
         self._limits = {name: Limit(_bounds(instance, floor)) for name, instance in self._instances.items()}
-        self._paces = {name: Pace() for name in self._instances}
-        self._is_leaving = False
+        for name in before.keys() & self._limits.keys():
+            self._limits[name].factor, self._limits[name].at_s = before[name].factor, before[name].at_s
+        self._paces = {name: self._paces.get(name) or Pace() for name in self._instances}
         self._told: dict[str, int] = {}
         self.follow()
 
     def ended(self, line: Line, grant: Grant | None) -> None:
         """Take a finished request's line: how fast its answer came."""
         data_s = line.ending.total_s - line.ending.first_byte_s
-        if grant is None or not line.ending.is_whole or line.server != grant.instance:
+        if (
+            grant is None
+            or grant.instance not in self._paces
+            or not line.ending.is_whole
+            or line.server != grant.instance
+        ):
             return
         if line.size_bytes >= LEAST_BYTES and data_s >= LEAST_DATA_S:
             self._paces[grant.instance].add(data_s / line.size_bytes)
@@ -88,10 +103,12 @@ class Limiter:
         health = self._watch.health
         return {name: check_line(True, health[name].is_drained, self.configured(name)) for name in self._instances}
 
-    def answer(self, name: str) -> str | None:
-        """Return HAProxy's answer for an instance, or None when there is none of that name."""
+    def answer(self, name: str) -> str:
+        """Return HAProxy's answer for an instance. One that the fleet file lost is to get nothing from HAProxy either,
+        until that is reloaded.
+        """
         if name not in self._instances:
-            return None
+            return GONE
         health = self._watch.health[name]
         is_up = self._is_leaving or health.for_routing is not Health.DOWN
         return check_line(is_up, health.is_drained, self.now(name))

@@ -64,6 +64,26 @@ class Watch:
         self._silent: dict[str, str] = {}
         self._longest_s: dict[str, float] = {}
 
+    def adopt(self, policy: HealthPolicy, gone: Iterable[str]) -> None:
+        """Follow the agent's fleet, which has changed, and judge by another policy.
+
+        `gone`: who is not in it any more, or is another server now.
+        """
+        drained, self._policy = self.drained, policy
+        self._specs = {spec.name: spec for spec in self._agent.fleet.instances}
+        for name in gone:
+            self.health.pop(name, None)
+            self._polled.pop(name, None)
+            self._silent.pop(name, None)
+            self._last_sign_s.pop(name, None)
+        for health in self.health.values():
+            health.adopt(policy)
+        now_s = self._clock()
+        self.health = {name: self.health.get(name) or InstanceHealth(name, policy, now_s) for name in self._specs}
+        self._last_sign_s = {name: self._last_sign_s.get(name, {}) for name in self._specs}
+        for name in drained.intersection(gone) & self._specs.keys():
+            self._note(self.health[name].drain(now_s, "by hand, before it moved"))
+
     def published(self, instance: str, state: InstanceState) -> None:
         """Take new readings of an instance, and pass them on with the verdict on it."""
         now_s = self._clock()
@@ -81,7 +101,7 @@ class Watch:
     def ended(self, line: Line) -> Grant | None:
         """Take a finished request's line: the agent its times, the instance's health its manner. Return its grant."""
         grant = self._agent.board.find(line.request_id)
-        if grant is not None:
+        if grant is not None and grant.instance in self.health:
             # First, or whoever waits for its slot goes where two have just failed.
             self._note(self._judge(self.health[grant.instance], grant, line, self._clock()))
         self._agent.ended(line.request_id, line.server, line.ending)
@@ -176,6 +196,8 @@ class Watch:
             failure = await self._probe(name, what, self._policy.probe_timeout_s + extra_s)
         finally:
             turns = health.probed(failure, what.is_cold, self._clock())
+        if self.health.get(name) is not health:
+            return  # the fleet file lost it meanwhile
         if not failure:
             self._last_sign_s[name][what.model] = self._clock()
             self._silent.pop(name, None)

@@ -9,10 +9,12 @@ from aiohttp import ClientSession
 from rich.console import Console
 
 from spoe_agent.admin.app import Admin
+from spoe_agent.admin.reload import Reloader
 from spoe_agent.admin.status import status
 from spoe_agent.admin.table import tables
 from spoe_agent.agent import Agent
 from spoe_agent.fleet import Listen, loads, specs
+from spoe_agent.fleet.file import FleetFile
 from spoe_agent.listening import bind
 from spoe_agent.rig.process import free_port
 from spoe_agent.routing import Dialect, Health, InstanceState, Kind, LoadedModel, RequestFacts
@@ -54,6 +56,7 @@ class Bench:
 
         self.can_keep, self.kept = True, []
         self.does_ask, self.asked = True, []
+        self.reloader = None
 
     def keep(self):
         self.kept.append(self.watch.drained)
@@ -72,13 +75,19 @@ class Bench:
     async def no_probe(self, instance, what, deadline_s):
         return ""
 
+    async def answer(self):
+        return self.status()
+
     def status(self):
         return status(self.agent, self.watch, self.limiter, 90.0, self.clock())
 
 
 @asynccontextmanager
 async def served(bench):
-    admin, listen = Admin(bench.watch, bench.status, bench.keep, bench.told), Listen("127.0.0.1", free_port())
+    admin, listen = (
+        Admin(bench.watch, bench.answer, bench.keep, bench.told, bench.reloader),
+        Listen("127.0.0.1", free_port()),
+    )
     await admin.listen(bind(listen))
     try:
         async with ClientSession(f"http://{listen}") as session:
@@ -158,6 +167,29 @@ async def test_it_says_what_a_restart_or_haproxy_would_not_know(can_keep, does_a
     bench.can_keep, bench.does_ask = can_keep, does_ask
     async with served(bench) as session, session.post("/instances/g0/drain") as answer:
         assert await answer.json() == {"name": "g0", "health": "drained", "kept": can_keep, "told": does_ask}
+
+
+async def test_reload_and_undo_over_http(tmp_path):
+    bench, file = Bench(), FleetFile(tmp_path / "fleet.yaml")
+    file.path.write_text(FLEET)
+    adopted = []
+
+    async def adopt(fleet):
+        adopted.append(len(fleet.instances))
+
+    bench.reloader = Reloader(file, file.read(), file.read().fleet, adopt)
+    async with served(bench) as session:
+        file.path.write_text("instances: 7\n")
+        async with session.post("/reload") as answer:
+            assert answer.status == 409
+            assert "fleet.yaml:1: instances: " in (await answer.json())["error"]
+        file.path.write_text(FLEET.replace("g1", "g2"))
+        async with session.post("/reload") as answer:
+            assert (await answer.json())["changed"] == ["instance g2 added", "instance g1 removed"]
+        for undone in (True, False):
+            async with session.post("/reload/undo") as answer:
+                assert (await answer.json()) == {"undone": undone}
+    assert adopted == [2, 2]
 
 
 async def test_who_is_not_there_is_named():

@@ -14,7 +14,7 @@ import yaml
 from aiohttp import web
 from click.testing import CliRunner
 
-from spoe_agent.admin.command import drain, ready, status
+from spoe_agent.admin.command import drain, ready, reload, status
 from spoe_agent.rig.process import free_port
 
 FOUND = {
@@ -63,6 +63,8 @@ def agent(fleet):
     async def answer(request):
         if request.method == "GET":
             return web.json_response(FOUND)
+        if request.path == "/reload":
+            return web.json_response({"changed": ["models", "callers"], "needs_restart": ["listeners.log"]})
         if request.match_info["name"] != "g0":
             return web.json_response({"error": "there is no instance"}, status=404)
         is_drain = request.path.endswith("drain")
@@ -70,7 +72,9 @@ def agent(fleet):
 
     async def start():
         app = web.Application()
-        app.add_routes([web.get("/status", answer), web.post("/instances/{name}/{what}", answer)])
+        app.add_routes(
+            [web.get("/status", answer), web.post("/instances/{name}/{what}", answer), web.post("/reload", answer)]
+        )
         runner = web.AppRunner(app)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", fleet[1]).start()
@@ -91,7 +95,9 @@ def agent(fleet):
     thread.join()
 
 
-@pytest.mark.parametrize("command", [[status], [drain, "g0"], [ready, "g0"]], ids=["status", "drain", "ready"])
+@pytest.mark.parametrize(
+    "command", [[status], [drain, "g0"], [ready, "g0"], [reload]], ids=["status", "drain", "ready", "reload"]
+)
 def test_without_an_agent_it_says_where_it_looked(fleet, command):
     result = CliRunner().invoke(command[0], [*command[1:], "--fleet", fleet[0]])
     assert result.exit_code == 1
@@ -141,8 +147,9 @@ def test_into_a_file_each_state_is_a_block_with_its_time(fleet, tmp_path, encodi
             0,
         ),
         ([drain, "g9"], "there is no instance", 1),
+        ([reload], "in force: models, callers\nlisteners.log: as before until the agent is restarted\n", 0),
     ],
-    ids=["json", "table", "drain", "ready", "who"],
+    ids=["json", "table", "drain", "ready", "who", "reload"],
 )
 def test_what_is_said(fleet, command, said, code):
     result = CliRunner().invoke(command[0], [*command[1:], "--fleet", fleet[0]])

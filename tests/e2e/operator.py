@@ -54,14 +54,19 @@ async def ask(session: aiohttp.ClientSession, stack: Stack, model: str, tokens: 
 
 
 @asynccontextmanager
-async def asking(session: aiohttp.ClientSession, stack: Stack, model: str, clients: int = 2) -> AsyncIterator[None]:
-    """Clients that ask one after another in the background, whatever they get."""
+async def asking(
+    session: aiohttp.ClientSession, stack: Stack, model: str, clients: int = 2, failed: list[int] | None = None
+) -> AsyncIterator[None]:
+    """Clients that ask one after another in the background, whatever they get; `failed` gets what was not 200."""
+    failed = [] if failed is None else failed
 
     async def client() -> None:
         while True:
             try:
-                await ask(session, stack, model)
+                answer, _ = await ask(session, stack, model)
+                failed.extend([answer] if answer != 200 else [])
             except (aiohttp.ClientError, TimeoutError, AssertionError):
+                failed.append(0)
                 await asyncio.sleep(0.05)
             await asyncio.sleep(0.01)
 

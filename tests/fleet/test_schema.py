@@ -17,7 +17,7 @@ def test_it_says_what_it_is() -> None:
     assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert SCHEMA["title"] == "Pointsman fleet file"
     assert SCHEMA["required"] == ["instances"]
-    known = ["listeners", "gpus", "defaults", "instances", "models", "callers", "telemetry", "policies"]
+    known = ["listeners", "haproxy", "gpus", "defaults", "instances", "models", "callers", "telemetry", "policies"]
     assert list(SCHEMA["properties"]) == known
 
 

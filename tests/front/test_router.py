@@ -10,7 +10,7 @@ from spoe_agent.routing import Action, Dialect, Health, InstanceState, Kind, Loa
 from spoe_agent.routing.estimates import service_s
 from spoe_agent.routing.names import canonical
 from spoe_agent.telemetry.learner import Ending
-from tests.front.parts import parts
+from tests.front.parts import Lists, parts
 
 M = canonical("m")
 NOW_S = 100.0
@@ -36,17 +36,19 @@ class Rig:
 
     def __init__(self, path):
         self.path, self.slots, self.now_s = path, Slots(), NOW_S
-        self.refusing, self.used, self.agents, self.learners, self.unloaded = set(), [], 0, [], []
+        self.refusing, self.used, self.unloaded = set(), [], []
         self.router = Router(self.assemble, self.connects, self.slots)
 
     async def assemble(self, fleet, session, learner):
-        made = parts(fleet, lambda: self.now_s, learner, self.unload)
-        for name, loaded in (("gpu0", {M: LoadedModel(1, 1)}), ("gpu1", {})):
-            made.board.publish(name, InstanceState(Health.UP, loaded, NOW_S, {M: 10**10}, NOW_S))
+        made = parts(fleet, lambda: self.now_s, learner, self.unload, self.lists)
+        for name in ("gpu0", "gpu1"):
+            lists = self.lists(name)
+            made.board.publish(name, InstanceState(Health.UP, lists.ps, NOW_S, lists.tags, NOW_S))
         self.agent, self.board = made.agent, made.board
-        self.agents += 1
-        self.learners.append(learner)
         return made
+
+    def lists(self, name):
+        return Lists({M: LoadedModel(1, 1)} if name == "gpu0" else {}, {M: 10**10})
 
     async def unload(self, instance, model):
         self.unloaded.append((instance, model))
@@ -199,7 +201,7 @@ async def test_an_edited_fleet_is_used_and_requests_go_on(rig, hold_timeout):
     second = asyncio.ensure_future(rig.router.route(asks("2")))
     await rig.until(lambda: waiting(rig) == 1)
     rig.path.write_text(text(port=3, models=PINNED, hold_timeout=hold_timeout))
-    await rig.until(lambda: rig.agents == 2 and waiting(rig) == 1)
+    await rig.until(lambda: len(rig.used) == 2 and waiting(rig) == 1)
     rig.router.leave("1")
     # Where it is now, not where it was when the wait began.
     assert (await second).address == ("127.0.0.1", 3)
@@ -212,7 +214,7 @@ async def test_an_instance_that_went_while_one_waited_for_it(rig, hold_timeout):
     second = asyncio.ensure_future(rig.router.route(asks("2")))
     await rig.until(lambda: waiting(rig) == 1)
     rig.path.write_text('instances: [{name: gpu1, url: "http://127.0.0.1:2"}]')
-    await rig.until(lambda: rig.agents == 2)
+    await rig.until(lambda: len(rig.used) == 2)
     rig.router.leave("1")
     assert (await second).choice.instance == "gpu1"
     assert rig.slots.taken("gpu0") == 0
@@ -247,8 +249,7 @@ async def test_times_are_learned_and_outlive_an_edit(rig):
         await rig.router.route(asks(str(number)))
         rig.router.leave(str(number), End("--", 200, Ending(0.5, 2.0, is_whole=True)))
     rig.path.write_text(text(port=3))
-    await rig.until(lambda: rig.agents == 2)
-    assert rig.agent.learner is rig.learners[0]
+    await rig.until(lambda: len(rig.used) == 2)
     assert service_s(rig.agent.learner.learned(NOW_S + 60), M, "gpu0", 10**10) == pytest.approx(2.0)
 
 

@@ -1,0 +1,162 @@
+"""The fleet file's changes while the agent runs: taken up on demand, refused when they cannot be, undone.
+
+Lives here: what is in force, and what the file says beside that. Must not live here: how parts follow (assemble),
+HAProxy's side (haproxy.apply), HTTP (app).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+
+from spoe_agent.fleet import Fleet
+from spoe_agent.fleet.differences import differences, needing_restart, with_listeners_of
+from spoe_agent.fleet.file import Content, FleetFile
+from spoe_agent.haproxy.rendered import Rendered
+
+log = structlog.get_logger()
+
+LOOK_INTERVAL_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a reload came to."""
+
+    digest: str
+    """Of the file that was read."""
+    problems: tuple[str, ...] = ()
+    """Why it was refused, as `pointsman check` says it: file, line, key."""
+    changed: tuple[str, ...] = ()
+    needs_restart: tuple[str, ...] = ()
+    """Keys that stay as they were until the agent is restarted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What the file says and is not in force."""
+
+    file: str
+    digest: str
+    problems: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    needs_restart: tuple[str, ...] = ()
+    folder: str | None = None
+    """Where HAProxy's files are; None: the fleet file does not say."""
+    holds: bool = False
+    """Whether requests are held, as it is in force."""
+    rendered: tuple[str, ...] = ()
+    """HAProxy's files that are not what the fleet file gives."""
+
+    def status(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return {
+            "file": self.file,
+            "digest": self.digest,
+            "problems": list(self.problems),
+            "changed": list(self.changed),
+            "needs_restart": list(self.needs_restart),
+            "rendered": list(self.rendered),
+            "holds": self.holds,
+        }
+
+    def warnings(self) -> list[str]:
+        """Return a line for each thing that people should do."""
+        found = []
+        if self.problems:
+            found.append(f"the fleet file was edited and cannot be used: {'; '.join(self.problems)}")
+        if self.changed:
+            found.append(f"the fleet file was edited, which is not in force: {_listed(self.changed)}: pointsman apply")
+        if self.needs_restart:
+            keys = _listed(self.needs_restart)
+            found.append(f"{keys} of the fleet file: in force after a restart of the agent, then pointsman apply")
+        if self.rendered:
+            names = _listed(self.rendered)
+            found.append(f"in {self.folder}, {names} is not what the fleet file gives: pointsman apply")
+        return found
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+class Reloader:
+    """Keeps the fleet in force. `adopt` puts another in force; one is adopted at a time."""
+
+    def __init__(
+        self, file: FleetFile, content: Content, fleet: Fleet, adopt: Callable[[Fleet], Awaitable[None]]
+    ) -> None:
+        self.fleet = fleet
+        self._file = file
+        self._before: Fleet | None = None
+        self._adopt = adopt
+        self._rendered = Rendered()
+        self._lock = asyncio.Lock()
+        self._said = content.digest
+
+    async def reload(self) -> Outcome:
+        """Read the file, and put it in force if it can be."""
+        async with self._lock:
+            found = await asyncio.to_thread(self._file.read)
+            self._said = found.digest
+            if found.fleet is None:
+                problems = tuple(map(str, found.problems))
+                log.error("fleet file refused, the fleet before it stays in force", why="\n".join(problems))
+                return Outcome(found.digest, problems)
+            wanted, restart = with_listeners_of(self.fleet, found.fleet), needing_restart(self.fleet, found.fleet)
+            changed = differences(self.fleet, wanted)
+            self._before = self.fleet
+            await self._put_in_force(wanted)
+        log.info("fleet file reloaded", changed=changed, needs_restart=restart)
+        return Outcome(found.digest, (), changed, restart)
+
+    async def undo(self) -> bool:
+        """Put the fleet before the last reload in force again; False: there is none."""
+        async with self._lock:
+            if self._before is None:
+                return False
+            await self._put_in_force(self._before)
+            self._before = None
+        log.warning("the last reload of the fleet file was undone")
+        return True
+
+    async def _put_in_force(self, fleet: Fleet) -> None:
+        if fleet != self.fleet:
+            await self._adopt(fleet)
+        self.fleet = fleet
+
+    async def run(self) -> None:
+        """Say once in the log when the file was edited and not reloaded, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_INTERVAL_S)
+            pending = await self.pending()
+            if pending.digest != self._said and (pending.changed or pending.problems):
+                log.warning("the fleet file's edit is not in force", changed=pending.changed, problems=pending.problems)
+            self._said = pending.digest
+
+    async def pending(self) -> Pending:
+        """Return what is not in force."""
+        async with self._lock:
+            return await asyncio.to_thread(self._look)
+
+    def _look(self) -> Pending:
+        found = self._file.read()
+        nothing = Pending(
+            str(self._file.path.absolute()),
+            found.digest,
+            tuple(map(str, found.problems)),
+            holds=self.fleet.policies.hold_timeout > 0,
+        )
+        if found.fleet is None:
+            return nothing
+        return replace(
+            nothing,
+            changed=differences(self.fleet, with_listeners_of(self.fleet, found.fleet)),
+            needs_restart=needing_restart(self.fleet, found.fleet),
+            folder=found.fleet.haproxy.files,
+            rendered=tuple(self._rendered.differing(found.fleet)),
+        )

@@ -1,0 +1,144 @@
+"""What makes the parts of an agent, and has them follow the fleet file while they run.
+
+Lives here: who is connected to whom, and in which order a new fleet is put in force. Must not live here: anything that
+any of them does, sockets, when the file is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+import aiohttp
+
+from spoe_agent.agent import Agent
+from spoe_agent.fleet import Fleet, Instance, PollPolicy, specs
+from spoe_agent.instances.ollamas import Ollamas
+from spoe_agent.telemetry.board import Board
+from spoe_agent.telemetry.health import HealthPolicy
+from spoe_agent.telemetry.learner import Learner
+from spoe_agent.telemetry.ollama import OllamaClient
+from spoe_agent.watch.gpus import GpuWatch
+from spoe_agent.watch.probe import Target, probe
+from spoe_agent.watch.watch import Watch
+
+TICK_S = 0.25
+"""How often held requests are looked at for time alone."""
+
+
+class Runs(Protocol):
+    """Something that keeps the agent informed."""
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+
+
+class Gpus(Runs, Protocol):
+    """What reads the instances' GPUs."""
+
+    def warnings(self) -> list[str]:
+        """Return what people should know of that."""
+
+
+class Parts:
+    """An agent and what keeps it informed. `run` must be running for that; `adopt` before or meanwhile."""
+
+    def __init__(
+        self, fleet: Fleet, agent: Agent, watch: Watch, ollamas: Ollamas, gpus: Callable[[Fleet], Gpus]
+    ) -> None:
+        self.fleet = fleet
+        self.agent = agent
+        self.board: Board = agent.board
+        self.watch = watch
+        self.ollamas = ollamas
+        self.gpus = gpus(fleet)
+        self._gpus_of = gpus
+        self._gpu_task: asyncio.Task[None] | None = None
+        self._group: asyncio.TaskGroup | None = None
+
+    async def run(self) -> None:
+        """Keep the agent informed until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                for runs in (self.ollamas.run(), self.watch.run(), self._tick()):
+                    group.create_task(runs)
+                self._gpu_task = group.create_task(self.gpus.run())
+        finally:
+            self._group = None
+
+    def warnings(self) -> list[str]:
+        """Return what the status says first: where the fleet file and the world do not go together."""
+        missing = self.agent.missing_in_haproxy()
+        not_there = [f"HAProxy was not reloaded since {name} was added to the fleet file, or moved" for name in missing]
+        return [*self.gpus.warnings(), *not_there]
+
+    async def adopt(self, fleet: Fleet) -> None:
+        """Put a fleet in force. What is new in it is read first, so that answers come before questions; what is as it
+        was goes on as it is, with all that is known of it.
+        """
+        ollamas = await self.ollamas.read(fleet, self.watch.published)
+        gone = [one.name for one in self.fleet.instances if not _stays(one, fleet)]
+        before, self.fleet = self.fleet, fleet
+        for name in gone:
+            self.board.forget_instance(name)
+        self.agent.adopt(specs(fleet))
+        self.watch.adopt(health_policy(fleet), gone)
+        self.ollamas.put_in_force(ollamas)
+        if _gpus(before) != _gpus(fleet):
+            self._renew_gpus()
+        self.agent.release()
+
+    def _renew_gpus(self) -> None:
+        self.gpus = self._gpus_of(self.fleet)
+        self.board.publish_gpus({})
+        if self._group is not None and self._gpu_task is not None:
+            self._gpu_task.cancel()
+            self._gpu_task = self._group.create_task(self.gpus.run())
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self.agent.tick()
+
+
+def _stays(instance: Instance, fleet: Fleet) -> bool:
+    return any((one.name, one.url) == (instance.name, instance.url) for one in fleet.instances)
+
+
+def _gpus(fleet: Fleet) -> object:
+    """Return what readings of GPUs depend on."""
+    return fleet.telemetry, [(one.name, one.host, one.gpus) for one in fleet.instances]
+
+
+async def assemble(fleet: Fleet, session: aiohttp.ClientSession, learner: Learner | None = None) -> Parts:
+    """Return an agent for a fleet, with its first readings taken."""
+
+    def connect(instance: Instance, policy: PollPolicy) -> OllamaClient:
+        return OllamaClient(session, instance.url, policy.timeout, instance.host_header)
+
+    async def ask(instance: str, what: Target, deadline_s: float) -> str:
+        to = ollamas.find(instance)
+        if to is None:
+            return "is not in the fleet file any more"
+        return await probe(session, to.url, what, deadline_s, to.host_header)
+
+    ollamas, board = Ollamas(connect), Board()
+    agent = Agent(specs(fleet), board, ollamas.refresh, learner=learner, unload=ollamas.unload)
+    watch = Watch(agent, health_policy(fleet), ask)
+    parts = Parts(fleet, agent, watch, ollamas, lambda fleet: GpuWatch(fleet, board, session))
+    await parts.adopt(fleet)
+    return parts
+
+
+def health_policy(fleet: Fleet) -> HealthPolicy:
+    """Return what the fleet file says of doubt."""
+    policy = fleet.policies.health
+    return HealthPolicy(
+        errors_until_suspect=policy.errors,
+        stall_s=policy.stall,
+        load_stall_s=policy.load_stall,
+        probe_interval_s=policy.probe_interval,
+        probe_timeout_s=policy.probe_timeout,
+    )

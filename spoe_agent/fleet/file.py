@@ -1,0 +1,53 @@
+"""The fleet file while it is being edited: what it says now, read anew only when its content is another.
+
+Content is compared, not times: editors, copies and checkouts set those as they like. Must not live here: what a new
+fleet means to anybody.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from spoe_agent.fleet.load import parse, read_bytes
+from spoe_agent.fleet.problems import FleetError, Problem
+from spoe_agent.fleet.resolved import Fleet
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a fleet file says."""
+
+    digest: str
+    """Of its bytes; "" when it cannot be read."""
+    fleet: Fleet | None
+    """None: it cannot be used, as `problems` tell."""
+    problems: tuple[Problem, ...] = ()
+
+
+class FleetFile:
+    """One fleet file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._last: Content | None = None
+
+    def read(self) -> Content:
+        """Return what the file says now: the same object as long as its content is the same."""
+        try:
+            data = read_bytes(self.path)
+        except FleetError as error:
+            return self._keep(Content("", None, error.problems))
+        digest = sha256(data).hexdigest()
+        if self._last is not None and digest == self._last.digest:
+            return self._last
+        try:
+            return self._keep(Content(digest, parse(data, str(self.path))))
+        except FleetError as error:
+            return self._keep(Content(digest, None, error.problems))
+
+    def _keep(self, found: Content) -> Content:
+        if found != self._last:
+            self._last = found
+        return self._last

@@ -1,0 +1,30 @@
+"""The fleet file's section on HAProxy: where its files are, and how it is told of them.
+
+Must not live here: the agent's own addresses (schema, Listeners).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from spoe_agent.fleet.section import Section
+from spoe_agent.fleet.units import AbsolutePath
+
+_Command = Annotated[str, Field(min_length=1, max_length=1000)]
+
+DEBIAN_TEST = '. /etc/default/haproxy; haproxy -c -q -f "${CONFIG:-/etc/haproxy/haproxy.cfg}" $EXTRAOPTS'
+"""What Debian's unit runs before it reloads, with the files that it really uses."""
+
+
+class HAProxySettings(Section):
+    """The HAProxy in front."""
+
+    files: AbsolutePath | None = Field(default=None, examples=["/etc/pointsman/haproxy"])
+    """The folder that `render haproxy --out` wrote, which `pointsman apply` writes."""
+    test: _Command = DEBIAN_TEST
+    """Shell command that tests the configuration which HAProxy runs; `pointsman apply` stops when it fails. Left out:
+    Debian's, with what /etc/default/haproxy says."""
+    reload: _Command = Field(default="systemctl reload haproxy", examples=["systemctl reload haproxy"])
+    """Shell command that reloads HAProxy."""

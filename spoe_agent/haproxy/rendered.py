@@ -1,0 +1,37 @@
+"""HAProxy's files as they lie in their folder, against what a fleet gives.
+
+Must not live here: what is in them (fleet.render).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spoe_agent.fleet import Fleet
+
+
+class Rendered:
+    """Compares contents. What a fleet gives is made once."""
+
+    def __init__(self) -> None:
+        self._fleet: Fleet | None = None
+        self._texts: dict[str, str] = {}
+
+    def differing(self, fleet: Fleet) -> list[str]:
+        """Return the names of files that differ or are missing; nothing where the fleet file names no folder."""
+        if fleet.haproxy.files is None:
+            return []
+        if fleet != self._fleet:
+            # An agent whose fleet file names no folder does not carry the template engine.
+            from spoe_agent.fleet.render import haproxy_files
+
+            self._fleet, self._texts = fleet, haproxy_files(fleet)
+        folder = Path(fleet.haproxy.files)
+        return [name for name, text in self._texts.items() if _content(folder / name) != text]
+
+
+def _content(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError):
+        return None

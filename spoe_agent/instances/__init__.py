@@ -1,0 +1,4 @@
+"""Each Ollama, and what is asked of it.
+
+Must not live here: decisions, HAProxy.
+"""

@@ -1,0 +1,132 @@
+"""The Ollamas of a fleet, each polled in a task of its own; they come and go with the fleet file.
+
+Lives here: which are polled, and that a new one was read before anybody hears of it. Must not live here: how one is
+read (telemetry.poll), what readings mean (watch).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from spoe_agent.fleet import Fleet, Instance, PollPolicy
+from spoe_agent.routing.snapshot import InstanceState
+from spoe_agent.telemetry.poll import Poller, Source, Timing
+
+Publish = Callable[[str, InstanceState], None]
+
+
+class Client(Source, Protocol):
+    """One Ollama's API, or a stand-in of a test."""
+
+    async def unload(self, model: str) -> None:
+        """Have a model unloaded as soon as it is idle."""
+
+
+class Ollama:
+    """One instance of the fleet. Until it is in force, its readings are kept."""
+
+    def __init__(
+        self, instance: Instance, policy: PollPolicy, client: Client, publish: Publish, clock: Callable[[], float]
+    ) -> None:
+        self.instance = instance
+        self.policy = policy
+        self.client = client
+        timing = Timing(policy.interval, policy.tags_interval, clock)
+        self.poller = Poller(instance.name, client, self._published, timing)
+        self._publish = publish
+        self._last: InstanceState | None = None
+        self._is_in_force = False
+
+    def put_in_force(self) -> None:
+        """Publish what was read, and whatever comes from now on."""
+        self._is_in_force = True
+        if self._last is not None:
+            self._publish(self.instance.name, self._last)
+
+    def _published(self, name: str, state: InstanceState) -> None:
+        self._last = state
+        if self._is_in_force:
+            self._publish(name, state)
+
+
+class Ollamas:
+    """All instances in force. `connect` makes the client of one; `run` polls until cancelled."""
+
+    def __init__(
+        self, connect: Callable[[Instance, PollPolicy], Client], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._connect = connect
+        self._clock = clock
+        self._all: dict[str, Ollama] = {}
+        self._tasks: dict[Ollama, asyncio.Task[None]] = {}
+        self._group: asyncio.TaskGroup | None = None
+
+    @property
+    def pollers(self) -> list[Poller]:
+        """Those of all instances in force."""
+        return [one.poller for one in self._all.values()]
+
+    async def read(self, fleet: Fleet, publish: Publish) -> list[Ollama]:
+        """Return the Ollamas of a fleet: those in force that are as they were, others with their first readings."""
+        found = [
+            self._same(instance, fleet.policies.poll) or self._new(instance, fleet, publish)
+            for instance in fleet.instances
+        ]
+        await _read(one for one in found if one not in self._all.values())
+        return found
+
+    def put_in_force(self, ollamas: Iterable[Ollama]) -> None:
+        """Poll these and no others."""
+        before = list(self._all.values())
+        self._all = {one.instance.name: one for one in ollamas}
+        for one in self._all.values():
+            if one not in before:
+                one.put_in_force()
+                self._start(one)
+        for one in before:
+            if one not in self._all.values() and one in self._tasks:
+                self._tasks.pop(one).cancel()
+
+    async def run(self) -> None:
+        """Poll until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                for one in self._all.values():
+                    self._start(one)
+                await asyncio.get_running_loop().create_future()
+        finally:
+            self._group = None
+
+    async def refresh(self) -> None:
+        """Ask all for their lists now."""
+        await _read(self._all.values())
+
+    async def unload(self, instance: str, model: str) -> None:
+        """Have an instance unload a model; one that the fleet file lost just now does not."""
+        if instance in self._all:
+            await self._all[instance].client.unload(model)
+
+    def find(self, name: str) -> Instance | None:
+        """Return an instance that is in force."""
+        return self._all[name].instance if name in self._all else None
+
+    def _same(self, instance: Instance, policy: PollPolicy) -> Ollama | None:
+        one = self._all.get(instance.name)
+        if one is None or (one.instance.url, one.policy) != (instance.url, policy):
+            return None
+        return one
+
+    def _new(self, instance: Instance, fleet: Fleet, publish: Publish) -> Ollama:
+        policy = fleet.policies.poll
+        return Ollama(instance, policy, self._connect(instance, policy), publish, self._clock)
+
+    def _start(self, one: Ollama) -> None:
+        if self._group is not None:
+            self._tasks[one] = self._group.create_task(one.poller.run())
+
+
+async def _read(ollamas: Iterable[Ollama]) -> None:
+    await asyncio.gather(*(one.poller.refresh_lists() for one in ollamas))

@@ -1,0 +1,88 @@
+"""What is in force, and what the file says beside that."""
+
+import pytest
+from structlog.testing import capture_logs
+
+from spoe_agent.admin.reload import Reloader
+from spoe_agent.fleet.file import FleetFile
+
+ONE = 'instances: [{name: gpu0, url: "http://h:1"}]\n'
+TWO = 'instances: [{name: gpu0, url: "http://h:1"}, {name: gpu1, url: "http://h:2"}]\n'
+BAD = ONE + "surprise: 1\n"
+ELSEWHERE = TWO + 'listeners: {admin: "127.0.0.1:1"}\n'
+
+
+class Bench:
+    """A reloader on a real file; what it puts in force is noted."""
+
+    def __init__(self, folder):
+        self.file = FleetFile(folder / "fleet.yaml")
+        self.file.path.write_text(ONE)
+        content = self.file.read()
+        self.adopted = []
+        self.it = Reloader(self.file, content, content.fleet, self.adopt)
+
+    async def adopt(self, fleet):
+        self.adopted.append([one.name for one in fleet.instances])
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+async def test_an_edit_is_put_in_force_and_undone(bench):
+    bench.file.path.write_text(TWO)
+    outcome = await bench.it.reload()
+    assert (outcome.changed, outcome.problems, bench.adopted) == (("instance gpu1 added",), (), [["gpu0", "gpu1"]])
+    assert (await bench.it.reload()).changed == ()
+    bench.file.path.write_text(ONE)
+    await bench.it.reload()
+    assert await bench.it.undo()
+    assert not await bench.it.undo()
+    assert bench.adopted == [["gpu0", "gpu1"], ["gpu0"], ["gpu0", "gpu1"]]
+
+
+async def test_a_bad_edit_changes_nothing_and_is_told(bench):
+    bench.file.path.write_text(BAD)
+    with capture_logs() as logs:
+        outcome = await bench.it.reload()
+    assert bench.adopted == []
+    (problem,) = outcome.problems
+    assert problem.startswith(f"{bench.file.path}:2: surprise: unknown key")
+    assert [(line["log_level"], line["why"]) for line in logs] == [("error", problem)]
+    (warning,) = (await bench.it.pending()).warnings()
+    assert problem in warning
+
+
+async def test_listeners_stay_and_are_named(bench):
+    bench.file.path.write_text(ELSEWHERE)
+    outcome = await bench.it.reload()
+    assert (outcome.changed, outcome.needs_restart) == (("instance gpu1 added",), ("listeners.admin",))
+    assert str(bench.it.fleet.listeners.admin) == "127.0.0.1:9604"
+    assert (await bench.it.pending()).needs_restart == ("listeners.admin",)
+
+
+@pytest.mark.parametrize(
+    ("text", "warned"),
+    [
+        (ONE, []),
+        ("# a remark\n" + ONE, []),
+        (TWO, ["instance gpu1 added: pointsman apply"]),
+        (ELSEWHERE, ["instance gpu1 added: pointsman apply", "listeners.admin of the fleet file"]),
+        (BAD, ["cannot be used"]),
+    ],
+)
+async def test_what_is_not_in_force_is_warned_of(bench, text, warned):
+    bench.file.path.write_text(text)
+    warnings = (await bench.it.pending()).warnings()
+    assert [part in warning for part, warning in zip(warned, warnings, strict=True)] == [True] * len(warned)
+
+
+async def test_haproxys_files_that_are_not_what_the_file_gives_are_named(bench, tmp_path):
+    bench.file.path.write_text(f"{ONE}haproxy: {{files: {tmp_path}/haproxy}}\n")
+    await bench.it.reload()
+    pending = await bench.it.pending()
+    assert "haproxy.cfg" in pending.rendered
+    assert f"in {tmp_path}/haproxy, " in pending.warnings()[0]
+    assert pending.status()["rendered"] == list(pending.rendered)

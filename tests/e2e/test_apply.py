@@ -1,0 +1,147 @@
+"""The fleet file's changes under way: what is added, moved or removed, and what cannot be applied."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from spoe_agent.rig.stack import Simulated
+from tests.e2e.conftest import MODELS, chat, until
+from tests.e2e.fleet_edits import Service, another_ollama, service
+from tests.e2e.operator import QUICK, ask, asking, status
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.haproxy]
+
+DELTA = (("delta:latest", "1GB"),)
+FOLLOWED_S = 10.0
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def own(binary: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
+    simulated = Simulated(instances=2, models=MODELS, time_scale=50.0)
+    async with service(binary, tmp_path_factory.mktemp("apply"), simulated, policies=QUICK) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def gpu9(own: Service) -> AsyncIterator[dict[str, Any]]:
+    """One more Ollama, with a store of its own, which the fleet file does not name."""
+    async with another_ollama(own, "gpu9", DELTA) as entry:
+        yield entry
+
+
+@pytest_asyncio.fixture(autouse=True, loop_scope="module")
+async def as_it_was(own: Service) -> AsyncIterator[None]:
+    """What a test edits, it leaves as it was."""
+    before = own.fleet_file.read_text()
+    yield
+    own.fleet_file.write_text(before)
+    code, said = await own.command("apply")
+    assert code == 0, said
+
+
+async def sighup(own: Service, session: aiohttp.ClientSession) -> None:
+    """Have the agent, and nobody else, follow the file."""
+    own.agent.signal(signal.SIGHUP)
+
+    async def follows() -> bool:
+        return not (await status(session, own))["fleet"]["changed"]
+
+    await until(follows, FOLLOWED_S, "the agent follows the fleet file")
+
+
+async def test_what_is_added_gets_nothing_until_haproxy_has_it(
+    own: Service, session: aiohttp.ClientSession, gpu9: dict[str, Any]
+) -> None:
+    own.edited(instances=[gpu9, *own.instances()])
+    await sighup(own, session)
+    async with session.post(f"{own.url}/api/chat", json=chat("delta")) as answer:
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+        assert "is in HAProxy yet" in await answer.text()
+    for _ in range(5):
+        code, instance = await ask(session, own, "alpha")
+        assert (code, instance != "gpu9") == (200, True)
+    assert any("gpu9" in warning for warning in (await status(session, own))["warnings"])
+    code, said = await own.command("apply")
+    assert code == 0, said
+    assert "haproxy.cfg written" in said
+    assert said.endswith("HAProxy has gpu9\napplied\n")
+    assert await ask(session, own, "delta") == (200, "gpu9")
+    assert not any("gpu9" in warning for warning in (await status(session, own))["warnings"])
+
+
+async def test_what_moved_is_another_server_until_haproxy_knows(
+    own: Service, session: aiohttp.ClientSession, gpu9: dict[str, Any]
+) -> None:
+    first, second = own.instances()
+    own.edited(instances=[{**first, "url": gpu9["url"]}, second])
+    await sighup(own, session)
+    async with session.post(f"{own.url}/api/chat", json=chat("delta")) as answer:
+        assert answer.status == 503
+    for _ in range(5):
+        assert await ask(session, own, "alpha") == (200, second["name"])
+    code, said = await own.command("apply")
+    assert code == 0, said
+    assert await ask(session, own, "delta") == (200, first["name"])
+
+
+async def test_what_is_removed_gets_nothing_although_haproxy_has_it(
+    own: Service, session: aiohttp.ClientSession
+) -> None:
+    _, second = own.instances()
+    own.edited(instances=[second])
+    await sighup(own, session)
+    for _ in range(10):
+        assert await ask(session, own, "alpha") == (200, second["name"])
+
+
+async def test_applied_under_load_nobody_notices(
+    own: Service, session: aiohttp.ClientSession, gpu9: dict[str, Any]
+) -> None:
+    before = own.instances()
+    failed: list[int] = []
+    async with (
+        asking(session, own, "alpha", clients=4, failed=failed),
+        asking(session, own, "beta:7b", clients=4, failed=failed),
+    ):
+        for instances in ([*before, gpu9], [*before[1:], gpu9], before):
+            own.edited(instances=instances)
+            code, said = await own.command("apply")
+            assert code == 0, said
+    assert failed == []
+
+
+@pytest.mark.parametrize("broken", ["edit", "test", "reload", "reload and its undoing"])
+async def test_what_cannot_be_applied_changes_nothing(
+    own: Service, session: aiohttp.ClientSession, gpu9: dict[str, Any], broken: str
+) -> None:
+    config = own.folder / "haproxy" / "haproxy.cfg"
+    before, haproxy = config.read_text(), own.fleet.haproxy.model_dump()
+    if broken == "edit":
+        own.edited(surprise=1)
+    else:
+        command = {
+            "test": "echo it is bad; false",
+            "reload": f"grep -q gpu9 {config} && exit 7; {haproxy['reload']}",
+            "reload and its undoing": "exit 7",
+        }[broken]
+        own.edited(instances=[*own.instances(), gpu9], haproxy={**haproxy, broken.partition(" ")[0]: command})
+    code, said = await own.command("apply")
+    assert code == (3 if "undoing" in broken else 1), said
+    expected = {
+        "edit": "surprise: unknown key",
+        "test": "failed with status 1: echo it is bad; false\nit is bad",
+        "reload": "undone: HAProxy and the agent go on as before",
+        "reload and its undoing": "that could not be undone",
+    }
+    assert expected[broken] in said
+    assert config.read_text() == before
+    found = await status(session, own)
+    assert "gpu9" not in {one["name"] for one in found["instances"]}
+    assert found["fleet"]["changed"] or found["fleet"]["problems"]
+    assert (await ask(session, own, "alpha"))[0] == 200
