@@ -10,7 +10,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import unquote
 
 from pydantic_core import from_json
 
@@ -30,7 +29,7 @@ class Whole:
     request_id: str
     method: str
     path: str
-    """Without the query."""
+    """Decoded, and without the query."""
     body: bytes = b""
     """Encoded as it came."""
     content_type: str = ""
@@ -58,7 +57,7 @@ def facts(whole: Whole) -> RequestFacts:
 def _named(request: RequestFacts, whole: Whole) -> RequestFacts:
     in_path = path_model(whole.path)
     if in_path is not None:
-        return request.naming(unquote(in_path))
+        return request.naming(in_path)
     try:
         return request.naming(read_model(whole.body, whole.content_type, whole.content_encoding))
     except BodyError as error:
