@@ -97,7 +97,7 @@ def test_telemetry_knows_what_a_snapshot_is_made_of():
 
 
 def test_the_bridge_knows_spop_routing_and_bodies():
-    allowed = ("spoe_agent.spop", "spoe_agent.routing", "spoe_agent.body")
+    allowed = ("spoe_agent.spop", "spoe_agent.routing", "spoe_agent.requests")
     assert all(within(name, *allowed) for name in project_imports("spoe_agent.bridge"))
 
 
@@ -107,12 +107,8 @@ def test_nobody_else_joins_spop_and_routing():
     assert both <= {"spoe_agent.bridge", "spoe_agent.server"}
 
 
-def test_bodies_are_read_without_knowing_anybody():
-    assert not project_imports("spoe_agent.body")
-
-
 def test_what_both_fronts_read_is_read_without_knowing_them():
-    assert not project_imports("spoe_agent.requests")
+    assert all(within(name, "spoe_agent.requests") for name in project_imports("spoe_agent.requests"))
 
 
 def test_the_agent_knows_decisions_and_the_board_only():

@@ -35,7 +35,6 @@ from spoe_agent.front.origins import Visit, is_foreign_page, preflight, refusal
 from spoe_agent.front.reading import Whole, facts
 from spoe_agent.front.router import LEFT, End, Router
 from spoe_agent.requests.foreign import FOREIGN_ORIGIN
-from spoe_agent.requests.path import decoded
 from spoe_agent.routing import Choice, Kind, RequestFacts
 from spoe_agent.routing.surface import classify, dialect
 
@@ -267,7 +266,7 @@ def _facts(flow: http.HTTPFlow) -> RequestFacts:
 
 
 def _path(flow: http.HTTPFlow) -> str:
-    return decoded(flow.request.path)
+    return flow.request.path.partition("?")[0]
 
 
 def _send_to(flow: http.HTTPFlow, host: str, port: int) -> None:

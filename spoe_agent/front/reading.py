@@ -1,25 +1,20 @@
 """RequestFacts from a whole request.
 
-Must not live here: what HAProxy reads itself (bridge), how a body names its model (body).
+Must not live here: what HAProxy sends (bridge), how a body names its model (body) and what else it shows (requests).
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from urllib.parse import unquote
 
-from pydantic_core import from_json
-
-from spoe_agent.body import BodyError, read_model
+from spoe_agent.requests.body import BodyError, read_model
+from spoe_agent.requests.glimpse import HEAD_BYTES
+from spoe_agent.requests.hints import beginning, digest, hints_of
 from spoe_agent.routing import Kind, Problem, RequestFacts
 from spoe_agent.routing.surface import DESCRIBE_PATH, INFERENCE_PATHS, classify, dialect, path_model
 
 BEARER = "bearer "
-INSTRUCTIONS = frozenset({"system", "developer"})
-"""Roles of a first message that many conversations share; the second one tells them apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +24,7 @@ class Whole:
     request_id: str
     method: str
     path: str
-    """Decoded, and without the query."""
+    """Without the query."""
     body: bytes = b""
     """Encoded as it came."""
     content_type: str = ""
@@ -50,14 +45,15 @@ def facts(whole: Whole) -> RequestFacts:
         body_bytes=len(whole.body),
     )
     if whole.method == "POST" and (path in INFERENCE_PATHS or path == DESCRIBE_PATH):
-        request = _with_hints(request, path, whole.body)
+        hints = hints_of(path, beginning(whole.body[:HEAD_BYTES]))
+        request = replace(request, num_ctx=hints.num_ctx, prefix=hints.prefix)
     return request if request.kind in (Kind.LIST, Kind.MANAGE) else _named(request, whole)
 
 
 def _named(request: RequestFacts, whole: Whole) -> RequestFacts:
     in_path = path_model(whole.path)
     if in_path is not None:
-        return request.naming(in_path)
+        return request.naming(unquote(in_path))
     try:
         return request.naming(read_model(whole.body, whole.content_type, whole.content_encoding))
     except BodyError as error:
@@ -67,40 +63,4 @@ def _named(request: RequestFacts, whole: Whole) -> RequestFacts:
 def _caller(whole: Whole) -> str:
     """Return whose request it is: a hash of the bearer token, which nobody shall read in a log, else the address."""
     scheme, token = whole.authorization[: len(BEARER)], whole.authorization[len(BEARER) :].strip()
-    return _hash(token) if scheme.lower() == BEARER and token else whole.source
-
-
-def _with_hints(request: RequestFacts, path: str, body: bytes) -> RequestFacts:
-    """Add `options.num_ctx` (which only Ollama's own API has) and the conversation's beginning, if they are there."""
-    try:
-        document = from_json(body)
-    except ValueError:
-        return request
-    if not isinstance(document, dict):
-        return request
-    options = document.get("options")
-    number = options.get("num_ctx") if isinstance(options, dict) and path.startswith("/api/") else None
-    context = number if isinstance(number, int) and not isinstance(number, bool) else None
-    return replace(request, num_ctx=context or None, prefix=_prefix(document.get("messages")))
-
-
-def _prefix(messages: Any) -> str:
-    """Return a hash of the first message, and of the one after it when that is the system's; "" when there is none."""
-    first, second = _message(messages, 0), _message(messages, 1)
-    if "content" not in first:
-        return ""
-    shared = first.get("role") in INSTRUCTIONS and "content" in second
-    return _hash(_text(first["content"])) + "/" + (_hash(_text(second["content"])) if shared else "")
-
-
-def _message(messages: Any, place: int) -> Mapping[str, Any]:
-    found = messages[place] if isinstance(messages, list) and len(messages) > place else {}
-    return found if isinstance(found, dict) else {}
-
-
-def _text(content: Any) -> str:
-    return content if isinstance(content, str) else json.dumps(content)
-
-
-def _hash(text: str) -> str:
-    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
+    return digest(token) if scheme.lower() == BEARER and token else whole.source

@@ -1,0 +1,132 @@
+"""The model's name from a whole request body, read as Ollama would read it.
+
+Must not live here: HAProxy, routing, anything about other fields' contents, bodies of which a part is missing
+(requests.glimpse).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import zstandard
+from pydantic_core import from_json
+
+from spoe_agent.requests.form import model_field
+from spoe_agent.requests.scan import Scan
+
+ZSTD_LIMIT_BYTES = 20 * 1024 * 1024
+"""Ollama's own cap for decompressed bodies (server/cloud_proxy.go)."""
+PARSED_BYTES = 64 * 1024
+"""Bodies up to this size are parsed at once, which says best what is wrong with one; of larger ones only the top level
+is looked at."""
+PIECE_BYTES = 128 * 1024
+
+
+class BodyError(ValueError):
+    """The body names no model; the text says why and is fit for the caller's eyes."""
+
+
+def read_model(body: bytes, content_type: str = "", content_encoding: str = "") -> str:
+    """Return the model that a whole request body names, as written there.
+
+    Raises:
+        BodyError: the body is empty, not JSON, or has no `model` that is a string.
+    """
+    reading = model_reading(body, content_type, content_encoding)
+    while True:
+        try:
+            next(reading)
+        except StopIteration as done:
+            return str(done.value)
+
+
+def model_reading(body: bytes, content_type: str = "", content_encoding: str = "") -> Generator[None, None, str]:
+    """Do as `read_model`, with a pause every few milliseconds for whoever has other work too."""
+    if is_packed(content_encoding):
+        body = yield from _unpacking(body)
+    if not body or body.isspace():
+        raise BodyError("missing request body")
+    if is_form(content_type):
+        return from_form(body, content_type)
+    if len(body) <= PARSED_BYTES:
+        return from_document(body, parsed(body))
+    scan = Scan(body)
+    yield from scan.windows()
+    return from_scan(scan)
+
+
+def is_packed(content_encoding: str) -> bool:
+    """Tell whether a body comes packed, in the one way that Ollama unpacks."""
+    return content_encoding.strip().lower() == "zstd"
+
+
+def is_form(content_type: str) -> bool:
+    """Tell whether a body is a form with parts."""
+    return content_type.strip().lower().startswith("multipart/form-data")
+
+
+def _unpacking(body: bytes) -> Generator[None, None, bytes]:
+    plain = bytearray()
+    try:
+        with zstandard.ZstdDecompressor().stream_reader(body, read_across_frames=True) as reader:
+            while len(plain) <= ZSTD_LIMIT_BYTES and (piece := reader.read(PIECE_BYTES)):
+                plain += piece
+                yield
+    except zstandard.ZstdError as error:
+        raise BodyError(f"invalid zstd body: {error}") from error
+    if len(plain) > ZSTD_LIMIT_BYTES:
+        raise BodyError(f"zstd body is larger than {ZSTD_LIMIT_BYTES} bytes when unpacked")
+    return bytes(plain)
+
+
+def from_form(body: bytes, content_type: str) -> str:
+    """Return the model of a whole form. Raises BodyError."""
+    model = model_field(body, content_type)
+    if model is None:
+        raise BodyError("the form has no field 'model'")
+    return model
+
+
+def parsed(body: bytes) -> object:
+    """Return a small body's JSON, or the ValueError that says why it is none."""
+    try:
+        document: object = from_json(body)
+    except ValueError as error:
+        return error
+    return document
+
+
+def from_document(body: bytes, document: object) -> str:
+    """Return the model of a small body that was `parsed`. Raises BodyError."""
+    if isinstance(document, dict):
+        model = document.get("model")
+        if model and isinstance(model, str) and not any(_is_variant(key) for key in document):
+            return model
+    elif not isinstance(document, ValueError):
+        raise BodyError("the request body is not a JSON object")
+    # A parser keeps neither the order of like keys nor what stood before a null; and Go takes texts that it does not.
+    scan = Scan(body).run()
+    if (isinstance(document, ValueError) and not (scan.is_closed and scan.value)) or scan.is_broken:
+        raise BodyError(f"invalid JSON: {document}")
+    return from_scan(scan)
+
+
+def _is_variant(key: str) -> bool:
+    return len(key) == len("model") and key != "model" and key.lower() == "model"
+
+
+def from_scan(scan: Scan) -> str:
+    """Return the model of a whole body that was scanned. Raises BodyError."""
+    if not scan.is_object:
+        raise BodyError("the request body is not a JSON object")
+    if not scan.is_closed:
+        raise BodyError("invalid JSON: the object does not end")
+    if scan.is_broken:
+        raise BodyError("invalid JSON: the model's name is no valid text")
+    if scan.is_mistyped:
+        raise BodyError("'model' is not a string")
+    # `name` stands in for an empty `model` in /api/show and its like (server/routes.go, cmp.Or).
+    name = scan.value or Scan(scan.text, "name").run().value
+    if not (name or scan.is_there):
+        raise BodyError("model is required")
+    return name

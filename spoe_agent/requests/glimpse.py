@@ -1,0 +1,108 @@
+"""The model of a large body of which only the beginning and the end were sent along.
+
+What is said here of a whole, valid body is what Ollama will make of it, or that the whole must be looked at. Rules:
+1. What the beginning shows holds, if no other key of that name can stand behind it.
+2. The first key in the end part is on the top level, if what follows closes exactly one bracket more than it opens,
+   and that one as its last.
+3. The front end marks the end part if a key may stand between the two parts. Then, and when 1 and 2 disagree, the whole
+   decides: something may stand behind the object's end, which Ollama does not read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spoe_agent.requests.body import from_document, from_form, from_scan, is_form, is_packed, read_model
+from spoe_agent.requests.form import model_field
+from spoe_agent.requests.scan import Scan, key_pattern
+
+HEAD_BYTES = 16 * 1024
+"""How much of a body's beginning the front end sends along."""
+TAIL_BYTES = 16 * 1024
+MARGIN_BYTES = 84
+"""Both parts and what lies between them overlap by so much, which is more than a key can take."""
+MARK = b"?"
+"""Ends the end part if a key may stand before it. No JSON object ends so."""
+
+
+class NeedsWhole(Exception):
+    """Only the whole body can tell."""
+
+
+class TooLarge(Exception):
+    """The body is larger than what is looked at, and its beginning names no model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Glimpse:
+    """What was sent along of a body."""
+
+    head: bytes
+    """Its beginning, of at most HEAD_BYTES."""
+    tail: bytes
+    """Its end, up to TAIL_BYTES that are not in the head; empty when the front end cannot tell."""
+    size: int
+    """Of all of it."""
+    is_within: bool
+    """All of it was received, and may be asked for."""
+    content_type: str = ""
+    content_encoding: str = ""
+
+
+def model_of(glimpse: Glimpse, document: object = None) -> str:
+    """Return the model that a body names, as written there.
+
+    Args:
+        document: the head as it was `body.parsed`, if it is the whole body.
+
+    Raises:
+        BodyError: it names none, or none that Ollama takes.
+        NeedsWhole, TooLarge: see there.
+    """
+    if glimpse.size <= len(glimpse.head) and glimpse.is_within:
+        return _of_all(glimpse, document)
+    unseen = NeedsWhole if glimpse.is_within else TooLarge
+    if is_packed(glimpse.content_encoding):
+        raise unseen
+    if is_form(glimpse.content_type):
+        model = model_field(glimpse.head, glimpse.content_type)
+        if model is None:
+            raise unseen
+        return model
+    scan = Scan(glimpse.head).run()
+    if scan.is_closed or not scan.is_object:
+        return from_scan(scan)
+    if not glimpse.is_within:
+        if not scan.value:
+            raise unseen
+        return scan.value
+    return _between(scan, glimpse.tail)
+
+
+def _of_all(glimpse: Glimpse, document: object) -> str:
+    if document is None or is_packed(glimpse.content_encoding):
+        return read_model(glimpse.head, glimpse.content_type, glimpse.content_encoding)
+    if is_form(glimpse.content_type):
+        return from_form(glimpse.head, glimpse.content_type)
+    return from_document(glimpse.head, document)
+
+
+def _between(head: Scan, tail: bytes) -> str:
+    """Return the model that both parts of one object agree on."""
+    if not tail or tail.endswith(MARK) or head.is_cut or head.is_broken or head.is_mistyped:
+        raise NeedsWhole
+    key = key_pattern(head.word).search(tail)
+    last = head.value if key is None else _behind(key.start(), tail)
+    if not last or head.value not in ("", last):
+        raise NeedsWhole
+    return last
+
+
+def _behind(start: int, tail: bytes) -> str:
+    """Return what the last key of the top level says, if the one at `start` stands there; else nothing."""
+    text = tail.rstrip(b" \t\r\n")
+    if start == 0 or tail[start - 1] == ord("\\") or not text.endswith(b"}"):
+        return ""
+    scan = Scan(b"{" + text[start:-1]).run()
+    is_level = scan.depth == 1 and not (scan.is_closed or scan.in_string or scan.is_cut)
+    return scan.value if is_level and not (scan.is_broken or scan.is_mistyped) else ""

@@ -1,0 +1,103 @@
+"""Bodies made to be read in two ways. What is right is what Ollama makes of them (`reference`)."""
+
+from __future__ import annotations
+
+PAD = b"x" * 40_000
+"""More than a front end sends along of either end."""
+HALF = b"y" * 9_000
+NEARLY = b"z" * (16_384 - 30)
+WORDS = b'\\"model\\":' * 3_000
+MESSAGES = b'"messages":[{"role":"user","content":"' + PAD + b'"}]'
+TOOLS = b'"tools":[{"name":"f","parameters":{"properties":{"model":{"type":"string"}}}}]'
+
+SMALL = {
+    "first and last differ": b'{"model":"alpha","model":"beta"}',
+    "in another case": b'{"model":"alpha","Model":"beta"}',
+    "in another case, before": b'{"MODEL":"alpha","model":"beta"}',
+    "three, the middle one in another case": b'{"model":"alpha","mOdEl":"gamma","model":"beta"}',
+    "three, the last one in another case": b'{"model":"alpha","model":"gamma","mOdEl":"beta"}',
+    "escaped key": rb'{"\u006dodel":"beta"}',
+    "escaped key behind a plain one": rb'{"model":"alpha","mode\u006c":"beta"}',
+    "escaped key in capitals": rb'{"model":"alpha","\u004D\u004f\u0044\u0045\u004C":"beta"}',
+    "escaped value": rb'{"model":"\u0062e\u0074a"}',
+    "escaped slash": rb'{"model":"library\/beta"}',
+    "null behind": b'{"model":"beta","model":null}',
+    "null before": b'{"model":null,"model":"beta"}',
+    "empty behind": b'{"model":"alpha","model":""}',
+    "empty before": b'{"model":"","model":"beta"}',
+    "a number behind": b'{"model":"alpha","model":7}',
+    "a number before": b'{"model":7,"model":"alpha"}',
+    "a list": b'{"model":["alpha"]}',
+    "an object": b'{"model":{"model":"alpha"}}',
+    "true": b'{"model":true}',
+    "in a message": b'{"messages":[{"role":"user","model":"alpha"}],"model":"beta"}',
+    "in a message behind": b'{"model":"beta","messages":[{"role":"user","model":"alpha"}]}',
+    "in options": b'{"model":"beta","options":{"model":"alpha"}}',
+    "in a text": b'{"prompt":"\\"model\\":\\"alpha\\"","model":"beta"}',
+    "in a text behind": b'{"model":"beta","prompt":"\\",\\"model\\":\\"alpha\\""}',
+    "a text that ends in a backslash": b'{"prompt":"\\\\","model":"beta"}',
+    "a text of backslashes": b'{"model":"beta","prompt":"\\\\\\\\\\"","x":"\\\\"}',
+    "key that ends in the word": b'{"x\\"model":"alpha","model":"beta"}',
+    "key with a space": b'{"model ":"alpha","model":"beta"}',
+    "key with a zero": rb'{"model\u0000":"alpha","model":"beta"}',
+    "the word as a value": b'{"a":"model","b":"alpha","model":"beta"}',
+    "the word as a value, then a key": b'{"a":"model","model":"beta","b":"model"}',
+    "white space everywhere": b'\r\n { \t"model" \n:\t "beta" \r\n, "x" : [ 1 , 2 ] } \n',
+    "a second object": b'{"model":"beta"}{"model":"alpha"}',
+    "what follows": b'{"model":"beta"},"model":"alpha"}',
+    "what follows is no JSON": b'{"model":"beta"} \x00\xff model',
+    "the key outside": b'{"messages":[]}"model":"alpha"}',
+    "a list first": b'[{"model":"alpha"}]',
+    "a text first": b'"model" {"model":"alpha"}',
+    "a byte order mark": b'\xef\xbb\xbf{"model":"alpha"}',
+    "no end": b'{"model":"alpha"',
+    "no comma": b'{"x":1 "model":"alpha"}',
+    "one comma too many": b'{"model":"alpha",}',
+    "single quotes": b"{'model':'alpha'}",
+    "a comment": b'{/*"model":"beta",*/"model":"alpha"}',
+    "no quotes": b'{model:"alpha"}',
+    "not a number": b'{"model":"alpha","x":NaN}',
+    "a line feed in the name": b'{"model":"al\npha"}',
+    "a wrong escape in the name": b'{"model":"al\\xpha"}',
+    "brackets in texts": b'{"a":"}]{[","b":{"c":"}"},"model":"beta","d":"{"}',
+    "bytes that are no UTF-8": b'{"prompt":"\xff\xfe\xed\xa0\x80","model":"beta"}',
+    "a lone surrogate": rb'{"prompt":"\ud800","model":"beta"}',
+    "deep": b'{"a":' + b"[" * 300 + b"]" * 300 + b',"model":"beta","b":' + b'{"model":' * 99 + b"1" + b"}" * 99 + b"}",
+    "a name of another script": '{"\uff4dodel":"alpha","model":"beta","mode\u029f":"alpha"}'.encode(),
+}
+
+LARGE = {
+    "last": b"{" + MESSAGES + b',"model":"beta"}',
+    "first": b'{"model":"beta",' + MESSAGES + b"}",
+    "first and last differ, far apart": b'{"model":"alpha",' + MESSAGES + b',"model":"beta"}',
+    "the last in another case": b'{"model":"alpha",' + MESSAGES + b',"MODEL":"beta"}',
+    "the last is escaped": b'{"model":"alpha",' + MESSAGES + rb',"\u006dodel":"beta"}',
+    "the last is null": b'{"model":"beta",' + MESSAGES + b',"model":null}',
+    "the last is empty": b'{"model":"alpha",' + MESSAGES + b',"model":""}',
+    "between": b"{" + MESSAGES + b',"model":"beta",' + MESSAGES + b"}",
+    "between, and first": b'{"model":"alpha",' + MESSAGES + b',"model":"beta",' + MESSAGES + b"}",
+    "between, escaped": b'{"model":"alpha",' + MESSAGES + rb',"m\u006Fdel":"beta",' + MESSAGES + b"}",
+    "between, in a message": b'{"model":"beta",' + MESSAGES + b',"x":{"model":"alpha"},' + MESSAGES + b"}",
+    "between, far from its colon": b'{"model":"alpha",' + MESSAGES + b',"model"' + b" " * 30_000 + b':"beta"}',
+    "last, and in a tool behind it": b"{" + MESSAGES + b',"model":"beta",' + TOOLS + b"}",
+    "last, and in a tool before it": b"{" + MESSAGES + b"," + TOOLS + b',"model":"beta"}',
+    "first, and in a tool at the end": b'{"model":"beta",' + MESSAGES + b"," + TOOLS + b"}",
+    "behind the end": b'{"model":"beta",' + MESSAGES + b'},"model":"alpha"}',
+    "behind the end, far": b'{"model":"beta"}' + PAD + b',"model":"alpha"}',
+    "behind the end of another kind": b'{"model":"beta",' + MESSAGES + b'}\n{"model":"alpha"}',
+    "behind a zero": b"{" + MESSAGES + b',"model":"beta"}\x00' + PAD + b',"model":"alpha"}',
+    "at the end of the beginning": b'{"x":"' + b"x" * (16_384 - 12) + b'","model":"beta",' + MESSAGES + b"}",
+    "astride the end of the beginning": b'{"model":"alpha","y":"' + NEARLY + b'","model":"beta",' + MESSAGES + b"}",
+    "value astride it": b'{"x":"' + b"x" * (16_384 - 20) + b'","model":"beta",' + MESSAGES + b"}",
+    "astride the beginning of the end": b"{" + MESSAGES + b',"model":"beta","z":"' + b"z" * (16_384 - 22) + b'"}',
+    "a text astride the beginning of the end": b"{" + MESSAGES + b',"z":"' + WORDS + b'","model":"beta"}',
+    "of a size with both parts": b'{"x":"' + HALF + b'","y":"' + HALF + b'","model":"beta"}',
+    "of a size with both parts, first": b'{"model":"beta","x":"' + HALF + b'","y":"' + HALF + b'"}',
+    "of a size with both parts, both": b'{"model":"alpha","x":"' + HALF + b'","y":"' + HALF + b'","model":"beta"}',
+    "an end that looks like a mark": b'{"model":"beta",' + MESSAGES + b"}?",
+    "nowhere": b"{" + MESSAGES + b"}",
+    "a number, last": b'{"model":"alpha",' + MESSAGES + b',"model":7}',
+    "no end, large": b'{"model":"alpha",' + MESSAGES,
+}  # fmt: skip
+
+HOSTILE = {**SMALL, **LARGE}
