@@ -7,13 +7,15 @@ Must not live here: sockets, SPOP, HTTP; the decision itself (routing); who wait
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 
 import aiohttp
 import structlog
 
+from spoe_agent import decided
 from spoe_agent.chooser import Chooser
 from spoe_agent.recent import Recent
 from spoe_agent.routing import Action, Choice, FleetSpec, InstanceLoad, InstanceState, Kind, RequestFacts
@@ -107,7 +109,7 @@ class Agent:
         if facts.servers:
             self._servers = facts.servers
         if facts.loads:
-            self._room.note_down(facts.loads, now_s)
+            self._room.note_down(facts, now_s)
         choice = self._room.join(facts, now_s) if self.hold else None
         if choice is None:
             choice = self._chooser.look(facts, now_s, self.hold.waiting(lane(facts)))
@@ -118,7 +120,7 @@ class Agent:
         # Not for refused ones: callers must not fill the memory with names of models that do not exist.
         if facts.model is not None and facts.kind is Kind.INFERENCE and choice.action is not Action.REJECT:
             self.learner.arrived(facts.model, now_s)
-        log.debug("decided", id=facts.request_id, model=facts.model, choice=choice)
+        self._log("decided", facts, choice)
         return choice
 
     def ended(self, request_id: str, server: str = "", ending: Ending | None = None) -> None:
@@ -138,6 +140,12 @@ class Agent:
             # An end that came before its question was read, as after a pause of the whole process: what is granted to
             # such a request would be in flight for ever.
             self._gone.put(request_id, None)
+        self.release()
+
+    def forget(self, processes: Iterable[str]) -> None:
+        """HAProxy processes have ended: their slots are free, whether or not a line came for each of their requests."""
+        for process in processes:
+            self.board.forget(process)
         self.release()
 
     def published(self, instance: str, state: InstanceState) -> None:
@@ -226,8 +234,14 @@ class Agent:
 
     def _tell(self, granted: list[tuple[RequestFacts, Choice]]) -> None:
         for facts, choice in granted:
-            log.debug("granted", id=facts.request_id, choice=choice)
+            self._log("granted", facts, choice)
             self.granted(facts, choice)
+
+    @staticmethod
+    def _log(event: str, facts: RequestFacts, choice: Choice) -> None:
+        """Nothing is worked out for a log that does not take it: this is on every request's path."""
+        if log.is_enabled_for(logging.DEBUG):
+            log.debug(event, **decided.fields(facts, choice))
 
     def _may_refresh(self) -> bool:
         return self._clock() - self._refreshed_at_s >= REFRESH_INTERVAL_S

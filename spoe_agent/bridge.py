@@ -32,6 +32,7 @@ ROUTE_ARGS: Mapping[str, str] = {
     "prefix": "var(txn.pm_prefix)",
     "caller": "var(txn.pm_caller)",
     "load": "var(txn.pm_load)",
+    "process": "var(proc.pm_process)",
 }
 """Argument names of a `route` message, and the HAProxy sample that fills each."""
 
@@ -43,7 +44,7 @@ INSPECT_ARGS: Mapping[str, str] = {
 }
 """The same for `inspect`: sent when HAProxy itself saw no model in a whole body."""
 
-HOLD_ARGS: Mapping[str, str] = {"id": "unique-id"}
+HOLD_ARGS: Mapping[str, str] = {"id": "unique-id", "process": "var(proc.pm_process)"}
 """The same for `hold`: asked after an answer "hold", and answered when a slot is free."""
 
 VARIABLES = ("action", "server", "status", "reason", "message", "error_type", "retry_after")
@@ -77,6 +78,7 @@ def facts(message: Message, policy: Policy) -> RequestFacts:
         body_bytes=_number(args, "size"),
         num_ctx=_number(args, "num_ctx") or None,
         prefix=_text(args, "prefix"),
+        process=_text(args, "process"),
     )
     if request.kind in (Kind.LIST, Kind.MANAGE):
         return request
@@ -116,6 +118,11 @@ def loads(text: str) -> Mapping[str, InstanceLoad]:
 def request_id(message: Message) -> str:
     """Return the id of a message's request."""
     return _text(message.args, "id")
+
+
+def process(message: Message) -> str:
+    """Return the name of the HAProxy process that asks; "" when it gave none."""
+    return _text(message.args, "process")
 
 
 def actions(choice: Choice, request: RequestFacts) -> tuple[Action, ...]:

@@ -37,7 +37,8 @@ class Chooser:
             reserved: the instance that is being emptied for this request; "" when none is.
         """
         home = self.homes.get(facts.prefix) if facts.prefix else None
-        snapshot = self.board.snapshot(facts.loads, now_s, self.learner.learned(now_s), waiting, home)
+        learned = self.learner.learned(now_s)
+        snapshot = self.board.snapshot(facts.loads, now_s, learned, waiting, home, facts.process)
         return choose(facts, self.fleet, _as_reserved(snapshot, reserved) if reserved else snapshot)
 
     def enter(self, facts: RequestFacts, choice: Choice, now_s: float) -> None:
@@ -45,7 +46,8 @@ class Chooser:
         if choice.action is not Action.ROUTE or not choice.instance or not facts.model:
             return
         if facts.kind is Kind.INFERENCE:
-            grant = Grant(facts.request_id, choice.instance, facts.model, now_s, choice.tier, facts.num_ctx)
+            about = choice.tier, facts.num_ctx, facts.process
+            grant = Grant(facts.request_id, choice.instance, facts.model, now_s, *about)
             self.board.grant(grant, choice.victims)
             if facts.prefix:
                 self.homes.put(facts.prefix, choice.instance)

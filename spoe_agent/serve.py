@@ -21,10 +21,12 @@ from spoe_agent import systemd
 from spoe_agent.admin.app import Admin
 from spoe_agent.admin.reload import Reloader
 from spoe_agent.admin.status import status
+from spoe_agent.agent import Agent
 from spoe_agent.agent_check import CheckServer, Guard
 from spoe_agent.assemble import Parts, assemble
 from spoe_agent.fleet import Fleet, FleetError
 from spoe_agent.fleet.file import FleetFile
+from spoe_agent.haproxy.contact import Contact
 from spoe_agent.listening import Sockets
 from spoe_agent.listening import take as take_addresses
 from spoe_agent.server import Server
@@ -39,8 +41,17 @@ DRAIN_DEADLINE_S = 5.0
 
 KEEP_INTERVAL_S = 60.0
 
+REVIEW_S = 1.0
+"""How often HAProxy's processes are looked after."""
+
 TOLD_DEADLINE_S = 2.0
 """Whoever drains an instance waits so long until HAProxy knows; its `agent-inter` is 500 ms."""
+
+
+async def _review(contact: Contact, agent: Agent) -> None:
+    while True:
+        await asyncio.sleep(REVIEW_S)
+        agent.forget(contact.review())
 
 
 async def _keep_often(keep: Callable[[], bool]) -> None:
@@ -61,6 +72,7 @@ async def _reload_on(asked: asyncio.Event, reloader: Reloader) -> None:
 async def _open_ports(
     parts: Parts,
     limiter: Limiter,
+    contact: Contact,
     reloader: Reloader,
     keep: Callable[[], bool],
     sockets: Sockets,
@@ -79,7 +91,7 @@ async def _open_ports(
     async def now() -> dict[str, Any]:
         pending = await reloader.pending()
         warnings = [*parts.warnings(), *pending.warnings()]
-        found = status(parts.agent, parts.watch, limiter, started_s, time.monotonic(), warnings)
+        found = status(parts.agent, parts.watch, limiter, contact, started_s, time.monotonic(), warnings)
         return {**found, "fleet": pending.status()}
 
     admin = Admin(parts.watch, now, keep, told, reloader)
@@ -112,23 +124,24 @@ async def serve(file: FleetFile, state: Path | None = None) -> None:
         def keep() -> bool:
             return state is not None and save(kept.learner, parts.watch.drained, state)
 
-        limiter = Limiter(fleet, parts.agent, parts.watch)
+        limiter, contact = Limiter(fleet, parts.agent, parts.watch), Contact()
 
         async def adopt(fleet: Fleet) -> None:
             await parts.adopt(fleet)
             limiter.adopt(fleet)
 
         reloader = Reloader(file, content, fleet, adopt)
-        guard = await _open_ports(parts, limiter, reloader, keep, sockets, stack)
+        guard = await _open_ports(parts, limiter, contact, reloader, keep, sockets, stack)
 
         def take(line: Line) -> None:
+            contact.ended(line)
             limiter.ended(line, parts.watch.ended(line))
 
         (log_sock,) = sockets.of("log")
         ended = HAProxyLog(log_sock, take)
         stack.callback(ended.close)
         ended.start()
-        server = Server(parts.agent)
+        server = Server(parts.agent, contact=contact, news=ended.read)
         for sock in sockets.of("spop"):
             await server.listen(sock)
         # What lives until the end is never garbage: keep the collector's pauses short.
@@ -140,6 +153,7 @@ async def serve(file: FleetFile, state: Path | None = None) -> None:
                 parts.run(),
                 limiter.run(),
                 guard.run(),
+                _review(contact, parts.agent),
                 reloader.run(),
                 _reload_on(reload, reloader),
                 _keep_often(keep),

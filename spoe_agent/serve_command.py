@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import sys
@@ -69,10 +70,15 @@ def set_up_logging(level: str) -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *([] if terminal else [structlog.processors.dict_tracebacks]),
+            _readable if terminal else structlog.processors.dict_tracebacks,
             structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def _readable(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Show fields that hold more than one value as JSON: the terminal would get Python's own notation."""
+    return {name: json.dumps(value) if isinstance(value, dict | list) else value for name, value in event.items()}

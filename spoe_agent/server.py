@@ -17,6 +17,7 @@ import structlog
 
 from spoe_agent import bridge
 from spoe_agent.agent import Agent
+from spoe_agent.haproxy.contact import Contact
 from spoe_agent.held import HeldAnswers
 from spoe_agent.routing import Choice, RequestFacts
 from spoe_agent.spop import Action, Connection, Hello, Notify, PeerFault, Scope, SetVar, Status
@@ -73,9 +74,14 @@ class SpopProtocol(asyncio.Protocol):
         connections: set[SpopProtocol],
         draining: _Draining,
         clock: Callable[[], float],
+        contact: Contact,
+        news: Callable[[], None],
     ) -> None:
         self._agent = agent
         self._held = held
+        self._contact = contact
+        self._news = news
+        self._process = ""
         self._asked: set[str] = set()
         self._draining = draining
         self._connections = connections
@@ -94,6 +100,7 @@ class SpopProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Answer what the bytes complete. Whole frames only are written, and those of one batch together."""
         self._heard_at_s = self._clock()
+        self._news()
         answers: list[bytes] = []
         for event in self._conn.receive_data(data):
             if isinstance(event, Notify):
@@ -121,6 +128,7 @@ class SpopProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection. A reset is one of the ways in which HAProxy 3.1 and later hang up."""
         self._connections.discard(self)
+        self._contact.processes.disconnected(self._process)
         self._conn.receive_eof()
         # A place that is given up may bring the next one its turn, which is no longer asked for then.
         for request_id in tuple(self._asked):
@@ -161,6 +169,7 @@ class SpopProtocol(asyncio.Protocol):
         message = next((m for m in notify.messages if m.name in bridge.MESSAGES), None)
         if message is None:
             return _unanswered("no message known to the agent")
+        self._note_asker(bridge.process(message))
         if message.name == bridge.HOLD:
             return self._hold(notify, bridge.request_id(message))
         try:
@@ -179,6 +188,13 @@ class SpopProtocol(asyncio.Protocol):
             log.exception("decision failed")
             return _unanswered("agent error")
         return None
+
+    def _note_asker(self, process: str) -> None:
+        """A connection is one process's for as long as it lasts."""
+        if process and not self._process:
+            self._process = process
+            self._contact.processes.connected(process)
+        self._contact.asked(process)
 
     def _hold(self, notify: Notify, request_id: str) -> Sequence[Action] | None:
         """Answer a held request when it is granted, which may be at once."""
@@ -228,10 +244,23 @@ def _unanswered(reason: str) -> Sequence[Action]:
 
 
 class Server:
-    """Answers HAProxy on unix sockets and TCP addresses."""
+    """Answers HAProxy on unix sockets and TCP addresses.
 
-    def __init__(self, agent: Agent, clock: Callable[[], float] = time.monotonic) -> None:
+    Args:
+        contact: is told of each question.
+        news: called before questions are decided, so that what has happened until then counts.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        clock: Callable[[], float] = time.monotonic,
+        contact: Contact | None = None,
+        news: Callable[[], None] = lambda: None,
+    ) -> None:
         self._agent = agent
+        self._contact = contact or Contact(clock)
+        self._news = news
         self._held = HeldAnswers(agent)
         self._clock = clock
         self._connections: set[SpopProtocol] = set()
@@ -246,7 +275,8 @@ class Server:
         self._listeners.append(await create(self._protocol, sock=sock, backlog=BACKLOG))
 
     def _protocol(self) -> SpopProtocol:
-        return SpopProtocol(self._agent, self._held, self._connections, self._draining, self._clock)
+        told = self._contact, self._news
+        return SpopProtocol(self._agent, self._held, self._connections, self._draining, self._clock, *told)
 
     async def drain(self, deadline_s: float) -> None:
         """Stop without losing a decision.

@@ -29,6 +29,14 @@ Granted = tuple[RequestFacts, Choice]
 
 
 @dataclass(frozen=True, slots=True)
+class _Down:
+    """Where one HAProxy process found nobody."""
+
+    loads: Mapping[str, InstanceLoad]
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class _Last:
     """How the last request of a lane came to be held."""
 
@@ -48,15 +56,17 @@ class WaitingRoom:
         self._chooser = chooser
         self._board = chooser.board
         self.queue = HoldQueue(chooser.fleet.policy.caller_weights)
-        self._down: Mapping[str, InstanceLoad] = {}
-        self._down_at_s = 0.0
+        self._down: dict[str, _Down] = {}
         self._last: dict[str, _Last] = {}
         self._reservations = Reservations(chooser)
 
-    def note_down(self, loads: Mapping[str, InstanceLoad], now_s: float) -> None:
-        """Take from a newcomer's counts where HAProxy finds nobody."""
-        self._down = {name: load for name, load in loads.items() if not load.is_up}
-        self._down_at_s = now_s
+    def note_down(self, facts: RequestFacts, now_s: float) -> None:
+        """Take from a newcomer's counts where its HAProxy process finds nobody."""
+        down = {name: load for name, load in facts.loads.items() if not load.is_up}
+        if down:
+            self._down[facts.process] = _Down(down, now_s)
+        else:
+            self._down.pop(facts.process, None)
 
     def keep(self, facts: RequestFacts, choice: Choice, now_s: float) -> None:
         """Hold a request, of which `choice` said so."""
@@ -126,8 +136,15 @@ class WaitingRoom:
     def _look(self, ticket: Ticket, now_s: float, waiting: int = 0) -> Choice:
         """The board's own account stands for HAProxy's counts, which are as old as the request."""
         reserved = self._reservations.instance(ticket.lane)
-        down = self._down if now_s - self._down_at_s < DOWN_S else {}
-        return self._chooser.look(replace(ticket.facts, loads=down), now_s, waiting, reserved)
+        loads = self._down_for(ticket.facts.process, now_s)
+        return self._chooser.look(replace(ticket.facts, loads=loads), now_s, waiting, reserved)
+
+    def _down_for(self, process: str, now_s: float) -> Mapping[str, InstanceLoad]:
+        down = self._down.get(process)
+        if down is not None and now_s - down.at_s >= DOWN_S:
+            del self._down[process]
+            return {}
+        return {} if down is None else down.loads
 
     def _choose(self, ticket: Ticket, now_s: float) -> Choice | None:
         """Return what a held request gets now, and enter it; None: nothing yet.

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from spoe_agent.agent import REFRESH_INTERVAL_S, Agent
 from spoe_agent.fleet import Listen
+from spoe_agent.haproxy.contact import Contact
 from spoe_agent.listening import bind
 from spoe_agent.routing import FleetSpec, Health, InstanceSpec, InstanceState, LoadedModel
 from spoe_agent.routing.names import canonical
@@ -43,11 +44,12 @@ def publish(board, *installed, now_s=0.0):
 class Rig:
     """A real agent whose instances list `pulled` models only when they are asked anew, and its server."""
 
-    def __init__(self, pulled=(), agent=Agent, fleet=FLEET):
+    def __init__(self, pulled=(), agent=Agent, fleet=FLEET, news=lambda: None):
         self.board, self.pulled, self.refreshed, self.clock = Board(), pulled, 0, Clock()
         publish(self.board, now_s=self.clock())
         self.agent = agent(fleet, self.board, self.refresh, self.clock)
-        self.server = Server(self.agent, self.clock)
+        self.contact = Contact(self.clock, self.clock, lambda _: None)
+        self.server = Server(self.agent, self.clock, self.contact, news)
 
     async def refresh(self):
         self.refreshed += 1

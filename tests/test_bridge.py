@@ -304,7 +304,8 @@ def test_variables_are_those_of_haproxys_files(files):
     assert set(hold["register-var-names"].split()) == {*bridge.VARIABLES, "error", "hold_error"}
     assert hold["option"] and hold["use-backend"] == engine["use-backend"]
     read = set(re.findall(r"txn\.pm\.(\w+)", "".join(files.values())))
-    assert read == {*bridge.VARIABLES, "error"}
+    assert read == {*bridge.VARIABLES, "error", "hold_ms"}
+    assert "option set-process-time hold_ms\n" in files["spoe-pointsman.conf"]
 
 
 def test_what_haproxy_sends_is_set_before(files):
@@ -331,7 +332,7 @@ def test_the_agent_is_given_longer_than_it_takes_to_turn_a_held_request_away():
 
 def test_where_nothing_is_held_nobody_asks():
     files = haproxy_files(fleet_of('instances: [{name: g, url: "http://h:1"}]\npolicies: {hold_timeout: 0s}'))
-    assert "hold" not in files["haproxy.cfg"]
+    assert "pointsman-hold" not in files["haproxy.cfg"]
     assert re.findall(r"^spoe-message (\S+)", files["spoe-pointsman.conf"], re.M) == [bridge.ROUTE, bridge.INSPECT]
 
 

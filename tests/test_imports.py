@@ -113,7 +113,7 @@ def test_what_both_fronts_read_is_read_without_knowing_them():
 
 def test_the_agent_knows_decisions_and_the_board_only():
     """And the learner; of the client that asks Ollama, how it fails."""
-    own = ("agent", "chooser", "waiting", "reservations", "recent")
+    own = ("agent", "chooser", "decided", "waiting", "reservations", "recent")
     live = ("telemetry.board", "telemetry.account", "telemetry.learner")
     allowed = [f"spoe_agent.{name}" for name in ("routing", *live, *own)]
     failure = {"spoe_agent.telemetry.ollama", "spoe_agent.telemetry.ollama.UnexpectedAnswer"}

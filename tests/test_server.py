@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from contextlib import closing
 
@@ -9,6 +10,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from spoe_agent.agent import Agent
+from spoe_agent.fleet import Listen
+from spoe_agent.listening import bind
+from spoe_agent.rig.process import free_port
+from spoe_agent.routing import FleetSpec, InstanceSpec, Policy
 from spoe_agent.spop import (
     FrameBuffer,
     FrameType,
@@ -18,6 +23,7 @@ from spoe_agent.spop import (
     encode_notify,
     read_header,
 )
+from spoe_agent.telemetry.haproxy_log import HAProxyLog
 
 from .loops import on_each_loop
 from .peer import (
@@ -36,7 +42,12 @@ from .serving import (
     ROUTED_B,
     Rig,
     unix,
+    until,
 )
+
+ENDED = json.dumps(
+    {"id": "r1", "server": "g0", "status": 200, "termination": "--", "first_byte_ms": 1, "data_ms": 1}
+).encode()
 
 
 @on_each_loop
@@ -49,6 +60,40 @@ async def test_a_handshake_and_a_question(address):
         peer.send(question("a", 7))
         assert await peer.answer() == (7, 7, ROUTED_A)
         assert rig.board.grants == 1
+
+
+@on_each_loop
+async def test_lines_that_have_come_count_before_a_question_is_decided(address):
+    """One slot: the line of the request before frees it, though the loop would read the question first."""
+    fleet = FleetSpec((InstanceSpec("g0", 1, num_parallel=1),), policy=Policy(hold_s=60.0))
+    sock = bind(Listen("127.0.0.1", free_port(socket.SOCK_DGRAM)), socket.SOCK_DGRAM)
+    lines = HAProxyLog(sock, lambda line: rig.agent.ended(line.request_id))
+    rig = Rig(fleet=fleet, news=lines.read)
+    lines.start()
+    with closing(sock), closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as haproxy:
+        async with rig.listening(address), Peer(address) as peer:
+            await peer.opened()
+            peer.send(question("a", 1))
+            assert (await peer.answer())[2]["action"] == "route"
+            peer.send(question("a", 2, load="g0:0:0:1"))
+            haproxy.sendto(ENDED, sock.getsockname())
+            assert (await peer.answer())[2]["action"] == "route"
+        lines.close()
+
+
+@on_each_loop
+async def test_who_asks_is_known_by_its_questions_and_for_as_long_as_it_is_connected(address):
+    rig = Rig()
+    async with rig.listening(address):
+        async with Peer(address) as peer:
+            await peer.opened()
+            assert rig.contact.questions == 0
+            peer.send(question("a", 1, process="11-a"), question("a", 2, process="11-a"))
+            await peer.answers(2)
+            heard = rig.contact.processes.heard["11-a"]
+            assert (rig.contact.questions, heard.connections, heard.asked_at_s) == (2, 1, rig.clock.now_s)
+            assert rig.board.by_process("g0") == {"11-a": 2}
+        await until(lambda: heard.connections == 0)
 
 
 @on_each_loop

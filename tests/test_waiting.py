@@ -205,6 +205,32 @@ def test_who_is_held_goes_nowhere_where_haproxy_found_nobody():
     assert [choice.instance for _, choice in rig.granted] == ["g1"]
 
 
+def test_what_one_haproxy_process_found_down_holds_for_its_own_requests():
+    """Each checks for itself; a reload's new process may not have yet."""
+    rig = Held(instances=("g0", "g1"))
+    up, down = InstanceLoad(1, 0, True), InstanceLoad(0, 0, False)
+    assert rig.ask("1", "2", "3", process="1-a") == [ROUTE, ROUTE, HOLD]
+    rig.ask("4", loads={"g0": up, "g1": down}, process="2-b")
+    on_g1 = next(grant.request_id for grant in rig.board.granted("g1"))
+    rig.agent.ended(on_g1)
+    assert [(name, choice.instance) for name, choice in rig.granted] == [("3", "g1")]
+    rig.agent.ended("3")
+    assert rig.names() == ["3"]
+    rig.clock.now_s += DOWN_S
+    rig.agent.release()
+    assert rig.names() == ["3", "4"]
+
+
+def test_what_a_haproxy_process_leaves_behind_is_given_to_who_is_held():
+    rig = Held()
+    assert rig.ask("1", process="1-a") == [ROUTE]
+    assert rig.ask("2", process="2-b") == [HOLD]
+    rig.agent.forget(["2-b"])
+    assert rig.names() == []
+    rig.agent.forget(["1-a"])
+    assert rig.names() == ["2"]
+
+
 def test_what_is_granted_from_the_queue_is_spread_like_the_rest():
     rig = Held(slots=2, instances=("g0", "g1"))
     rig.ask(*(str(number) for number in range(10)))

@@ -10,6 +10,7 @@ from typing import Any
 
 from spoe_agent import __version__
 from spoe_agent.agent import Agent
+from spoe_agent.haproxy.contact import Contact
 from spoe_agent.routing.hold import Ticket
 from spoe_agent.routing.names import display
 from spoe_agent.routing.snapshot import GpuGroup, InstanceState, LoadedModel, Snapshot
@@ -18,7 +19,13 @@ from spoe_agent.watch.watch import Watch
 
 
 def status(
-    agent: Agent, watch: Watch, limiter: Limiter, started_s: float, now_s: float, warnings: Sequence[str] = ()
+    agent: Agent,
+    watch: Watch,
+    limiter: Limiter,
+    contact: Contact,
+    started_s: float,
+    now_s: float,
+    warnings: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return everything, as of `now_s` on the agent's clock."""
     snapshot = agent.board.snapshot({}, now_s)
@@ -27,6 +34,7 @@ def status(
         "up_s": round(now_s - started_s, 1),
         "warnings": list(warnings),
         "grants": agent.board.grants,
+        "haproxy": contact.status(),
         "instances": [
             _instance(name, snapshot, watch, limiter, now_s) for name in (spec.name for spec in agent.fleet.instances)
         ],

@@ -18,7 +18,8 @@ def tables(status: dict[str, Any]) -> Group:
     """Return the status: what to look into, a row for each instance and why it is as it is, the held requests."""
     head = Text(f"pointsman {status['version']}, up {_age(status['up_s'])}, {status['grants']} requests in flight")
     warnings = [Text(f"Note: {warning}", "yellow") for warning in status["warnings"]]
-    parts: list[Text | Table] = [head, *warnings, Text(), _instances(status["instances"])]
+    parts: list[Text | Table] = [*_unasked(status["haproxy"]), head, *warnings, _haproxy(status["haproxy"])]
+    parts += [Text(), _instances(status["instances"])]
     why = [Text(f"{one['name']}: {reason}") for one in status["instances"] for reason in _reasons(one)]
     if why:
         parts += [Text(), *why]
@@ -26,6 +27,24 @@ def tables(status: dict[str, Any]) -> Group:
         hold = status["hold"]
         parts += [Text(), Text(f"{hold['length']} held, oldest {_age(hold['oldest_s'])}"), _hold(hold)]
     return Group(*parts)
+
+
+def _unasked(haproxy: dict[str, Any]) -> list[Text]:
+    warning = haproxy["warning"]
+    return [Text(f"WARNING: {warning}.", "bold red")] if warning else []
+
+
+def _haproxy(haproxy: dict[str, Any]) -> Text:
+    """Who asks, and what went by without asking."""
+    age_s, fell_back, processes = haproxy["asked_age_s"], haproxy["fell_back"], len(haproxy["processes"])
+    said = "HAProxy has not asked yet" if age_s is None else f"HAProxy asked {_age(age_s)} ago"
+    if processes > 1:
+        said += f", {processes} processes"
+    if fell_back:
+        first, last = (_age(haproxy[f"{which}_fell_back_age_s"]) for which in ("first", "last"))
+        plural = "s" if fell_back > 1 else ""
+        said += f"; {fell_back} request{plural} fell back, the first {first} ago, the last {last} ago"
+    return Text(said)
 
 
 def _columns(*headings: str) -> Table:

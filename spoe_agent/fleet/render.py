@@ -19,6 +19,7 @@ from spoe_agent.fleet.resolved import LOCAL_HOST, Fleet, Instance
 from spoe_agent.fleet.units import Listen
 from spoe_agent.requests import foreign
 from spoe_agent.requests.foreign import glob_regex
+from spoe_agent.requests.request_id import WELL_FORMED
 from spoe_agent.routing.names import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG, canonical, display, is_pattern
 from spoe_agent.routing.surface import DESCRIBE_PATH, INFERENCE_PATHS
 
@@ -55,7 +56,7 @@ def haproxy_files(fleet: Fleet) -> dict[str, str]:
         front=str(fleet.listeners.front),
         log_address=str(_local(fleet.listeners.log)),
         check=_local(fleet.listeners.check) if policies.limits.follow else None,
-        agents=[str(_local(listen)) for listen in fleet.listeners.spop],
+        agents=[str(_local(listen)) for listen in fleet.haproxy.spop or fleet.listeners.spop],
         seconds=_time,
         default_host=re.escape(DEFAULT_HOST),
         default_namespace=DEFAULT_NAMESPACE,
@@ -63,6 +64,7 @@ def haproxy_files(fleet: Fleet) -> dict[str, str]:
         own_errors=OWN_ERRORS,
         rejections=REJECTIONS,
         inference_paths=sorted(INFERENCE_PATHS),
+        request_id=WELL_FORMED,
         model_paths=[*sorted(INFERENCE_PATHS), DESCRIBE_PATH],
     )
     engine = environment.get_template("spoe-pointsman.conf.j2").render(

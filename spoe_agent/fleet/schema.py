@@ -239,7 +239,7 @@ class FleetDraft(Section):
     listeners: Listeners = Field(default_factory=Listeners)
     """Addresses of Pointsman's own ports."""
     haproxy: HAProxySettings = Field(default_factory=HAProxySettings)
-    """HAProxy's files, and how it is told of them."""
+    """HAProxy's files, how it is told of them, and how it finds the agent."""
     gpus: tuple[GpuDraft, ...] = ()
     defaults: InstanceSettings = Field(default_factory=InstanceSettings)
     """Merged under each instance; an instance's own keys win."""

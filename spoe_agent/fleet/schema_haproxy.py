@@ -1,4 +1,4 @@
-"""The fleet file's section on HAProxy: where its files are, and how it is told of them.
+"""The fleet file's section on HAProxy: where its files are, how it is told of them, how it finds the agent.
 
 Must not live here: the agent's own addresses (schema, Listeners).
 """
@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from spoe_agent.fleet.section import Section
-from spoe_agent.fleet.units import AbsolutePath
+from spoe_agent.fleet.units import AbsolutePath, Listens
 
 _Command = Annotated[str, Field(min_length=1, max_length=1000)]
 
@@ -28,3 +28,6 @@ class HAProxySettings(Section):
     Debian's, with what /etc/default/haproxy says."""
     reload: _Command = Field(default="systemctl reload haproxy", examples=["systemctl reload haproxy"])
     """Shell command that reloads HAProxy."""
+    spop: Listens | None = Field(default=None, examples=["unix@/spop.sock"])
+    """The agent's address as HAProxy sees it: with `chroot` a unix socket's path begins below that folder; with
+    containers the host is another. Left out: as `listeners.spop`."""

@@ -19,6 +19,8 @@ class Flight:
 
     request: RequestFacts
     client_id: str
+    shown_id: str
+    """Its X-Request-Id, for client and instance."""
     origin: str = ""
     """Of a foreign page that may call: its browser must be told so."""
     search: asyncio.Task[Passage] | None = None

@@ -35,6 +35,7 @@ from spoe_agent.front.origins import Visit, is_foreign_page, preflight, refusal
 from spoe_agent.front.reading import Whole, facts
 from spoe_agent.front.router import LEFT, End, Router
 from spoe_agent.requests.foreign import FOREIGN_ORIGIN
+from spoe_agent.requests.request_id import shown
 from spoe_agent.routing import Choice, Kind, RequestFacts
 from spoe_agent.routing.surface import classify, dialect
 
@@ -132,7 +133,7 @@ class Pointsman:
         if flow.response or flow.error or not flow.live:
             return
         try:
-            flight = Flight(_facts(flow), flow.client_conn.id)
+            flight = Flight(_facts(flow), flow.client_conn.id, _shown_id(flow))
             self._flights[flow.id] = flight
             answer = self._turned_away(flow, flight) or await self._find(flow, flight)
         except Exception:
@@ -184,6 +185,7 @@ class Pointsman:
             self._add_headers(flow.response, flight)
 
     def _add_headers(self, response: http.Response, flight: Flight) -> None:
+        response.headers["X-Request-Id"] = flight.shown_id
         if flight.choice is not None and self.fleet is not None and self.fleet.policies.explain_header:
             response.headers["x-pointsman"] = f"{flight.choice.instance or '-'} {flight.choice.reason}"
         if flight.origin:
@@ -275,7 +277,11 @@ def _send_to(flow: http.HTTPFlow, host: str, port: int) -> None:
     flow.request.host, flow.request.port = host, port
     flow.request.host_header = "localhost"
     flow.request.headers.pop("origin", None)
-    flow.request.headers["X-Request-Id"] = flow.id
+    flow.request.headers["X-Request-Id"] = _shown_id(flow)
+
+
+def _shown_id(flow: http.HTTPFlow) -> str:
+    return shown(flow.request.headers.get("x-request-id", ""), flow.id)
 
 
 def _response(answer: Answer) -> http.Response:

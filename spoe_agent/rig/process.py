@@ -111,3 +111,13 @@ async def accepts(host: str, port: int) -> bool:
         return False
     writer.close()
     return True
+
+
+async def accepts_unix(path: str) -> bool:
+    """Tell whether somebody accepts connections on a unix socket."""
+    try:
+        _, writer = await asyncio.open_unix_connection(path)
+    except OSError:
+        return False
+    writer.close()
+    return True

@@ -18,7 +18,7 @@ from typing import Any, Self
 from spoe_agent.fleet import Fleet, load
 from spoe_agent.fleet.source import read
 from spoe_agent.rig.haproxy import front_is_ready, haproxy
-from spoe_agent.rig.process import Process, accepts, free_port
+from spoe_agent.rig.process import Process, accepts, accepts_unix, free_port
 
 CONTEXT_LENGTH = 4096
 """Of the simulated instances: its own default."""
@@ -50,7 +50,7 @@ class Stack:
     """HAProxy's."""
     simulated: Simulated = field(default_factory=Simulated)
     settings: dict[str, Any] = field(default_factory=dict)
-    """Further top-level keys of the fleet file (models, policies)."""
+    """Further top-level keys of the fleet file (models, policies); of `listeners`, those that are to be others."""
     own: Path | None = None
     """A fleet file of the user's own Ollamas: then nothing is simulated."""
     with_agent: bool = True
@@ -99,7 +99,8 @@ class Stack:
 
     async def agent_is_ready(self) -> bool:
         """Tell whether the agent listens."""
-        return await accepts("127.0.0.1", self.fleet.listeners.spop[0].port)
+        listen = self.fleet.listeners.spop[0]
+        return await (accepts_unix(listen.path) if listen.path else accepts("127.0.0.1", listen.port))
 
     def _fleet_document(self) -> dict[str, Any]:
         listeners = {
@@ -116,7 +117,8 @@ class Stack:
         ollama = {"max_loaded_models": like.max_loaded_models, "context_length": CONTEXT_LENGTH}
         instances = [{"name": f"gpu{n}", "url": f"http://127.0.0.1:{free_port()}"} for n in range(like.instances)]
         defaults = {"vram": like.vram, "num_parallel": like.num_parallel, "ollama": ollama}
-        return {"listeners": listeners, "defaults": defaults, "instances": instances, **self.settings}
+        listeners |= self.settings.get("listeners", {})
+        return {"defaults": defaults, "instances": instances, **self.settings, "listeners": listeners}
 
     async def _start_simulated(self) -> None:
         for number, instance in enumerate(self.fleet.instances):

@@ -115,7 +115,8 @@ class Site(NamedTuple):
     granted: int
     """Requests on the instance that the board knows."""
     connections: int
-    """Requests on the instance: HAProxy's count and grants too fresh to be in it, else the board's own."""
+    """Requests on the instance: HAProxy's count, grants too fresh to be in it, and what other processes of HAProxy
+    have there; else the board's own."""
     unaccounted: float
     """Connections that the board does not know (from before a restart), spread over the loaded models."""
 
@@ -130,7 +131,7 @@ def site(spec: InstanceSpec, facts: RequestFacts, snapshot: Snapshot) -> Site:
     activity = snapshot.active(name)
     load = facts.loads.get(name)
     own = sum(activity.in_flight.values())
-    count = own if load is None else load.connections + load.queued + activity.unseen
+    count = own if load is None else load.connections + load.queued + activity.unseen + activity.elsewhere
     state = snapshot.state(name)
     unaccounted = (count - own) / max(1, len(state.loaded)) if count > own else 0.0
     return Site(spec, state, activity, load, own, count, unaccounted)

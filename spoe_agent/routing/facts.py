@@ -70,6 +70,8 @@ class RequestFacts:
     """`options.num_ctx`: another context than the loaded one's makes Ollama reload the model."""
     prefix: str = ""
     """Hash of the conversation's beginning; "" when it has none."""
+    process: str = ""
+    """The HAProxy process that asks, whose counts `loads` are; "" when the front end is the only one there is."""
 
     def naming(self, name: str) -> RequestFacts:
         """Return these facts with the model that the caller wrote, or with what is wrong with that name."""
@@ -92,6 +94,7 @@ class RequestFacts:
             body_bytes=self.body_bytes,
             num_ctx=self.num_ctx,
             prefix=self.prefix,
+            process=self.process,
         )
 
     def without_model(self, problem: Problem, detail: str = "") -> RequestFacts:

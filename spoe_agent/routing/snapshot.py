@@ -80,6 +80,8 @@ class Activity:
     """Requests per canonical key that were granted and have not ended."""
     unseen: int = 0
     """Grants so fresh that HAProxy's counts do not show them yet."""
+    elsewhere: int = 0
+    """Requests of other HAProxy processes than the one that asks, whose counts cannot show them."""
     loading: Mapping[str, float] = field(default_factory=dict)
     """Models granted while not loaded, with the monotonic second of the first such grant."""
     answered: Mapping[str, float] = field(default_factory=dict)

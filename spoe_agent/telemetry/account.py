@@ -40,14 +40,17 @@ class Grant:
     """How warm the instance was for it."""
     context: int | None = None
     """`num_ctx`, where it asked for one."""
+    process: str = ""
+    """The HAProxy process that asked: its counts, and no other's, show the request."""
 
 
 @dataclass(slots=True)
 class Account:
-    """One instance's grants, oldest first, with their number per model kept beside them."""
+    """One instance's grants, oldest first, with their numbers per model and per HAProxy process kept beside them."""
 
     grants: dict[str, Grant] = field(default_factory=dict)
     in_flight: Counter[str] = field(default_factory=Counter)
+    asked_by: Counter[str] = field(default_factory=Counter)
     loading: dict[str, float] = field(default_factory=dict)
     contexts: dict[str, int] = field(default_factory=dict)
     """`num_ctx` of loads under way, where it was asked for."""
@@ -78,15 +81,20 @@ class Account:
     def add(self, grant: Grant) -> None:
         """Enter a grant."""
         self.grants[grant.request_id] = grant
+        self._count(grant)
+
+    def _count(self, grant: Grant) -> None:
         self.in_flight[grant.model] += 1
+        self.asked_by[grant.process] += 1
         self.shown = None
 
     def drop(self, request_id: str) -> Grant:
         """Strike a grant off and return it."""
         grant = self.grants.pop(request_id)
-        self.in_flight[grant.model] -= 1
-        if not self.in_flight[grant.model]:
-            del self.in_flight[grant.model]
+        for numbers, key in ((self.in_flight, grant.model), (self.asked_by, grant.process)):
+            numbers[key] -= 1
+            if not numbers[key]:
+                del numbers[key]
         self.shown = None
         return grant
 
@@ -96,13 +104,15 @@ class Account:
         if len(self.struck) > MAX_STRUCK:
             del self.struck[next(iter(self.struck))]
 
-    def restore(self) -> Grant:
-        """Take the grant back that was struck off last. It is old, so it comes first."""
-        _, grant = self.struck.popitem()
+    def struck_of(self, process: str) -> list[Grant]:
+        """Return a process's grants that were struck off, the latest last."""
+        return [grant for grant in self.struck.values() if grant.process == process]
+
+    def restore(self, grant: Grant) -> None:
+        """Take a grant back that was struck off. It is old, so it comes first."""
+        del self.struck[grant.request_id]
         self.grants = {grant.request_id: grant, **self.grants}
-        self.in_flight[grant.model] += 1
-        self.shown = None
-        return grant
+        self._count(grant)
 
     def load(self, grant: Grant, state: InstanceState | None, victims: tuple[str, ...]) -> None:
         """Note the load that a grant begins, if it begins one, and who has to go for it."""
@@ -198,5 +208,5 @@ class Account:
         if self.shown is None:
             loads = dict(self.loading), dict(self.answered), dict(self.contexts)
             latest_s = self.grants[next(reversed(self.grants))].at_s if self.grants else -inf
-            self.shown = Activity(dict(self.in_flight), 0, *loads, self.mean, self.leaving, self.reserved, latest_s)
+            self.shown = Activity(dict(self.in_flight), 0, 0, *loads, self.mean, self.leaving, self.reserved, latest_s)
         return self.shown

@@ -3,7 +3,11 @@
 HAProxy's counts are the truth about connections and come with every request; the board only adds what they cannot
 show: which model each granted request is for, grants so fresh that no connection exists yet, and loads that
 `/api/ps` does not list until they are done. Every grant is dropped when its log line arrives, when HAProxy's counts
-prove it gone, or when its time is up, so nothing drifts. Must not live here: I/O, decisions.
+prove it gone, when its HAProxy process has ended, or when its time is up, so nothing drifts.
+
+Counts are those of one HAProxy process, and grants belong to the one that asked: after a reload the old process still
+carries its streams, and of two HAProxys each sees only its own. So counts prove or disprove nobody else's grants; what
+the others carry is added to them. Must not live here: I/O, decisions, when a process has ended.
 """
 
 from __future__ import annotations
@@ -23,6 +27,10 @@ SETTLE_S = 2.0
 GRANT_LIFETIME_S = 3600.0
 """No grant is believed in longer, whatever happened."""
 
+BEYOND_LIFETIME_S = 10.0
+"""Another process's connections that are no grants (from before a restart, or decided without us) are believed in so
+long after it asked last."""
+
 
 @dataclass(slots=True)
 class _Watch:
@@ -41,13 +49,34 @@ class _Watch:
 
 
 @dataclass(slots=True)
-class _Instance(Account):
-    """An account, and how it has differed from HAProxy's counts."""
+class _Tally:
+    """How one HAProxy process's counts have differed from the grants that it asked for."""
 
     surplus: _Watch = field(default_factory=_Watch)
-    """Grants beyond HAProxy's counts."""
+    """Grants beyond its counts."""
     shortage: _Watch = field(default_factory=_Watch)
     """Connections beyond the grants, where some were struck off."""
+    beyond: int = 0
+    """Connections beyond the grants when it asked last."""
+    asked_at_s: float = 0.0
+
+
+@dataclass(slots=True)
+class _Instance(Account):
+    """An account, and how it has differed from each process's counts."""
+
+    tallies: dict[str, _Tally] = field(default_factory=dict)
+
+    def elsewhere(self, process: str, now_s: float) -> int:
+        """Return the requests that other processes have here."""
+        others = len(self.grants) - self.asked_by[process]
+        if len(self.tallies) < 2:
+            return others
+        return others + sum(
+            tally.beyond
+            for name, tally in self.tallies.items()
+            if name != process and now_s - tally.asked_at_s <= BEYOND_LIFETIME_S
+        )
 
 
 class Board:
@@ -161,6 +190,18 @@ class Board:
             del self._accounts[found.instance].struck[request_id]
         return found
 
+    def forget(self, process: str) -> None:
+        """Strike off what a HAProxy process still has, because it has ended: no lines come any more."""
+        for account in self._accounts.values():
+            account.tallies.pop(process, None)
+            for grant in [grant for grant in account.grants.values() if grant.process == process]:
+                self._strike(account, grant.request_id)
+
+    def by_process(self, instance: str) -> Mapping[str, int]:
+        """Return the number of an instance's grants for each HAProxy process that has any."""
+        account = self._accounts.get(instance)
+        return {} if account is None else account.asked_by
+
     def _strike(self, account: _Instance, request_id: str) -> None:
         self.version += 1
         del self._where[request_id]
@@ -173,65 +214,80 @@ class Board:
         learned: Learned = NOTHING,
         waiting: int = 0,
         home: str | None = None,
+        process: str = "",
     ) -> Snapshot:
         """Return everything live, reconciled with the counts that came with the request being decided.
 
-        `learned`, `waiting` and `home` are put in as they are (see Snapshot).
+        `process` is the one whose counts they are; `learned`, `waiting` and `home` are put in as they are (see
+        Snapshot).
         """
-        activity = {name: self._activity(account, loads.get(name), now_s) for name, account in self._accounts.items()}
+        activity = {
+            name: self._activity(account, loads.get(name), process, now_s) for name, account in self._accounts.items()
+        }
         return Snapshot(now_s, self._states, activity, learned, waiting, home, self._gpus, self._trained)
 
-    def _activity(self, account: _Instance, load: InstanceLoad | None, now_s: float) -> Activity:
+    def _activity(self, account: _Instance, load: InstanceLoad | None, process: str, now_s: float) -> Activity:
         if load is None:
             return account.show()
-        counted = load.connections + load.queued
-        excess = len(account.grants) - counted
-        if excess <= 0:
-            account.surplus.least = 0
-            self._restore_live(account, -excess, now_s)
-            return account.show()
-        account.shortage.least = 0
-        fresh = self._fresh(account, excess, now_s)
-        self._strike_lost(account, excess - fresh, counted, now_s)
-        shown = account.show()
-        return replace(shown, unseen=fresh) if fresh else shown
+        tally = account.tallies.get(process)
+        if tally is None:
+            tally = account.tallies[process] = _Tally()
+        fresh = self._reconcile(account, tally, process, load.connections + load.queued, now_s)
+        shown, elsewhere = account.show(), account.elsewhere(process, now_s)
+        return replace(shown, unseen=fresh, elsewhere=elsewhere) if fresh or elsewhere else shown
 
-    @staticmethod
-    def _fresh(account: _Instance, excess: int, now_s: float) -> int:
-        """Return how many of the newest `excess` grants may not be connections yet."""
-        fresh = 0
-        for grant in islice(reversed(account.grants.values()), excess):
-            if now_s - grant.at_s > FRESH_S:
-                break
-            fresh += 1
+    def _reconcile(self, account: _Instance, tally: _Tally, process: str, counted: int, now_s: float) -> int:
+        """Hold a process's grants against its count; return how many of them may not be connections yet."""
+        excess = account.asked_by[process] - counted
+        tally.beyond, tally.asked_at_s = max(0, -excess), now_s
+        if excess <= 0:
+            tally.surplus.least = 0
+            self._restore_live(account, tally, process, now_s)
+            return 0
+        tally.shortage.least = 0
+        fresh = self._fresh(account, process, excess, now_s)
+        self._strike_lost(account, tally, process, excess - fresh, counted, now_s)
         return fresh
 
-    def _strike_lost(self, account: _Instance, surplus: int, counted: int, now_s: float) -> None:
+    @staticmethod
+    def _fresh(account: _Instance, process: str, excess: int, now_s: float) -> int:
+        """Return how many of the process's newest `excess` grants may not be connections yet."""
+        fresh = 0
+        for grant in reversed(account.grants.values()):
+            if fresh == excess or now_s - grant.at_s > FRESH_S:
+                break
+            fresh += grant.process == process
+        return fresh
+
+    def _strike_lost(
+        self, account: _Instance, tally: _Tally, process: str, surplus: int, counted: int, now_s: float
+    ) -> None:
         """Drop the oldest grants once there have been more than HAProxy counts for a while: log lines were lost.
 
         Not at once: a request's counts can overtake the log line of one that just ended, and which grant that line
         is for is not known before it comes. Only when HAProxy counts nobody can no line name another grant.
         """
-        if not account.surplus.see(surplus, now_s) and counted:
+        if not tally.surplus.see(surplus, now_s) and counted:
             return
-        for _ in range(account.surplus.least):
-            oldest = next(iter(account.grants.values()))
-            if now_s - oldest.at_s <= SETTLE_S:
+        own = (grant for grant in account.grants.values() if grant.process == process)
+        for grant in list(islice(own, tally.surplus.least)):
+            if now_s - grant.at_s <= SETTLE_S:
                 break
-            self._strike(account, oldest.request_id)
-        account.surplus.least = 0
+            self._strike(account, grant.request_id)
+        tally.surplus.least = 0
 
-    def _restore_live(self, account: _Instance, shortage: int, now_s: float) -> None:
+    def _restore_live(self, account: _Instance, tally: _Tally, process: str, now_s: float) -> None:
         """Take grants back once HAProxy has counted more for a while: of several, one that lives was struck off, and
         the line of the other came after all (HAProxy had sent it on to another instance).
         """
-        if not account.shortage.see(min(shortage, len(account.struck)), now_s):
+        struck = account.struck_of(process) if account.struck else []
+        if not tally.shortage.see(min(tally.beyond, len(struck)), now_s):
             return
-        for _ in range(account.shortage.least):
-            grant = account.restore()
+        for grant in reversed(struck[-tally.shortage.least :]):
+            account.restore(grant)
             self._where[grant.request_id] = grant.instance
             self.version += 1
-        account.shortage.least = 0
+        tally.shortage.least = 0
 
     def _expire(self, account: _Instance, now_s: float) -> None:
         while account.grants:

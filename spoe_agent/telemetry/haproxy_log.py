@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from pydantic_core import from_json
@@ -26,6 +27,9 @@ be lost although there is time for them."""
 
 _MAX_LINE_BYTES = 65_536
 
+FALLBACK = "fallback"
+"""The reason of requests that HAProxy decided alone (haproxy.cfg)."""
+
 
 class HAProxyLog:
     """Receives the JSON lines that haproxy.cfg sends to `listeners.log`, and reports each."""
@@ -40,13 +44,16 @@ class HAProxyLog:
 
     def start(self) -> None:
         """Read from now on, in the running loop."""
-        asyncio.get_running_loop().add_reader(self._socket, self._read)
+        asyncio.get_running_loop().add_reader(self._socket, self.read)
 
     def close(self) -> None:
         """Stop reading."""
         asyncio.get_running_loop().remove_reader(self._socket)
 
-    def _read(self) -> None:
+    def read(self) -> None:
+        """Take the lines that have come. The loop calls this, and whoever is about to decide: a question is decided on
+        the board as it is, and the line of the request before it may wait on this socket.
+        """
         for _ in range(LINES_AT_ONCE):
             try:
                 self._take(self._socket.recv(_MAX_LINE_BYTES))
@@ -85,6 +92,18 @@ class Line:
     """Sent to the client, headers included."""
     is_redispatched: bool = False
     """The instance it was meant for did not take it, and HAProxy took another."""
+    process: str = ""
+    """The HAProxy process that had it; "" when it gave no name."""
+    begun_at_s: float = 0.0
+    """When it came, in seconds since 1970."""
+    fell_back: bool = False
+    """HAProxy decided alone, because no answer came to its question; or could not ask all it wanted."""
+    spoe_error: str = ""
+    """HAProxy's number for what went wrong with a question (SPOE.txt); "" when nothing did."""
+
+
+UNSET = "-"
+"""What HAProxy prints for a variable that is not set."""
 
 
 def read_line(line: bytes) -> Line | None:
@@ -95,6 +114,7 @@ def read_line(line: bytes) -> Line | None:
         first_ms, data_ms = fields["first_byte_ms"], fields["data_ms"]
         ending = Ending(first_ms / 1000, (first_ms + data_ms) / 1000, whole and first_ms >= 0 and data_ms >= 0)
         redispatched = str(fields.get("retries", "")).startswith("+")
+        error = _set(fields, "spoe_error")
         return Line(
             str(fields["id"]),
             str(fields["server"]),
@@ -103,6 +123,21 @@ def read_line(line: bytes) -> Line | None:
             fields["termination"],
             int(fields.get("bytes", 0)),
             redispatched,
+            _set(fields, "process"),
+            float(fields.get("time", 0)),
+            _fell_back(fields) or bool(error),
+            error,
         )
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def _set(fields: Mapping[str, Any], name: str) -> str:
+    value = str(fields.get(name, UNSET))
+    return "" if value == UNSET else value
+
+
+def _fell_back(fields: Mapping[str, Any]) -> bool:
+    """Whoever left while HAProxy waited for the agent, or for a slot, went nowhere."""
+    has_left = fields["termination"][0] == "C" and fields["termination"][1] != "D"
+    return str(fields.get("reason", "")).startswith(FALLBACK) and not has_left

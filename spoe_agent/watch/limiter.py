@@ -111,7 +111,20 @@ class Limiter:
             return GONE
         health = self._watch.health[name]
         is_up = self._is_leaving or health.for_routing is not Health.DOWN
-        return check_line(is_up, health.is_drained, self.now(name))
+        return check_line(is_up, health.is_drained, self._share(name))
+
+    def _share(self, name: str) -> int:
+        """Return the limit for whoever asks; which of several HAProxy processes that is, a check does not tell.
+
+        1. Where requests are held, the agent itself grants no more than the limit to all of them together. Each is
+           told the whole: what it is granted within the half second until it asks again must not wait in its queue.
+        2. Where they are not, they wait in HAProxy's queues: what is left, and what the process with most has already.
+           So one alone gets all, and none is cut below what it has.
+        """
+        streams, limit = self._agent.board.by_process(name).values(), self.now(name)
+        if len(streams) < 2 or self._agent.fleet.policy.hold_s or self._is_leaving:
+            return limit
+        return max(1, limit - sum(streams) + max(streams))
 
     def _capacity(self, name: str, snapshot: Snapshot) -> Capacity:
         instance, fleet = self._instances[name], self._agent.fleet

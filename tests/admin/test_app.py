@@ -15,12 +15,15 @@ from spoe_agent.admin.table import tables
 from spoe_agent.agent import Agent
 from spoe_agent.fleet import Listen, loads, specs
 from spoe_agent.fleet.file import FleetFile
+from spoe_agent.haproxy.contact import Contact
 from spoe_agent.listening import bind
 from spoe_agent.rig.process import free_port
 from spoe_agent.routing import Dialect, Health, InstanceState, Kind, LoadedModel, RequestFacts
 from spoe_agent.routing.names import canonical
 from spoe_agent.telemetry.board import Board
+from spoe_agent.telemetry.haproxy_log import Line
 from spoe_agent.telemetry.health import HealthPolicy
+from spoe_agent.telemetry.learner import Ending
 from spoe_agent.watch.limiter import Limiter
 from spoe_agent.watch.watch import Watch
 
@@ -52,6 +55,7 @@ class Bench:
         self.watch.published("g0", self.reading({A: LoadedModel(10, 6, 4096)}))
         self.watch.published("g1", InstanceState(Health.SLOW, why="no answer in time"))
         self.limiter = Limiter(fleet, self.agent, self.watch, clock=self.clock)
+        self.contact = Contact(self.clock, self.clock, lambda _: None)
         self.agent.decide(RequestFacts("r1", Kind.INFERENCE, Dialect.OLLAMA).naming("a"))
 
         self.can_keep, self.kept = True, []
@@ -79,7 +83,7 @@ class Bench:
         return self.status()
 
     def status(self):
-        return status(self.agent, self.watch, self.limiter, 90.0, self.clock())
+        return status(self.agent, self.watch, self.limiter, self.contact, 90.0, self.clock())
 
 
 @asynccontextmanager
@@ -145,6 +149,25 @@ def test_it_is_shown_to_people():
     text = shown(Bench())
     assert "a:latest is partly on the CPU" in text
     assert "1 of 1" in text
+    assert text.startswith("pointsman ")
+    assert "HAProxy has not asked yet" in text
+
+
+def test_requests_that_went_by_stand_above_all():
+    bench = Bench()
+    bench.clock.now_s += 60
+    line = Line("r", "g0", Ending(0.1, 0.2, is_whole=True), begun_at_s=bench.clock(), fell_back=True, spoe_error="257")
+    bench.contact.ended(line)
+    bench.clock.now_s += 3
+    text = shown(bench)
+    assert text.startswith(
+        "WARNING: HAProxy has never asked this agent, although it sends log lines: 1 request went on"
+    )
+    assert "HAProxy has not asked yet; 1 request fell back, the first 3 s ago, the last 3 s ago" in text
+    assert bench.status()["haproxy"]["fell_back"] == 1
+    bench.contact.asked("1-a")
+    bench.contact.asked("2-b")
+    assert "HAProxy asked 0 s ago, 2 processes; 1 request fell back" in shown(bench)
 
 
 async def test_drain_and_ready_over_http():

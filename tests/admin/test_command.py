@@ -22,6 +22,7 @@ FOUND = {
     "up_s": 1.0,
     "grants": 0,
     "warnings": [],
+    "haproxy": {"warning": "", "asked_age_s": 1.0, "fell_back": 0, "processes": []},
     "instances": [
         {
             "name": "g0",

@@ -42,7 +42,9 @@ def held(position):
 def shown(*instances, hold=(), warnings=(), width=80):
     console = Console(width=width, file=io.StringIO())
     hold = {"length": len(hold), "oldest_s": 5.0, "requests": list(hold)}
+    haproxy = {"warning": "", "asked_age_s": 1.0, "fell_back": 0, "processes": []}
     status = {"version": "0.1.0", "up_s": 5.0, "grants": 3, "warnings": warnings, "instances": instances, "hold": hold}
+    status["haproxy"] = haproxy
     console.print(tables(status))
     return console.file.getvalue().splitlines()
 
@@ -62,7 +64,7 @@ def shown(*instances, hold=(), warnings=(), width=80):
     ],
 )
 def test_an_instance_is_a_row(one, row):
-    assert shown(one)[3].split() == row.split()
+    assert shown(one)[4].split() == row.split()
 
 
 def test_what_speaks_against_an_instance_stands_below_the_rows():

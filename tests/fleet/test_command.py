@@ -27,7 +27,9 @@ def test_a_good_file(folder: Path) -> None:
 
 def test_several_files_are_all_checked(folder: Path) -> None:
     result = CliRunner().invoke(check, ["bad.yaml", "good.yaml", "--fleet", "none.yaml"])
-    known = "unknown key; known here: listeners, gpus, defaults, instances, models, callers, telemetry, policies"
+    known = (
+        "unknown key; known here: listeners, haproxy, gpus, defaults, instances, models, callers, telemetry, policies"
+    )
     assert result.exit_code == 1
     assert result.stdout == "good.yaml: ok, 1 instance, 2 model rules\n"
     assert result.stderr.splitlines() == [

@@ -160,6 +160,21 @@ def test_of_several_agents_the_first_is_asked_and_the_others_stand_by() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("written", "address"),
+    [
+        ("", "127.0.0.1:9601"),
+        ("listeners: {spop: unix@/run/a.sock}", "unix@/run/a.sock"),
+        ("listeners: {spop: 0.0.0.0:9601, trusted_network: true}", "127.0.0.1:9601"),
+        ("listeners: {spop: 0.0.0.0:9601, trusted_network: true}\nhaproxy: {spop: agent.lan:9601}", "agent.lan:9601"),
+        ("listeners: {spop: unix@/var/lib/haproxy/a.sock}\nhaproxy: {spop: unix@/a.sock}", "unix@/a.sock"),
+    ],
+)
+def test_haproxy_asks_where_it_sees_the_agent(written: str, address: str) -> None:
+    (agent,) = (server for server in servers(config(written)) if server.startswith("agent1 "))
+    assert agent.startswith(f"agent1 {address} check ")
+
+
 def test_one_instance_is_no_plural() -> None:
     assert config().startswith("# Pointsman in front of 1 Ollama instance.\n")
 

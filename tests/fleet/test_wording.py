@@ -32,7 +32,7 @@ LISTS = f"instances: [{INSTANCE}]\n"
         (LISTS + "defaults: {keep-alive: 4}", "2: defaults.keep-alive: unknown key; it belongs under ollama"),
         (LISTS + "defaults: {ollama: {vram: 4}}", "2: defaults.ollama.vram: unknown key; it belongs directly under defaults"),
         (LISTS + "listeners: {models: []}", "2: listeners.models: unknown key; it belongs at the left margin"),
-        (LISTS + '"a\\nb": 1', "2: 'a\\nb': unknown key; known here: listeners, gpus, defaults, instances, models, callers, telemetry, policies"),
+        (LISTS + '"a\\nb": 1', "2: 'a\\nb': unknown key; known here: listeners, haproxy, gpus, defaults, instances, models, callers, telemetry, policies"),
         (LISTS + "gpus: {0: 24GiB}", "2: gpus: must be a list, not a mapping"),
         (LISTS + "gpus: [0]", "2: gpus[0]: must be a mapping of keys, not 0"),
         (LISTS + "gpus: [{id: gpu0}]", "2: gpus[0].id: 'gpu0' is not a GPU; write its index (0), its UUID (\"GPU-...\") or its PCI bus id (\"0000:3b:00.0\")"),

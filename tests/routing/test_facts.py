@@ -18,8 +18,15 @@ def test_a_name_becomes_its_key_and_is_kept_as_it_was_asked(name):
 
 
 def test_all_else_that_is_known_stays():
-    known = {"loads": {"g0": counts(1)}, "caller": "10.0.0.5", "body_bytes": 9, "num_ctx": 8192, "prefix": "p"}
-    known["servers"] = known["loads"]
+    known = {
+        "loads": {"g0": counts(1)},
+        "servers": {"g0": counts(1)},
+        "caller": "10.0.0.5",
+        "body_bytes": 9,
+        "num_ctx": 8192,
+        "prefix": "p",
+        "process": "1-a",
+    }
     named = asks(None, Kind.DESCRIBE, "r7", **known).naming("a")
     assert named == asks(A, Kind.DESCRIBE, "r7", asked="a", **known)
     assert len(fields(named)) == len(known) + 7, "a new fact: see that `naming` keeps it"

@@ -10,7 +10,7 @@ from spoe_agent.routing.learned import Learned
 from spoe_agent.routing.names import canonical
 from spoe_agent.routing.snapshot import GpuGroup
 from spoe_agent.telemetry.account import FRESH_S, LOADING_LIFETIME_S, MAX_STRUCK, MEAN_WINDOW_S, Grant
-from spoe_agent.telemetry.board import GRANT_LIFETIME_S, SETTLE_S, Board
+from spoe_agent.telemetry.board import BEYOND_LIFETIME_S, GRANT_LIFETIME_S, SETTLE_S, Board
 
 A, B, C, CLOUD = (canonical(name) for name in ("a", "b", "c", "c:cloud"))
 
@@ -599,8 +599,91 @@ def test_gpus_are_passed_on_and_news_of_them_is_an_event():
     assert it.snapshot({}, 0.0).gpu("g0") is group
 
 
+TWO = ("1-a", "2-b")
+
+
+def asked(it, request_id, process, at_s=0.0, instance="g0"):
+    it.grant(Grant(request_id, instance, A, at_s, process=process))
+
+
+def seen(it, process, connections, now_s):
+    """What the board shows of g0 to a process that counts so many connections there."""
+    return it.snapshot(counts(connections), now_s, process=process).active("g0")
+
+
+def test_a_processs_counts_say_nothing_of_anothers_grants():
+    """After a reload the new process counts nobody, while the old one goes on with its streams."""
+    it = board()
+    for number in range(4):
+        asked(it, str(number), "1-a")
+    for now_s in (1.0, SETTLE_S + 1, 60.0):
+        new = seen(it, "2-b", 0, now_s)
+        assert (new.in_flight, new.unseen, new.elsewhere) == ({A: 4}, 0, 4)
+    old = seen(it, "1-a", 4, 60.0)
+    assert (old.unseen, old.elsewhere) == (0, 0)
+
+
+def test_processes_are_added_up_and_each_is_held_against_its_own_count():
+    it = board()
+    for number, process in enumerate((*TWO, *TWO)):
+        asked(it, str(number), process)
+    # The first lost a line: it counts one of its two for a while. The other's two stay.
+    for now_s in (1.0, 2.0 + SETTLE_S):
+        seen(it, "1-a", 1, now_s)
+    both = seen(it, "2-b", 2, 3.0 + SETTLE_S)
+    assert (both.in_flight, both.elsewhere, it.by_process("g0")) == ({A: 3}, 1, {"1-a": 1, "2-b": 2})
+    it.end("1")
+    it.end("3")
+    assert it.by_process("g0") == {"1-a": 1}
+
+
+def test_fresh_grants_are_unseen_by_the_process_that_asked():
+    it = board()
+    asked(it, "1", "1-a", 1.0)
+    asked(it, "2", "2-b", 1.0)
+    activity = seen(it, "1-a", 0, 1.0)
+    assert (activity.unseen, activity.elsewhere) == (1, 1)
+
+
+def test_what_was_struck_off_in_vain_comes_back_to_its_own_process():
+    it = board()
+    asked(it, "1", "1-a")
+    seen(it, "1-a", 0, SETTLE_S + 1)
+    assert it.grants == 0
+    for now_s in (10.0, 11.0 + SETTLE_S):
+        seen(it, "2-b", 1, now_s)
+    assert it.grants == 0
+    for now_s in (20.0, 21.0 + SETTLE_S):
+        seen(it, "1-a", 1, now_s)
+    assert it.by_process("g0") == {"1-a": 1}
+
+
+def test_another_processs_connections_that_are_no_grants_count_for_a_while():
+    """From before the agent's restart, or sent by HAProxy alone."""
+    it = board(("0", A, 0.0))
+    asked(it, "1", "1-a")
+    seen(it, "1-a", 3, 1.0)
+    assert seen(it, "2-b", 0, 1.0).elsewhere == 1 + 1 + 2
+    assert seen(it, "2-b", 0, 1.5 + BEYOND_LIFETIME_S).elsewhere == 1 + 1
+
+
+def test_a_process_that_has_ended_holds_no_slots():
+    it = board()
+    for number, process in enumerate((*TWO, *TWO)):
+        asked(it, str(number), process, instance=f"g{number // 2}")
+    before = it.version
+    it.forget("1-a")
+    assert (it.grants, it.by_process("g0"), it.by_process("g1")) == (2, {"2-b": 1}, {"2-b": 1})
+    assert it.version > before
+    assert it.find("0") is not None  # its line may still be read
+    it.forget("nobody")
+    assert it.by_process("nowhere") == {}
+
+
 class Traffic(RuleBasedStateMachine):
-    """HAProxy with two servers, whose log lines arrive, get lost, or are overtaken by the next request's counts."""
+    """Two HAProxy processes with two servers; log lines arrive, get lost, or are overtaken by the next request's
+    counts; a process may end with what it has.
+    """
 
     @initialize()
     def start(self):
@@ -609,57 +692,71 @@ class Traffic(RuleBasedStateMachine):
         self.now_s = 1000.0
         self.number = 0
 
-    def loads(self):
-        where = [instance for instance, _ in self.live.values()]
+    def loads(self, process):
+        where = [instance for instance, asker in self.live.values() if asker == process]
         return {name: InstanceLoad(where.count(name), 0, is_up=True) for name in ("g0", "g1")}
 
-    def look(self):
-        return self.board.snapshot(self.loads(), self.now_s)
+    def look(self, process):
+        return self.board.snapshot(self.loads(process), self.now_s, process=process)
 
-    @rule(instance=st.sampled_from(["g0", "g1"]), model=st.sampled_from([A, B]), is_counted=st.booleans())
-    def request(self, instance, model, is_counted):
-        self.look()
+    @rule(
+        instance=st.sampled_from(["g0", "g1"]),
+        model=st.sampled_from([A, B]),
+        process=st.sampled_from(TWO),
+        is_counted=st.booleans(),
+    )
+    def request(self, instance, model, process, is_counted):
+        self.look(process)
         self.number += 1
-        grant(self.board, str(self.number), instance, model, self.now_s)
+        self.board.grant(Grant(str(self.number), instance, model, self.now_s, process=process))
         if not is_counted:
-            self.look()  # another request came before HAProxy acted on the answer
-        self.live[str(self.number)] = (instance, model)
+            self.look(process)  # another request came before HAProxy acted on the answer
+        self.live[str(self.number)] = (instance, process)
 
     @precondition(lambda self: self.live)
     @rule(data=st.data(), fate=st.sampled_from(["arrives", "lost", "overtaken"]))
     def response(self, data, fate):
         request_id = data.draw(st.sampled_from(sorted(self.live)))
-        del self.live[request_id]
+        _, process = self.live.pop(request_id)
         if fate == "overtaken":
-            self.look()
+            self.look(process)
         if fate != "lost":
             self.board.end(request_id)
-            self.look()
+            self.look(process)
 
     @rule(pause_s=st.sampled_from([0.01, FRESH_S, 1.0, SETTLE_S, 60.0]))
     def time_goes_by(self, pause_s):
         self.now_s += pause_s
 
+    @rule(process=st.sampled_from(TWO))
+    def process_ends(self, process):
+        self.live = {name: of for name, of in self.live.items() if of[1] != process}
+        self.board.forget(process)
+
     @rule()
     def all_settles(self):
-        """Three requests of anybody, each a while after the other, and the account is HAProxy's."""
+        """Three requests of each, each a while after the other, and the account is HAProxy's."""
         for _ in range(3):
             self.now_s += SETTLE_S + 1
-            snapshot = self.look()
-        for name, load in self.loads().items():
-            assert sum(snapshot.active(name).in_flight.values()) == load.connections
-            assert snapshot.active(name).unseen == 0
+            for process in TWO:
+                snapshot = self.look(process)
+        own, other = self.loads(TWO[1]), self.loads(TWO[0])
+        for name in ("g0", "g1"):
+            activity = snapshot.active(name)
+            assert sum(activity.in_flight.values()) == own[name].connections + other[name].connections
+            assert (activity.unseen, activity.elsewhere) == (0, other[name].connections)
         assert self.board.grants == len(self.live)
 
     @invariant()
     def nothing_is_negative_or_missing(self):
         if not hasattr(self, "board"):
             return
-        counted = self.loads()
-        for name, activity in self.look().activity.items():
-            assert all(number > 0 for number in activity.in_flight.values())
-            assert 0 <= activity.unseen <= sum(activity.in_flight.values())
-            assert sum(activity.in_flight.values()) >= counted[name].connections
+        for process in TWO:
+            counted = self.loads(process)
+            for name, activity in self.look(process).activity.items():
+                assert all(number > 0 for number in activity.in_flight.values())
+                assert 0 <= activity.unseen <= sum(activity.in_flight.values())
+                assert self.board.by_process(name).get(process, 0) >= counted[name].connections
 
 
 TestTraffic = Traffic.TestCase

@@ -158,6 +158,27 @@ def test_what_haproxys_format_writes_is_read():
     """Each field that is read is one of the log-format's; numbers stand without quotes."""
     files = haproxy_files(fleet_of('instances: [{name: g0, url: "http://h:1"}]'))
     form = re.search(r"log-format '(.*)'", files["haproxy.cfg"])[1]
-    values = {"%ID": "a", "%s": "g0", "%ST": "200", "%Tr": "250", "%Td": "1750", "%ts": "--"}
+    values = {"%ID": "a", "%s": "g0", "%ST": "200", "%Tr": "250", "%Td": "1750", "%ts": "--", "%Ts": "17", "%ms": "250"}
+    values |= {"%[var(proc.pm_process)]": "1-a", "%[var(txn.pm.error)]": "257"}
     text = re.sub(r"%(\[(?:[^][]|\[[^]]*\])*\]|\w+)", lambda found: values.get(found[0], "0"), form)
-    assert read_line(text.encode()) == Line("a", "g0", Ending(0.25, 2.0, is_whole=True))
+    told = {"process": "1-a", "begun_at_s": 17.25, "fell_back": True, "spoe_error": "257"}
+    assert read_line(text.encode()) == Line("a", "g0", Ending(0.25, 2.0, is_whole=True), **told)
+
+
+FELL_BACK = {
+    # what the line says -> whether HAProxy decided alone
+    "asked": ({"reason": "loaded", "spoe_error": "-"}, False),
+    "refused before it could ask": ({"reason": "-", "server": "<NOSRV>"}, False),
+    "not answered": ({"reason": "fallback", "spoe_error": "1"}, True),
+    "nobody to ask": ({"reason": "fallback", "spoe_error": "257", "termination": "CH"}, True),
+    "the agent had no answer": ({"reason": "fallback", "spoe_error": "-"}, True),
+    "one of two questions was lost": ({"reason": "loaded", "spoe_error": "1"}, True),
+    "the client left while it was held": ({"reason": "fallback", "termination": "CQ", "spoe_error": "-"}, False),
+    "the client left its stream": ({"reason": "fallback", "termination": "CD", "spoe_error": "-"}, True),
+    "a front that does not say": ({}, False),
+}
+
+
+@pytest.mark.parametrize(("said", "fell_back"), FELL_BACK.values(), ids=FELL_BACK)
+def test_who_decided(said, fell_back):
+    assert read_line(json.dumps(fields(**said)).encode()).fell_back is fell_back

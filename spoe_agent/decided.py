@@ -1,0 +1,43 @@
+"""A decision for the log, as fields that people and scripts read: what was asked, what was chosen, and for every
+instance its seconds term by term, or why it was out of the question.
+
+Must not live here: the decision (routing), when it is logged (agent).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from spoe_agent.routing import Candidate, Choice, RequestFacts
+from spoe_agent.routing.names import display
+
+
+def fields(facts: RequestFacts, choice: Choice) -> dict[str, Any]:
+    """Return the fields of a request's decision. The caller is an address or a hash, never a secret."""
+    return {
+        "id": facts.request_id,
+        "model": display(facts.model) if facts.model else None,
+        "caller": facts.caller,
+        "process": facts.process,
+        "action": str(choice.action),
+        "instance": choice.instance,
+        "reason": choice.reason,
+        **({"status": choice.status, "message": choice.message} if choice.status else {}),
+        "candidates": {one.instance: _candidate(one) for one in choice.candidates},
+    }
+
+
+def _candidate(one: Candidate) -> dict[str, Any]:
+    """Terms that are nothing are left out."""
+    why = {"why": one.detail} if one.detail else {}
+    if one.exclusion is not None:
+        return {"excluded": str(one.exclusion), **why}
+    terms = {name: round(seconds, 3) for name, seconds in one.cost._asdict().items() if round(seconds, 3)}
+    return {
+        **({"state": one.tier.name.lower()} if one.tier is not None else {}),
+        "total_s": round(one.cost.total_s, 3),
+        **terms,
+        **({"evicts": [display(model) for model in one.victims]} if one.victims else {}),
+        **({} if one.has_slot else {"slot": "none free"}),
+        **why,
+    }
