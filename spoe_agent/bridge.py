@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from urllib.parse import unquote
 
 from spoe_agent.requests.body import BodyError, read_model
 from spoe_agent.routing import Action as Choices
@@ -84,7 +83,7 @@ def facts(message: Message, policy: Policy) -> RequestFacts:
         return request
     in_path = path_model(path)
     if in_path is not None:
-        return request.naming(unquote(in_path))
+        return request.naming(in_path)
     if args.get("model") is not None:
         return request.naming(_text(args, "model"))
     if _beyond_inspection(args, policy):

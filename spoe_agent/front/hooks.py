@@ -35,6 +35,7 @@ from spoe_agent.front.origins import Visit, is_foreign_page, preflight, refusal
 from spoe_agent.front.reading import Whole, facts
 from spoe_agent.front.router import LEFT, End, Router
 from spoe_agent.requests.foreign import FOREIGN_ORIGIN
+from spoe_agent.requests.path import decoded
 from spoe_agent.requests.request_id import shown
 from spoe_agent.routing import Choice, Kind, RequestFacts
 from spoe_agent.routing.surface import classify, dialect
@@ -268,7 +269,7 @@ def _facts(flow: http.HTTPFlow) -> RequestFacts:
 
 
 def _path(flow: http.HTTPFlow) -> str:
-    return flow.request.path.partition("?")[0]
+    return decoded(flow.request.path)
 
 
 def _send_to(flow: http.HTTPFlow, host: str, port: int) -> None:

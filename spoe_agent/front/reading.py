@@ -6,7 +6,6 @@ Must not live here: what HAProxy sends (bridge), how a body names its model (bod
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from urllib.parse import unquote
 
 from spoe_agent.requests.body import BodyError, read_model
 from spoe_agent.requests.glimpse import HEAD_BYTES
@@ -24,7 +23,7 @@ class Whole:
     request_id: str
     method: str
     path: str
-    """Without the query."""
+    """Decoded, and without the query."""
     body: bytes = b""
     """Encoded as it came."""
     content_type: str = ""
@@ -53,7 +52,7 @@ def facts(whole: Whole) -> RequestFacts:
 def _named(request: RequestFacts, whole: Whole) -> RequestFacts:
     in_path = path_model(whole.path)
     if in_path is not None:
-        return request.naming(unquote(in_path))
+        return request.naming(in_path)
     try:
         return request.naming(read_model(whole.body, whole.content_type, whole.content_encoding))
     except BodyError as error:

@@ -51,12 +51,12 @@ _MODEL_PATH = "/v1/models/"
 
 
 def classify(method: str, path: str) -> Kind:
-    """Return what a request for this path (without query) is for. What Ollama does not know is `LIST`: any instance
-    answers its own 404 or 405.
+    """Return what a request for this path (decoded, without query) is for. What Ollama does not know is `LIST`: any
+    instance answers its own 404 or 405.
     """
     if path in INFERENCE_PATHS:
         return Kind.INFERENCE if method == "POST" else Kind.LIST
-    if path_model(path) or (path == DESCRIBE_PATH and method == "POST"):
+    if (path_model(path) and method == "GET") or (path == DESCRIBE_PATH and method == "POST"):
         return Kind.DESCRIBE
     if path in _MANAGE or path.startswith("/api/blobs/"):
         return Kind.MANAGE
@@ -64,8 +64,11 @@ def classify(method: str, path: str) -> Kind:
 
 
 def path_model(path: str) -> str | None:
-    """Return the model that is named in the path itself (`/v1/models/NAME`), if any."""
-    return path[len(_MODEL_PATH) :] or None if path.startswith(_MODEL_PATH) else None
+    """Return the model that is named in the path itself (`/v1/models/NAME`), if any. Ollama knows no such path with
+    more parts, not even quoted: a model of a namespace cannot be asked for so.
+    """
+    name = path[len(_MODEL_PATH) :] if path.startswith(_MODEL_PATH) else ""
+    return name if name and "/" not in name else None
 
 
 def dialect(path: str) -> Dialect:

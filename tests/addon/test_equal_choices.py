@@ -17,6 +17,7 @@ from spoe_agent.fleet import loads, specs
 from spoe_agent.front.account import account
 from spoe_agent.front.answers import error_body
 from spoe_agent.front.reading import Whole, facts
+from spoe_agent.requests.path import decoded
 from spoe_agent.routing import Action, Health, InstanceState, LoadedModel
 from spoe_agent.routing.names import canonical
 from spoe_agent.routing.surface import DESCRIBE_PATH, INFERENCE_PATHS, dialect
@@ -93,7 +94,12 @@ REQUESTS = {
     "show": asks("/api/show", model="alpha"),
     "show by name": asks("/api/show", name="beta:7b"),
     "one of OpenAI's list": Request("/v1/models/alpha", method="GET"),
-    "one of OpenAI's list, quoted": Request("/v1/models/ns%2Fm%3A8b", method="GET"),
+    "one of OpenAI's list, quoted": Request("/v1/mod%65ls/beta%3A7b", method="GET"),
+    "a path of more parts": Request("/v1/models/ns%2Fm%3A8b", method="GET"),
+    "chat, quoted": asks("/api/ch%61t", model="alpha", messages=[]),
+    "generate, quoted": asks("/api/%67enerate", model="alpha"),
+    "chat, in another case": asks("/API/chat", model="alpha"),
+    "chat, with a slash": asks("/api/chat/", model="alpha"),
     "none of OpenAI's list": Request("/v1/models/nobody", method="GET"),
     "tags": Request("/api/tags", method="GET"),
     "ps": Request("/api/ps", method="GET"),
@@ -158,7 +164,7 @@ def counts(moment):
 
 def seen_by_haproxy(request):
     """What haproxy.cfg finds with json_query('$.model'): plain strings at the top, under that very name."""
-    path = request.path.partition("?")[0]
+    path = decoded(request.path)
     if request.method != "POST" or path not in {*INFERENCE_PATHS, DESCRIBE_PATH} or b"\\" in request.body:
         return None
     try:
@@ -170,7 +176,7 @@ def seen_by_haproxy(request):
 
 def message(request, moment, number):
     """The message of haproxy.cfg for this request: `inspect` with the body when no model was seen in it."""
-    path = request.path.partition("?")[0]
+    path = decoded(request.path)
     is_read = request.method == "POST" and path in {*INFERENCE_PATHS, DESCRIBE_PATH}
     up = [0 if refuses else 1 for refuses in moment.refusing] if number else [1, 1, 1]
     load = " ".join(
@@ -273,7 +279,7 @@ async def test_equal_choices(request_, moment, tmp_path):
         assert flow.response is None
         return
     assert flow.response.status_code == choice.status
-    body = error_body(dialect(request_.path), choice.status, choice.message, "r1")
+    body = error_body(dialect(decoded(request_.path)), choice.status, choice.message, "r1")
     assert json.loads(flow.response.content) == json.loads(body)
     assert flow.response.headers.get("retry-after") == (str(choice.retry_after_s) if choice.retry_after_s else None)
     assert flow.response.headers["x-pointsman"] == f"- {choice.reason}"
@@ -283,7 +289,7 @@ async def test_equal_choices(request_, moment, tmp_path):
 def test_equal_facts(request_):
     """But for the hash of a conversation's beginning, which is another function here."""
     seen = bridge.facts(message(request_, MOMENTS["idle"], 0), specs(loads(FLEET)).policy)
-    path = request_.path.partition("?")[0]
+    path = decoded(request_.path)
     whole = Whole("r1", request_.method, path, request_.body, request_.type, request_.encoding, source="127.0.0.1")
     read = facts(whole)
     assert replace(read, prefix="", loads={}) == replace(seen, prefix="", loads={}, servers={})

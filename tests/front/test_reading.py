@@ -17,7 +17,7 @@ FORM = b'--B\r\nContent-Disposition: form-data; name="model"\r\n\r\nm\r\n--B--\r
         ("POST", "/api/chat", JSON, Kind.INFERENCE, M, None),
         ("POST", "/api/show", JSON, Kind.DESCRIBE, M, None),
         ("GET", "/v1/models/m", b"", Kind.DESCRIBE, M, None),
-        ("GET", "/v1/models/n%2Fm", b"", Kind.DESCRIBE, canonical("n/m"), None),
+        ("GET", "/v1/models/n/m", b"", Kind.LIST, None, None),
         ("GET", "/api/tags", b"", Kind.LIST, None, None),
         ("GET", "/api/chat", JSON, Kind.LIST, None, None),
         ("POST", "/api/pull", JSON, Kind.MANAGE, None, None),

@@ -49,6 +49,9 @@ ROUTES = [
     # What Ollama answers with 404 itself.
     ("POST", "/v1/messages/count_tokens", Kind.LIST, ANTHROPIC),
     ("GET", "/v1/models/", Kind.LIST, OPENAI),
+    ("GET", "/v1/models/ns/m", Kind.LIST, OPENAI),
+    ("HEAD", "/v1/models/llama3", Kind.LIST, OPENAI),
+    ("DELETE", "/v1/models/llama3", Kind.LIST, OPENAI),
     ("POST", "/api/chat/", Kind.LIST, OLLAMA),
     ("POST", "/API/chat", Kind.LIST, OLLAMA),
     ("HEAD", "/api/blobs", Kind.LIST, OLLAMA),
@@ -83,8 +86,8 @@ def test_only_a_post_has_a_body_that_names_a_model(method, path):
     ("path", "model"),
     [
         ("/v1/models/llama3:8b", "llama3:8b"),
-        ("/v1/models/ns/m", "ns/m"),
-        ("/v1/models/ns%2Fm", "ns%2Fm"),
+        ("/v1/models/ns/m", None),
+        ("/v1/models/llama3/", None),
         ("/v1/models/", None),
         ("/v1/models", None),
         ("/api/show", None),
