@@ -17,6 +17,7 @@ COMMANDS = {
     "addon": "spoe_agent.front.command:addon",
     "apply": "spoe_agent.haproxy.apply_command:apply",
     "bench": "spoe_agent.benchmark.command:bench",
+    "caller": "spoe_agent.requests.caller_command:caller",
     "check": "spoe_agent.fleet.command:check",
     "demo": "spoe_agent.demo.command:demo",
     "drain": "spoe_agent.admin.command:drain",

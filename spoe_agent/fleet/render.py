@@ -18,6 +18,7 @@ from spoe_agent import bridge
 from spoe_agent.fleet.resolved import LOCAL_HOST, Fleet, Instance
 from spoe_agent.fleet.units import Listen
 from spoe_agent.requests import foreign
+from spoe_agent.requests.caller import FORWARDED_FOR, HOPS
 from spoe_agent.requests.foreign import glob_regex
 from spoe_agent.requests.request_id import WELL_FORMED
 from spoe_agent.routing.names import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG, canonical, display, is_pattern
@@ -50,6 +51,8 @@ def haproxy_files(fleet: Fleet) -> dict[str, str]:
         instances=[_server(instance) for instance in fleet.instances],
         policies=policies,
         foreign=foreign,
+        hops=HOPS,
+        forwarded_for=f"^{FORWARDED_FOR.pattern}".replace('"', r"\""),
         checks_host=fleet.checks_host,
         local_host=LOCAL_HOST,
         bufsize=policies.max_inspected_body + bridge.BODY_HEADROOM_BYTES,

@@ -28,6 +28,7 @@ from spoe_agent.fleet.units import (
     Listens,
     ModelMatch,
     ModelSize,
+    Network,
     Origin,
     Seconds,
     SecondsOrForever,
@@ -193,7 +194,7 @@ class CallerEntry(Section):
     """One caller whose share of held requests is not 1."""
 
     caller: Annotated[str, Field(min_length=1, max_length=200, examples=["10.0.0.5"])]
-    """Its address, or the number that HAProxy's xxh3 makes of its bearer token."""
+    """Its address, or the number that `pointsman caller` prints for its key."""
     weight: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] = 1.0
     """Its share: 2 gets twice the service of 1 while both wait."""
 
@@ -225,6 +226,9 @@ class Policies(Section):
     """Further host names under which requests may come, `*` for any part; a TLS proxy in front may need its own here.
     Always: localhost, *.localhost, *.local, *.internal, this machine's name, and loopback and private addresses.
     Others get 403 when `listeners.front` is on loopback, or when names are given here; ["*"] lets all in."""
+    trusted_proxies: tuple[Network, ...] = ()
+    """Addresses and networks of proxies whose word on the client's address is taken (X-Forwarded-For, else Forwarded):
+    else all who come through one are one caller. Clients must not reach the front past them, or they can lie."""
     poll: PollPolicy = Field(default_factory=PollPolicy)
     """Reading the state of the instances."""
     health: HealthPolicy = Field(default_factory=HealthPolicy)

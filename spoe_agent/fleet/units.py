@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any
 
 import durationpy
@@ -195,6 +195,15 @@ def _not_reserved(name: str) -> str:
     return name
 
 
+def _network(value: object) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(str(value), strict=False)
+    except ValueError:
+        raise _refuse(
+            "network", "is not a network", "write an address like 10.0.0.5, or a network like 10.0.0.0/8"
+        ) from None
+
+
 def _without_port(host: str) -> str:
     name, colon, port = host.partition(":")
     if colon and ":" not in port:  # else an IPv6 address
@@ -305,6 +314,11 @@ Origin = Annotated[
     str,
     StringConstraints(pattern=r"""^(\*|null|[a-z][a-z0-9+.-]*://[^\s"'\\,]+)$"""),
     Field(examples=["https://*.example.com"]),
+]
+Network = Annotated[
+    IPv4Network | IPv6Network,
+    PlainValidator(_network),
+    WithJsonSchema({"type": "string", "examples": ["10.0.0.5", "10.0.0.0/8"]}),
 ]
 HostGlob = Annotated[
     str,

@@ -18,6 +18,7 @@ import asyncio
 import logging
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from spoe_agent.front.mitmproxy import hold_back, lift_limit, take_over
 from spoe_agent.front.origins import Visit, is_foreign_page, preflight, refusal
 from spoe_agent.front.reading import Whole, facts
 from spoe_agent.front.router import LEFT, End, Router
+from spoe_agent.requests.caller import Credentials, Network, caller_of
 from spoe_agent.requests.foreign import FOREIGN_ORIGIN
 from spoe_agent.requests.path import decoded
 from spoe_agent.requests.request_id import shown
@@ -134,27 +136,18 @@ class Pointsman:
         if flow.response or flow.error or not flow.live:
             return
         try:
-            flight = Flight(_facts(flow), flow.client_conn.id, _shown_id(flow))
+            if self.fleet is None:
+                raise RuntimeError("no fleet file was read")
+            request = _facts(flow, self.fleet.policies.trusted_proxies)
+            flight = Flight(request, flow.client_conn.id, _shown_id(flow))
             self._flights[flow.id] = flight
-            answer = self._turned_away(flow, flight) or await self._find(flow, flight)
+            answer = _turned_away(flow, flight, self.fleet) or await self._find(flow, flight)
         except Exception:
             # mitmproxy would log it too, and then send the request on to nobody knows where.
             log.exception("request %s failed", flow.id)
             answer = error(RequestFacts(flow.id, Kind.LIST, dialect(_path(flow))), 500, FAILED)
         if answer is not None:
             flow.response = _response(answer)
-
-    def _turned_away(self, flow: http.HTTPFlow, flight: Flight) -> Answer | None:
-        if self.fleet is None:
-            raise RuntimeError("no fleet file was read")
-        visit = _visit(flow)
-        refused = refusal(visit, self.fleet)
-        if is_foreign_page(visit) and (refused is None or refused.reason != FOREIGN_ORIGIN):
-            flight.origin = visit.origin
-        if refused is None:
-            return preflight(visit)
-        _note(flow, flight, refused)
-        return rejection(refused, flight.request)
 
     async def _find(self, flow: http.HTTPFlow, flight: Flight) -> Answer | None:
         """Wait for the router's word, or until the client leaves."""
@@ -232,6 +225,17 @@ class Pointsman:
             self._router.leave(flow_id, end)
 
 
+def _turned_away(flow: http.HTTPFlow, flight: Flight, fleet: Fleet) -> Answer | None:
+    visit = _visit(flow)
+    refused = refusal(visit, fleet)
+    if is_foreign_page(visit) and (refused is None or refused.reason != FOREIGN_ORIGIN):
+        flight.origin = visit.origin
+    if refused is None:
+        return preflight(visit)
+    _note(flow, flight, refused)
+    return rejection(refused, flight.request)
+
+
 def _note(flow: http.HTTPFlow, flight: Flight, choice: Choice) -> None:
     """Show what was chosen where mitmproxy's users look for it."""
     flight.choice = choice
@@ -251,9 +255,14 @@ def _visit(flow: http.HTTPFlow) -> Visit:
     )
 
 
-def _facts(flow: http.HTTPFlow) -> RequestFacts:
-    headers = flow.request.headers
+def _credentials(flow: http.HTTPFlow) -> Credentials:
     peer = flow.client_conn.peername
+    names = ("authorization", "x-api-key", "x-forwarded-for", "forwarded")
+    return Credentials(peer[0] if peer else "", *(flow.request.headers.get(name, "") for name in names))
+
+
+def _facts(flow: http.HTTPFlow, trusted: Sequence[Network]) -> RequestFacts:
+    headers = flow.request.headers
     return facts(
         Whole(
             flow.id,
@@ -262,8 +271,7 @@ def _facts(flow: http.HTTPFlow) -> RequestFacts:
             flow.request.raw_content or b"",
             content_type=headers.get("content-type", ""),
             content_encoding=headers.get("content-encoding", ""),
-            authorization=headers.get("authorization", ""),
-            source=peer[0] if peer else "",
+            caller=caller_of(_credentials(flow), trusted),
         )
     )
 

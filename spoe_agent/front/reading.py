@@ -9,11 +9,9 @@ from dataclasses import dataclass, replace
 
 from spoe_agent.requests.body import BodyError, read_model
 from spoe_agent.requests.glimpse import HEAD_BYTES
-from spoe_agent.requests.hints import beginning, digest, hints_of
+from spoe_agent.requests.hints import beginning, hints_of
 from spoe_agent.routing import Kind, Problem, RequestFacts
 from spoe_agent.routing.surface import DESCRIBE_PATH, INFERENCE_PATHS, classify, dialect, path_model
-
-BEARER = "bearer "
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +26,8 @@ class Whole:
     """Encoded as it came."""
     content_type: str = ""
     content_encoding: str = ""
-    authorization: str = ""
-    source: str = ""
-    """The client's address."""
+    caller: str = ""
+    """Of requests.caller."""
 
 
 def facts(whole: Whole) -> RequestFacts:
@@ -40,7 +37,7 @@ def facts(whole: Whole) -> RequestFacts:
         whole.request_id,
         classify(whole.method, path),
         dialect(path),
-        caller=_caller(whole),
+        caller=whole.caller,
         body_bytes=len(whole.body),
     )
     if whole.method == "POST" and (path in INFERENCE_PATHS or path == DESCRIBE_PATH):
@@ -57,9 +54,3 @@ def _named(request: RequestFacts, whole: Whole) -> RequestFacts:
         return request.naming(read_model(whole.body, whole.content_type, whole.content_encoding))
     except BodyError as error:
         return request.without_model(Problem.UNREADABLE, str(error))
-
-
-def _caller(whole: Whole) -> str:
-    """Return whose request it is: a hash of the bearer token, which nobody shall read in a log, else the address."""
-    scheme, token = whole.authorization[: len(BEARER)], whole.authorization[len(BEARER) :].strip()
-    return digest(token) if scheme.lower() == BEARER and token else whole.source

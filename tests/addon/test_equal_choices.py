@@ -17,6 +17,7 @@ from spoe_agent.fleet import loads, specs
 from spoe_agent.front.account import account
 from spoe_agent.front.answers import error_body
 from spoe_agent.front.reading import Whole, facts
+from spoe_agent.requests.caller import key_hash
 from spoe_agent.requests.path import decoded
 from spoe_agent.routing import Action, Health, InstanceState, LoadedModel
 from spoe_agent.routing.names import canonical
@@ -50,6 +51,9 @@ class Request:
     encoding: str = ""
     num_ctx: int | None = None
     talks: bool = False
+    key: str = ""
+    caller: str = "127.0.0.1"
+    """As HAProxy finds it; the key's is what HAProxy itself said (tests/requests/test_caller.py)."""
 
 
 def asks(path, **body):
@@ -64,6 +68,8 @@ REQUESTS = {
     "another context": asks("/api/chat", model="alpha", options={"num_ctx": 8192}),
     "a long prompt": asks("/api/generate", model="alpha", prompt="x" * 40_000),
     "chat": asks("/api/chat", model="alpha", messages=[]),
+    "with a key": replace(asks("/api/chat", model="alpha"), key="Bearer sesame", caller="5303568800376557718"),
+    "with a password": replace(asks("/api/chat", model="alpha"), key="Basic dTpw", caller="-1271028666801553026"),
     "chat, another model": asks("/api/chat", messages=[], model="beta:7b"),
     "chat with a query": asks("/api/chat?x=1", model="alpha"),
     "generate": asks("/api/generate", model="ALPHA:latest"),
@@ -186,7 +192,7 @@ def message(request, moment, number):
     model = seen_by_haproxy(request)
     size = len(request.body)
     args = {"id": "r1", "method": request.method, "path": path, "model": model, "load": load, "size": size}
-    args |= {"seen": size if is_read else None, "caller": "127.0.0.1", "num_ctx": request.num_ctx}
+    args |= {"seen": size if is_read else None, "caller": request.caller, "num_ctx": request.num_ctx}
     args["prefix"] = "a hash" if request.talks else None
     if not is_read or model is not None:
         return Message(ROUTE, args)
@@ -261,7 +267,7 @@ async def make_room(bench, moment, sending):
 
 
 def headers(request):
-    found = {"content-type": request.type}
+    found = {"content-type": request.type, "authorization": request.key}
     return {**found, "content-encoding": request.encoding} if request.encoding else found
 
 
@@ -290,7 +296,7 @@ def test_equal_facts(request_):
     """But for the hash of a conversation's beginning, which is another function here."""
     seen = bridge.facts(message(request_, MOMENTS["idle"], 0), specs(loads(FLEET)).policy)
     path = decoded(request_.path)
-    whole = Whole("r1", request_.method, path, request_.body, request_.type, request_.encoding, source="127.0.0.1")
+    whole = Whole("r1", request_.method, path, request_.body, request_.type, request_.encoding, caller=request_.caller)
     read = facts(whole)
     assert replace(read, prefix="", loads={}) == replace(seen, prefix="", loads={}, servers={})
     assert bool(read.prefix) is bool(seen.prefix)
@@ -302,3 +308,67 @@ def test_the_table_is_long_enough_and_tells_instances_apart():
     decided = [behind_haproxy(*pair) for pair in pairs]
     assert {first.action for first, _ in decided} == set(Action)
     assert {choice.instance for _, choice in decided} == {None, *NAMES}
+
+
+WEIGHTED = """
+defaults: {num_parallel: 1, max_connections: 1, vram: 24GiB, ollama: {context_length: 4096}}
+instances: [{name: gpu0, url: "http://127.0.0.1:11435"}]
+callers: [{caller: "5303568800376557718", weight: 3}]
+"""
+"""The number that `pointsman caller` prints for `sesame`."""
+LINE = ["first", *(f"{who}{number}" for number in range(4) for who in ("plain", "sesame"))]
+"""Requests, in the order of their coming."""
+
+
+def in_line(name):
+    who = name.rstrip("0123456789")
+    heavy = REQUESTS["with a key"]
+    return heavy if who == "sesame" else replace(heavy, key="Bearer other", caller=key_hash("other"))
+
+
+def served_behind_haproxy():
+    """Names in the order in which they got their slot."""
+    made = parts(loads(WEIGHTED), lambda: NOW_S)
+    publish(made.board, MOMENTS["loaded on one"])
+    served = []
+    made.agent.granted = lambda facts, _: served.append(facts.request_id)
+    for name in LINE:
+        args = {**message(in_line(name), MOMENTS["idle"], 0).args, "id": name, "load": "gpu0:0:0:1"}
+        if made.agent.decide(bridge.facts(Message(ROUTE, args), made.agent.fleet.policy)).action is Action.ROUTE:
+            served.append(name)
+    for name in served:  # grows while they end
+        made.agent.ended(name)
+    return served
+
+
+async def served_inside_mitmproxy(folder):
+    bench = await Bench(WEIGHTED, folder).start()
+    served = []
+    try:
+        publish(bench.board, MOMENTS["loaded on one"])
+        async with asyncio.TaskGroup() as group:
+            flows = {}
+            for name in LINE:
+                flow = flow_of(in_line(name).path, in_line(name).body, "POST", headers(in_line(name)))
+                flow.id = name
+                flow.client_conn.id = name
+                flows[name] = (flow, group.create_task(bench.send(flow)))
+                for _ in range(10):
+                    await asyncio.sleep(0)
+            while len(served) < len(LINE):
+                (name,) = [name for name, (_, task) in flows.items() if task.done() and name not in served]
+                served.append(name)
+                bench.addon.error(flows[name][0])
+                for _ in range(10):
+                    await asyncio.sleep(0)
+        return served
+    finally:
+        bench.stop()
+
+
+async def test_a_caller_with_a_weight_is_known_by_its_key_in_both(tmp_path):
+    inside = await served_inside_mitmproxy(tmp_path)
+    assert inside == served_behind_haproxy()
+    assert sorted(inside) == sorted(LINE)
+    # Three for each one of another's, while both wait.
+    assert [name.rstrip("0123456789") for name in inside[1:6]].count("sesame") == 4

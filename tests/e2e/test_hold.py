@@ -31,7 +31,8 @@ def simulated(**more: object) -> Simulated:
 @pytest_asyncio.fixture(loop_scope="module")
 async def own(binary: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     """A stack that holds requests."""
-    async with stack_of(binary, tmp_path_factory.mktemp("hold"), simulated()) as running:
+    settings = {"policies": {"trusted_proxies": ["127.0.0.1"]}}
+    async with stack_of(binary, tmp_path_factory.mktemp("hold"), simulated(), settings) as running:
         yield running
 
 
@@ -45,9 +46,10 @@ class Crowd:
         self.statuses: Counter[int] = Counter()
         self.reasons: Counter[str] = Counter()
 
-    async def one(self, name: str, tokens: int = 30, caller: str = "", path: str = "/api/chat") -> None:
+    async def one(
+        self, name: str, tokens: int = 30, headers: dict[str, str] | None = None, path: str = "/api/chat"
+    ) -> None:
         """Send a request under a name."""
-        headers = {"Authorization": f"Bearer {caller}"} if caller else {}
         body = chat("alpha", stream=False, options={"num_predict": tokens}, max_tokens=tokens)
         async with self._session.post(f"{self._url}{path}", json=body, headers=headers) as answer:
             await answer.read()
@@ -76,15 +78,25 @@ async def test_the_instance_never_has_more_than_its_slots(own: Stack, session: a
 
 
 @pytest.mark.both_fronts
-async def test_callers_share_alike(own: Stack, session: aiohttp.ClientSession) -> None:
+@pytest.mark.parametrize(
+    ("greedy", "modest"),
+    [
+        ({"Authorization": "Bearer greedy"}, {"Authorization": "Bearer modest"}),
+        ({"X-Forwarded-For": "192.0.2.1"}, {"X-Forwarded-For": "198.51.100.9, 192.0.2.2"}),
+    ],
+    ids=["keys", "behind a proxy"],
+)
+async def test_callers_share_alike(
+    own: Stack, session: aiohttp.ClientSession, greedy: dict[str, str], modest: dict[str, str]
+) -> None:
     """Ten requests of one caller do not wait behind a hundred of another, sent before."""
     crowd = Crowd(session, own.url)
     async with asyncio.TaskGroup() as group:
         for number in range(100):
-            group.create_task(crowd.one(f"greedy {number}", caller="greedy"))
+            group.create_task(crowd.one(f"greedy {number}", headers=greedy))
         await until(lambda: _reached(crowd, 4), 20, "the first answers")
         for number in range(10):
-            group.create_task(crowd.one(f"modest {number}", caller="modest"))
+            group.create_task(crowd.one(f"modest {number}", headers=modest))
     last_modest = max(place for place, name in enumerate(crowd.ended) if name.startswith("modest"))
     # Alike: after 4, some that run and 10 of each, all of the modest caller's are done.
     assert last_modest < 4 + 2 * SLOTS + 2 * 10 + 4, crowd.ended

@@ -26,7 +26,7 @@ LISTS = f"instances: [{INSTANCE}]\n"
         ("instances:\n- name: a\n  url: http://h:1/v1", "3: instances[0].url: must not have a path, not 'http://h:1/v1'; write http://HOST:PORT, like http://127.0.0.1:11435"),
         (LISTS + "instanses: 1", "2: instanses: unknown key; did you mean instances?"),
         (LISTS + "policies:\n  poll: {intervall: 1}", "3: policies.poll.intervall: unknown key; did you mean interval?"),
-        (LISTS + "policies: {qq: 1}", "2: policies.qq: unknown key; known here: max_inspected_body, retry_after, explain_header, queue_timeout, response_timeout, client_timeout, hold_timeout, allowed_origins, allowed_hosts, poll, health, limits"),
+        (LISTS + "policies: {qq: 1}", "2: policies.qq: unknown key; known here: max_inspected_body, retry_after, explain_header, queue_timeout, response_timeout, client_timeout, hold_timeout, allowed_origins, allowed_hosts, trusted_proxies, poll, health, limits"),
         (LISTS + "policies: {max_age: 5s}", "2: policies.max_age: unknown key; it belongs under poll"),
         (LISTS + "defaults: {OLLAMA_NUM_PARALLEL: 4}", "2: defaults.OLLAMA_NUM_PARALLEL: unknown key; did you mean num_parallel?"),
         (LISTS + "defaults: {keep-alive: 4}", "2: defaults.keep-alive: unknown key; it belongs under ollama"),

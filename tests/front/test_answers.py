@@ -13,17 +13,17 @@ from spoe_agent.routing import Action, Choice, Dialect, Kind, RequestFacts
 from spoe_agent.routing.surface import error_type
 
 FILES = haproxy_files(loads('instances: [{name: gpu0, url: "http://h:1"}]'))
-IN_HAPROXY = {"": Dialect.OLLAMA, "/v1/": Dialect.OPENAI, "/v1/messages": Dialect.ANTHROPIC}
+IN_HAPROXY = {"": Dialect.OLLAMA, "openai": Dialect.OPENAI, "anthropic": Dialect.ANTHROPIC}
 
 
 def haproxys_body(dialect, message, kind, request_id):
-    """Put reject.json together with the variables that haproxy.cfg sets for paths of this dialect."""
+    """Put reject.json together with the variables that haproxy.cfg sets in this dialect."""
     parts = {}
-    setting = re.compile(r"set-var-fmt\(txn\.pm_(e\d)\) '(.*?)'(?: if \{ path_beg (\S+) \})?$", re.M)
+    setting = re.compile(r"set-var-fmt\(txn\.pm_(e\d)\) '(.*?)'(?: if (\w+))?$", re.M)
     order = list(IN_HAPROXY)
-    mine = order.index(next(path for path, one in IN_HAPROXY.items() if one is dialect))
-    for name, text, path in setting.findall(FILES["haproxy.cfg"]):
-        if order.index(path) <= mine:
+    mine = order.index(next(name for name, one in IN_HAPROXY.items() if one is dialect))
+    for name, text, condition in setting.findall(FILES["haproxy.cfg"]):
+        if order.index(condition) <= mine:
             parts[f"%[var(txn.pm_{name})]"] = text.replace("%[unique-id]", request_id)
     parts["%[var(txn.pm_type)]"] = kind
     parts["%[var(txn.pm.message),json(utf8s)]"] = message

@@ -82,10 +82,5 @@ def test_what_is_no_conversation_has_no_beginning(messages):
     assert facts(Whole("r1", "POST", "/api/chat", body)).prefix == ""
 
 
-def test_callers_are_told_apart_and_their_tokens_not_shown():
-    def caller(authorization, source="10.0.0.1"):
-        return facts(Whole("r1", "GET", "/", authorization=authorization, source=source)).caller
-
-    assert caller("Bearer secret") == caller("bearer secret", "10.0.0.2") != caller("Bearer other")
-    assert "secret" not in caller("Bearer secret")
-    assert caller("") == caller("Basic eDp5") == caller("Bearer ") == "10.0.0.1"
+def test_the_caller_is_as_the_front_end_found_it():
+    assert facts(Whole("r1", "GET", "/", caller="10.0.0.1")).caller == "10.0.0.1"
