@@ -21,18 +21,13 @@ from spoe_agent.recent import Recent
 from spoe_agent.routing import Action, Choice, FleetSpec, InstanceLoad, InstanceState, Kind, RequestFacts
 from spoe_agent.routing.hold import HoldQueue, lane
 from spoe_agent.routing.names import display
+from spoe_agent.second_look import SecondLook
 from spoe_agent.telemetry.board import Board
 from spoe_agent.telemetry.learner import Ending, Learner
 from spoe_agent.telemetry.ollama import UnexpectedAnswer
 from spoe_agent.waiting import WaitingRoom
 
 log = structlog.get_logger()
-
-REFRESH_INTERVAL_S = 1.0
-"""Unknown models make the agent ask the instances anew at most this often."""
-
-REFRESH_DEADLINE_S = 0.06
-"""How long a request for an unknown model waits for that."""
 
 MAX_GONE = 10_000
 """Requests remembered that ended before they were decided."""
@@ -42,7 +37,7 @@ _LATE = Choice(Action.REJECT, "too late", status=503, message="the request ended
 
 ROOM_DEADLINE_S = 0.15
 """How long a request waits for its victims' unloading to be asked for: until then Ollama would choose others. With
-REFRESH_DEADLINE_S it leaves 40 ms of HAProxy's `timeout processing`; the load itself takes seconds."""
+second_look.DEADLINE_S it leaves 40 ms of HAProxy's `timeout processing`; the load itself takes seconds."""
 
 Unload = Callable[[str, str], Awaitable[None]]
 """Asks an instance to unload a model (display name) as soon as it is idle."""
@@ -80,10 +75,9 @@ class Agent:
         self.left: Callable[[RequestFacts], None] = lambda _request: None
         self._chooser = Chooser(fleet, board, self.learner)
         self._room = WaitingRoom(self._chooser)
-        self._refresh = refresh
+        self._second_look = SecondLook(refresh, clock)
         self._unload = unload
         self._clock = clock
-        self._refreshed_at_s = clock()
         self._servers: Mapping[str, InstanceLoad] = {}
         self._gone: Recent[str, None] = Recent(MAX_GONE)
 
@@ -117,6 +111,8 @@ class Agent:
                 self._room.keep(facts, choice, now_s)
             else:
                 self._chooser.enter(facts, choice, now_s)
+        if facts.change is not None and choice.action is Action.ROUTE:
+            self._second_look.changing(facts.request_id)
         # Not for refused ones: callers must not fill the memory with names of models that do not exist.
         if facts.model is not None and facts.kind is Kind.INFERENCE and choice.action is not Action.REJECT:
             self.learner.arrived(facts.model, now_s)
@@ -128,6 +124,7 @@ class Agent:
 
         Its times count for the instance it was granted to, unless the front end sent it to another `server`.
         """
+        self._second_look.ended(request_id)
         grant = self.board.end(request_id)
         if grant is not None and ending is not None and server == grant.instance:
             self.learner.ended(grant.model, grant.instance, grant.tier, ending)
@@ -215,20 +212,14 @@ class Agent:
     def is_worth_a_second_look(self, choice: Choice) -> bool:
         """Tell whether a refusal may only be due to lists that are a few seconds old (a model just pulled)."""
         is_unknown = choice.action is Action.REJECT and choice.status == 404
-        return is_unknown and self._may_refresh()
+        return is_unknown and self._second_look.is_worth_it
 
     async def decide_again(self, facts: RequestFacts) -> Choice:
         """Ask the instances for their lists, briefly, and decide anew.
 
-        Of many requests that came in one batch only the first asks.
+        Of many requests that came at once only the first asks, and all wait for the answer.
         """
-        if not self._may_refresh():
-            return self.decide(facts)
-        self._refreshed_at_s = self._clock()
-        try:
-            async with asyncio.timeout(REFRESH_DEADLINE_S):
-                await self._refresh()
-        except TimeoutError:
+        if not await self._second_look.take():
             log.debug("lists did not come in time", id=facts.request_id)
         return self.decide(facts)
 
@@ -242,6 +233,3 @@ class Agent:
         """Nothing is worked out for a log that does not take it: this is on every request's path."""
         if log.is_enabled_for(logging.DEBUG):
             log.debug(event, **decided.fields(facts, choice))
-
-    def _may_refresh(self) -> bool:
-        return self._clock() - self._refreshed_at_s >= REFRESH_INTERVAL_S

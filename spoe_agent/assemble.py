@@ -15,6 +15,7 @@ import aiohttp
 from spoe_agent.agent import Agent
 from spoe_agent.fleet import Fleet, Instance, PollPolicy, specs
 from spoe_agent.instances.ollamas import Ollamas
+from spoe_agent.instances.relist import Relister
 from spoe_agent.telemetry.board import Board
 from spoe_agent.telemetry.health import HealthPolicy
 from spoe_agent.telemetry.learner import Learner
@@ -126,7 +127,7 @@ async def assemble(fleet: Fleet, session: aiohttp.ClientSession, learner: Learne
 
     ollamas, board = Ollamas(connect), Board()
     agent = Agent(specs(fleet), board, ollamas.refresh, learner=learner, unload=ollamas.unload)
-    watch = Watch(agent, health_policy(fleet), ask)
+    watch = Watch(agent, health_policy(fleet), ask, relist=Relister(ollamas.refresh_one))
     parts = Parts(fleet, agent, watch, ollamas, lambda fleet: GpuWatch(fleet, board, session))
     await parts.adopt(fleet)
     return parts

@@ -7,9 +7,11 @@ constants here; the renderer takes them from here. Must not live here: I/O, deci
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 
 from spoe_agent.requests.body import BodyError, read_model
+from spoe_agent.requests.changes import read_change
 from spoe_agent.routing import Action as Choices
 from spoe_agent.routing import Choice, InstanceLoad, Policy, Problem, RequestFacts
 from spoe_agent.routing.surface import Kind, classify, dialect, error_type, path_model
@@ -41,7 +43,7 @@ INSPECT_ARGS: Mapping[str, str] = {
     "encoding": "req.hdr(content-encoding)",
     "body": "req.body",
 }
-"""The same for `inspect`: sent when HAProxy itself saw no model in a whole body."""
+"""The same for `inspect`: sent when HAProxy itself saw no model in a whole body, or the store is to be changed."""
 
 HOLD_ARGS: Mapping[str, str] = {"id": "unique-id", "process": "var(proc.pm_process)"}
 """The same for `hold`: asked after an answer "hold", and answered when a slot is free."""
@@ -79,7 +81,9 @@ def facts(message: Message, policy: Policy) -> RequestFacts:
         prefix=_text(args, "prefix"),
         process=_text(args, "process"),
     )
-    if request.kind in (Kind.LIST, Kind.MANAGE):
+    if request.kind is Kind.MANAGE:
+        return replace(request, change=read_change(path, _bytes(args, "body")))
+    if request.kind is Kind.LIST:
         return request
     in_path = path_model(path)
     if in_path is not None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 
-from spoe_agent.agent import REFRESH_INTERVAL_S, Agent
+from spoe_agent.agent import Agent
 from spoe_agent.fleet import Listen
 from spoe_agent.haproxy.contact import Contact
 from spoe_agent.listening import bind
 from spoe_agent.routing import FleetSpec, Health, InstanceSpec, InstanceState, LoadedModel
 from spoe_agent.routing.names import canonical
+from spoe_agent.second_look import INTERVAL_S
 from spoe_agent.server import CHECKS_UNTIL_DOWN, Server
 from spoe_agent.telemetry.board import Board
 
@@ -97,7 +98,7 @@ class Slow(Agent):
 def slow_rig():
     """An agent that looks once more for every unknown model, and takes until the test lets it."""
     rig = Rig(agent=Slow)
-    rig.clock.now_s += REFRESH_INTERVAL_S
+    rig.clock.now_s += INTERVAL_S
     return rig
 
 

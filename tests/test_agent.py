@@ -5,7 +5,7 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
-from spoe_agent.agent import REFRESH_INTERVAL_S, Agent
+from spoe_agent.agent import Agent
 from spoe_agent.chooser import MAX_HOMES
 from spoe_agent.routing import (
     Action,
@@ -19,6 +19,7 @@ from spoe_agent.routing import (
     Tier,
 )
 from spoe_agent.routing.names import canonical
+from spoe_agent.second_look import INTERVAL_S
 from spoe_agent.telemetry.board import Board
 from spoe_agent.telemetry.learner import Ending, Learner
 from spoe_agent.telemetry.ollama import UnexpectedAnswer
@@ -79,7 +80,7 @@ def test_only_an_unknown_model_is_worth_a_second_look_and_only_so_often():
     rig = Rig()
     unknown = rig.agent.decide(asks(NEW))
     assert not rig.agent.is_worth_a_second_look(unknown)  # the lists were read as the agent started
-    rig.clock.now_s += REFRESH_INTERVAL_S
+    rig.clock.now_s += INTERVAL_S
     assert rig.agent.is_worth_a_second_look(unknown)
     assert not rig.agent.is_worth_a_second_look(rig.agent.decide(asks()))
     for name in ("g0", "g1"):
@@ -89,7 +90,7 @@ def test_only_an_unknown_model_is_worth_a_second_look_and_only_so_often():
 
 async def test_a_model_that_was_just_pulled_is_found():
     rig = Rig(pulled=[NEW])
-    rig.clock.now_s += REFRESH_INTERVAL_S
+    rig.clock.now_s += INTERVAL_S
     choice = await rig.agent.decide_again(asks(NEW))
     assert choice.action is Action.ROUTE
     assert rig.in_flight() == {choice.instance: {NEW: 1}}
@@ -98,7 +99,7 @@ async def test_a_model_that_was_just_pulled_is_found():
 
 async def test_a_model_that_does_not_exist_stays_unknown():
     rig = Rig()
-    rig.clock.now_s += REFRESH_INTERVAL_S
+    rig.clock.now_s += INTERVAL_S
     choice = await rig.agent.decide_again(asks(NEW))
     assert (choice.action, choice.status) == (Action.REJECT, 404)
     assert not rig.agent.is_worth_a_second_look(choice)
@@ -106,14 +107,14 @@ async def test_a_model_that_does_not_exist_stays_unknown():
 
 async def test_of_many_requests_for_an_unknown_model_one_asks():
     rig = Rig()
-    rig.clock.now_s += REFRESH_INTERVAL_S
+    rig.clock.now_s += INTERVAL_S
     await asyncio.gather(*(rig.agent.decide_again(asks(NEW, request_id=str(i))) for i in range(50)))
     assert rig.refreshed == 1
 
 
 async def test_instances_that_are_slow_to_answer_hold_up_nobody():
     rig = Rig(pulled=[NEW])
-    rig.clock.now_s += REFRESH_INTERVAL_S
+    rig.clock.now_s += INTERVAL_S
     rig.answers.clear()
     async with asyncio.timeout(30):
         choice = await rig.agent.decide_again(asks(NEW))

@@ -91,7 +91,7 @@ def test_spop_knows_nothing_but_itself():
 
 def test_telemetry_knows_what_a_snapshot_is_made_of():
     """And what is learned, which the learner makes; no part of the decision."""
-    allowed = ("snapshot", "facts", "names", "learned", "choice.Tier")
+    allowed = ("snapshot", "facts", "names", "learned", "surface", "choice.Tier")
     known = project_imports("spoe_agent.telemetry") - {"spoe_agent.routing", "spoe_agent.routing.choice"}
     assert all(within(name, *(f"spoe_agent.routing.{one}" for one in allowed)) for name in known)
 
@@ -108,12 +108,14 @@ def test_nobody_else_joins_spop_and_routing():
 
 
 def test_what_both_fronts_read_is_read_without_knowing_them():
-    assert all(within(name, "spoe_agent.requests") for name in project_imports("spoe_agent.requests"))
+    """What is read is put in routing's words; decisions are not known here."""
+    words = ("spoe_agent.requests", "spoe_agent.routing.change", "spoe_agent.routing.names")
+    assert all(within(name, *words) for name in project_imports("spoe_agent.requests"))
 
 
 def test_the_agent_knows_decisions_and_the_board_only():
     """And the learner; of the client that asks Ollama, how it fails."""
-    own = ("agent", "chooser", "decided", "waiting", "reservations", "recent")
+    own = ("agent", "chooser", "decided", "waiting", "reservations", "recent", "second_look")
     live = ("telemetry.board", "telemetry.account", "telemetry.learner")
     allowed = [f"spoe_agent.{name}" for name in ("routing", *live, *own)]
     failure = {"spoe_agent.telemetry.ollama", "spoe_agent.telemetry.ollama.UnexpectedAnswer"}

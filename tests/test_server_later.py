@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 from structlog.testing import capture_logs
 
 from spoe_agent import bridge
-from spoe_agent.agent import REFRESH_INTERVAL_S, Agent
+from spoe_agent.agent import Agent
 from spoe_agent.routing import Action, FleetSpec, InstanceSpec, ModelRule, Policy
+from spoe_agent.second_look import INTERVAL_S
 from spoe_agent.server import QUIET_S, STOPS
 from spoe_agent.spop import (
     Message,
@@ -55,7 +56,7 @@ async def test_a_bug_of_ours_fails_no_request(address):
 @on_each_loop
 async def test_a_bug_at_second_sight_fails_no_request_either(address):
     rig = Rig(agent=Faulty)
-    rig.clock.now_s += REFRESH_INTERVAL_S
+    rig.clock.now_s += INTERVAL_S
     async with rig.listening(address), Peer(address) as peer:
         await peer.opened()
         with capture_logs() as logs:
@@ -67,7 +68,7 @@ async def test_a_bug_at_second_sight_fails_no_request_either(address):
 @on_each_loop
 async def test_an_unknown_model_is_looked_for_once_more(address):
     rig = Rig(pulled=[NEW])
-    rig.clock.now_s += REFRESH_INTERVAL_S
+    rig.clock.now_s += INTERVAL_S
     async with rig.listening(address), Peer(address) as peer:
         await peer.opened()
         peer.send(question("new", 1), question("never", 2))
@@ -247,7 +248,7 @@ async def test_who_needs_room_waits_for_it_and_nobody_else_does(address):
 @on_each_loop
 async def test_a_model_that_was_just_pulled_waits_for_its_room_too(address):
     rig = Rig(agent=Clearing, pulled=[NEW])
-    rig.clock.now_s += REFRESH_INTERVAL_S
+    rig.clock.now_s += INTERVAL_S
     rig.agent.gate.clear()
     async with rig.listening(address), Peer(address) as peer:
         await peer.opened()

@@ -14,6 +14,7 @@ from spoe_agent.haproxy.contact import Contact
 from spoe_agent.routing.hold import Ticket
 from spoe_agent.routing.names import display
 from spoe_agent.routing.snapshot import GpuGroup, InstanceState, LoadedModel, Snapshot
+from spoe_agent.routing.specs import FleetSpec, InstanceSpec
 from spoe_agent.watch.limiter import Limiter
 from spoe_agent.watch.watch import Watch
 
@@ -35,24 +36,26 @@ def status(
         "warnings": list(warnings),
         "grants": agent.board.grants,
         "haproxy": contact.status(),
-        "instances": [
-            _instance(name, snapshot, watch, limiter, now_s) for name in (spec.name for spec in agent.fleet.instances)
-        ],
+        "instances": [_instance(spec, agent.fleet, snapshot, watch, limiter, now_s) for spec in agent.fleet.instances],
         "hold": _hold(agent, now_s),
         "learned": _learned(agent, now_s),
     }
 
 
-def _instance(name: str, snapshot: Snapshot, watch: Watch, limiter: Limiter, now_s: float) -> dict[str, Any]:
+def _instance(
+    spec: InstanceSpec, fleet: FleetSpec, snapshot: Snapshot, watch: Watch, limiter: Limiter, now_s: float
+) -> dict[str, Any]:
+    name = spec.name
     health, state, active = watch.health[name], snapshot.state(name), snapshot.active(name)
     return {
         "name": name,
         "health": str(health.state),
         "since_s": round(now_s - health.since_s, 1),
         "evidence": health.evidence,
-        "note": _notes(health.note, state),
+        "note": "; ".join([*_notes(health.note, state), *_unlike(spec, fleet, snapshot)]),
         "drained": health.is_drained,
         "version": state.version,
+        "store": spec.store,
         "loaded_age_s": _age(state.loaded_at_s, now_s),
         "loaded": [_model(model, loaded) for model, loaded in sorted(state.loaded.items())],
         "loading": [display(model) for model in sorted(active.loading)],
@@ -65,10 +68,23 @@ def _instance(name: str, snapshot: Snapshot, watch: Watch, limiter: Limiter, now
     }
 
 
-def _notes(note: str, state: InstanceState) -> str:
+def _notes(note: str, state: InstanceState) -> list[str]:
     spilled = [display(model) for model, loaded in sorted(state.loaded.items()) if loaded.spilled_bytes]
     notes = [f"in transition: {note}"] if note else []
-    return "; ".join([*notes, *(f"{model} is partly on the CPU" for model in spilled)])
+    return [*notes, *(f"{model} is partly on the CPU" for model in spilled)]
+
+
+def _unlike(own: InstanceSpec, fleet: FleetSpec, snapshot: Snapshot) -> list[str]:
+    """Say when an instance does not list what others of its store list: perhaps they do not share one."""
+    here = snapshot.state(own.name)
+    if here.installed_at_s is None or here.is_starting:
+        return []
+    for spec in fleet.instances:
+        missing = snapshot.state(spec.name).installed.keys() - here.installed.keys()
+        if spec.store == own.store and missing:
+            example = display(min(missing))
+            return [f"does not list {example} as {spec.name} does: give each its own `store` if they share none"]
+    return []
 
 
 def _model(model: str, loaded: LoadedModel) -> dict[str, Any]:

@@ -7,7 +7,6 @@ Must not live here: rules for a single value (units, schema).
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from itertools import combinations
@@ -15,6 +14,7 @@ from itertools import combinations
 from pydantic import ByteSize
 
 from spoe_agent.fleet.exposure import exposed
+from spoe_agent.fleet.hosts import canonical_host, is_local, same_host
 from spoe_agent.fleet.problems import Finding, Path, shown
 from spoe_agent.fleet.resolved import gpu_memory, vram_bytes
 from spoe_agent.fleet.schema import FleetDraft, InstanceDraft, ModelDraft
@@ -61,21 +61,9 @@ def _addresses(fleet: FleetDraft) -> Iterator[tuple[Path, Listen]]:
 def _clash(one: Listen, other: Listen) -> bool:
     if one.path or other.path:
         return one == other
-    hosts = {_canonical_host(one.host), _canonical_host(other.host)}
-    wildcard = bool(hosts & WILDCARD_HOSTS) and all(map(_is_local, hosts))
+    hosts = {canonical_host(one.host), canonical_host(other.host)}
+    wildcard = bool(hosts & WILDCARD_HOSTS) and all(map(is_local, hosts))
     return one.port == other.port and (len(hosts) == 1 or wildcard)
-
-
-def _canonical_host(host: str) -> str:
-    return "127.0.0.1" if host.lower() == "localhost" else host.lower()
-
-
-def _is_local(host: str) -> bool:
-    """Tell whether this is surely an address of this machine."""
-    try:
-        return host in WILDCARD_HOSTS or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _place(path: Path, fleet: FleetDraft) -> str:
@@ -131,8 +119,7 @@ def _gpu_host(instance: InstanceDraft, gpu: int | str) -> str:
     """Indices and PCI bus ids count within a host; UUIDs are unique everywhere."""
     if instance.url is None or (isinstance(gpu, str) and gpu.startswith(("GPU-", "MIG-"))):
         return ""
-    host = _canonical_host(endpoint(instance.url).host)
-    return "127.0.0.1" if _is_local(host) else host
+    return same_host(endpoint(instance.url).host)
 
 
 def _shared(fleet: FleetDraft, gpu: int | str, other: int, index: int) -> Finding:

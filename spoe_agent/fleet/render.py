@@ -19,6 +19,7 @@ from spoe_agent.fleet.resolved import LOCAL_HOST, Fleet, Instance
 from spoe_agent.fleet.units import Listen
 from spoe_agent.requests import foreign
 from spoe_agent.requests.caller import FORWARDED_FOR, HOPS
+from spoe_agent.requests.changes import CHANGE_PATHS
 from spoe_agent.requests.foreign import glob_regex
 from spoe_agent.requests.request_id import WELL_FORMED
 from spoe_agent.routing.names import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG, canonical, display, is_pattern
@@ -66,6 +67,7 @@ def haproxy_files(fleet: Fleet) -> dict[str, str]:
         default_tag=DEFAULT_TAG,
         own_errors=OWN_ERRORS,
         rejections=REJECTIONS,
+        change_paths=CHANGE_PATHS,
         inference_paths=sorted(INFERENCE_PATHS),
         request_id=WELL_FORMED,
         model_paths=[*sorted(INFERENCE_PATHS), DESCRIBE_PATH],

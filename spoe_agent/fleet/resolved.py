@@ -10,6 +10,7 @@ from zlib import crc32
 
 from pydantic import BaseModel, ConfigDict
 
+from spoe_agent.fleet.hosts import same_host
 from spoe_agent.fleet.schema import (
     CallerEntry,
     FleetFile,
@@ -56,6 +57,8 @@ class Instance(_Frozen):
     max_connections: int
     max_loaded_models: int
     """Resolved: Ollama's 0 is worked out here, and stays 0 in `ollama`."""
+    store: str
+    """Instances with the same one share a model store."""
     ollama: OllamaSettings
 
     @property
@@ -119,8 +122,14 @@ def _instance(entry: InstanceEntry, memory: Mapping[int | str, int]) -> Instance
         num_parallel=entry.num_parallel,
         max_connections=entry.max_connections or entry.num_parallel * loaded,
         max_loaded_models=loaded,
+        store=entry.store or _store(address.host, entry.ollama.models),
         ollama=entry.ollama,
     )
+
+
+def _store(host: str, models: str | None) -> str:
+    """Return a name for the store of an instance that gives it none."""
+    return same_host(host) + (f":{models}" if models else "")
 
 
 def gpu_memory(gpus: tuple[GpuDraft, ...]) -> dict[int | str, int]:

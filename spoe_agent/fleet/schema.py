@@ -134,6 +134,9 @@ class InstanceSettings(Section):
     max_connections: Count | None = None
     """Requests that HAProxy lets through to this instance at a time; more wait in its queue.
     Left out: num_parallel x the models it can keep loaded."""
+    store: InstanceName | None = None
+    """Name of its model store; instances with the same one share it. Left out: those on one host with the same
+    `ollama.models`, or none, share one. Each store is written by one of its instances."""
     ollama: OllamaSettings = Field(default_factory=OllamaSettings)
     """Further settings of this Ollama."""
 

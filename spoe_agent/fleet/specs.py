@@ -29,6 +29,7 @@ def _instance(instance: Instance) -> InstanceSpec:
         max_loaded_models=instance.max_loaded_models,
         vram_bytes=instance.vram_bytes,
         context_length=instance.ollama.context_length,
+        store=instance.store,
         tag=instance.tag,
     )
 

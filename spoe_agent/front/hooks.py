@@ -36,11 +36,12 @@ from spoe_agent.front.origins import Visit, is_foreign_page, preflight, refusal
 from spoe_agent.front.reading import Whole, facts
 from spoe_agent.front.router import LEFT, End, Router
 from spoe_agent.requests.caller import Credentials, Network, caller_of
+from spoe_agent.requests.changes import BLOBS
 from spoe_agent.requests.foreign import FOREIGN_ORIGIN
 from spoe_agent.requests.path import decoded
 from spoe_agent.requests.request_id import shown
 from spoe_agent.routing import Choice, Kind, RequestFacts
-from spoe_agent.routing.surface import classify, dialect
+from spoe_agent.routing.surface import dialect
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ class Pointsman:
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Route what needs no body: models' blobs are gigabytes, and go through as they come."""
-        if classify(flow.request.method, _path(flow)) is Kind.MANAGE:
+        if _path(flow).startswith(BLOBS):
             await self._route(flow)
             flow.request.stream = flow.response is None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from spoe_agent.requests.body import BodyError, read_model
+from spoe_agent.requests.changes import read_change
 from spoe_agent.requests.glimpse import HEAD_BYTES
 from spoe_agent.requests.hints import beginning, hints_of
 from spoe_agent.routing import Kind, Problem, RequestFacts
@@ -43,7 +44,9 @@ def facts(whole: Whole) -> RequestFacts:
     if whole.method == "POST" and (path in INFERENCE_PATHS or path == DESCRIBE_PATH):
         hints = hints_of(path, beginning(whole.body[:HEAD_BYTES]))
         request = replace(request, num_ctx=hints.num_ctx, prefix=hints.prefix)
-    return request if request.kind in (Kind.LIST, Kind.MANAGE) else _named(request, whole)
+    if request.kind is Kind.MANAGE:
+        return replace(request, change=read_change(path, whole.body))
+    return request if request.kind is Kind.LIST else _named(request, whole)
 
 
 def _named(request: RequestFacts, whole: Whole) -> RequestFacts:

@@ -90,7 +90,8 @@ class Router:
         self._connects = connects
         self._slots = slots or Slots()
         self._taken: dict[str, str] = {}
-        self._known: set[str] = set()
+        self._known: dict[str, Kind] = {}
+        self._went: dict[str, str] = {}
         self._held: dict[str, asyncio.Future[Choice]] = {}
         self._started = asyncio.Event()
         self._running: Parts | None = None
@@ -154,7 +155,8 @@ class Router:
                     await self._make_room(choice)
                     return Passage(choice, address)
                 log.warning("instance refuses connections, trying another", instance=choice.instance)
-            self.leave(request.request_id, LEFT if address is None else REFUSED)
+            if request.kind is Kind.INFERENCE:
+                self.leave(request.request_id, LEFT if address is None else REFUSED)
             refused.add(choice.instance)
 
     async def _decide(self, request: RequestFacts, refused: set[str]) -> Choice:
@@ -163,8 +165,8 @@ class Router:
         choice = agent.decide(facts)
         if agent.is_worth_a_second_look(choice):
             choice = await agent.decide_again(facts)
-        if request.kind is Kind.INFERENCE and choice.action is not Action.REJECT:
-            self._known.add(request.request_id)
+        if request.kind is not Kind.LIST and choice.action is not Action.REJECT:
+            self._known[request.request_id] = request.kind
         return await self._hold(request.request_id) if choice.action is Action.HOLD else choice
 
     async def _hold(self, request_id: str) -> Choice:
@@ -194,6 +196,7 @@ class Router:
         if request.kind is Kind.INFERENCE:
             await self._slots.take(name, self._parts.fleet.policies.queue_timeout)
             self._taken[request.request_id] = name
+        self._went[request.request_id] = name
         found = next((instance for instance in self._parts.fleet.instances if instance.name == name), None)
         return None if found is None else (found.host, found.port)
 
@@ -202,6 +205,7 @@ class Router:
         name = self._taken.pop(request_id, None)
         if name is not None:
             self._slots.free(name)
-        if request_id in self._known:
-            self._known.remove(request_id)
-            self._parts.watch.ended(Line(request_id, name or "", end.ending, end.status, end.termination))
+        went = self._went.pop(request_id, "")
+        kind = self._known.pop(request_id, None)
+        if kind is not None:
+            self._parts.watch.ended(Line(request_id, went, end.ending, end.status, end.termination, kind=kind))

@@ -104,6 +104,10 @@ class Ollamas:
         """Ask all for their lists now."""
         await _read(self._all.values())
 
+    async def refresh_one(self, instance: str) -> None:
+        """Ask one for its lists now; one that the fleet file lost just now is not asked."""
+        await _read([one for name, one in self._all.items() if name == instance])
+
     async def unload(self, instance: str, model: str) -> None:
         """Have an instance unload a model; one that the fleet file lost just now does not."""
         if instance in self._all:

@@ -116,6 +116,8 @@ class Stack:
         like = self.simulated
         ollama = {"max_loaded_models": like.max_loaded_models, "context_length": CONTEXT_LENGTH}
         instances = [{"name": f"gpu{n}", "url": f"http://127.0.0.1:{free_port()}"} for n in range(like.instances)]
+        for instance, (store, _) in zip(instances, like.stores, strict=False):
+            instance["store"] = store
         defaults = {"vram": like.vram, "num_parallel": like.num_parallel, "ollama": ollama}
         listeners |= self.settings.get("listeners", {})
         return {"defaults": defaults, "instances": instances, **self.settings, "listeners": listeners}

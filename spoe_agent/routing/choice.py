@@ -25,6 +25,10 @@ class Exclusion(StrEnum):
 
     NOT_PINNED = "not pinned"
     NOT_INSTALLED = "not installed"
+    NO_LISTS = "no lists yet"
+    """It has just started, and tells of no models at all."""
+    OTHER_STORE = "other store"
+    """The change belongs to another model store."""
     CANNOT_FIT = "cannot fit"
     NOT_IN_HAPROXY = "not in HAProxy yet"
     """The HAProxy that asks does not have it, or has it at another address: it was not reloaded since."""

@@ -17,6 +17,7 @@ from spoe_agent.routing.names import display
 from spoe_agent.routing.slowness import USUAL, slowness
 from spoe_agent.routing.snapshot import Snapshot
 from spoe_agent.routing.specs import FleetSpec
+from spoe_agent.routing.stores import UNREADABLE, misplaced, writer
 from spoe_agent.routing.surface import Kind
 from spoe_agent.routing.warmth import Standing, has_room_for_all, has_slot, stand
 
@@ -32,15 +33,29 @@ def choose(facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot) -> Choice:
         return _refuse_unread(facts, fleet)
     need = demand(facts, fleet, snapshot)
     sites = [site(spec, facts, snapshot) for spec in fleet.instances]
+    if facts.kind is Kind.MANAGE:
+        return _changing(need, sites)
     excluded = exclusions(need, sites)
     candidates = _running(need, sites, excluded) if need.runs else _answering(sites, excluded)
     eligible = [pair for pair in zip(candidates, sites, strict=True) if pair[0].exclusion is None]
     if not eligible:
         return _refuse_unserved(need, candidates)
-    best = eligible[0][0] if facts.kind is Kind.MANAGE else _least(need, eligible)
+    best = _least(need, eligible)
     reason = best.tier.name.lower() if best.tier is not None else str(facts.kind)
     held = fleet.policy.hold_s > 0 and need.runs and not _may_run(need, sites, best)
     return Choice(Action.HOLD if held else Action.ROUTE, reason, best.instance, best.tier, candidates=candidates)
+
+
+def _changing(need: Demand, sites: list[Site]) -> Choice:
+    """A request that changes a model store."""
+    change = need.facts.change or UNREADABLE
+    message = misplaced(change, need.fleet, sites)
+    if message:
+        return Choice(Action.REJECT, reason="other store", status=400, message=message)
+    found = writer(change, need.fleet, sites, lambda of_store: exclusions(need, of_store))
+    if found.best is None:
+        return _refuse_unserved(need, found.candidates)
+    return Choice(Action.ROUTE, str(need.facts.kind), found.best.instance, candidates=found.candidates)
 
 
 def _answering(sites: list[Site], excluded: list[Candidate | None]) -> tuple[Candidate, ...]:
@@ -162,6 +177,18 @@ def _refuse_unserved(need: Demand, candidates: tuple[Candidate, ...]) -> Choice:
             reason="no instance up",
             status=503,
             message=f"no Ollama instance {served}{what}; try again shortly",
+            retry_after_s=need.fleet.policy.retry_after_s,
+            candidates=candidates,
+        )
+    if Exclusion.NO_LISTS in told:
+        message = (
+            f"an Ollama instance has just started and lists no models yet, perhaps it has '{name}'; try again shortly"
+        )
+        return Choice(
+            Action.REJECT,
+            reason="no lists yet",
+            status=503,
+            message=message,
             retry_after_s=need.fleet.policy.retry_after_s,
             candidates=candidates,
         )

@@ -41,8 +41,10 @@ def _by_model(demand: Demand, site: Site) -> Candidate | None:
     pins = demand.rule.instances
     if pins is not None and name not in pins:
         return Candidate(name, Exclusion.NOT_PINNED, f"pinned to {', '.join(pins)}")
-    if demand.model in state.loaded:
+    if demand.model in state.loaded and demand.model not in state.deleted:
         return None
+    if state.is_starting:
+        return Candidate(name, Exclusion.NO_LISTS, "has just started, and lists no models yet")
     if state.installed_at_s is not None and demand.model not in state.installed:
         return Candidate(name, Exclusion.NOT_INSTALLED, f"does not list {display(demand.model)}")
     return _by_room(demand, site) if demand.runs else None

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from spoe_agent.routing.change import Change
 from spoe_agent.routing.names import canonical
 from spoe_agent.routing.surface import Dialect, Kind
 
@@ -72,6 +73,8 @@ class RequestFacts:
     """Hash of the conversation's beginning; "" when it has none."""
     process: str = ""
     """The HAProxy process that asks, whose counts `loads` are; "" when the front end is the only one there is."""
+    change: Change | None = None
+    """Of a request that changes a model store: how."""
 
     def naming(self, name: str) -> RequestFacts:
         """Return these facts with the model that the caller wrote, or with what is wrong with that name."""

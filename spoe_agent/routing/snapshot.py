@@ -65,6 +65,10 @@ class InstanceState:
     """What speaks against it, for people; "" when nothing does."""
     silences: int = 0
     """Polls in a row to which nothing gave a proper answer."""
+    deleted: frozenset[str] = frozenset()
+    """Models that are loaded, but were not on the last list: requests for them are answered 404."""
+    is_starting: bool = False
+    """It has not answered for long, and its list of models is empty: that proves nothing yet."""
     loads_in_doubt: bool = False
     """It serves what is loaded, but loads do not come to their end."""
 

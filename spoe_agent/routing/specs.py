@@ -27,6 +27,8 @@ class InstanceSpec:
     """Memory of the whole GPU group; None: not known, then only `max_loaded_models` limits."""
     context_length: int | None = None
     """OLLAMA_CONTEXT_LENGTH in tokens; None: Ollama's own choice by VRAM."""
+    store: str = ""
+    """Instances with the same one share a model store."""
     tag: str = ""
     """Stands for its address, as haproxy.cfg sends it along with its counts; "": not compared."""
 

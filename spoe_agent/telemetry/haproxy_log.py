@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 from pydantic_core import from_json
 
+from spoe_agent.routing.surface import Kind, classify
 from spoe_agent.telemetry.learner import Ending
 
 log = structlog.get_logger()
@@ -100,6 +101,8 @@ class Line:
     """HAProxy decided alone, because no answer came to its question; or could not ask all it wanted."""
     spoe_error: str = ""
     """HAProxy's number for what went wrong with a question (SPOE.txt); "" when nothing did."""
+    kind: Kind = Kind.LIST
+    """What the request was for."""
 
 
 UNSET = "-"
@@ -127,6 +130,7 @@ def read_line(line: bytes) -> Line | None:
             float(fields.get("time", 0)),
             _fell_back(fields) or bool(error),
             error,
+            classify(str(fields.get("method", "")), str(fields.get("path", ""))),
         )
     except (ValueError, KeyError, TypeError):
         return None

@@ -31,6 +31,11 @@ REFUSALS_UNTIL_DOWN = 2
 """So many refused connections in a row, and the instance gets nothing until it answers again."""
 
 
+STARTING_S = 10.0
+"""An empty list of models so soon after a server came up proves nothing: a store that is on another host may not be
+there yet. Until then lists are read with every poll."""
+
+
 class Source(Protocol):
     """What is asked: `telemetry.ollama.OllamaClient`, or a stand-in of a test."""
 
@@ -70,6 +75,7 @@ class Poller:
         self._state = InstanceState()
         self._lists_due_s = timing.clock()
         self._refusals = 0
+        self._proves_at_s = timing.clock()
         # An older reading must not overwrite a newer one.
         self._polling = asyncio.Lock()
 
@@ -138,13 +144,24 @@ class Poller:
         asked_at_s = self._timing.clock()
         loaded = await self._source.loaded()
         self._state = replace(self._state, loaded=loaded, loaded_at_s=asked_at_s)
+        if self._refusals or self._state.health is Health.UNKNOWN:
+            self._proves_at_s = asked_at_s + STARTING_S
         if asked_at_s >= self._lists_due_s:
-            self._state = replace(self._state, installed=await self._source.installed(), installed_at_s=asked_at_s)
-            self._lists_due_s = asked_at_s + self._timing.lists_interval_s
+            self._list(await self._source.installed(), asked_at_s)
         if self._state.health is not Health.UP:
             # It may have been another program until now; while it runs its version stays.
             self._state = replace(self._state, version=await self._source.version())
         self._turn(Health.UP, "")
+
+    def _list(self, installed: Mapping[str, int], asked_at_s: float) -> None:
+        """Take a list of models."""
+        is_starting = not installed and asked_at_s < self._proves_at_s
+        self._lists_due_s = asked_at_s + (0.0 if is_starting else self._timing.lists_interval_s)
+        # What is loaded was asked before: what is not listed now was deleted since it was loaded.
+        deleted = frozenset() if is_starting else frozenset(self._state.loaded) - installed.keys()
+        self._state = replace(
+            self._state, installed=installed, installed_at_s=asked_at_s, deleted=deleted, is_starting=is_starting
+        )
 
     def _turn(self, health: Health, why: str) -> None:
         """Enter a state, and say so when it is another than before."""

@@ -14,7 +14,7 @@ from dataclasses import replace
 import structlog
 
 from spoe_agent.agent import Agent
-from spoe_agent.routing import Health, InstanceSpec, InstanceState, Snapshot, Tier
+from spoe_agent.routing import Health, InstanceSpec, InstanceState, Kind, Snapshot, Tier
 from spoe_agent.routing.estimates import load_s, service_s, weights_bytes
 from spoe_agent.telemetry.account import Grant
 from spoe_agent.telemetry.haproxy_log import Line
@@ -43,6 +43,13 @@ CLIENTS_OWN = frozenset({501, 505})
 BUSY = 503
 """Ollama's queue is full (server/sched.go ErrMaxQueue): no sign of illness."""
 
+Relist = Callable[[Iterable[str]], None]
+
+
+def _nobody(_: Iterable[str]) -> None:
+    """Whoever polls often enough needs no more."""
+
+
 Probe = Callable[[str, Target, float], Awaitable[str]]
 """Instance, what to ask, seconds it may take: "" or what went wrong."""
 
@@ -51,9 +58,16 @@ class Watch:
     """Holds the health of every instance of an agent's fleet, and keeps the agent's board told of it."""
 
     def __init__(
-        self, agent: Agent, policy: HealthPolicy, probe: Probe, clock: Callable[[], float] = time.monotonic
+        self,
+        agent: Agent,
+        policy: HealthPolicy,
+        probe: Probe,
+        clock: Callable[[], float] = time.monotonic,
+        relist: Relist = _nobody,
     ) -> None:
+        """`relist`: has instances' lists read now."""
         self._agent = agent
+        self._relist = relist
         self._policy = policy
         self._probe = probe
         self._clock = clock
@@ -105,6 +119,9 @@ class Watch:
             # First, or whoever waits for its slot goes where two have just failed.
             self._note(self._judge(self.health[grant.instance], grant, line, self._clock()))
         self._agent.ended(line.request_id, line.server, line.ending)
+        if line.server in self._specs and _changes_lists(line):
+            store = self._specs[line.server].store
+            self._relist([name for name, spec in self._specs.items() if spec.store == store])
         return grant
 
     def _judge(self, health: InstanceHealth, grant: Grant, line: Line, now_s: float) -> Transition | None:
@@ -233,6 +250,13 @@ class Watch:
         health = self.health[instance]
         why = health.note if health.state is Health.UP else health.evidence
         return replace(state, health=health.for_routing, loads_in_doubt=health.loads_in_doubt, why=why)
+
+
+def _changes_lists(line: Line) -> bool:
+    """Tell whether a request shows that a store has changed: it changed it, or did not find what is on our list."""
+    if line.kind is Kind.MANAGE:
+        return 200 <= line.status < 300
+    return line.kind in (Kind.INFERENCE, Kind.DESCRIBE) and line.status == 404
 
 
 def _log(turn: Transition | None) -> None:

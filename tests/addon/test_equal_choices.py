@@ -18,6 +18,7 @@ from spoe_agent.front.account import account
 from spoe_agent.front.answers import error_body
 from spoe_agent.front.reading import Whole, facts
 from spoe_agent.requests.caller import key_hash
+from spoe_agent.requests.changes import CHANGE_PATHS
 from spoe_agent.requests.path import decoded
 from spoe_agent.routing import Action, Health, InstanceState, LoadedModel
 from spoe_agent.routing.names import canonical
@@ -114,6 +115,10 @@ REQUESTS = {
     "unknown path": asks("/api/unknown", model="alpha"),
     "wrong method": Request("/api/chat", method="GET"),
     "pull": asks("/api/pull", model="new"),
+    "pull by name": asks("/api/pull", name="pinned"),
+    "copy": asks("/api/copy", source="alpha", destination="new"),
+    "create": asks("/api/create", model="new", files={"a": "sha256:0"}),
+    "create of what is no JSON": Request("/api/create", b"hello"),
     "delete": Request("/api/delete", b'{"model":"alpha"}', method="DELETE"),
     "blob": Request("/api/blobs/sha256:0", b"\0" * 100),
 }
@@ -183,7 +188,8 @@ def seen_by_haproxy(request):
 def message(request, moment, number):
     """The message of haproxy.cfg for this request: `inspect` with the body when no model was seen in it."""
     path = decoded(request.path)
-    is_read = request.method == "POST" and path in {*INFERENCE_PATHS, DESCRIBE_PATH}
+    changes = path in CHANGE_PATHS
+    is_read = changes or (request.method == "POST" and path in {*INFERENCE_PATHS, DESCRIBE_PATH})
     up = [0 if refuses else 1 for refuses in moment.refusing] if number else [1, 1, 1]
     load = " ".join(
         f"{name}:{taken}:{queued}:{is_up}"
@@ -194,7 +200,7 @@ def message(request, moment, number):
     args = {"id": "r1", "method": request.method, "path": path, "model": model, "load": load, "size": size}
     args |= {"seen": size if is_read else None, "caller": request.caller, "num_ctx": request.num_ctx}
     args["prefix"] = "a hash" if request.talks else None
-    if not is_read or model is not None:
+    if not is_read or (model is not None and not changes):
         return Message(ROUTE, args)
     return Message(INSPECT, {**args, "type": request.type, "encoding": request.encoding, "body": request.body})
 

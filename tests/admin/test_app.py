@@ -3,6 +3,7 @@
 import asyncio
 import io
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from aiohttp import ClientSession
@@ -33,7 +34,7 @@ instances:
   - {name: g0, url: "http://127.0.0.1:11435"}
   - {name: g1, url: "http://127.0.0.1:11436"}
 """
-A = canonical("a")
+A, B = canonical("a"), canonical("b")
 
 
 class Clock:
@@ -112,6 +113,16 @@ def test_the_status_of_an_instance():
     assert first["note"] == "a:latest is partly on the CPU"
     assert first["connections"] == {"limit": 1, "configured": 1}
     assert (second["health"], second["note"]) == ("unknown", "in transition: no answer in time")
+
+
+def test_lists_that_differ_within_a_store_are_named():
+    """Perhaps they share none, and the fleet file does not say so."""
+    bench = Bench()
+    bench.watch.published("g1", replace(bench.reading({}), installed={B: 5}))
+    first, second = bench.status()["instances"]
+    assert first["store"] == second["store"]
+    assert "does not list b:latest as g1 does: give each its own `store` if they share none" in first["note"]
+    assert second["note"] == "does not list a:latest as g0 does: give each its own `store` if they share none"
 
 
 def shown(bench):

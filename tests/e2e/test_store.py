@@ -1,37 +1,156 @@
-"""Pulls, copies, uploads and deletions through the front, with stores that instances share and stores of their own."""
+"""Pulls, copies, uploads and deletions through the front, with stores that instances share and stores of their own.
+
+Lists are polled once an hour here: what is known sooner was learned from the requests themselves.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator
+from hashlib import sha256
+from typing import Any
 
 import aiohttp
 import pytest
 import pytest_asyncio
 
 from spoe_agent.rig.stack import Simulated, Stack
-from tests.e2e.conftest import chat, routed, stack_of
+from tests.e2e.conftest import chat, routed, stack_of, until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.both_fronts]
 
 DEADLINE_S = 30
+SHARED = ("shared", (("alpha:latest", "4.7GB"),))
+SOLO = ("solo", (("beta:latest", "4.7GB"),))
+SETTINGS = {
+    "policies": {"poll": {"tags_interval": "1h"}},
+    "models": [{"match": "llama3.2:1b", "instances": ["gpu2"]}],
+}
+DATA = b"weights"
+DIGEST = f"sha256:{sha256(DATA).hexdigest()}"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def own(binary: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    """Two instances on one store, one request at a time each; pulls take seconds."""
-    store = ("shared", (("alpha:latest", "4.7GB"),))
-    simulated = Simulated(instances=2, num_parallel=1, max_loaded_models=1, time_scale=20.0, stores=(store, store))
-    async with stack_of(binary, tmp_path_factory.mktemp("store"), simulated) as running:
+    """Two instances on one store and a third on its own, one request at a time each; pulls take seconds."""
+    stores = (SHARED, SHARED, SOLO)
+    simulated = Simulated(instances=3, num_parallel=1, max_loaded_models=1, time_scale=20.0, stores=stores)
+    async with stack_of(binary, tmp_path_factory.mktemp("store"), simulated, SETTINGS) as running:
         yield running
+
+
+async def change(
+    session: aiohttp.ClientSession, stack: Stack, method: str, path: str, **body: object
+) -> tuple[int, str, Any]:
+    """Ask for a change; return status, instance, and the last line of what was answered."""
+    async with session.request(method, stack.url + path, json=body) as answer:
+        lines = (await answer.text()).splitlines()
+        return answer.status, routed(answer)[0], json.loads(lines[-1]) if lines else None
+
+
+async def generate(session: aiohttp.ClientSession, stack: Stack, model: str) -> tuple[int, str]:
+    """Ask for a token; return status and instance, "-" for an answer at the door."""
+    body = {"model": model, "prompt": "x", "stream": False, "options": {"num_predict": 1}}
+    async with session.post(f"{stack.url}/api/generate", json=body) as answer:
+        await answer.read()
+        return answer.status, routed(answer)[0]
+
+
+SUCCESS = {"status": "success"}
+
+
+async def test_changes_reach_the_store_that_has_the_model(own: Stack, session: aiohttp.ClientSession) -> None:
+    """And each is known as soon as it is done."""
+    assert await change(session, own, "POST", "/api/copy", source="beta", destination="copied") == (200, "gpu2", None)
+    assert await known(session, own, "copied") == "gpu2"
+    assert await change(session, own, "POST", "/api/create", model="made", **{"from": "copied"}) == (
+        200,
+        "gpu2",
+        SUCCESS,
+    )
+    assert await known(session, own, "made") == "gpu2"
+    assert await change(session, own, "POST", "/api/push", model="made", stream=False) == (200, "gpu2", SUCCESS)
+    for name in ("made", "copied"):
+        assert await change(session, own, "DELETE", "/api/delete", model=name) == (200, "gpu2", None)
+        await known_to_be_gone(session, own, name)
+    assert await change(session, own, "DELETE", "/api/delete", name="made") == (
+        404,
+        "gpu0",
+        {"error": "model 'made' not found"},
+    )
+
+
+async def known(session: aiohttp.ClientSession, stack: Stack, model: str) -> str:
+    """Wait until a new model is served; return where. On a busy machine the lists may come too late for the first."""
+    where = ""
+
+    async def is_served() -> bool:
+        nonlocal where
+        status, where = await generate(session, stack, model)
+        return status == 200
+
+    await until(is_served, DEADLINE_S, f"{model} is served")
+    return where
+
+
+async def known_to_be_gone(session: aiohttp.ClientSession, stack: Stack, model: str) -> None:
+    """Until the log line of the deletion has come, an instance may be asked; after it, none."""
+
+    async def at_the_door() -> bool:
+        return await generate(session, stack, model) == (404, "-")
+
+    await until(at_the_door, DEADLINE_S, f"{model} is known to be gone")
+
+
+async def test_a_pull_goes_where_the_model_is_pinned_or_is(own: Stack, session: aiohttp.ClientSession) -> None:
+    for name, where in (("llama3.2:1b", "gpu2"), ("llama3.2:3b", "gpu0")):
+        for _ in range(2):
+            assert await change(session, own, "POST", "/api/pull", model=name) == (200, where, SUCCESS)
+        await known(session, own, name)
+    status, where, last = await change(session, own, "POST", "/api/pull", model="nobody")
+    assert (status, where, "error" in last) == (200, "gpu0", True)
+
+
+async def test_a_shared_store_is_written_by_one(own: Stack, session: aiohttp.ClientSession) -> None:
+    assert await change(session, own, "POST", "/api/copy", source="alpha", destination="twin") == (200, "gpu0", None)
+    async with session.get(f"{own.fleet.instances[1].url}/api/tags") as answer:
+        assert "twin:latest" in {model["name"] for model in (await answer.json())["models"]}
+    assert await change(session, own, "DELETE", "/api/delete", model="twin") == (200, "gpu0", None)
+
+
+async def test_an_upload_and_what_is_made_of_it_reach_one_store(own: Stack, session: aiohttp.ClientSession) -> None:
+    for method, data, status in (("HEAD", None, 404), ("POST", DATA, 201), ("HEAD", None, 200)):
+        async with session.request(method, f"{own.url}/api/blobs/{DIGEST}", data=data) as answer:
+            assert (answer.status, routed(answer)[0]) == (status, "gpu0")
+    made = {"model": "mine", "files": {"m.gguf": DIGEST}, "stream": False}
+    assert await change(session, own, "POST", "/api/create", **made) == (200, "gpu0", SUCCESS)
+    await known(session, own, "mine")
+    status, where, body = await change(session, own, "POST", "/api/create", **{**made, "model": "llama3.2:1b"})
+    assert (status, where) == (400, "-")
+    assert "pinned to gpu2" in body["error"]
+
+
+async def test_a_model_deleted_past_the_front(own: Stack, session: aiohttp.ClientSession) -> None:
+    """One request may be told 404 by the instance; by that the agent learns of it."""
+    assert await change(session, own, "POST", "/api/copy", source="beta", destination="fleeting") == (200, "gpu2", None)
+    assert await known(session, own, "fleeting") == "gpu2"
+    url = own.fleet.instances[2].url
+    async with session.delete(f"{url}/api/delete", json={"model": "fleeting"}) as answer:
+        assert answer.status == 200
+    assert await generate(session, own, "fleeting") == (404, "gpu2")
+    await known_to_be_gone(session, own, "fleeting")
 
 
 async def test_pulls_and_lists_take_no_slot(own: Stack, session: aiohttp.ClientSession) -> None:
     """With one slot each and all of them taken by long answers, two pulls go on side by side, and lists answer."""
-    body = chat("alpha", options={"num_predict": 100_000})
     async with asyncio.timeout(DEADLINE_S):
-        streams = [await session.post(f"{own.url}/api/chat", json=body) for _ in range(2)]
+        streams = [
+            await session.post(f"{own.url}/api/chat", json=chat(name, options={"num_predict": 100_000}))
+            for name in ("alpha", "alpha", "beta")
+        ]
+        assert {routed(stream)[0] for stream in streams} == {"gpu0", "gpu1", "gpu2"}
         pulls = [
             await session.post(f"{own.url}/api/pull", json={"model": name}) for name in ("mistral:7b", "gemma3:4b")
         ]
@@ -45,3 +164,15 @@ async def test_pulls_and_lists_take_no_slot(own: Stack, session: aiohttp.ClientS
             assert answer.status == 200
     for response in (*streams, *pulls):
         response.close()
+
+
+@pytest.mark.haproxy
+async def test_without_the_agent_one_instance_makes_all_changes(own: Stack, session: aiohttp.ClientSession) -> None:
+    own.agent.signal(signal.SIGKILL)
+    await own.agent.wait()
+    try:
+        for _ in range(4):
+            async with session.post(f"{own.url}/api/copy", json={"source": "alpha", "destination": "late"}) as answer:
+                assert (answer.status, routed(answer)) == (200, ("gpu0", "fallback"))
+    finally:
+        await own.agent.start()

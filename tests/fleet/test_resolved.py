@@ -71,3 +71,18 @@ def test_a_fleet_does_not_change() -> None:
         fleet.instances[0].name = "b"
     with pytest.raises(ValidationError, match="frozen"):
         fleet.policies.poll.interval = 5.0
+
+
+@pytest.mark.parametrize(
+    ("keys", "stores"),
+    [
+        ('url: "http://127.0.0.1:1"', "127.0.0.1"),
+        ('url: "http://localhost:1"', "127.0.0.1"),
+        ('url: "http://[::1]:1"', "127.0.0.1"),
+        ('url: "http://Far:1"', "far"),
+        ('url: "http://far:1", ollama: {models: /m}', "far:/m"),
+        ('url: "http://far:1", store: nas', "nas"),
+    ],
+)
+def test_which_store_an_instance_has(keys: str, stores: str) -> None:
+    assert loads(f"instances: [{{name: a, {keys}}}]").instances[0].store == stores

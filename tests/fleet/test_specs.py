@@ -11,7 +11,7 @@ def test_routing_gets_all_that_the_file_says() -> None:
 gpus: [{id: 0, memory: 24GiB}]
 instances:
   - {name: a, url: "http://h:1", gpus: [0], num_parallel: 2, ollama: {context_length: 8192}}
-  - {name: b, url: "http://h:2", max_connections: 9, ollama: {max_loaded_models: 1}}
+  - {name: b, url: "http://h:2", store: nas, max_connections: 9, ollama: {max_loaded_models: 1}}
 models:
   - {match: "llama3:70b", instances: [a], num_parallel: 1, vram: 20GiB, size: 18GiB, max_concurrent: 3, priority: -7}
   - {match: "hf.co/*"}
@@ -20,8 +20,17 @@ policies: {max_inspected_body: 1MiB, retry_after: 1500ms, hold_timeout: 90s, pol
 """)
     assert specs(fleet) == FleetSpec(
         instances=(
-            InstanceSpec("a", 6, num_parallel=2, max_loaded_models=3, vram_bytes=24 << 30, context_length=8192),
-            InstanceSpec("b", 9, num_parallel=1, max_loaded_models=1),
+            InstanceSpec(
+                "a",
+                6,
+                2,
+                max_loaded_models=3,
+                vram_bytes=24 << 30,
+                context_length=8192,
+                store="h",
+                tag=fleet.instances[0].tag,
+            ),
+            InstanceSpec("b", 9, num_parallel=1, max_loaded_models=1, store="nas", tag=fleet.instances[1].tag),
         ),
         rules=(
             ModelRule(

@@ -25,6 +25,15 @@ TABLE = {
     "pins bind descriptions too": (asks(kind=DESCRIBE), "g0", PINNED_AWAY, state(), {}, Exclusion.NOT_PINNED, "pinned"),
     "not installed": (asks(), "g0", [], NOT_HERE, {}, Exclusion.NOT_INSTALLED, "does not list a:latest"),
     "loaded though its list is older": (asks(), "g0", [], state(A, installed=()), {}, None, ""),
+    "loaded and deleted since": (
+        asks(),
+        "g0",
+        [],
+        state(A, installed=(B,), deleted=frozenset([A])),
+        {},
+        Exclusion.NOT_INSTALLED,
+        "does not list a:latest",
+    ),
     "description, not installed": (asks(kind=DESCRIBE), "g0", [], NOT_HERE, {}, Exclusion.NOT_INSTALLED, "a:latest"),
     "cannot fit": (asks(), SMALL, [], state(), {}, Exclusion.CANNOT_FIT, "of 2.0 GiB"),
     "cannot fit by the fleet file's word": (
@@ -135,3 +144,11 @@ def test_doubt_is_no_reason_when_nobody_is_certain():
     gpus = {"g1": GpuGroup(doubt=GpuDoubt(broken="lost"))}
     choice = choose(asks(), fleet("g0", "g1", "g2"), replace(moment(g0=SUSPECT, g1=state(A), g2=DOWN), gpus=gpus))
     assert [one.exclusion for one in choice.candidates] == [None, None, Exclusion.DOWN]
+
+
+def test_a_server_that_has_just_started_is_waited_for():
+    starting = state(installed=(), is_starting=True)
+    choice = choose(asks(), fleet("g0", "g1"), moment(g0=starting, g1=NOT_HERE))
+    assert [candidate.exclusion for candidate in choice.candidates] == [Exclusion.NO_LISTS, Exclusion.NOT_INSTALLED]
+    assert (choice.status, choice.reason, choice.retry_after_s) == (503, "no lists yet", 5)
+    assert choose(asks(), fleet("g0", "g1"), moment(g0=starting, g1=state())).instance == "g1"

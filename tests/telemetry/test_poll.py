@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from spoe_agent.routing import Health, LoadedModel
 from spoe_agent.routing.names import canonical
 from spoe_agent.telemetry.ollama import OllamaClient, UnexpectedAnswer
-from spoe_agent.telemetry.poll import JITTER, Poller, Timing
+from spoe_agent.telemetry.poll import JITTER, STARTING_S, Poller, Timing
 
 from .servers import MODEL, FakeOllama
 
@@ -46,6 +46,7 @@ class Source:
     def __init__(self):
         self.fault = None
         self.lists_fault = None
+        self.models = {A: 7}
         self.version_fault = None
         self.asked = []
 
@@ -59,7 +60,7 @@ class Source:
         return await self._answer("ps", self.fault, LOADED)
 
     async def installed(self):
-        return await self._answer("tags", self.lists_fault, {A: 7})
+        return await self._answer("tags", self.lists_fault, self.models)
 
     async def version(self):
         return await self._answer("version", self.version_fault, "0.33.0")
@@ -118,6 +119,59 @@ async def test_lists_are_read_less_often():
     assert source.asked == ["ps", "tags", "version", "ps", "ps", "ps", "tags", "ps"]
 
 
+@pytest.mark.parametrize(
+    ("fault", "starts"),
+    [
+        pytest.param(None, False, id="no fault: the last model was deleted"),
+        pytest.param(UnexpectedAnswer(), False, id="a wrong answer"),
+        pytest.param(TimeoutError(), False, id="slow"),
+        pytest.param(ConnectionRefusedError(), True, id="a restart"),
+    ],
+)
+async def test_an_empty_list_proves_nothing_while_a_server_starts(fault, starts):
+    it, source, clock, board = poller()
+    await it.poll()
+    clock.now_s += 2 * STARTING_S
+    source.fault, source.models = fault, {}
+    await it.poll()
+    source.fault = None
+    await it.refresh_lists()
+    assert board["g0"].is_starting is starts
+    clock.now_s += 1.0
+    source.asked.clear()
+    await it.poll()
+    assert ("tags" in source.asked) is starts
+    clock.now_s += STARTING_S
+    await it.poll()
+    assert not board["g0"].is_starting
+
+
+async def test_what_is_loaded_and_not_listed_was_deleted():
+    """Until the next list, readings of what is loaded tell no more."""
+    it, source, clock, board = poller(lists_interval_s=5.0)
+    await it.poll()
+    assert not board["g0"].deleted
+    source.models = {canonical("b"): 7}
+    await it.refresh_lists()
+    clock.now_s += 1.0
+    await it.poll()
+    assert (board["g0"].deleted, set(board["g0"].loaded)) == ({A}, {A})
+    source.models = {A: 7}
+    clock.now_s += 5.0
+    await it.poll()
+    assert not board["g0"].deleted
+
+
+async def test_models_that_appear_end_the_start():
+    it, source, _, board = poller()
+    source.models = {}
+    await it.poll()
+    assert board["g0"].is_starting
+    source.models = {A: 7}
+    await it.poll()
+    assert (board["g0"].is_starting, board["g0"].installed) == (False, {A: 7})
+
+
 async def test_lists_are_read_now_when_somebody_wants_them():
     it, source, _, _ = poller()
     await it.poll()
@@ -153,7 +207,7 @@ class Gate(Source):
         if (name, number) == (self.at, 0):
             self.reached.set()
             await self.opened.wait()
-        return (answer, number)
+        return answer if isinstance(answer, str) else {**answer, f"answer {number}": None}
 
 
 async def overtaken(at):
@@ -172,14 +226,14 @@ async def overtaken(at):
 
 async def test_an_older_reading_does_not_overwrite_a_newer_one():
     _, board = await overtaken("ps")
-    assert (board["g0"].loaded, board["g0"].loaded_at_s) == ((LOADED, 1), 101.0)
+    assert (board["g0"].loaded, board["g0"].loaded_at_s) == ({**LOADED, "answer 1": None}, 101.0)
 
 
 @pytest.mark.parametrize("at", ["ps", "tags"])
 async def test_lists_that_were_asked_for_before_somebody_wanted_them_do_not_count(at):
     source, board = await overtaken(at)
     assert source.asked.count("tags") == 2
-    assert (board["g0"].installed, board["g0"].installed_at_s) == (({A: 7}, 1), 101.0)
+    assert (board["g0"].installed, board["g0"].installed_at_s) == ({A: 7, "answer 1": None}, 101.0)
 
 
 async def test_a_reading_is_as_old_as_the_question():

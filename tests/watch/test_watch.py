@@ -40,7 +40,9 @@ class Bench:
     def __init__(self):
         self.clock, self.board, self.outcome, self.probed = Clock(), Board(), "", []
         self.agent = Agent(specs(loads(FLEET)), self.board, self.nothing, clock=self.clock)
-        self.watch = Watch(self.agent, HealthPolicy(stall_s=10.0, load_stall_s=20.0), self.probe, clock=self.clock)
+        self.listed = []
+        policy = HealthPolicy(stall_s=10.0, load_stall_s=20.0)
+        self.watch = Watch(self.agent, policy, self.probe, self.clock, self.listed.append)
         self.poll("g0", {A: LoadedModel(1, 1)})
         self.poll("g1", {})
 
@@ -60,6 +62,10 @@ class Bench:
 
     def end(self, number, server="g0", ending=WELL, **more):
         return self.watch.ended(Line(f"r{number}", server, ending, **more))
+
+    def relisted(self, server, kind, status):
+        self.watch.ended(Line("r0", server, NONE, status, kind=kind))
+        return self.listed
 
     def later(self, seconds):
         self.clock.now_s += seconds
@@ -239,3 +245,21 @@ def test_a_drain_by_hand_outlives_the_agent_and_is_said_once():
     assert "before the agent was restarted" in logs[0]["evidence"]
     bench.watch.ready("g1")
     assert bench.watch.drained == set()
+
+
+@pytest.mark.parametrize(
+    ("server", "kind", "status", "listed"),
+    [
+        ("g0", Kind.MANAGE, 200, [["g0", "g1"]]),
+        ("g1", Kind.MANAGE, 201, [["g0", "g1"]]),
+        ("g0", Kind.MANAGE, 404, []),
+        ("g0", Kind.INFERENCE, 404, [["g0", "g1"]]),
+        ("g0", Kind.DESCRIBE, 404, [["g0", "g1"]]),
+        ("g0", Kind.INFERENCE, 200, []),
+        ("g0", Kind.LIST, 404, []),
+        ("<NOSRV>", Kind.INFERENCE, 404, []),
+    ],
+)
+def test_who_is_asked_for_lists_after_a_request(server, kind, status, listed):
+    """The instances that share the store that was changed, or lacks what it was believed to have."""
+    assert Bench().relisted(server, kind, status) == listed

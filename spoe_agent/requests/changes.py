@@ -1,0 +1,59 @@
+"""What a request that changes a model store says: path and body to a Change.
+
+The body is read as Go's encoding/json reads it into Ollama's structs (api/types.go): keys in any case, the last of
+several counts, what follows the value is ignored. A body that cannot be read names nothing; Ollama says what is wrong
+with it. Must not live here: where the change goes (routing.stores).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from spoe_agent.routing.change import Change, Verb
+from spoe_agent.routing.names import canonical
+
+BLOBS = "/api/blobs/"
+
+_VERBS = {f"/api/{verb}": verb for verb in (Verb.PULL, Verb.PUSH, Verb.CREATE, Verb.COPY, Verb.DELETE)}
+
+CHANGE_PATHS = tuple(sorted(_VERBS))
+"""Paths whose small JSON bodies are read. Uploads are gigabytes, and name nothing."""
+
+
+def read_change(path: str, body: bytes) -> Change | None:
+    """Return what a request for this path wants changed, or None when that is no such path."""
+    if path.startswith(BLOBS):
+        return Change(Verb.UPLOAD)
+    verb = _VERBS.get(path)
+    if verb is None:
+        return None
+    fields = _fields(body)
+    named = _name(fields, "model") or _name(fields, "name")
+    if verb is Verb.COPY:
+        return Change(verb, _name(fields, "source"), _name(fields, "destination"))
+    if verb is Verb.PULL:
+        return Change(verb, makes=named)
+    if verb is Verb.CREATE:
+        uploads = any(bool(fields.get(key)) for key in ("files", "adapters", "draft_files"))
+        return Change(verb, _name(fields, "from"), named, uploads)
+    return Change(verb, named)
+
+
+def _fields(body: bytes) -> Mapping[str, Any]:
+    text = body.decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
+    try:
+        pairs, _ = json.JSONDecoder(object_pairs_hook=list).raw_decode(text)
+    except (ValueError, RecursionError):
+        return {}
+    is_object = isinstance(pairs, list) and all(isinstance(pair, tuple) for pair in pairs)
+    return {key.lower(): value for key, value in pairs} if is_object else {}
+
+
+def _name(fields: Mapping[str, Any], key: str) -> str:
+    value = fields.get(key)
+    try:
+        return canonical(value) if isinstance(value, str) else ""
+    except ValueError:
+        return ""

@@ -1,0 +1,52 @@
+"""Lists that are read when there is news."""
+
+import asyncio
+
+from spoe_agent.instances.relist import Relister
+
+
+class Instance:
+    """Its lists can be held back."""
+
+    def __init__(self):
+        self.asked = 0
+        self.free = asyncio.Event()
+        self.free.set()
+
+    async def read(self):
+        self.asked += 1
+        await self.free.wait()
+
+
+async def no_time(_):
+    await asyncio.sleep(0)
+
+
+async def turns():
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_whoever_is_named_is_read_once():
+    one, other = Instance(), Instance()
+    relist = Relister(lambda name: {"g0": one, "g1": other}[name].read(), no_time)
+    relist(["g0"])
+    await turns()
+    assert (one.asked, other.asked) == (1, 0)
+    relist(["g0", "g1"])
+    await turns()
+    assert (one.asked, other.asked) == (2, 1)
+
+
+async def test_news_that_come_while_it_is_read_are_read_once_more():
+    """The answer under way may be older than they."""
+    one = Instance()
+    relist = Relister(lambda _: one.read(), no_time)
+    one.free.clear()
+    for _ in range(5):
+        relist(["g0"])
+        await turns()
+    assert one.asked == 1
+    one.free.set()
+    await turns()
+    assert one.asked == 2
