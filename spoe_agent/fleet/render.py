@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from spoe_agent import bridge
 from spoe_agent.fleet.resolved import LOCAL_HOST, Fleet, Instance
 from spoe_agent.fleet.units import Listen
+from spoe_agent.haproxy.names import HOSTS, RESOLVERS, in_hosts_file, server_options
 from spoe_agent.requests import foreign
 from spoe_agent.requests.caller import FORWARDED_FOR, HOPS
 from spoe_agent.requests.changes import CHANGE_PATHS
@@ -38,8 +39,14 @@ UNPINNED = "none"
 """No instance is called so (fleet.units), and HAProxy passes over a `use-server` that names nobody."""
 
 
-def haproxy_files(fleet: Fleet) -> dict[str, str]:
-    """Return HAProxy's whole configuration for a fleet: text by relative file name."""
+def haproxy_files(fleet: Fleet, hosts: Path = HOSTS) -> dict[str, str]:
+    """Return HAProxy's whole configuration for a fleet: text by relative file name.
+
+    `hosts`: the file of names that HAProxy must not ask DNS for.
+    """
+    known = in_hosts_file(hosts)
+    instances = [_server(instance, known) for instance in fleet.instances]
+    agents = [_agent(_local(listen), known) for listen in fleet.haproxy.spop or fleet.listeners.spop]
     environment = Environment(
         loader=PackageLoader("spoe_agent.fleet"),
         undefined=StrictUndefined,
@@ -49,7 +56,7 @@ def haproxy_files(fleet: Fleet) -> dict[str, str]:
     )
     policies = fleet.policies
     config = environment.get_template("haproxy.cfg.j2").render(
-        instances=[_server(instance) for instance in fleet.instances],
+        instances=instances,
         policies=policies,
         foreign=foreign,
         hops=HOPS,
@@ -60,7 +67,8 @@ def haproxy_files(fleet: Fleet) -> dict[str, str]:
         front=str(fleet.listeners.front),
         log_address=str(_local(fleet.listeners.log)),
         check=_local(fleet.listeners.check) if policies.limits.follow else None,
-        agents=[str(_local(listen)) for listen in fleet.haproxy.spop or fleet.listeners.spop],
+        agents=agents,
+        resolvers=RESOLVERS if any(RESOLVERS in str(one["options"]) for one in (*instances, *agents)) else "",
         seconds=_time,
         default_host=re.escape(DEFAULT_HOST),
         default_namespace=DEFAULT_NAMESPACE,
@@ -119,13 +127,19 @@ def _name_regex(match: str) -> str:
     return f"^{short}$"
 
 
-def _server(instance: Instance) -> dict[str, object]:
+def _server(instance: Instance, known: frozenset[str]) -> dict[str, object]:
     return {
         "name": instance.name,
         "tag": instance.tag,
         "address": instance.url.removeprefix("http://"),
+        "options": server_options(instance.host, known),
         "max_connections": instance.max_connections,
     }
+
+
+def _agent(listen: Listen, known: frozenset[str]) -> dict[str, object]:
+    options = "" if listen.path is not None else server_options(listen.host, known)
+    return {"address": str(listen), "options": options}
 
 
 def _local(listen: Listen) -> Listen:
