@@ -5,8 +5,9 @@ Must not live here: looking names up (that is HAProxy's work, and surroundings.n
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
+
+from spoe_agent.fleet.urls import is_name
 
 HOSTS = Path("/etc/hosts")
 RESOLVERS = "pointsman_dns"
@@ -16,15 +17,6 @@ _AT_START = "init-addr last,libc,none"
 
 _FOLLOWED = f"resolvers {RESOLVERS} resolve-prefer ipv4"
 """Ollama listens on IPv4 unless it is told otherwise."""
-
-
-def is_name(host: str) -> bool:
-    """Tell whether a host has to be looked up."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return True
-    return False
 
 
 def in_hosts_file(path: Path = HOSTS) -> frozenset[str]:

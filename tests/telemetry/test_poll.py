@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from spoe_agent.routing import Health, LoadedModel
 from spoe_agent.routing.names import canonical
+from spoe_agent.telemetry.http import Remote
 from spoe_agent.telemetry.ollama import OllamaClient, UnexpectedAnswer
 from spoe_agent.telemetry.poll import JITTER, STARTING_S, Poller, Timing
 
@@ -412,8 +413,8 @@ async def test_an_instance_that_starts_hangs_and_dies_over_real_http():
     ollama.answers["/api/ps"] = {"models": [MODEL]}
     async with ClientSession() as session:
         url = f"http://127.0.0.1:{port}"
-        it = Poller("g0", OllamaClient(session, url, 30), board.publish, clock.timing())
-        impatient = Poller("hasty", OllamaClient(session, url, 0.05), board.publish, clock.timing())
+        it = Poller("g0", OllamaClient(session, Remote(url), 30), board.publish, clock.timing())
+        impatient = Poller("hasty", OllamaClient(session, Remote(url), 0.05), board.publish, clock.timing())
         await it.poll()
         await it.poll()
         assert board["g0"].health is Health.DOWN
