@@ -170,6 +170,37 @@ async def test_a_slow_list_is_a_transition_not_a_death(own: Stack, session: aioh
     await fault(session, own, victim, "none")
 
 
+async def test_lists_that_fail_are_said_once_and_the_instance_serves(
+    own: Stack, session: aiohttp.ClientSession
+) -> None:
+    victim = await home(session, own, "alpha")
+    number = int(victim.removeprefix("gpu"))
+
+    def lines() -> list[str]:
+        return [line for line in own.agent.output.read_text().splitlines() if f'"instance": "{victim}"' in line]
+
+    async def seen(path: str) -> int:
+        async with session.get(f"{own.fleet.instances[number].url}/sim/requests") as answer:
+            requests = (await answer.json())["requests"]
+        return len([one for one in requests if one["path"] == path and not one["request_id"]])
+
+    before, polls, probes = len(lines()), await seen("/api/ps"), await seen("/api/generate")
+    await fault(session, own, victim, "wrong_ps")
+
+    async def polled() -> bool:
+        return await seen("/api/ps") > polls + 20
+
+    await until(polled, FOUND_WITHIN_S + 10, "twenty polls that were answered 500")
+    await becomes(session, own, victim, "up", BACK_WITHIN_S)
+    assert "answered 500" in (await one(session, own, victim))["note"]
+    async with all_to(session, own, victim):
+        assert await ask(session, own, "alpha") == (200, victim)
+    # Doubt, and that a probe was answered; then a probe now and then, and not a word more.
+    assert len(lines()) <= before + 2
+    assert 1 <= await seen("/api/generate") - probes <= 5
+    await fault(session, own, victim, "none")
+
+
 async def test_a_wedged_loader_serves_what_is_loaded_and_gets_no_loads(
     own: Stack, session: aiohttp.ClientSession
 ) -> None:
