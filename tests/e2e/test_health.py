@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from spoe_agent.rig.stack import Simulated, Stack
-from tests.e2e.conftest import MODELS, PINNED, routed, seen_by, until
+from tests.e2e.conftest import MODELS, SETTINGS, routed, seen_by, until
 from tests.e2e.operator import QUICK, ask, asking, by_hand, fault, one
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.haproxy]
@@ -26,7 +26,7 @@ async def own(binary: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIte
     models = (*MODELS, ("tiny:1b", "300MB"), ("small:1b", "400MB"))
     simulated = Simulated(instances=3, models=models, max_loaded_models=6, time_scale=50.0)
     pins = [
-        *PINNED["models"],
+        *SETTINGS["models"],
         {"match": "tiny:1b", "instances": ["gpu1"]},
         {"match": "small:1b", "instances": ["gpu1"]},
     ]
