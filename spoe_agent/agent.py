@@ -19,7 +19,7 @@ from spoe_agent import decided
 from spoe_agent.chooser import Chooser
 from spoe_agent.recent import Recent
 from spoe_agent.routing import Action, Choice, FleetSpec, InstanceLoad, InstanceState, Kind, RequestFacts
-from spoe_agent.routing.hold import HoldQueue, lane
+from spoe_agent.routing.hold import HoldQueue, Ticket, lane
 from spoe_agent.routing.names import display
 from spoe_agent.second_look import SecondLook
 from spoe_agent.telemetry.board import Board
@@ -188,6 +188,18 @@ class Agent:
         self.fleet = fleet
         self._room.queue.weigh(fleet.policy.caller_weights)
         self.board.version += 1
+
+    @property
+    def homes(self) -> list[tuple[str, str]]:
+        """Conversations and the instances that served them last, used longest ago first."""
+        return list(self._chooser.homes.items())
+
+    def take(self, tickets: Iterable[Ticket], homes: Iterable[tuple[str, str]]) -> None:
+        """Hold and remember what an agent before this one did."""
+        for conversation, instance in homes:
+            self._chooser.homes.put(conversation, instance)
+        for ticket in tickets:
+            self.hold.add(ticket)
 
     def flush(self) -> None:
         """Give every held request its best place as things are, slot or not: the agent stops."""

@@ -24,6 +24,9 @@ READ_DEADLINE_S = 2.0
 MAX_LINE_BYTES = 256
 BACKLOG = 1024
 
+END = b"end"
+"""What a guard is told that is not to speak for anybody any more (check_guard)."""
+
 BEAT_S = 0.25
 """Below HAProxy's `agent-inter`, so that the guard knows what HAProxy was told; well below check_guard.HUNG_S."""
 
@@ -103,12 +106,15 @@ class _Check(asyncio.Protocol):
 
 
 class Guard:
-    """The agent's side of check_guard: a child that takes over when the agent is gone. `lines` are its answers."""
+    """The agent's side of check_guard: a child that takes over when the agent is gone, on a copy of the socket that is
+    given to it. `lines` are its answers.
+    """
 
     def __init__(self, sock: socket.socket, lines: Callable[[], Mapping[str, str]]) -> None:
         self._sock = sock
         self._lines = lines
         self._changed = asyncio.Event()
+        self._is_over = False
 
     def tell(self) -> None:
         """Pass on at once what has changed, not with the next beat."""
@@ -120,22 +126,32 @@ class Guard:
         child = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.PIPE, pass_fds=(self._sock.fileno(),)
         )
+        self._sock.close()
         stdin = child.stdin
         if stdin is None:
             return
         try:
             told: Mapping[str, str] = {}
-            while True:
+            while not self._is_over:
                 lines = self._lines()
                 stdin.write(json.dumps(dict(lines)).encode() + b"\n" if lines != told else b"\n")
                 told = lines
                 await stdin.drain()
                 await self._pause()
+            self._is_over = False
+            stdin.write(END + b"\n")
+            await stdin.drain()
+            await child.wait()
         except (BrokenPipeError, ConnectionResetError):
             log.warning("the guard of the limits has ended; they would stay as they are if the agent died")
         finally:
             with suppress(OSError):
                 stdin.close()
+
+    def end(self) -> None:
+        """Another agent is there, with a guard of its own: this one's is to end without a word."""
+        self._is_over = True
+        self.tell()
 
     async def _pause(self) -> None:
         with suppress(TimeoutError):

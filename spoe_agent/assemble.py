@@ -7,6 +7,7 @@ any of them does, sockets, when the file is read.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -15,12 +16,12 @@ import aiohttp
 from spoe_agent.agent import Agent
 from spoe_agent.fleet import Fleet, Instance, PollPolicy, specs
 from spoe_agent.instances.ollamas import Ollamas
-from spoe_agent.instances.reach import reach
 from spoe_agent.instances.relist import Relister
 from spoe_agent.telemetry.board import Board
 from spoe_agent.telemetry.health import HealthPolicy
 from spoe_agent.telemetry.learner import Learner
 from spoe_agent.telemetry.ollama import OllamaClient
+from spoe_agent.telemetry.statefile import Kept
 from spoe_agent.watch.gpus import GpuWatch
 from spoe_agent.watch.probe import Target, probe
 from spoe_agent.watch.watch import Watch
@@ -47,7 +48,13 @@ class Parts:
     """An agent and what keeps it informed. `run` must be running for that; `adopt` before or meanwhile."""
 
     def __init__(
-        self, fleet: Fleet, agent: Agent, watch: Watch, ollamas: Ollamas, gpus: Callable[[Fleet], Gpus]
+        self,
+        fleet: Fleet,
+        agent: Agent,
+        watch: Watch,
+        ollamas: Ollamas,
+        gpus: Callable[[Fleet], Gpus],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.fleet = fleet
         self.agent = agent
@@ -56,6 +63,7 @@ class Parts:
         self.ollamas = ollamas
         self.gpus = gpus(fleet)
         self._gpus_of = gpus
+        self._clock = clock
         self._gpu_task: asyncio.Task[None] | None = None
         self._group: asyncio.TaskGroup | None = None
 
@@ -69,6 +77,17 @@ class Parts:
                 self._gpu_task = group.create_task(self.gpus.run())
         finally:
             self._group = None
+
+    def kept(self) -> Kept:
+        """Return what the next agent must know."""
+        watch = self.watch
+        return Kept(self.agent.learner, watch.drained, self.board.ledgers(), watch.doubts())
+
+    def take(self, kept: Kept) -> None:
+        """Go on where an agent before this one was."""
+        self.agent.learner.take(kept.learner)
+        self.board.take(kept.ledgers, self._clock())
+        self.watch.restore(kept.drained, kept.doubts)
 
     def warnings(self) -> list[str]:
         """Return what the status says first: where the fleet file and the world do not go together."""
@@ -118,13 +137,13 @@ async def assemble(fleet: Fleet, session: aiohttp.ClientSession, learner: Learne
     """Return an agent for a fleet, with its first readings taken."""
 
     def connect(instance: Instance, policy: PollPolicy) -> OllamaClient:
-        return OllamaClient(session, reach(instance), policy.timeout)
+        return OllamaClient(session, instance.url, policy.timeout, instance.host_header)
 
     async def ask(instance: str, what: Target, deadline_s: float) -> str:
         to = ollamas.find(instance)
         if to is None:
             return "is not in the fleet file any more"
-        return await probe(session, reach(to), what, deadline_s)
+        return await probe(session, to.url, what, deadline_s, to.host_header)
 
     ollamas, board = Ollamas(connect), Board()
     agent = Agent(specs(fleet), board, ollamas.refresh, learner=learner, unload=ollamas.unload)

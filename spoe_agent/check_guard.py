@@ -26,6 +26,9 @@ HUNG_S = 3.0
 LAST_WORDS_S = 2.0
 """After the agent's death HAProxy asks within its `agent-inter` (500 ms), if it is there at all."""
 
+END = b"end"
+"""Another agent has taken over."""
+
 READ_S = 0.2
 STDIN = 0
 
@@ -46,6 +49,8 @@ def main() -> None:
             break
         whole, _, beats = (beats + heard).rpartition(b"\n")
         told = [line for line in whole.split(b"\n") if line]
+        if END in told:
+            return
         if told:
             lines = json.loads(told[-1])
     left = set(lines)

@@ -24,6 +24,7 @@ COMMANDS = {
     "ready": "spoe_agent.admin.command:ready",
     "reload": "spoe_agent.admin.command:reload",
     "render": "spoe_agent.fleet.render_command:render",
+    "restart": "spoe_agent.admin.command:restart",
     "schema": "spoe_agent.fleet.command:schema",
     "serve": "spoe_agent.serve_command:serve",
     "simulate": "spoe_agent.simulator.command:simulate",

@@ -5,7 +5,7 @@ Must not live here: the order of the queue (routing.hold), when a slot is free (
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from spoe_agent.agent import Agent
 from spoe_agent.recent import Recent
@@ -28,6 +28,15 @@ class HeldAnswers:
         self._early: Recent[str, tuple[Choice, RequestFacts]] = Recent(MAX_EARLY)
         agent.granted = self._granted
         agent.left = self._left
+
+    def early(self) -> list[tuple[Choice, RequestFacts]]:
+        """Return the grants that nobody has asked for yet."""
+        return list(self._early.values())
+
+    def take(self, early: Iterable[tuple[Choice, RequestFacts]]) -> None:
+        """Have them ready for whoever asks."""
+        for choice, request in early:
+            self._granted(request, choice)
 
     def ask(self, request_id: str, answer: Answer) -> bool:
         """Call `answer`, now or when the request is granted. False: no such request is held (we were restarted)."""

@@ -50,33 +50,54 @@ class Sockets:
 
     def __init__(self, by_place: Mapping[Place, socket.socket], lock: socket.socket) -> None:
         self._by_place = dict(by_place)
-        self._lock = lock
+        self.lock = lock
         self._inodes = {
             place: os.stat(place.listen.path).st_ino for place in self._by_place if place.listen.path is not None
         }
 
     def of(self, key: str) -> list[socket.socket]:
-        """Return the sockets of one listener, in the file's order."""
-        return [sock for place, sock in self._by_place.items() if place.key == key]
+        """Return copies of the sockets of one listener, in the file's order: whoever serves on one may close it."""
+        return [sock.dup() for place, sock in self._by_place.items() if place.key == key]
+
+    def by_place(self) -> dict[str, socket.socket]:
+        """Return all, by what they listen on."""
+        return {str(place): sock for place, sock in self._by_place.items()}
+
+    def leave(self) -> None:
+        """Another process has them: close them here, and remove nothing."""
+        self._inodes.clear()
+        self.close()
 
     def close(self) -> None:
         """Give all addresses back."""
         for place, sock in self._by_place.items():
             sock.close()
             remove(place.listen, self._inodes.get(place))
-        self._lock.close()
+        self.lock.close()
 
 
-def take(listeners: Listeners) -> Sockets:
-    """Bind every address. Raises Taken, and then nothing was disturbed."""
+def take(
+    listeners: Listeners, had: Mapping[str, socket.socket] | None = None, lock: socket.socket | None = None
+) -> Sockets:
+    """Bind every address. Raises Taken, and then nothing was disturbed.
+
+    `had` and `lock`: what the agent had whose place this one takes; what this one does not want is closed.
+    """
+    had = dict(had or {})
     bound: dict[Place, socket.socket] = {}
     refused: list[str] = []
     for place in places(listeners):
         try:
-            bound[place] = bind(place.listen, place.kind, is_shared=place.key == "check")
+            inherited = had.pop(str(place), None)
+            bound[place] = inherited or bind(place.listen, place.kind, is_shared=place.key == "check")
         except OSError as error:
             refused.append(_refusal(place, error))
-    lock = _only_agent(listeners.check)
+    if lock is not None and any(place.startswith("listeners.check ") for place in had):
+        lock.close()
+        lock = None
+    lock = lock or _only_agent(listeners.check)
+    for sock in had.values():
+        sock.close()
     if lock is None:
         refused.append(f"{Place('check', listeners.check)} is taken by {_agent_at(listeners.check)}")
     if lock is None or refused:

@@ -10,7 +10,6 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from typing import cast
 
 import structlog
@@ -18,6 +17,8 @@ import structlog
 from spoe_agent import bridge
 from spoe_agent.agent import Agent
 from spoe_agent.haproxy.contact import Contact
+from spoe_agent.haproxy.draining import Draining
+from spoe_agent.haproxy.passing import Passable, Passed
 from spoe_agent.held import HeldAnswers
 from spoe_agent.routing import Choice, RequestFacts
 from spoe_agent.spop import Action, Connection, Hello, Notify, PeerFault, Scope, SetVar, Status
@@ -32,39 +33,8 @@ QUIET_S = 0.1
 
 STOPS = "agent stops"
 
-CHECKS_UNTIL_DOWN = 2
-"""`fall` of the agent's server in haproxy.cfg: so many checks must fail until HAProxy asks no more."""
 
-
-CHECK_INTERVAL_S = 2.0
-"""Longer than `inter` of that check: no check for so long means no HAProxy."""
-
-
-@dataclass(slots=True)
-class _Draining:
-    """Shared by a server's connections: whether checks are refused, and how many were."""
-
-    checked_at_s: float
-    active: bool = False
-    refused_checks: int = 0
-
-    def refuses(self, now_s: float) -> bool:
-        """Note a health check, and tell whether it is to fail."""
-        self.checked_at_s = now_s
-        self.refused_checks += self.active
-        return self.active
-
-    def is_over(self, now_s: float) -> bool:
-        """With nobody connected: no HAProxy is there that might still ask."""
-        return self.is_known or now_s - self.checked_at_s > CHECK_INTERVAL_S
-
-    @property
-    def is_known(self) -> bool:
-        """HAProxy had its failed checks: it opens no more connections."""
-        return self.refused_checks >= CHECKS_UNTIL_DOWN
-
-
-class SpopProtocol(asyncio.Protocol):
+class SpopProtocol(Passable):
     """One connection from HAProxy."""
 
     def __init__(
@@ -72,17 +42,19 @@ class SpopProtocol(asyncio.Protocol):
         agent: Agent,
         held: HeldAnswers,
         connections: set[SpopProtocol],
-        draining: _Draining,
+        draining: Draining,
         clock: Callable[[], float],
         contact: Contact,
         news: Callable[[], None],
+        passed: Passed | None = None,
     ) -> None:
         self._agent = agent
         self._held = held
         self._contact = contact
         self._news = news
+        self._passed = passed
         self._process = ""
-        self._asked: set[str] = set()
+        self._asked: dict[str, tuple[int, int]] = {}
         self._draining = draining
         self._connections = connections
         self._clock = clock
@@ -96,6 +68,20 @@ class SpopProtocol(asyncio.Protocol):
         # uvloop's transport is one in all but inheritance.
         self._transport = cast(asyncio.Transport, transport)
         self._connections.add(self)
+        if self._passed is not None:
+            self._resume(self._passed)
+
+    def _resume(self, passed: Passed) -> None:
+        """Go on where the process before this one was, before anything more is read."""
+        self._note_process(passed.process)
+        if passed.max_frame_size is not None:
+            self._conn = Connection.resumed(passed.max_frame_size)
+        for request_id, stream_id, frame_id in passed.held:
+            notify = Notify(stream_id, frame_id, ())
+            actions = self._hold(notify, request_id)
+            if actions is not None:
+                self._send(notify, actions)
+        self.data_received(bytes.fromhex(passed.buffered))
 
     def data_received(self, data: bytes) -> None:
         """Answer what the bytes complete. Whole frames only are written, and those of one batch together."""
@@ -130,6 +116,8 @@ class SpopProtocol(asyncio.Protocol):
         self._connections.discard(self)
         self._contact.processes.disconnected(self._process)
         self._conn.receive_eof()
+        if self._draining.is_frozen:
+            return
         # A place that is given up may bring the next one its turn, which is no longer asked for then.
         for request_id in tuple(self._asked):
             self._held.forget(request_id)
@@ -140,7 +128,8 @@ class SpopProtocol(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """The answers went out."""
-        self._transport.resume_reading()
+        if not self._draining.is_frozen:
+            self._transport.resume_reading()
 
     @property
     def _owes_nothing(self) -> bool:
@@ -169,7 +158,9 @@ class SpopProtocol(asyncio.Protocol):
         message = next((m for m in notify.messages if m.name in bridge.MESSAGES), None)
         if message is None:
             return _unanswered("no message known to the agent")
-        self._note_asker(bridge.process(message))
+        process = bridge.process(message)
+        self._note_process(process)
+        self._contact.asked(process)
         if message.name == bridge.HOLD:
             return self._hold(notify, bridge.request_id(message))
         try:
@@ -189,27 +180,26 @@ class SpopProtocol(asyncio.Protocol):
             return _unanswered("agent error")
         return None
 
-    def _note_asker(self, process: str) -> None:
+    def _note_process(self, process: str) -> None:
         """A connection is one process's for as long as it lasts."""
         if process and not self._process:
             self._process = process
             self._contact.processes.connected(process)
-        self._contact.asked(process)
 
     def _hold(self, notify: Notify, request_id: str) -> Sequence[Action] | None:
         """Answer a held request when it is granted, which may be at once."""
 
         def answer(choice: Choice, request: RequestFacts) -> None:
-            self._asked.discard(request_id)
+            self._asked.pop(request_id, None)
             if self._agent.must_make_room(choice):
                 self._answer_later(notify, self._with_room(choice, request))
             else:
                 self._send(notify, bridge.actions(choice, request))
 
-        self._asked.add(request_id)
+        self._asked[request_id] = notify.stream_id, notify.frame_id
         if self._held.ask(request_id, answer):
             return None
-        self._asked.discard(request_id)
+        del self._asked[request_id]
         return _unanswered("not held here")
 
     def _send(self, notify: Notify, actions: Sequence[Action]) -> None:
@@ -261,10 +251,10 @@ class Server:
         self._agent = agent
         self._contact = contact or Contact(clock)
         self._news = news
-        self._held = HeldAnswers(agent)
+        self.held = HeldAnswers(agent)
         self._clock = clock
-        self._connections: set[SpopProtocol] = set()
-        self._draining = _Draining(checked_at_s=clock())
+        self.connections: set[SpopProtocol] = set()
+        self.draining = Draining(checked_at_s=clock())
         # A server that nobody refers to is collected, and its socket with it (uvloop).
         self._listeners: list[asyncio.Server] = []
 
@@ -274,9 +264,13 @@ class Server:
         create = loop.create_unix_server if sock.family is socket.AF_UNIX else loop.create_server
         self._listeners.append(await create(self._protocol, sock=sock, backlog=BACKLOG))
 
-    def _protocol(self) -> SpopProtocol:
+    def _protocol(self, passed: Passed | None = None) -> SpopProtocol:
         told = self._contact, self._news
-        return SpopProtocol(self._agent, self._held, self._connections, self._draining, self._clock, *told)
+        return SpopProtocol(self._agent, self.held, self.connections, self.draining, self._clock, *told, passed)
+
+    async def adopt(self, sock: socket.socket, passed: Passed) -> None:
+        """Go on with a connection that another process has had."""
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: self._protocol(passed), sock)
 
     async def drain(self, deadline_s: float) -> None:
         """Stop without losing a decision.
@@ -285,15 +279,20 @@ class Server:
         are answered until then, and nothing is held any more. Each connection goes when nobody waits for an answer
         on it; the end comes when all have gone and HAProxy knows, or at the deadline.
         """
-        self._draining.active = True
+        self.draining.active = True
         self._agent.flush()
         until_s = self._clock() + deadline_s
-        while (self._connections or not self._draining.is_over(self._clock())) and self._clock() < until_s:
-            for connection in list(self._connections):
-                if self._draining.is_known and connection.is_quiet:
+        while (self.connections or not self.draining.is_over(self._clock())) and self._clock() < until_s:
+            for connection in list(self.connections):
+                if self.draining.is_known and connection.is_quiet:
                     connection.disconnect()
             await asyncio.sleep(QUIET_S / 2)
+        self.close_listeners()
+        for connection in list(self.connections):
+            connection.disconnect()
+
+    def close_listeners(self) -> None:
+        """Accept nobody any more."""
         for listener in self._listeners:
             listener.close()
-        for connection in list(self._connections):
-            connection.disconnect()
+        self._listeners.clear()

@@ -127,7 +127,8 @@ def test_the_agent_knows_decisions_and_the_board_only():
     ("package", "users"),
     [
         ("addon", set()),
-        ("spoe_agent.server", {"spoe_agent.serve"}),
+        ("spoe_agent.server", {"spoe_agent.service"}),
+        ("spoe_agent.service", {"spoe_agent.serve"}),
         ("spoe_agent.cli", {"spoe_agent.__main__"}),
     ],
 )

@@ -31,8 +31,10 @@ def test_all_are_bound_and_given_back(tmp_path):
     found = listeners(tmp_path)
     for _ in range(2):
         sockets = take(found)
-        assert [sock.getsockname()[1] for sock in sockets.of("log")] == [found.log.port]
-        assert [sock.family for sock in sockets.of("spop")] == [socket.AF_UNIX, socket.AF_INET]
+        (log,), (unix, tcp) = sockets.of("log"), sockets.of("spop")
+        assert (log.getsockname()[1], unix.family, tcp.family) == (found.log.port, socket.AF_UNIX, socket.AF_INET)
+        for copy in (log, unix, tcp):
+            copy.close()
         assert stat.S_IMODE(os.stat(path_of(found)).st_mode) == 0o660
         sockets.close()
         assert not path_of(found).exists()
@@ -59,8 +61,9 @@ def test_what_is_taken_is_named_and_the_rest_stays_free(tmp_path, key):
 def test_a_live_agents_unix_socket_is_not_taken_away(tmp_path):
     found = listeners(tmp_path)
     sockets = take(found)
-    for sock in sockets.of("spop"):
-        sock.listen()
+    for copy in sockets.of("spop"):
+        copy.listen()
+        copy.close()
     with pytest.raises(Taken, match=r"spop\.sock"):
         take(listeners(tmp_path))
     with closing(socket.socket(socket.AF_UNIX)) as peer:
@@ -110,3 +113,33 @@ def test_an_address_in_use_is_refused():
         sock.listen()
         with pytest.raises(OSError, match="in use"):
             bind(listen)
+
+
+def test_what_an_agent_had_goes_to_the_one_that_takes_its_place(tmp_path):
+    found = listeners(tmp_path)
+    old = take(found)
+    had = {place: sock.dup() for place, sock in old.by_place().items()}
+    moved = listeners(tmp_path, **{key: str(getattr(found, key)) for key in ("front", "check", "admin")})
+    new = take(moved, had, old.lock.dup())
+    old.leave()
+    assert path_of(found).exists()
+    with pytest.raises(Taken, match=r"listeners\.check .* is taken by another Pointsman agent"):
+        take(listeners(tmp_path / "other", check=str(found.check)))
+    places = set(new.by_place())
+    assert places & set(had) == {
+        place for place in had if "spop (unix" in place or "check" in place or "admin" in place
+    }
+    # What it does not want any more is free.
+    bind(found.log, UDP).close()
+    new.close()
+    assert not path_of(found).exists()
+
+
+def test_another_port_of_checks_has_another_lock(tmp_path):
+    found = listeners(tmp_path)
+    old = take(found)
+    moved = listeners(tmp_path / "new")
+    new = take(moved, {place: sock.dup() for place, sock in old.by_place().items()}, old.lock.dup())
+    old.leave()
+    take(listeners(tmp_path / "other", check=str(found.check))).close()
+    new.close()

@@ -13,9 +13,10 @@ import yaml
 from aiohttp import ClientSession
 
 from spoe_agent.fleet import load
+from spoe_agent.haproxy.draining import CHECKS_UNTIL_DOWN
 from spoe_agent.rig.process import Process, free_port
 from spoe_agent.rig.stack import POINTSMAN
-from spoe_agent.server import CHECKS_UNTIL_DOWN, STOPS
+from spoe_agent.server import STOPS
 
 from .peer import HEALTH_CHECK, Peer, question
 from .telemetry.servers import MODEL, FakeOllama
@@ -91,11 +92,17 @@ async def running(document, folder, *options):
         yield agent
 
 
+async def is_down(agent):
+    return any(line.get("health") == "down" for line in agent.lines())
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_from_ready_to_stopped(document, tmp_path, number):
     async with running(document, tmp_path) as agent:
         ready = await agent.logs("ready")
         assert (ready["level"], ready["spop"], ready["instances"]) == ("info", document["listeners"]["spop"], 1)
+        # Its second poll of the instance that does not run finds it down.
+        await agent.ready(lambda: is_down(agent))
         async with Peer(agent.listeners.spop[0]) as peer:
             await peer.opened()
             peer.send(question("llama3"))

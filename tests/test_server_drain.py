@@ -5,7 +5,8 @@ The clock stands still unless a test moves it, so neither a deadline nor a pause
 
 from __future__ import annotations
 
-from spoe_agent.server import CHECK_INTERVAL_S, CHECKS_UNTIL_DOWN, QUIET_S, STOPS
+from spoe_agent.haproxy.draining import CHECK_INTERVAL_S, CHECKS_UNTIL_DOWN
+from spoe_agent.server import QUIET_S, STOPS
 from spoe_agent.spop import (
     Disconnected,
     Status,

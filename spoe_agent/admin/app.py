@@ -1,4 +1,4 @@
-"""The agent's admin port: GET /status, POST /instances/NAME/drain and /ready, /reload and /reload/undo.
+"""The agent's admin port: GET /status, POST /instances/NAME/drain and /ready, /reload, /reload/undo and /restart.
 
 It has no password and changes where requests go, so it listens on loopback unless the fleet file says otherwise, and
 takes no request that a web page could make another's browser send. Must not live here: what the status holds (status).
@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from spoe_agent.admin.reload import Reloader
+from spoe_agent.succession import Failed
 from spoe_agent.watch.watch import Watch
 
 
@@ -22,6 +23,7 @@ class Admin:
 
     Args:
         keep: writes down what was done by hand, and tells whether it could.
+        restart: puts a new agent in this one's place, and returns its process id. Raises Failed.
         told: waits, not for long, until HAProxy knows what was done to an instance; tells whether it does.
     """
 
@@ -32,12 +34,14 @@ class Admin:
         keep: Callable[[], bool],
         told: Callable[[str], Awaitable[bool]],
         reloader: Reloader,
+        restart: Callable[[], Awaitable[int]],
     ) -> None:
         self._watch = watch
         self._status = status
         self._keep = keep
         self._told = told
         self._reloader = reloader
+        self._restart = restart
         app = web.Application(middlewares=[_no_pages])
         app.add_routes(
             [
@@ -47,6 +51,7 @@ class Admin:
                 web.get("/instances/{name}/asked", self._asked),
                 web.post("/reload", self._reload),
                 web.post("/reload/undo", self._undo),
+                web.post("/restart", self._restarted),
             ]
         )
         self._runner = web.AppRunner(app, access_log=None)
@@ -75,6 +80,12 @@ class Admin:
 
     async def _undo(self, _: web.Request) -> web.Response:
         return web.json_response({"undone": await self._reloader.undo()})
+
+    async def _restarted(self, _: web.Request) -> web.Response:
+        try:
+            return web.json_response({"pid": await self._restart()})
+        except Failed as error:
+            return web.json_response({"error": f"{error}; this agent goes on"}, status=409)
 
     async def _drain(self, request: web.Request) -> web.Response:
         return await self._by_hand(request, self._watch.drain)

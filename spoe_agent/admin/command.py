@@ -22,6 +22,7 @@ from spoe_agent.telemetry.http import said
 
 ANSWER_DEADLINE_S = 15.0
 """A reload reads what is new in the fleet file first."""
+RESTART_DEADLINE_S = 90.0
 REDRAW_S = 1.0
 
 _Command = TypeVar("_Command", bound=Callable[..., None])
@@ -85,6 +86,18 @@ def reload(fleet_file: Path | None) -> None:
     click.echo(reloaded(answer))
 
 
+@click.command()
+@fleet_option
+def restart(fleet_file: Path | None) -> None:
+    """Put a new agent in the place of the running one, for another version of Pointsman or other listeners.
+
+    The new one takes over all sockets, held requests and what is in flight: no request is decided without an agent.
+    When it does not come up, the old one goes on.
+    """
+    answer = asyncio.run(ask(_admin(fleet_file), "POST", "/restart", RESTART_DEADLINE_S))
+    click.echo(f"a new agent has taken over, process {answer['pid']}")
+
+
 def reloaded(answer: dict[str, Any]) -> str:
     """Return what a reload changed, in words."""
     said = f"in force: {', '.join(answer['changed'])}" if answer["changed"] else "in force already: nothing changed"
@@ -136,9 +149,9 @@ def _admin(fleet_file: Path | None) -> Listen:
         raise click.ClickException(str(error)) from error
 
 
-async def ask(where: Listen, method: str, path: str) -> dict[str, Any]:
+async def ask(where: Listen, method: str, path: str, deadline_s: float = ANSWER_DEADLINE_S) -> dict[str, Any]:
     """Ask the agent. Raises ClickException when it is not there or refuses."""
-    timeout = aiohttp.ClientTimeout(total=ANSWER_DEADLINE_S)
+    timeout = aiohttp.ClientTimeout(total=deadline_s)
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
@@ -146,7 +159,7 @@ async def ask(where: Listen, method: str, path: str) -> dict[str, Any]:
         ):
             found: dict[str, Any] = await answer.json()
     except TimeoutError:
-        raise click.ClickException(f"the agent at {where} does not answer within {ANSWER_DEADLINE_S:.0f} s") from None
+        raise click.ClickException(f"the agent at {where} does not answer within {deadline_s:.0f} s") from None
     except (OSError, ValueError, aiohttp.ClientError) as error:
         hint = "is `pointsman serve` running with this fleet file (listeners.admin)?"
         raise click.ClickException(f"no agent at {where}: {said(error)}; {hint}") from error

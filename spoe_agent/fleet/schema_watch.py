@@ -6,9 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from spoe_agent.fleet.called import InstanceName
 from spoe_agent.fleet.section import Section
-from spoe_agent.fleet.units import Count, Seconds
+from spoe_agent.fleet.units import Count, InstanceName, Seconds
 
 
 class HealthPolicy(Section):

@@ -50,6 +50,10 @@ class Processes:
         heard = self._hear(name)
         heard.asked_at_s = heard.heard_at_s
 
+    def expected(self, name: str) -> None:
+        """Take note of one of which only an agent before this one heard."""
+        self._hear(name)
+
     def logged(self, name: str) -> None:
         """Take note of a finished request's line. Who has ended, and is forgotten, does not come back for one."""
         if name in self.heard:

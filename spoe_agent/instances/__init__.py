@@ -1,4 +1,4 @@
-"""Each Ollama: how it is reached, what it says, whether it is believed.
+"""Each Ollama, and what is asked of it.
 
-Must not live here: decisions, what HAProxy is told.
+Must not live here: decisions, HAProxy.
 """

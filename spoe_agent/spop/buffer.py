@@ -19,6 +19,9 @@ class FrameBuffer:
     def __len__(self) -> int:
         return len(self._data)
 
+    def __bytes__(self) -> bytes:
+        return bytes(self._data)
+
     def append(self, data: bytes) -> None:
         """Add what was received."""
         self._data += data

@@ -17,6 +17,7 @@ byte of a payload.
 
 from collections.abc import Callable, Sequence
 from enum import Enum
+from typing import Self
 
 from spoe_agent.spop.actions import Action
 from spoe_agent.spop.buffer import FrameBuffer
@@ -66,6 +67,14 @@ class Connection:
         self._state = State.WAIT_HELLO
         self._owed: list[bytes] = []
 
+    @classmethod
+    def resumed(cls, max_frame_size: int) -> Self:
+        """Go on with an open connection that another process has had: the handshake is behind it."""
+        it = cls(max_frame_size)
+        it._buffer.limit = max_frame_size
+        it._state = State.OPEN
+        return it
+
     def __repr__(self) -> str:
         return f"<spop.Connection {self._state.value}, {len(self._buffer)} bytes buffered>"
 
@@ -88,6 +97,11 @@ class Connection:
     def buffered_bytes(self) -> int:
         """Bytes of a frame that is not complete yet; never more than `max_frame_size` + 4."""
         return len(self._buffer)
+
+    @property
+    def buffered(self) -> bytes:
+        """The bytes of that frame."""
+        return bytes(self._buffer)
 
     def receive_data(self, data: bytes) -> list[Event]:
         """Take bytes from the socket and return what they complete. Call `data_to_send` right after it.

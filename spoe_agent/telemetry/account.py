@@ -8,6 +8,7 @@ grant is given up (board), decisions.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import exp, inf
 
@@ -42,6 +43,19 @@ class Grant:
     """`num_ctx`, where it asked for one."""
     process: str = ""
     """The HAProxy process that asked: its counts, and no other's, show the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """An account as one agent leaves it to the next. Times are seconds of the machine's clock since it was started."""
+
+    grants: tuple[Grant, ...] = ()
+    """Oldest first."""
+    loading: Mapping[str, float] = field(default_factory=dict)
+    contexts: Mapping[str, int] = field(default_factory=dict)
+    replaced: Mapping[str, int] = field(default_factory=dict)
+    answered: Mapping[str, float] = field(default_factory=dict)
+    leaving: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -202,6 +216,22 @@ class Account:
         for about in (self.loading, self.contexts, self.replaced, self.answered, self.served):
             about.clear()
         self.unreserve()
+
+    def ledger(self) -> Ledger:
+        """Return what the next agent must know."""
+        loads = dict(self.loading), dict(self.contexts), dict(self.replaced), dict(self.answered)
+        return Ledger(tuple(self.grants.values()), *loads, self.leaving)
+
+    def take(self, ledger: Ledger) -> None:
+        """Go on where an agent before this one was. The readings may be newer: what they show is no longer loading."""
+        for grant in ledger.grants:
+            self.add(grant)
+        self.loading.update(ledger.loading)
+        self.contexts.update(ledger.contexts)
+        self.replaced.update(ledger.replaced)
+        self.answered.update(ledger.answered)
+        self.leaving = ledger.leaving
+        self.shown = None
 
     def show(self) -> Activity:
         """Return the account, frozen."""

@@ -19,7 +19,7 @@ from itertools import islice
 from spoe_agent.routing.facts import InstanceLoad
 from spoe_agent.routing.learned import NOTHING, Learned
 from spoe_agent.routing.snapshot import NO_ACTIVITY, UNKNOWN_STATE, Activity, GpuGroup, InstanceState, Snapshot
-from spoe_agent.telemetry.account import FRESH_S, Account, Grant
+from spoe_agent.telemetry.account import FRESH_S, Account, Grant, Ledger
 
 SETTLE_S = 2.0
 """A grant that HAProxy has not counted for so long is gone: its log line was lost, not only late."""
@@ -129,6 +129,22 @@ class Board:
         self._states = {name: state for name, state in self._states.items() if name != instance}
         if instance in self._accounts:
             self._accounts[instance].forget_models()
+
+    def ledgers(self) -> dict[str, Ledger]:
+        """Return what the next agent must know, by instance."""
+        return {name: account.ledger() for name, account in self._accounts.items()}
+
+    def take(self, ledgers: Mapping[str, Ledger], now_s: float) -> None:
+        """Go on where an agent before this one was: what it granted is still under way, unless it is too old."""
+        self.version += 1
+        for name, ledger in ledgers.items():
+            account = self._accounts.setdefault(name, _Instance())
+            account.take(ledger)
+            self._where.update({grant.request_id: name for grant in ledger.grants})
+            self._expire(account, now_s)
+            state = self.state(name)
+            if state.loaded_at_s is not None:
+                account.read(state, state.loaded_at_s)
 
     def granted(self, instance: str) -> tuple[Grant, ...]:
         """Return an instance's grants, oldest first."""

@@ -36,7 +36,7 @@ class HAProxyLog:
     """Receives the JSON lines that haproxy.cfg sends to `listeners.log`, and reports each."""
 
     def __init__(self, sock: socket.socket, ended: Callable[[Line], None]) -> None:
-        """Take a bound UDP socket; closing it is not this one's."""
+        """Take a bound UDP socket."""
         self._ended = ended
         self._complained = False
         self._socket = sock
@@ -50,6 +50,7 @@ class HAProxyLog:
     def close(self) -> None:
         """Stop reading."""
         asyncio.get_running_loop().remove_reader(self._socket)
+        self._socket.close()
 
     def read(self) -> None:
         """Take the lines that have come. The loop calls this, and whoever is about to decide: a question is decided on

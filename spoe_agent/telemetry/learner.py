@@ -104,6 +104,12 @@ class Learner:
     _shown: Learned = field(default_factory=Learned)
     _shown_at_s: float = -math.inf
 
+    def take(self, other: Learner) -> None:
+        """Know what another one knows."""
+        self.service.update(other.service)
+        self.load.update(other.load)
+        self.first_byte.update(other.first_byte)
+
     def arrived(self, model: str, now_s: float) -> None:
         """Count a request for a model."""
         self.rates.setdefault(model, Rate()).add(now_s)

@@ -1,13 +1,14 @@
-"""What was learned, and who was drained by hand, kept across restarts in one small JSON file.
+"""What an agent leaves to the next one, kept across restarts in one small JSON file: what was learned, who was drained
+by hand, what is in flight, and what speaks against instances.
 
 Written whole to a file beside it and moved into place, so that no reader sees half of it. A damaged or foreign file is
-left out with a warning: priors do until the agent has learned anew. Must not live here: learning, draining.
+left out with a warning: priors do until the agent has learned anew. Must not live here: learning, draining, accounts.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -15,9 +16,14 @@ from typing import Annotated
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
+from spoe_agent.telemetry.account import Ledger
+from spoe_agent.telemetry.health import Doubt
 from spoe_agent.telemetry.learner import Learner, Mean, Pair
 
 log = structlog.get_logger()
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+"""Times of another boot mean nothing now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,10 @@ class Kept:
     learner: Learner = field(default_factory=Learner)
     drained: frozenset[str] = frozenset()
     """Instances that were drained by hand."""
+    ledgers: Mapping[str, Ledger] = field(default_factory=dict)
+    """By instance; empty when the machine was started anew since."""
+    doubts: Mapping[str, Doubt] = field(default_factory=dict)
+    """By instance."""
 
 
 class _Row(BaseModel):
@@ -49,21 +59,51 @@ class _State(BaseModel):
     load: list[_Row]
     first_byte: list[_Row]
     drained: list[str] = []
-    """Older files have none."""
+    """Older files have neither this nor what follows."""
+    boot: str = ""
+    ledgers: dict[str, Ledger] = {}
+    doubts: dict[str, Doubt] = {}
 
 
 def restore(path: Path) -> Kept:
     """Return what the file says, or nothing when there is none or it cannot be read."""
     try:
-        state = _State.model_validate_json(path.read_bytes())
+        return parse(path.read_bytes())
     except FileNotFoundError:
         return Kept()
     except (OSError, ValidationError) as error:
         said = "the state file cannot be read: nothing is learned, nobody drained by hand"
         log.warning(said, file=str(path), why=_first(error) if isinstance(error, ValidationError) else str(error))
         return Kept()
+
+
+def parse(text: bytes) -> Kept:
+    """Return what a file's text says. Raises ValidationError."""
+    state = _State.model_validate_json(text)
     learner = Learner(_means(state.service), _means(state.load), _means(state.first_byte))
-    return Kept(learner, frozenset(state.drained))
+    ledgers = state.ledgers if state.boot == _boot() else {}
+    return Kept(learner, frozenset(state.drained), ledgers, state.doubts)
+
+
+def dump(kept: Kept) -> str:
+    """Return the text of a file."""
+    state = _State(
+        service=_rows(kept.learner.service),
+        load=_rows(kept.learner.load),
+        first_byte=_rows(kept.learner.first_byte),
+        drained=sorted(kept.drained),
+        boot=_boot(),
+        ledgers=dict(kept.ledgers),
+        doubts=dict(kept.doubts),
+    )
+    return state.model_dump_json()
+
+
+def _boot() -> str:
+    try:
+        return BOOT_ID.read_text().strip()
+    except OSError:
+        return ""
 
 
 def _first(error: ValidationError) -> str:
@@ -71,21 +111,12 @@ def _first(error: ValidationError) -> str:
     return f"{'.'.join(map(str, found['loc'])) or 'file'}: {found['msg']}"
 
 
-def save(learner: Learner, drained: Iterable[str], path: Path) -> bool:
-    """Write what a Learner knows and who is drained by hand; tell whether that went well.
-
-    A failure is logged: the agent serves without.
-    """
-    state = _State(
-        service=_rows(learner.service),
-        load=_rows(learner.load),
-        first_byte=_rows(learner.first_byte),
-        drained=sorted(drained),
-    )
+def save(kept: Kept, path: Path) -> bool:
+    """Write it down; tell whether that went well. A failure is logged: the agent serves without."""
     beside = path.with_name(f".{path.name}.new")
     try:
         with beside.open("w") as file:
-            file.write(state.model_dump_json())
+            file.write(dump(kept))
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)

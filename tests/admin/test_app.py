@@ -21,6 +21,7 @@ from spoe_agent.listening import bind
 from spoe_agent.rig.process import free_port
 from spoe_agent.routing import Dialect, Health, InstanceState, Kind, LoadedModel, RequestFacts
 from spoe_agent.routing.names import canonical
+from spoe_agent.succession import Failed
 from spoe_agent.telemetry.board import Board
 from spoe_agent.telemetry.haproxy_log import Line
 from spoe_agent.telemetry.health import HealthPolicy
@@ -61,7 +62,7 @@ class Bench:
 
         self.can_keep, self.kept = True, []
         self.does_ask, self.asked = True, []
-        self.reloader = None
+        self.reloader, self.successor = None, 4711
 
     def keep(self):
         self.kept.append(self.watch.drained)
@@ -80,6 +81,11 @@ class Bench:
     async def no_probe(self, instance, what, deadline_s):
         return ""
 
+    async def restart(self):
+        if self.successor is None:
+            raise Failed("the new agent did not become ready")
+        return self.successor
+
     async def answer(self):
         return self.status()
 
@@ -90,7 +96,7 @@ class Bench:
 @asynccontextmanager
 async def served(bench):
     admin, listen = (
-        Admin(bench.watch, bench.answer, bench.keep, bench.told, bench.reloader),
+        Admin(bench.watch, bench.answer, bench.keep, bench.told, bench.reloader, bench.restart),
         Listen("127.0.0.1", free_port()),
     )
     await admin.listen(bind(listen))
@@ -224,6 +230,17 @@ async def test_reload_and_undo_over_http(tmp_path):
             async with session.post("/reload/undo") as answer:
                 assert (await answer.json()) == {"undone": undone}
     assert adopted == [2, 2]
+
+
+async def test_restart_over_http():
+    bench = Bench()
+    async with served(bench) as session:
+        async with session.post("/restart") as answer:
+            assert (answer.status, await answer.json()) == (200, {"pid": 4711})
+        bench.successor = None
+        async with session.post("/restart") as answer:
+            assert answer.status == 409
+            assert (await answer.json())["error"].endswith("did not become ready; this agent goes on")
 
 
 async def test_who_is_not_there_is_named():

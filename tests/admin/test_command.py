@@ -14,7 +14,7 @@ import yaml
 from aiohttp import web
 from click.testing import CliRunner
 
-from spoe_agent.admin.command import drain, ready, reload, status
+from spoe_agent.admin.command import drain, ready, reload, restart, status
 from spoe_agent.rig.process import free_port
 
 FOUND = {
@@ -64,6 +64,8 @@ def agent(fleet):
     async def answer(request):
         if request.method == "GET":
             return web.json_response(FOUND)
+        if request.path == "/restart":
+            return web.json_response({"pid": 4711})
         if request.path == "/reload":
             return web.json_response({"changed": ["models", "callers"], "needs_restart": ["listeners.log"]})
         if request.match_info["name"] != "g0":
@@ -74,7 +76,12 @@ def agent(fleet):
     async def start():
         app = web.Application()
         app.add_routes(
-            [web.get("/status", answer), web.post("/instances/{name}/{what}", answer), web.post("/reload", answer)]
+            [
+                web.get("/status", answer),
+                web.post("/instances/{name}/{what}", answer),
+                web.post("/reload", answer),
+                web.post("/restart", answer),
+            ]
         )
         runner = web.AppRunner(app)
         await runner.setup()
@@ -97,7 +104,9 @@ def agent(fleet):
 
 
 @pytest.mark.parametrize(
-    "command", [[status], [drain, "g0"], [ready, "g0"], [reload]], ids=["status", "drain", "ready", "reload"]
+    "command",
+    [[status], [drain, "g0"], [ready, "g0"], [reload], [restart]],
+    ids=["status", "drain", "ready", "reload", "restart"],
 )
 def test_without_an_agent_it_says_where_it_looked(fleet, command):
     result = CliRunner().invoke(command[0], [*command[1:], "--fleet", fleet[0]])
@@ -149,8 +158,9 @@ def test_into_a_file_each_state_is_a_block_with_its_time(fleet, tmp_path, encodi
         ),
         ([drain, "g9"], "there is no instance", 1),
         ([reload], "in force: models, callers\nlisteners.log: as before until the agent is restarted\n", 0),
+        ([restart], "a new agent has taken over, process 4711\n", 0),
     ],
-    ids=["json", "table", "drain", "ready", "who", "reload"],
+    ids=["json", "table", "drain", "ready", "who", "reload", "restart"],
 )
 def test_what_is_said(fleet, command, said, code):
     result = CliRunner().invoke(command[0], [*command[1:], "--fleet", fleet[0]])

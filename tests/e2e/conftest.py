@@ -25,9 +25,8 @@ from tests.requests.test_foreign import ALLOWED_HOSTS
 
 # The names sort the way Ollama would evict them: alpha first.
 MODELS = (("alpha:latest", "4.7GB"), ("beta:7b", "9GB"), ("gamma:latest", "16GB"), ("embed:latest", "270MB"))
-PINNED = {"models": [{"match": "gamma", "instances": ["gpu2"]}]}
 SETTINGS = {
-    **PINNED,
+    "models": [{"match": "gamma", "instances": ["gpu2"]}],
     "policies": {"allowed_hosts": list(ALLOWED_HOSTS)},
 }
 

@@ -51,7 +51,6 @@ async def listening(host="127.0.0.1"):
         yield log
     finally:
         log.it.close()
-        log.sock.close()
 
 
 async def test_each_line_ends_its_request():

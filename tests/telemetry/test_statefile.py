@@ -5,9 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from spoe_agent.routing import Tier
+from spoe_agent.routing import Health, Tier
+from spoe_agent.telemetry.account import Grant, Ledger
+from spoe_agent.telemetry.health import Doubt
 from spoe_agent.telemetry.learner import Ending, Learner
-from spoe_agent.telemetry.statefile import Kept, restore, save
+from spoe_agent.telemetry.statefile import Kept, dump, parse, restore, save
 
 
 def experienced():
@@ -26,7 +28,7 @@ def estimates(learner):
 
 def test_what_was_learned_is_there_again(tmp_path):
     path, before = tmp_path / "learned.json", experienced()
-    assert save(before, {}, path)
+    assert save(Kept(before), path)
     after = restore(path).learner
     assert estimates(after) == estimates(before)
     assert (after.service, after.load, after.first_byte) == (before.service, before.load, before.first_byte)
@@ -35,13 +37,13 @@ def test_what_was_learned_is_there_again(tmp_path):
 
 def test_rates_of_arrival_are_stale_by_then(tmp_path):
     path = tmp_path / "learned.json"
-    assert save(experienced(), {}, path)
+    assert save(Kept(experienced()), path)
     assert not restore(path).learner.rates
 
 
 def test_learning_goes_on_where_it_was(tmp_path):
     path, before = tmp_path / "learned.json", experienced()
-    assert save(before, {}, path)
+    assert save(Kept(before), path)
     after = restore(path).learner
     for it in (before, after):
         it.ended("a", "g0", Tier.LOADED, Ending(0.5, 90.0, is_whole=True))
@@ -57,7 +59,7 @@ def test_the_first_time_there_is_no_file_and_that_is_no_fault(tmp_path):
 def test_who_was_drained_is_there_again(tmp_path):
     path = tmp_path / "learned.json"
     for drained in ({"g1", "g0"}, set()):
-        assert save(Learner(), drained, path)
+        assert save(Kept(drained=frozenset(drained)), path)
         assert restore(path).drained == drained
 
 
@@ -117,7 +119,7 @@ def test_whatever_the_numbers_estimates_are_numbers(tmp_path_factory, log_s, sam
 
 def test_a_folder_that_cannot_be_written_to_is_said_and_nothing_else(tmp_path):
     with capture_logs() as logs:
-        assert not save(experienced(), {}, tmp_path / "missing" / "learned.json")
+        assert not save(Kept(experienced()), tmp_path / "missing" / "learned.json")
     (line,) = logs
     assert line["log_level"] == "warning"
     assert "missing" in line["file"]
@@ -125,9 +127,25 @@ def test_a_folder_that_cannot_be_written_to_is_said_and_nothing_else(tmp_path):
 
 def test_what_was_there_stays_when_writing_fails(tmp_path):
     path = tmp_path / "learned.json"
-    assert save(experienced(), {}, path)
+    assert save(Kept(experienced()), path)
     before = path.read_bytes()
     (tmp_path / ".learned.json.new").mkdir()
     with capture_logs():
-        assert not save(Learner(), {}, path)
+        assert not save(Kept(), path)
     assert path.read_bytes() == before
+
+
+GRANT = Grant("r1", "g0", "a", 12.5, Tier.LOADED, 4096)
+LEDGER = Ledger((GRANT,), {"b": 1.5}, {"b": 8192}, {"b": 4096}, {"b": 2.5}, frozenset({"c"}))
+DOUBT = Doubt(Health.SUSPECT, "7 s", True, "180 s")
+
+
+def test_what_is_in_flight_and_in_doubt_is_there_again(tmp_path):
+    kept = Kept(Learner(), frozenset({"g1"}), {"g0": LEDGER}, {"g1": DOUBT})
+    assert save(kept, tmp_path / "learned.json")
+    assert restore(tmp_path / "learned.json") == kept
+
+
+def test_what_was_in_flight_before_the_machine_was_started_is_not(tmp_path):
+    text = json.loads(dump(Kept(ledgers={"g0": LEDGER}, doubts={"g1": DOUBT})))
+    assert parse(json.dumps({**text, "boot": "another"}).encode()) == Kept(doubts={"g1": DOUBT})

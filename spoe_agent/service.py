@@ -1,0 +1,196 @@
+"""What HAProxy has of a running agent: answers, checks, its log; opened, closed, and handed to another process.
+
+Lives here: in which order. Must not live here: operators (admin), how a new agent is started (succession).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import structlog
+
+from spoe_agent import systemd
+from spoe_agent.agent_check import CheckServer, Guard
+from spoe_agent.assemble import Parts
+from spoe_agent.haproxy.contact import Contact
+from spoe_agent.haproxy.passing import Passed, abandon, freeze, hand, thaw
+from spoe_agent.listening import Sockets
+from spoe_agent.server import Server
+from spoe_agent.succession import Estate, Failed, Received, Successor
+from spoe_agent.telemetry.haproxy_log import HAProxyLog, Line
+from spoe_agent.telemetry.statefile import Kept, dump, parse, save
+from spoe_agent.watch.limiter import Limiter
+
+log = structlog.get_logger()
+
+DRAIN_DEADLINE_S = 5.0
+
+KEEP_INTERVAL_S = 60.0
+
+TOLD_DEADLINE_S = 2.0
+"""Whoever drains an instance waits so long until HAProxy knows; its `agent-inter` is 500 ms."""
+
+REVIEW_S = 1.0
+"""How often HAProxy's processes are looked after."""
+
+FREEZE_DEADLINE_S = 0.5
+"""Answers that are under way take no longer (agent.ROOM_DEADLINE_S and REFRESH_DEADLINE_S)."""
+
+
+class Service:
+    """An agent at its addresses. `run_in` a task group keeps it informed."""
+
+    def __init__(
+        self, parts: Parts, limiter: Limiter, sockets: Sockets, state: Path | None, command: Sequence[str] = ()
+    ) -> None:
+        """`command`: how a new agent is started that is to take this one's place."""
+        self.parts = parts
+        self.limiter = limiter
+        self.sockets = sockets
+        self.succeeded = asyncio.Event()
+        """Set when another process has taken over."""
+        self._state = state
+        self._command = command
+        self.contact = Contact()
+        self._server = Server(parts.agent, contact=self.contact, news=lambda: self._log.read())
+        self._group: asyncio.TaskGroup | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._handing = asyncio.Lock()
+
+    async def open(self, connections: Iterable[tuple[socket.socket, Passed]] = ()) -> None:
+        """Answer from now on, also on connections that another process has had."""
+        (check,), (ended,) = self.sockets.of("check"), self.sockets.of("log")
+        self._checks, self._guard = CheckServer(self.limiter.answer), Guard(check.dup(), self.limiter.lines)
+        await self._checks.listen(check)
+        self._log = HAProxyLog(ended, self._ended)
+        self._log.start()
+        for sock, passed in connections:
+            await self._server.adopt(sock, passed)
+        for sock in self.sockets.of("spop"):
+            await self._server.listen(sock)
+
+    def take(self, kept: Kept) -> None:
+        """Go on where an agent before this one was."""
+        self.parts.take(kept)
+        for process in {grant.process for ledger in kept.ledgers.values() for grant in ledger.grants}:
+            if process:
+                self.contact.processes.expected(process)
+
+    def _ended(self, line: Line) -> None:
+        self.contact.ended(line)
+        self.limiter.ended(line, self.parts.watch.ended(line))
+
+    def run_in(self, group: asyncio.TaskGroup) -> None:
+        """Keep it informed in this group, until it is stopped."""
+        self._group = group
+        own = self._keep_often(), self._review(), systemd.pet_watchdog()
+        runs = (self.parts.run(), self.limiter.run(), *own)
+        self._guarding = group.create_task(self._guard.run())
+        self._tasks = [self._guarding, *(group.create_task(one) for one in runs)]
+
+    async def stop(self) -> None:
+        """End what runs."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+
+    def keep(self) -> bool:
+        """Write down what the next agent must know; tell whether that was possible."""
+        return self._state is not None and save(self.parts.kept(), self._state)
+
+    async def _review(self) -> None:
+        while True:
+            await asyncio.sleep(REVIEW_S)
+            self.parts.agent.forget(self.contact.review())
+
+    async def _keep_often(self) -> None:
+        while True:
+            await asyncio.sleep(KEEP_INTERVAL_S)
+            self.keep()
+
+    async def told(self, instance: str) -> bool:
+        """Wait, not for long, until HAProxy knows what was done to an instance; tell whether it does."""
+        self._guard.tell()
+        return self.parts.fleet.policies.limits.follow and await self._checks.told(instance, TOLD_DEADLINE_S)
+
+    async def drain(self) -> None:
+        """Stop answering, without losing an answer."""
+        log.info("draining", in_flight=self.parts.board.grants)
+        self.limiter.leave()
+        await self._server.drain(DRAIN_DEADLINE_S)
+
+    def close(self) -> None:
+        """Give all addresses back, unless another process has them."""
+        if self.succeeded.is_set():
+            abandon(self._server)
+            self.sockets.leave()
+            return
+        self.keep()
+        self._log.close()
+        self._checks.close()
+        self._server.close_listeners()
+        self.sockets.close()
+
+    async def hand_over(self) -> int:
+        """Put a new agent in this one's place; return its process id. Raises Failed, and then this one goes on."""
+        async with self._handing:
+            log.info("restarting")
+            successor = await Successor.start(self._command)
+            await self._freeze()
+            begun_s = time.monotonic()
+            try:
+                if not await freeze(self._server, FREEZE_DEADLINE_S):
+                    raise Failed("answers under way were not written in time")
+                await self._send(successor)
+            except Failed:
+                await successor.give_up()
+                thaw(self._server)
+                await self.open()
+                if self._group is not None:
+                    self.run_in(self._group)
+                raise
+            frozen_ms = round(1000 * (time.monotonic() - begun_s))
+            log.info("a new agent has taken over", pid=successor.pid, frozen_ms=frozen_ms)
+            systemd.notify(f"MAINPID={successor.pid}")
+            self.succeeded.set()
+            return successor.pid
+
+    async def _freeze(self) -> None:
+        """Do nothing by itself any more, and read no lines: they wait for whoever is next."""
+        self._guard.end()
+        await asyncio.wait([self._guarding])
+        await self.stop()
+        self._log.close()
+        self._checks.close()
+
+    async def _send(self, successor: Successor) -> None:
+        by_place, connections = self.sockets.by_place(), hand(self._server)
+        estate = Estate(
+            kept=dump(self.parts.kept()),
+            tickets=list(self.parts.agent.hold),
+            early=[(replace(choice, candidates=()), facts) for choice, facts in self._server.held.early()],
+            homes=self.parts.agent.homes,
+            places=list(by_place),
+            connections=[passed for _, passed in connections],
+        )
+        copies = [sock for sock, _ in connections]
+        try:
+            await successor.send(estate, [*by_place.values(), self.sockets.lock, *copies])
+        finally:
+            for sock in copies:
+                sock.close()
+
+    async def succeed(self, received: Received) -> None:
+        """Go on in another process's place. Lines and questions that waited in the kernel are about what is known."""
+        estate = received.estate
+        self.take(parse(estate.kept.encode()))
+        self.parts.agent.take(estate.tickets, estate.homes)
+        self._server.held.take(estate.early)
+        await self.open(received.connections)
+        self.parts.agent.release()

@@ -1,0 +1,142 @@
+"""An agent at its addresses that is to be another process: what it hands over, and how it goes on when nobody takes
+it.
+"""
+
+import asyncio
+import json
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from spoe_agent import bridge
+from spoe_agent.fleet import loads
+from spoe_agent.haproxy.passing import Passed
+from spoe_agent.listening import take
+from spoe_agent.rig.process import free_port
+from spoe_agent.routing import InstanceState, LoadedModel
+from spoe_agent.routing.names import canonical
+from spoe_agent.routing.snapshot import Health
+from spoe_agent.service import Service
+from spoe_agent.spop import Message, encode_notify
+from spoe_agent.succession import Failed
+from spoe_agent.watch.limiter import Limiter
+from tests.front.parts import parts
+from tests.peer import Peer, question
+from tests.serving import until
+
+A = canonical("a")
+FLEET = """
+listeners:
+  spop: ["unix@{folder}/spop.sock", "127.0.0.1:{}"]
+  log: 127.0.0.1:{}
+  check: 127.0.0.1:{}
+  admin: 127.0.0.1:{}
+defaults: {{num_parallel: 1, ollama: {{max_loaded_models: 1}}}}
+instances: [{{name: g0, url: "http://127.0.0.1:1"}}]
+"""
+CHILD = """
+import asyncio, json, sys
+from spoe_agent.succession import Predecessor
+async def main():
+    predecessor = Predecessor.of_this_process()
+    {before}
+    received = await predecessor.take()
+    {after}
+    kinds = [sock.type.name for sock in received.listening.values()]
+    estate = received.estate.model_dump(mode="json")
+    json.dump([estate, kinds, len(received.connections)], open(sys.argv[1], "w"))
+    predecessor.done()
+asyncio.run(main())
+"""
+NOW_S = 100.0
+
+
+def hold(number):
+    return encode_notify(number, number, [Message(bridge.HOLD, {"id": f"r{number}"})])
+
+
+@asynccontextmanager
+async def running(folder, before="pass", after="pass"):
+    """A service with `a` loaded on one slot; its successor is a script."""
+    fleet = loads(FLEET.format(*(free_port() for _ in range(4)), folder=folder))
+    made = parts(fleet, lambda: NOW_S)
+    made.board.publish("g0", InstanceState(Health.UP, {A: LoadedModel(1, 1)}, NOW_S, {A: 1}, NOW_S))
+    command = (sys.executable, "-c", CHILD.format(before=before, after=after), str(folder / "got.json"))
+    service = Service(made, Limiter(fleet, made.agent, made.watch), take(fleet.listeners), None, command)
+    await service.open()
+    async with asyncio.TaskGroup() as group:
+        service.run_in(group)
+        try:
+            yield service, fleet.listeners.spop
+        finally:
+            if not service.succeeded.is_set():
+                # Its guard would wait for HAProxy.
+                service._guard.end()
+                await asyncio.wait([service._guarding])
+            await service.stop()
+            service.close()
+
+
+@asynccontextmanager
+async def asked(addresses):
+    """Two connections: one whose request runs, one whose request is held, with half a question behind it."""
+    async with Peer(addresses[0]) as one, Peer(addresses[1]) as other:
+        await one.opened()
+        await other.opened()
+        one.send(question("a", 1))
+        assert (await one.answer())[2]["action"] == "route"
+        other.send(question("a", 2))
+        assert (await other.answer())[2]["action"] == "hold"
+        other.send(hold(2), question("a", 3)[:10])
+        yield one, other
+
+
+async def is_waited_for(service):
+    await until(lambda: any(passed.held for passed in _passed(service)))
+
+
+def _passed(service):
+    found = [connection.hand() for connection in service._server.connections]
+    for sock, _ in found:
+        sock.close()
+    return [passed for _, passed in found]
+
+
+async def test_everything_is_handed_over(tmp_path):
+    async with running(tmp_path) as (service, addresses), asked(addresses):
+        await is_waited_for(service)
+        pid = await service.hand_over()
+        await until(lambda: not Path(f"/proc/{pid}").exists())
+        assert service.succeeded.is_set()
+    estate, kinds, connections = json.loads((tmp_path / "got.json").read_text())
+    assert sorted(kinds) == ["SOCK_DGRAM", *["SOCK_STREAM"] * 4]
+    assert connections == 2
+    kept = json.loads(estate["kept"])
+    assert [grant["request_id"] for grant in kept["ledgers"]["g0"]["grants"]] == ["r1"]
+    assert [ticket["facts"]["request_id"] for ticket in estate["tickets"]] == ["r2"]
+    passed = sorted(estate["connections"], key=lambda one: len(one["held"]))
+    assert [one["held"] for one in passed] == [[], [["r2", 2, 2]]]
+    assert Passed(**passed[1]).buffered == question("a", 3)[:10].hex()
+    # The unix socket is the new one's by now.
+    assert (tmp_path / "spop.sock").exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("sys.exit(1)", "pass"), ("pass", "sys.exit(1)")], ids=["not ready", "not taken"]
+)
+async def test_when_nobody_takes_over_all_goes_on(tmp_path, before, after):
+    async with running(tmp_path, before, after) as (service, addresses), asked(addresses) as (one, other):
+        await is_waited_for(service)
+        with pytest.raises(Failed, match="the new agent did not"):
+            await service.hand_over()
+        one.send(question("unknown", 4))
+        assert (await one.answer())[0] == 4
+        other.send(question("a", 3)[10:])
+        assert (await other.answer())[2]["action"] == "hold"
+        service.parts.agent.ended("r1")
+        assert (await other.answer())[0] == 2
+        async with Peer(addresses[0]) as late:
+            await late.opened()
+        assert service.parts.board.grants == 1
