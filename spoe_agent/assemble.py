@@ -16,6 +16,7 @@ import aiohttp
 from spoe_agent.agent import Agent
 from spoe_agent.fleet import Fleet, Instance, PollPolicy, specs
 from spoe_agent.instances.ollamas import Ollamas
+from spoe_agent.instances.reach import reach
 from spoe_agent.instances.relist import Relister
 from spoe_agent.telemetry.board import Board
 from spoe_agent.telemetry.health import HealthPolicy
@@ -137,13 +138,13 @@ async def assemble(fleet: Fleet, session: aiohttp.ClientSession, learner: Learne
     """Return an agent for a fleet, with its first readings taken."""
 
     def connect(instance: Instance, policy: PollPolicy) -> OllamaClient:
-        return OllamaClient(session, instance.url, policy.timeout, instance.host_header)
+        return OllamaClient(session, reach(instance), policy.timeout)
 
     async def ask(instance: str, what: Target, deadline_s: float) -> str:
         to = ollamas.find(instance)
         if to is None:
             return "is not in the fleet file any more"
-        return await probe(session, to.url, what, deadline_s, to.host_header)
+        return await probe(session, reach(to), what, deadline_s)
 
     ollamas, board = Ollamas(connect), Board()
     agent = Agent(specs(fleet), board, ollamas.refresh, learner=learner, unload=ollamas.unload)

@@ -22,6 +22,7 @@ from rich.live import Live
 from spoe_agent.demo.tally import Tally
 from spoe_agent.demo.traffic import Model, Seen, client, schedule, send, zipf
 from spoe_agent.fleet import FleetError, load
+from spoe_agent.instances.reach import reach
 from spoe_agent.rig import haproxy, mitmproxy
 from spoe_agent.rig.process import RigError
 from spoe_agent.rig.stack import Simulated, Stack
@@ -133,7 +134,7 @@ async def _own_models(stack: Stack) -> list[Model]:
     async with aiohttp.ClientSession() as session:
         for instance in stack.fleet.instances:
             timeout_s = stack.fleet.policies.poll.timeout
-            source = OllamaClient(session, instance.url, timeout_s, instance.host_header)
+            source = OllamaClient(session, reach(instance), timeout_s)
             try:
                 names = await source.installed()
             except (OSError, TimeoutError, aiohttp.ClientError, UnexpectedAnswer) as error:

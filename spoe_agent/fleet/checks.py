@@ -14,11 +14,13 @@ from itertools import combinations
 from pydantic import ByteSize
 
 from spoe_agent.fleet.exposure import exposed
-from spoe_agent.fleet.hosts import canonical_host, is_local, same_host
+from spoe_agent.fleet.hosts import canonical_host, is_local
 from spoe_agent.fleet.problems import Finding, Path, shown
+from spoe_agent.fleet.proxied import certificates, onward
 from spoe_agent.fleet.resolved import gpu_memory, vram_bytes
 from spoe_agent.fleet.schema import FleetDraft, InstanceDraft, ModelDraft
-from spoe_agent.fleet.units import WILDCARD_HOSTS, Listen, endpoint
+from spoe_agent.fleet.units import WILDCARD_HOSTS, Listen
+from spoe_agent.fleet.urls import endpoint, machine, prefix
 from spoe_agent.routing.names import canonical, is_pattern, matches
 
 Findings = Iterator[Finding]
@@ -41,7 +43,7 @@ def addresses(fleet: FleetDraft) -> Findings:
     places = list(_addresses(fleet))
     clashing: set[Path] = set()
     for (path, listen), (later_path, later) in combinations(places, 2):
-        if later_path not in clashing and _clash(listen, later):
+        if later_path not in clashing and _clash(listen, later) and not _are_apart(fleet, path, later_path):
             clashing.add(later_path)
             hint = "give each its own port" if later_path[0] == "listeners" else _port_hint(places)
             yield Finding(later_path, f"{later} is taken by {_place(path, fleet)}", hint, depends=(path,))
@@ -53,6 +55,8 @@ def _addresses(fleet: FleetDraft) -> Iterator[tuple[Path, Listen]]:
         yield ("listeners", "spop"), listen
     yield ("listeners", "check"), fleet.listeners.check
     yield ("listeners", "admin"), fleet.listeners.admin
+    passed_on = onward(fleet.listeners.onward, (one.url for one in fleet.instances))
+    yield from ((("listeners", "onward"), listen) for listen in passed_on if listen is not None)
     for index, instance in enumerate(fleet.instances):
         if instance.url is not None:
             yield ("instances", index, "url"), endpoint(instance.url)
@@ -64,6 +68,12 @@ def _clash(one: Listen, other: Listen) -> bool:
     hosts = {canonical_host(one.host), canonical_host(other.host)}
     wildcard = bool(hosts & WILDCARD_HOSTS) and all(map(is_local, hosts))
     return one.port == other.port and (len(hosts) == 1 or wildcard)
+
+
+def _are_apart(fleet: FleetDraft, path: Path, later: Path) -> bool:
+    """Several Ollamas may be behind one proxy, each below a path of its own."""
+    urls = [fleet.instances[int(place[1])].url for place in (path, later) if place[0] == "instances"]
+    return len({prefix(url) for url in urls if url is not None}) == 2
 
 
 def _place(path: Path, fleet: FleetDraft) -> str:
@@ -119,7 +129,7 @@ def _gpu_host(instance: InstanceDraft, gpu: int | str) -> str:
     """Indices and PCI bus ids count within a host; UUIDs are unique everywhere."""
     if instance.url is None or (isinstance(gpu, str) and gpu.startswith(("GPU-", "MIG-"))):
         return ""
-    return same_host(endpoint(instance.url).host)
+    return machine(instance.url)
 
 
 def _shared(fleet: FleetDraft, gpu: int | str, other: int, index: int) -> Finding:
@@ -256,6 +266,7 @@ CHECKS: tuple[Callable[[FleetDraft], Findings], ...] = (
     instance_names,
     addresses,
     exposed,
+    certificates,
     gpu_list,
     gpus_are_listed,
     gpus_are_not_shared,

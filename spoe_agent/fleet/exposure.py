@@ -14,6 +14,7 @@ _DOES = {
     "log": "can say that requests ended",
     "check": "sees every instance's limit",
     "admin": "can drain instances",
+    "onward": "gets past the front",
 }
 """What whoever reaches a port does there."""
 

@@ -17,6 +17,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from spoe_agent import bridge
 from spoe_agent.fleet.resolved import LOCAL_HOST, Fleet, Instance
 from spoe_agent.fleet.units import Listen
+from spoe_agent.fleet.urls import is_name
+from spoe_agent.haproxy.names import HOSTS, RESOLVERS, in_hosts_file, server_options
 from spoe_agent.requests import foreign
 from spoe_agent.requests.caller import FORWARDED_FOR, HOPS
 from spoe_agent.requests.changes import CHANGE_PATHS
@@ -34,12 +36,21 @@ HOLD_GRACE_S = 5.0
 REJECTIONS = (400, 404, 413, 503)
 """Statuses of a Choice that rejects."""
 
+UNREACHED = "x-pointsman-unreached"
+"""Header between HAProxy's own proxies: no instance answered, but one of them, with this status."""
+
 UNPINNED = "none"
 """No instance is called so (fleet.units), and HAProxy passes over a `use-server` that names nobody."""
 
 
-def haproxy_files(fleet: Fleet) -> dict[str, str]:
-    """Return HAProxy's whole configuration for a fleet: text by relative file name."""
+def haproxy_files(fleet: Fleet, hosts: Path = HOSTS) -> dict[str, str]:
+    """Return HAProxy's whole configuration for a fleet: text by relative file name.
+
+    `hosts`: the file of names that HAProxy must not ask DNS for.
+    """
+    known = in_hosts_file(hosts)
+    instances = [_server(instance, known) for instance in fleet.instances]
+    agents = [_agent(_local(listen), known) for listen in fleet.haproxy.spop or fleet.listeners.spop]
     environment = Environment(
         loader=PackageLoader("spoe_agent.fleet"),
         undefined=StrictUndefined,
@@ -49,7 +60,8 @@ def haproxy_files(fleet: Fleet) -> dict[str, str]:
     )
     policies = fleet.policies
     config = environment.get_template("haproxy.cfg.j2").render(
-        instances=[_server(instance) for instance in fleet.instances],
+        instances=instances,
+        proxied=[one for one in instances if one["proxy"]],
         policies=policies,
         foreign=foreign,
         hops=HOPS,
@@ -60,12 +72,14 @@ def haproxy_files(fleet: Fleet) -> dict[str, str]:
         front=str(fleet.listeners.front),
         log_address=str(_local(fleet.listeners.log)),
         check=_local(fleet.listeners.check) if policies.limits.follow else None,
-        agents=[str(_local(listen)) for listen in fleet.haproxy.spop or fleet.listeners.spop],
+        agents=agents,
+        resolvers=RESOLVERS if any(RESOLVERS in str(one) for one in (*instances, *agents)) else "",
         seconds=_time,
         default_host=re.escape(DEFAULT_HOST),
         default_namespace=DEFAULT_NAMESPACE,
         default_tag=DEFAULT_TAG,
         own_errors=OWN_ERRORS,
+        unreached=UNREACHED,
         rejections=REJECTIONS,
         change_paths=CHANGE_PATHS,
         inference_paths=sorted(INFERENCE_PATHS),
@@ -119,13 +133,44 @@ def _name_regex(match: str) -> str:
     return f"^{short}$"
 
 
-def _server(instance: Instance) -> dict[str, object]:
+def _server(instance: Instance, known: frozenset[str]) -> dict[str, object]:
+    address, options = str(Listen(instance.host, instance.port)), server_options(instance.host, known)
+    proxy = None
+    if instance.onward is not None:
+        proxy = {
+            "address": address,
+            "options": options + _tls(instance),
+            "prefix": instance.prefix,
+            "host_header": instance.host_header,
+        }
+        # No unix socket: paths are looked for below a chroot, and with abstract ones HAProxy 2.6 crashes at a reload.
+        address, options = str(instance.onward), ""
     return {
         "name": instance.name,
         "tag": instance.tag,
-        "address": instance.url.removeprefix("http://"),
+        "address": address,
+        "options": options,
+        "proxy": proxy,
         "max_connections": instance.max_connections,
     }
+
+
+def _tls(instance: Instance) -> str:
+    """Return how a server proves who it is. HAProxy compares names only (fleet.proxied)."""
+    if not instance.has_tls:
+        return ""
+    name = f" sni str({instance.host})" if is_name(instance.host) else ""
+    return f" ssl verify required ca-file {_quoted(instance.ca_file or '@system-ca')}{name}"
+
+
+def _quoted(path: str) -> str:
+    """Return a word of HAProxy's configuration (configuration.txt 2.2): strong quotes keep all but themselves."""
+    return path if re.fullmatch(r"[A-Za-z0-9/@._-]+", path) else "'" + path.replace("'", "'\\''") + "'"
+
+
+def _agent(listen: Listen, known: frozenset[str]) -> dict[str, object]:
+    options = "" if listen.path is not None else server_options(listen.host, known)
+    return {"address": str(listen), "options": options}
 
 
 def _local(listen: Listen) -> Listen:

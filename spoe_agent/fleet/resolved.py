@@ -10,7 +10,7 @@ from zlib import crc32
 
 from pydantic import BaseModel, ConfigDict
 
-from spoe_agent.fleet.hosts import same_host
+from spoe_agent.fleet.proxied import onward
 from spoe_agent.fleet.schema import (
     CallerEntry,
     FleetFile,
@@ -25,7 +25,8 @@ from spoe_agent.fleet.schema import (
 )
 from spoe_agent.fleet.schema_haproxy import HAProxySettings
 from spoe_agent.fleet.schema_watch import Telemetry
-from spoe_agent.fleet.units import endpoint
+from spoe_agent.fleet.units import Listen
+from spoe_agent.fleet.urls import endpoint, is_name, machine, prefix
 
 LOCAL_HOST = "localhost"
 """What every Ollama lets in as `Host`: on loopback it answers 403 to names that it does not know (server/routes.go
@@ -45,10 +46,17 @@ class Instance(_Frozen):
 
     name: str
     url: str
-    """`http://HOST:PORT`, without a slash at the end."""
+    """`http://HOST:PORT`, or with `https` and a path; without a slash at the end."""
     host: str
     """IPv6 without brackets."""
     port: int
+    has_tls: bool = False
+    prefix: str = ""
+    """The path below which a proxy has it: "/ollama"."""
+    onward: Listen | None = None
+    """Where HAProxy passes on what goes there, when a proxy has it."""
+    ca_file: str | None = None
+    """Certificates that prove the proxy to be who it says; None: those this system trusts."""
     gpus: tuple[int | str, ...] = ()
     shared: bool = False
     vram_bytes: int | None = None
@@ -64,7 +72,15 @@ class Instance(_Frozen):
     @property
     def host_header(self) -> str:
         """The `Host` that requests, polls and probes carry alike: what answers one of them answers all."""
-        return LOCAL_HOST
+        if self.onward is None:
+            return LOCAL_HOST
+        port = 443 if self.has_tls else 80
+        return str(Listen(self.host, self.port)).removesuffix(f":{port}")
+
+    @property
+    def is_named(self) -> bool:
+        """Its address may change: the name leads to another one then."""
+        return is_name(self.host) and self.host.lower() != LOCAL_HOST
 
     @property
     def tag(self) -> str:
@@ -96,11 +112,14 @@ class Fleet(_Frozen):
 def resolve(file: FleetFile) -> Fleet:
     """Work out what the file leaves open. The file's defaults must be merged into its instances already."""
     memory = gpu_memory(file.gpus)
+    listens = onward(file.listeners.onward, (entry.url for entry in file.instances))
     return Fleet(
         listeners=file.listeners,
         haproxy=file.haproxy,
         gpus=file.gpus,
-        instances=tuple(_instance(entry, memory) for entry in file.instances),
+        instances=tuple(
+            _instance(entry, memory, listen) for entry, listen in zip(file.instances, listens, strict=True)
+        ),
         models=file.models,
         callers=file.callers,
         telemetry=file.telemetry,
@@ -108,28 +127,32 @@ def resolve(file: FleetFile) -> Fleet:
     )
 
 
-def _instance(entry: InstanceEntry, memory: Mapping[int | str, int]) -> Instance:
+def _instance(entry: InstanceEntry, memory: Mapping[int | str, int], listen: Listen | None) -> Instance:
     address = endpoint(entry.url)
     loaded = entry.ollama.max_loaded_models or _MODELS_PER_GPU * max(1, len(entry.gpus))
     return Instance(
         name=entry.name,
-        url=f"http://{address}",
+        url=f"{entry.url.scheme}://{address}{prefix(entry.url)}",
         host=address.host,
         port=address.port,
+        has_tls=entry.url.scheme == "https",
+        prefix=prefix(entry.url),
+        onward=listen,
+        ca_file=entry.ca_file,
         gpus=entry.gpus,
         shared=entry.shared,
         vram_bytes=vram_bytes(entry, memory),
         num_parallel=entry.num_parallel,
         max_connections=entry.max_connections or entry.num_parallel * loaded,
         max_loaded_models=loaded,
-        store=entry.store or _store(address.host, entry.ollama.models),
+        store=entry.store or _store(machine(entry.url), entry.ollama.models),
         ollama=entry.ollama,
     )
 
 
-def _store(host: str, models: str | None) -> str:
+def _store(machine: str, models: str | None) -> str:
     """Return a name for the store of an instance that gives it none."""
-    return same_host(host) + (f":{models}" if models else "")
+    return machine + (f":{models}" if models else "")
 
 
 def gpu_memory(gpus: tuple[GpuDraft, ...]) -> dict[int | str, int]:

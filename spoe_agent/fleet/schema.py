@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
+from spoe_agent.fleet.called import InstanceName, ModelMatch
 from spoe_agent.fleet.schema_haproxy import HAProxySettings
 from spoe_agent.fleet.schema_watch import HealthPolicy, LimitPolicy, Telemetry
 from spoe_agent.fleet.section import Section
@@ -23,10 +24,7 @@ from spoe_agent.fleet.units import (
     GpuId,
     GpuMemory,
     HostGlob,
-    InstanceName,
-    InstanceUrl,
     Listens,
-    ModelMatch,
     ModelSize,
     Network,
     Origin,
@@ -38,6 +36,7 @@ from spoe_agent.fleet.units import (
     TcpListen,
     Tokens,
 )
+from spoe_agent.fleet.urls import InstanceUrl
 
 _LOCAL_ORIGINS = tuple(
     f"{scheme}://{host}{port}"
@@ -63,6 +62,9 @@ class Listeners(Section):
     """HAProxy asks here what each instance's limit is (its agent-check)."""
     admin: TcpListen = Field(default="127.0.0.1:9604", validate_default=True)
     """What `pointsman status`, `drain` and `ready` talk to. It has no password: keep it on loopback."""
+    onward: TcpListen = Field(default="127.0.0.1:9610", validate_default=True)
+    """Where HAProxy passes on to itself what goes to instances with https or a path in their url: one port for each of
+    them, from this one on. Nobody else needs to reach these."""
     trusted_network: bool = False
     """Let spop, log, check and admin be on addresses that other hosts reach, as when HAProxy and the agent are in
     different containers. None of them has a password: true says that you trust everybody who reaches them."""
@@ -137,6 +139,8 @@ class InstanceSettings(Section):
     store: InstanceName | None = None
     """Name of its model store; instances with the same one share it. Left out: those on one host with the same
     `ollama.models`, or none, share one. Each store is written by one of its instances."""
+    ca_file: AbsolutePath | None = None
+    """For https: the certificates (PEM) that the proxy's own must be signed by. Left out: those this system trusts."""
     ollama: OllamaSettings = Field(default_factory=OllamaSettings)
     """Further settings of this Ollama."""
 
@@ -151,7 +155,7 @@ class InstanceEntry(InstanceDraft):
     name: InstanceName
     """Its name everywhere: HAProxy's server, logs, metrics, pins. Letters, digits, `_`, `.` and `-`."""
     url: InstanceUrl
-    """Where it listens: http://HOST:PORT (its OLLAMA_HOST)."""
+    """Where it listens: http://HOST:PORT (its OLLAMA_HOST). Behind a proxy: https://HOST:PORT, or with a path."""
 
 
 class ModelDraft(Section):

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from spoe_agent.fleet.called import InstanceName
 from spoe_agent.fleet.section import Section
-from spoe_agent.fleet.units import Count, InstanceName, Seconds
+from spoe_agent.fleet.units import Count, Seconds
 
 
 class HealthPolicy(Section):

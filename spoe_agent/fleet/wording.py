@@ -28,7 +28,7 @@ _MESSAGES = {
     "int_type": "must be a whole number",
     "too_short": "must have at least one entry",
     "string_pattern_mismatch": "has characters that are not allowed here",
-    "url_scheme": "must begin with http:// (Ollama speaks nothing else)",
+    "url_scheme": "must begin with http:// or https://",
     "url_parsing": "is not a URL",
     "url_type": "is not a URL",
 }

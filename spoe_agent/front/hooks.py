@@ -22,16 +22,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mitmproxy import connection, ctx, http
+from mitmproxy import connection, ctx, http, tls
 from mitmproxy.addonmanager import Loader
 from mitmproxy.proxy.layer import NextLayer
 
-from spoe_agent.fleet import Fleet, FleetError, find, load
+from spoe_agent.fleet import Fleet, FleetError, Instance, find, load
 from spoe_agent.front.account import account, summary
 from spoe_agent.front.answers import BROKEN, FAILED, Answer, error, rejection
 from spoe_agent.front.flight import Flight
 from spoe_agent.front.logs import send_to_logging
-from spoe_agent.front.mitmproxy import hold_back, lift_limit, take_over
+from spoe_agent.front.mitmproxy import hold_back, lift_limit, take_over, trust
 from spoe_agent.front.origins import Visit, is_foreign_page, preflight, refusal
 from spoe_agent.front.reading import Whole, facts
 from spoe_agent.front.router import LEFT, End, Router
@@ -46,6 +46,7 @@ from spoe_agent.routing.surface import dialect
 log = logging.getLogger(__name__)
 
 OPTION = "pointsman_fleet"
+PREFIX = "pointsman_prefix"
 
 
 class Pointsman:
@@ -121,6 +122,13 @@ class Pointsman:
         """Take over reverse mode's HTTP: errors in the caller's dialect, and HTTP/2 without TLS."""
         take_over(nextlayer, self._failure)
 
+    def tls_start_server(self, data: tls.TlsData) -> None:
+        """Take the fleet file's word for who may sign."""
+        at = data.conn.address if isinstance(data.conn, connection.Server) else None
+        for instance in self.fleet.instances if self.fleet else ():
+            if instance.ca_file and at == (instance.host, instance.port):
+                trust(data, instance.ca_file)
+
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Route what needs no body: models' blobs are gigabytes, and go through as they come."""
         if _path(flow).startswith(BLOBS):
@@ -163,9 +171,9 @@ class Pointsman:
             return None
         passage = flight.search.result()
         _note(flow, flight, passage.choice)
-        if passage.address is None:
+        if passage.instance is None:
             return rejection(passage.choice, flight.request)
-        _send_to(flow, *passage.address)
+        _send_to(flow, passage.instance)
         flight.sent_at_s = time.monotonic()
         return None
 
@@ -278,14 +286,21 @@ def _facts(flow: http.HTTPFlow, trusted: Sequence[Network]) -> RequestFacts:
 
 
 def _path(flow: http.HTTPFlow) -> str:
-    return decoded(flow.request.path)
+    return decoded(_asked(flow))
 
 
-def _send_to(flow: http.HTTPFlow, host: str, port: int) -> None:
+def _asked(flow: http.HTTPFlow) -> str:
+    """Return the path that the client asked for: a flow that is replayed has been sent to an instance before."""
+    return flow.request.path.removeprefix(flow.metadata.get(PREFIX, ""))
+
+
+def _send_to(flow: http.HTTPFlow, instance: Instance) -> None:
     """Ollama on loopback answers 403 to a Host or an Origin that it does not know."""
-    flow.request.scheme = "http"
-    flow.request.host, flow.request.port = host, port
-    flow.request.host_header = "localhost"
+    flow.request.scheme = "https" if instance.has_tls else "http"
+    flow.request.host, flow.request.port = instance.host, instance.port
+    flow.request.host_header = instance.host_header
+    flow.request.path = instance.prefix + _asked(flow)
+    flow.metadata[PREFIX] = instance.prefix
     flow.request.headers.pop("origin", None)
     flow.request.headers["X-Request-Id"] = _shown_id(flow)
 

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from mitmproxy import connection, ctx, http
+from mitmproxy import connection, ctx, http, tls
 from mitmproxy.proxy import events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator, Layer, NextLayer
@@ -62,6 +62,14 @@ def hold_back() -> bool:
                 task.cancel()
         proxyserver.servers._instances.clear()  # else one that was never started would be stopped
     return True
+
+
+def trust(server: tls.TlsData, ca_file: str) -> None:
+    """Believe these certificates too. mitmproxy keeps one set for all servers, so they are believed of any of them."""
+    # Scripts are asked before the addon that makes the connection, which leaves alone what is made already.
+    ctx.master.addons.get("tlsconfig").tls_start_server(server)
+    if server.ssl_conn is not None:
+        server.ssl_conn.get_context().load_verify_locations(ca_file)
 
 
 def lift_limit(client: connection.Client) -> None:

@@ -15,7 +15,7 @@ import aiohttp
 import structlog
 
 from spoe_agent.assemble import Parts, assemble
-from spoe_agent.fleet import Fleet
+from spoe_agent.fleet import Fleet, Instance
 from spoe_agent.fleet.differences import differences
 from spoe_agent.fleet.file import FleetFile
 from spoe_agent.front.answers import WAITED
@@ -30,7 +30,6 @@ log = structlog.get_logger()
 CONNECT_TIMEOUT_S = 5.0
 """`timeout connect` of haproxy.cfg."""
 
-Address = tuple[str, int]
 _QUEUED_TOO_LONG = Choice(Action.REJECT, "queue timeout", status=503, message=WAITED)
 
 
@@ -56,8 +55,8 @@ class Passage:
     """Where a request goes."""
 
     choice: Choice
-    address: Address | None
-    """Host and port of the instance; None when the choice is to reject."""
+    instance: Instance | None
+    """None when the choice is to reject."""
 
 
 async def connects(host: str, port: int) -> bool:
@@ -149,14 +148,14 @@ class Router:
             if choice.instance is None:
                 self.leave(request.request_id)
                 return Passage(choice, None)
-            address = await self._enter(request, choice.instance)
-            if address is not None:
-                if await self._connects(*address):
+            instance = await self._enter(request, choice.instance)
+            if instance is not None:
+                if await self._connects(instance.host, instance.port):
                     await self._make_room(choice)
-                    return Passage(choice, address)
+                    return Passage(choice, instance)
                 log.warning("instance refuses connections, trying another", instance=choice.instance)
             if request.kind is Kind.INFERENCE:
-                self.leave(request.request_id, LEFT if address is None else REFUSED)
+                self.leave(request.request_id, LEFT if instance is None else REFUSED)
             refused.add(choice.instance)
 
     async def _decide(self, request: RequestFacts, refused: set[str]) -> Choice:
@@ -189,16 +188,15 @@ class Router:
             name: InstanceLoad(self._slots.taken(name), self._slots.queued(name), name not in refused) for name in names
         }
 
-    async def _enter(self, request: RequestFacts, name: str) -> Address | None:
-        """Take a connection, of which only what runs a model needs one; return the instance's address, None when the
+    async def _enter(self, request: RequestFacts, name: str) -> Instance | None:
+        """Take a connection, of which only what runs a model needs one; return the instance, None when the
         fleet file lost it meanwhile.
         """
         if request.kind is Kind.INFERENCE:
             await self._slots.take(name, self._parts.fleet.policies.queue_timeout)
             self._taken[request.request_id] = name
         self._went[request.request_id] = name
-        found = next((instance for instance in self._parts.fleet.instances if instance.name == name), None)
-        return None if found is None else (found.host, found.port)
+        return next((instance for instance in self._parts.fleet.instances if instance.name == name), None)
 
     def leave(self, request_id: str, end: End = LEFT) -> None:
         """End a request: its connection and its slot are free. Ending it again does nothing."""

@@ -9,7 +9,7 @@ import aiohttp
 from yarl import URL
 
 from spoe_agent.gpus.reading import SourceError
-from spoe_agent.telemetry.http import TooLong, get, said
+from spoe_agent.telemetry.http import Remote, TooLong, get, said
 
 
 def without_password(url: str) -> str:
@@ -21,7 +21,7 @@ async def fetch(session: aiohttp.ClientSession, url: str) -> bytes:
     """Return the body at a URL. Raises SourceError for anything but 200 with a body of a sane size."""
     named = without_password(url)
     try:
-        status, body = await get(session, url)
+        status, body = await get(session, Remote(url))
     except TooLong as error:
         raise SourceError(f"GET {named} {error}") from error
     except (OSError, aiohttp.ClientError) as error:

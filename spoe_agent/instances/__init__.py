@@ -1,4 +1,4 @@
-"""Each Ollama, and what is asked of it.
+"""Each Ollama: how it is reached, what it says, whether it is believed.
 
-Must not live here: decisions, HAProxy.
+Must not live here: decisions, what HAProxy is told.
 """

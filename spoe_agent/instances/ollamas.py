@@ -119,7 +119,8 @@ class Ollamas:
 
     def _same(self, instance: Instance, policy: PollPolicy) -> Ollama | None:
         one = self._all.get(instance.name)
-        if one is None or (one.instance.url, one.policy) != (instance.url, policy):
+        as_before = (instance.url, instance.ca_file, policy)
+        if one is None or (one.instance.url, one.instance.ca_file, one.policy) != as_before:
             return None
         return one
 

@@ -36,6 +36,25 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
             return port
 
 
+def free_ports(count: int) -> int:
+    """Return the first of so many loopback ports in a row that nobody uses now."""
+    while True:
+        first = free_port()
+        wanted = range(first + 1, first + count)
+        if all(port < 65536 and port not in _given and _is_free(port) for port in wanted):
+            _given.update(wanted)
+            return first
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 class Process:
     """One child, its output in a file. Leaving the context ends it, by its id and nobody else's."""
 

@@ -18,7 +18,7 @@ from typing import Any, Self
 from spoe_agent.fleet import Fleet, load
 from spoe_agent.fleet.source import read
 from spoe_agent.rig.haproxy import front_is_ready, haproxy
-from spoe_agent.rig.process import Process, accepts, accepts_unix, free_port
+from spoe_agent.rig.process import Process, accepts, accepts_unix, free_port, free_ports
 
 CONTEXT_LENGTH = 4096
 """Of the simulated instances: its own default."""
@@ -112,7 +112,8 @@ class Stack:
         }
         if self.own is not None:
             # Not by PyYAML's own rules, to which an unquoted PCI bus id is a number.
-            return {**read(self.own.read_text(encoding="utf-8-sig"), str(self.own)).data, "listeners": listeners}
+            data = read(self.own.read_text(encoding="utf-8-sig"), str(self.own)).data
+            return {**data, "listeners": {**listeners, "onward": f"127.0.0.1:{free_ports(len(data['instances']))}"}}
         like = self.simulated
         ollama = {"max_loaded_models": like.max_loaded_models, "context_length": CONTEXT_LENGTH}
         instances = [{"name": f"gpu{n}", "url": f"http://127.0.0.1:{free_port()}"} for n in range(like.instances)]

@@ -52,6 +52,9 @@ async def ps(request: web.Request) -> web.Response:
     slow = instance.faults.take("slow_ps")
     if slow is not None:
         await asyncio.sleep(slow.seconds)
+    wrong = instance.faults.take("wrong_ps")
+    if wrong is not None:
+        raise OllamaError(wrong.status, wrong.text)
     engine = instance.engine
     lines = [_loaded(line, engine.clock.wall_time(line.expires_at_s).isoformat()) for line in engine.ps()]
     return json_answer({"models": lines})

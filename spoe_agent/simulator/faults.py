@@ -19,6 +19,7 @@ Kind = Literal[
     "wedged_loader",
     "slow_load",
     "slow_ps",
+    "wrong_ps",
     "cut_stream",
     "wrong_status",
     "spill",

@@ -10,12 +10,19 @@ Pure: no I/O, and time is passed in. Must not live here: where evidence comes fr
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 from spoe_agent.routing.snapshot import Health, InstanceState
 
 REFUSALS_UNTIL_DOWN = 2
 SILENCES_UNTIL_SUSPECT = 2
 """Polls in a row without a proper answer to anything."""
+
+LONGEST_PAUSE = 10
+"""Between two probes, in `probe_interval_s`, where doubt comes back again and again."""
+
+TRUSTED_AFTER = 12
+"""So many `probe_interval_s` without doubt, and what was before is forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,11 @@ class InstanceHealth:
         self._load_evidence = ""
         self._probe_due_s = now_s
         self._is_probing = False
+        self._lists_failed_s = -inf
+        self._answered_without_lists = 0
+        """Times that probes were answered while lists failed."""
+        self._relapses = 0
+        self._believed_s = -inf
 
     def doubt(self) -> Doubt | None:
         """Return what the next agent must know; None: nothing that its own polls would not show."""
@@ -114,13 +126,28 @@ class InstanceHealth:
             return self._enter(Health.DOWN, state.why, now_s)
         if state.health is Health.SLOW:
             self.note = state.why
-            if state.silences >= SILENCES_UNTIL_SUSPECT and self._base in (Health.UP, Health.UNKNOWN):
-                return self._enter(Health.SUSPECT, state.why, now_s)
-            return None
+            return self._lists_fail(state, now_s)
+        if now_s - self._lists_failed_s > TRUSTED_AFTER * self._policy.probe_interval_s:
+            self._answered_without_lists = 0
         if self._base is Health.DOWN:
             return self._enter(Health.RECOVERING, "lists answer again; not yet a request", now_s)
         self._refusals = 0
         return self._enter(Health.UP, "lists answer", now_s) if self._base is Health.UNKNOWN else None
+
+    def _lists_fail(self, state: InstanceState, now_s: float) -> Transition | None:
+        """Doubt who lists nothing, until a request or a probe is answered all the same. Then lists say no more, as long
+        as they go on failing; now and then a probe asks again.
+        """
+        if state.silences < SILENCES_UNTIL_SUSPECT:
+            return None
+        self._lists_failed_s = now_s
+        if self._base not in (Health.UP, Health.UNKNOWN):
+            return None
+        if not self._answered_without_lists:
+            return self._enter(Health.SUSPECT, state.why, now_s)
+        if now_s >= self._probe_due_s:
+            self.question = state.why
+        return None
 
     def refused(self, why: str, now_s: float) -> Transition | None:
         """A request could not connect."""
@@ -138,7 +165,11 @@ class InstanceHealth:
         """A request ran to its end: that is what counts."""
         self._errors = self._refusals = 0
         self.question = ""
-        return None if self._base is Health.UP else self._enter(Health.UP, why, now_s)
+        turn = None if self._base is Health.UP else self._enter(Health.UP, why, now_s)
+        if self.note and not self._answered_without_lists:
+            self._answered_without_lists = 1
+            self._probe_due_s = now_s + self._pause_s(1)
+        return turn
 
     def stalled(self, why: str, is_proven: bool, now_s: float) -> Transition | None:
         """A loaded model gives no answers. Unless that is proof enough, a probe is to tell."""
@@ -182,12 +213,20 @@ class InstanceHealth:
         self._probe_due_s = now_s + self._policy.probe_interval_s
         if not failure:
             lifted = self.loaded(now_s) if is_cold else None
-            return [turn for turn in (lifted, self.served(now_s, "a probe was answered")) if turn is not None]
+            turns = [turn for turn in (lifted, self.served(now_s, "a probe was answered")) if turn is not None]
+            if self.note:
+                self._answered_without_lists += 1
+                self._probe_due_s = now_s + self._pause_s(self._answered_without_lists)
+            return turns
         why = f"{self.question}; probe: {failure}" if self.question else f"probe: {failure}"
         turn = self._enter(Health.SUSPECT, why, now_s) if self._base is Health.UP and self.question else None
         self._probe_due_s = now_s + self._policy.probe_interval_s
         self.question = ""
         return [] if turn is None else [turn]
+
+    def _pause_s(self, times: int) -> float:
+        """Return how long to wait with a probe that was answered so many times before, in vain."""
+        return self._policy.probe_interval_s * min(2.0 ** min(times, LONGEST_PAUSE) - 1.0, LONGEST_PAUSE)
 
     def _doubt_loads(self, doubt: bool, why: str, now_s: float) -> Transition | None:
         self.loads_in_doubt = doubt
@@ -197,8 +236,14 @@ class InstanceHealth:
     def _enter(self, base: Health, why: str, now_s: float) -> Transition | None:
         if base is self._base:
             return None
+        if base is Health.SUSPECT:
+            is_relapse = now_s - self._believed_s < TRUSTED_AFTER * self._policy.probe_interval_s
+            self._relapses = self._relapses + 1 if is_relapse else 0
+        if base is Health.UP and self._base is Health.SUSPECT:
+            self._believed_s = now_s
         self._base = base
-        self._probe_due_s = now_s
+        # Who was just believed and fails again is not believed at the first answer.
+        self._probe_due_s = now_s + (self._pause_s(self._relapses) if base is Health.SUSPECT else 0.0)
         if base is Health.DOWN:
             self.question, self.loads_in_doubt = "", False
         if base is Health.UP:

@@ -6,6 +6,10 @@ Must not live here: how long an answer may take, what a status means.
 from __future__ import annotations
 
 import os
+import ssl
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import aiohttp
@@ -39,17 +43,30 @@ def unlimited_session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
 
 
-def host_header(host: str | None) -> dict[str, str]:
-    """Return the headers that name a host other than the URL's own."""
-    return {} if host is None else {"Host": host}
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A server, and what goes with everything that it is asked."""
+
+    url: str
+    """Without a slash at the end."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    tls: ssl.SSLContext | bool = True
+    """What proves the server's name; True: what this system trusts."""
+
+    def get(self, session: aiohttp.ClientSession, path: str) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """GET what is at a path below the URL; a redirect is not followed."""
+        return session.get(self.url + path, allow_redirects=False, headers=self.headers, ssl=self.tls)
+
+    def post(
+        self, session: aiohttp.ClientSession, path: str, body: object
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """POST a body as JSON."""
+        return session.post(self.url + path, json=body, headers=self.headers, ssl=self.tls)
 
 
-async def get(session: aiohttp.ClientSession, url: str, host: str | None = None) -> Answer:
-    """Return what is answered; a redirect is not followed. Raises TooLong, OSError or aiohttp.ClientError.
-
-    `host`: the `Host` header, where it is not the URL's own.
-    """
-    async with session.get(url, allow_redirects=False, headers=host_header(host)) as response:
+async def get(session: aiohttp.ClientSession, remote: Remote, path: str = "") -> Answer:
+    """Return what is answered; a redirect is not followed. Raises TooLong, OSError or aiohttp.ClientError."""
+    async with remote.get(session, path) as response:
         body = await response.content.read(MAX_BYTES + 1)
         while len(body) <= MAX_BYTES and not response.content.at_eof():
             body += await response.content.read(MAX_BYTES + 1 - len(body))

@@ -14,7 +14,7 @@ import aiohttp
 
 from spoe_agent.routing.names import canonical
 from spoe_agent.routing.snapshot import LoadedModel
-from spoe_agent.telemetry.http import TooLong, get, host_header
+from spoe_agent.telemetry.http import Remote, TooLong, get
 
 Entry = Mapping[str, Any]
 T = TypeVar("T")
@@ -27,11 +27,9 @@ class UnexpectedAnswer(Exception):
 class OllamaClient:
     """Asks one Ollama server. Every call raises OSError, TimeoutError, aiohttp.ClientError or UnexpectedAnswer."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, timeout_s: float, host: str | None = None) -> None:
-        """`host`: the `Host` header (fleet: `Instance.host_header`); None: the URL's own."""
+    def __init__(self, session: aiohttp.ClientSession, remote: Remote, timeout_s: float) -> None:
         self._session = session
-        self._host = host
-        self._url = url.rstrip("/")
+        self._remote = remote
         self._timeout_s = timeout_s
         self._loaded = _List("/api/ps", _loaded_model)
         self._installed = _List("/api/tags", lambda entry: _integer(entry, "size"))
@@ -53,7 +51,7 @@ class OllamaClient:
         body = {"model": model, "keep_alive": 0}
         async with (
             asyncio.timeout(self._timeout_s),
-            self._session.post(f"{self._url}/api/generate", json=body, headers=host_header(self._host)) as response,
+            self._remote.post(self._session, "/api/generate", body) as response,
         ):
             if response.status != 200:
                 raise UnexpectedAnswer(f"unloading {model} answered {response.status}")
@@ -61,7 +59,7 @@ class OllamaClient:
     async def _get(self, path: str) -> bytes:
         try:
             async with asyncio.timeout(self._timeout_s):
-                status, body = await get(self._session, self._url + path, self._host)
+                status, body = await get(self._session, self._remote, path)
         except TooLong as error:
             raise UnexpectedAnswer(f"GET {path} {error}") from error
         if status != 200:

@@ -1,7 +1,7 @@
 """Polls every Ollama, each in its own task with its own deadline, and publishes what it says.
 
-A slow or dead instance delays nobody. Changes of state are logged once. Must not live here: HTTP details (ollama),
-decisions. Clock, sleep and jitter are passed in, so that tests own time.
+A slow or dead instance delays nobody. Must not live here: HTTP details (ollama), what readings say of an instance's
+health, decisions. Clock, sleep and jitter are passed in, so that tests own time.
 """
 
 from __future__ import annotations
@@ -14,14 +14,11 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import aiohttp
-import structlog
 
 from spoe_agent.routing.snapshot import Health, InstanceState, LoadedModel
 from spoe_agent.telemetry import beat
 from spoe_agent.telemetry.http import said
 from spoe_agent.telemetry.ollama import UnexpectedAnswer
-
-log = structlog.get_logger()
 
 JITTER = 0.1
 """Each pause is up to this part longer or shorter, so that polls of many instances do not march in step."""
@@ -164,13 +161,6 @@ class Poller:
         )
 
     def _turn(self, health: Health, why: str) -> None:
-        """Enter a state, and say so when it is another than before."""
-        if why != self._state.why:
-            self._state = replace(self._state, why=why)
-        if health is self._state.health:
-            return
-        if health is Health.UP:
-            log.info("instance answers", instance=self._name, version=self._state.version)
-        else:
-            log.warning("instance does not answer", instance=self._name, health=str(health), why=why)
-        self._state = replace(self._state, health=health)
+        """Enter a state."""
+        if (health, why) != (self._state.health, self._state.why):
+            self._state = replace(self._state, health=health, why=why)

@@ -13,7 +13,7 @@ import aiohttp
 
 from spoe_agent.routing.names import display, is_cloud
 from spoe_agent.routing.snapshot import InstanceState
-from spoe_agent.telemetry.http import host_header
+from spoe_agent.telemetry.http import Remote
 
 MAX_REASON = 120
 
@@ -44,30 +44,25 @@ def target(state: InstanceState, of_loads: bool, silent: str = "") -> Target | N
     return Target(min(local, key=lambda key: (local[key], key)), 0, True) if local else None
 
 
-async def probe(
-    session: aiohttp.ClientSession, url: str, what: Target, deadline_s: float, host: str | None = None
-) -> str:
-    """Ask for one token. Return "" when it was answered, else what went wrong.
-
-    `host`: the `Host` header (fleet: `Instance.host_header`); None: the URL's own.
-    """
+async def probe(session: aiohttp.ClientSession, remote: Remote, what: Target, deadline_s: float) -> str:
+    """Ask for one token. Return "" when it was answered, else what went wrong."""
     name = display(what.model)
     options = {"num_predict": 1} | ({"num_ctx": what.context_length} if what.context_length else {})
     asked = {"model": name, "prompt": ".", "stream": False, "options": options}
     try:
         async with asyncio.timeout(deadline_s):
-            failure = await _post(session, f"{url}/api/generate", asked, host)
+            failure = await _post(session, remote, "/api/generate", asked)
             if "does not support generate" in failure:  # an embedding model (server/routes.go GenerateHandler)
                 embed = {"model": name, "input": ".", "options": {k: v for k, v in options.items() if k == "num_ctx"}}
-                failure = await _post(session, f"{url}/api/embed", embed, host)
+                failure = await _post(session, remote, "/api/embed", embed)
     except TimeoutError:
         return f"{name} gave no token within {deadline_s:.0f} s"
     return f"{name} {failure}" if failure else ""
 
 
-async def _post(session: aiohttp.ClientSession, url: str, body: object, host: str | None) -> str:
+async def _post(session: aiohttp.ClientSession, remote: Remote, path: str, body: object) -> str:
     try:
-        async with session.post(url, json=body, headers=host_header(host)) as answer:
+        async with remote.post(session, path, body) as answer:
             text = await answer.text(errors="replace")
     except (OSError, aiohttp.ClientError) as error:
         return f"{error or type(error).__name__}"[:MAX_REASON]

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 
 import structlog
 
 from spoe_agent.agent import Agent
+from spoe_agent.instances.complaint import Complaint, News
 from spoe_agent.routing import Health, InstanceSpec, InstanceState, Kind, Snapshot, Tier
 from spoe_agent.routing.estimates import load_s, service_s, weights_bytes
 from spoe_agent.telemetry.account import Grant
@@ -74,6 +76,7 @@ class Watch:
         self._specs: dict[str, InstanceSpec] = {spec.name: spec for spec in agent.fleet.instances}
         self.health = {name: InstanceHealth(name, policy, clock()) for name in self._specs}
         self._polled: dict[str, InstanceState] = {}
+        self._lists: defaultdict[str, Complaint] = defaultdict(Complaint)
         self._last_sign_s: dict[str, dict[str, float]] = {name: {} for name in self._specs}
         self._silent: dict[str, str] = {}
         self._longest_s: dict[str, float] = {}
@@ -88,6 +91,7 @@ class Watch:
         for name in gone:
             self.health.pop(name, None)
             self._polled.pop(name, None)
+            self._lists.pop(name, None)
             self._silent.pop(name, None)
             self._last_sign_s.pop(name, None)
         for health in self.health.values():
@@ -104,13 +108,24 @@ class Watch:
         before = self._polled.get(instance)
         self._polled[instance] = state
         health = self.health[instance]
-        # The poller has said it already.
-        health.polled(state, now_s)
+        self._say(instance, state, health.polled(state, now_s), now_s)
         fresh = state.loaded.keys() - (before.loaded.keys() if before is not None else ())
         self._last_sign_s[instance].update(dict.fromkeys(fresh, now_s))
         if fresh and before is not None:
             _log(health.loaded(now_s))
         self._agent.published(instance, self._told(instance, state))
+
+    def _say(self, instance: str, state: InstanceState, turn: Transition | None, now_s: float) -> None:
+        """Log what a poll has changed: of the instance's health, else of its lists, which say nothing of that."""
+        news = self._lists[instance].see(state.health is Health.SLOW, now_s)
+        if turn is not None and turn.before is Health.UNKNOWN and turn.after is Health.UP:
+            log.info("instance answers", instance=instance, version=state.version)
+        elif turn is not None:
+            _log(turn)
+        elif news is News.BEGINS:
+            log.warning("instance's lists do not come", instance=instance, why=state.why)
+        elif news is News.ENDS:
+            log.info("instance's lists come again", instance=instance)
 
     def ended(self, line: Line) -> Grant | None:
         """Take a finished request's line: the agent its times, the instance's health its manner. Return its grant."""

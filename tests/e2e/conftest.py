@@ -25,8 +25,9 @@ from tests.requests.test_foreign import ALLOWED_HOSTS
 
 # The names sort the way Ollama would evict them: alpha first.
 MODELS = (("alpha:latest", "4.7GB"), ("beta:7b", "9GB"), ("gamma:latest", "16GB"), ("embed:latest", "270MB"))
+PINNED = {"models": [{"match": "gamma", "instances": ["gpu2"]}]}
 SETTINGS = {
-    "models": [{"match": "gamma", "instances": ["gpu2"]}],
+    **PINNED,
     "policies": {"allowed_hosts": list(ALLOWED_HOSTS)},
 }
 

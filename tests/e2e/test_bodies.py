@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from spoe_agent.rig.stack import Simulated, Stack
-from tests.e2e.conftest import MODELS, PINNED, routed, stack_of
+from tests.e2e.conftest import MODELS, SETTINGS, routed, stack_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -23,7 +23,7 @@ INSPECTED = 32 * MIB
 async def large(binary: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     """Three instances behind a front end that reads bodies of up to 32 MiB."""
     simulated = Simulated(instances=3, models=MODELS, time_scale=20.0)
-    settings = {**PINNED, "policies": {"max_inspected_body": INSPECTED}}
+    settings = {**SETTINGS, "policies": {"max_inspected_body": INSPECTED}}
     async with stack_of(binary, tmp_path_factory.mktemp("large"), simulated, settings) as running:
         yield running
 

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from spoe_agent.rig.stack import Simulated, Stack
-from tests.e2e.conftest import MODELS, PINNED, chat, routed, stack_of, until
+from tests.e2e.conftest import MODELS, SETTINGS, chat, routed, stack_of, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def own(binary: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     """A stack that a test may break."""
     simulated = Simulated(instances=3, models=MODELS, time_scale=50.0)
-    async with stack_of(binary, tmp_path_factory.mktemp("own"), simulated, PINNED) as running:
+    async with stack_of(binary, tmp_path_factory.mktemp("own"), simulated, SETTINGS) as running:
         yield running
 
 

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from spoe_agent.rig.stack import Simulated, Stack
-from tests.e2e.conftest import MODELS, PINNED, routed, seen_by, until
+from tests.e2e.conftest import MODELS, SETTINGS, routed, seen_by, until
 from tests.e2e.operator import QUICK, ask, asking, by_hand, fault, one
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.haproxy]
@@ -26,7 +26,7 @@ async def own(binary: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIte
     models = (*MODELS, ("tiny:1b", "300MB"), ("small:1b", "400MB"))
     simulated = Simulated(instances=3, models=models, max_loaded_models=6, time_scale=50.0)
     pins = [
-        *PINNED["models"],
+        *SETTINGS["models"],
         {"match": "tiny:1b", "instances": ["gpu1"]},
         {"match": "small:1b", "instances": ["gpu1"]},
     ]
@@ -167,6 +167,37 @@ async def test_a_slow_list_is_a_transition_not_a_death(own: Stack, session: aioh
     await until(noted, FOUND_WITHIN_S, "the slow list in the status")
     async with all_to(session, own, victim):
         assert (await ask(session, own, "alpha")) == (200, victim)
+    await fault(session, own, victim, "none")
+
+
+async def test_lists_that_fail_are_said_once_and_the_instance_serves(
+    own: Stack, session: aiohttp.ClientSession
+) -> None:
+    victim = await home(session, own, "alpha")
+    number = int(victim.removeprefix("gpu"))
+
+    def lines() -> list[str]:
+        return [line for line in own.agent.output.read_text().splitlines() if f'"instance": "{victim}"' in line]
+
+    async def seen(path: str) -> int:
+        async with session.get(f"{own.fleet.instances[number].url}/sim/requests") as answer:
+            requests = (await answer.json())["requests"]
+        return len([one for one in requests if one["path"] == path and not one["request_id"]])
+
+    before, polls, probes = len(lines()), await seen("/api/ps"), await seen("/api/generate")
+    await fault(session, own, victim, "wrong_ps")
+
+    async def polled() -> bool:
+        return await seen("/api/ps") > polls + 20
+
+    await until(polled, FOUND_WITHIN_S + 10, "twenty polls that were answered 500")
+    await becomes(session, own, victim, "up", BACK_WITHIN_S)
+    assert "answered 500" in (await one(session, own, victim))["note"]
+    async with all_to(session, own, victim):
+        assert await ask(session, own, "alpha") == (200, victim)
+    # Doubt, and that a probe was answered; then a probe now and then, and not a word more.
+    assert len(lines()) <= before + 2
+    assert 1 <= await seen("/api/generate") - probes <= 5
     await fault(session, own, victim, "none")
 
 

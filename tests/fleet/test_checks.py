@@ -57,6 +57,9 @@ def instances(*more: str) -> str:
         ('listeners: {log: "[::]:9603"}\n' + TWO, "1: listeners.log: [::]:9603 can be reached from other hosts, and whoever reaches it can say that requests ended, without a password; write 127.0.0.1:9603, or trusted_network: true beside it if you trust all who reach it"),
         ('listeners: {check: "agent:9602"}\n' + TWO, "1: listeners.check: agent:9602 can be reached from other hosts, and whoever reaches it sees every instance's limit, without a password; write 127.0.0.1:9602, or trusted_network: true beside it if you trust all who reach it"),
         ('listeners:\n  spop: [unix@/s, "10.0.0.1:9601"]\n' + TWO, "2: listeners.spop: 10.0.0.1:9601 can be reached from other hosts, and whoever reaches it asks for slots in anybody's name, without a password; write 127.0.0.1:9601, or trusted_network: true beside it if you trust all who reach it"),
+        ('instances: [{name: a, url: "https://10.0.0.1:443"}]', "1: instances[0].url: 10.0.0.1 is an address, which HAProxy cannot find in a certificate that anybody may have signed; write the host's name, or ca_file: the certificates that only your own servers are signed by"),
+        ('instances:\n- {name: a, url: "https://h:443/a"}\n- {name: b, url: "https://h:443/a/"}', "3: instances[1].url: h:443 is taken by a; let this Ollama listen on another port, like 11435"),
+        ('listeners: {onward: "127.0.0.1:9603"}\ninstances: [{name: a, url: "https://h:1"}, {name: b, url: "http://h:2/x"}]', "1: listeners.onward: 127.0.0.1:9604 is taken by listeners.admin; give each its own port") ,
         (TWO + "callers: [{weight: 2}]", "4: callers[0].caller: is missing; write caller: 10.0.0.5"),
     ],
 )  # fmt: skip
@@ -72,6 +75,9 @@ def test_refused(text: str, expected: str) -> None:
         'listeners: {front: "0.0.0.0:11434"}\ninstances: [{name: a, url: "http://10.0.0.1:11434"}]',
         'listeners: {front: "0.0.0.0:11434"}\ninstances: [{name: a, url: "http://box:11434"}]',  # another machine, perhaps
         'listeners: {log: "127.0.0.1:11435"}\n' + TWO,  # UDP
+        'listeners: {onward: "127.0.0.1:9604"}\n' + TWO,  # nothing is passed on
+        'instances:\n- {name: a, url: "https://h:443/a"}\n- {name: b, url: "https://h:443/b"}\n- {name: c, url: "http://h:443"}',
+        'instances: [{name: a, url: "https://10.0.0.1:443", ca_file: /ca.pem}, {name: b, url: "https://[::1]:443"}]\ndefaults: {ca_file: /ca.pem}',
         'listeners: {spop: unix@/s, log: "localhost:1", check: "127.1.2.3:2", admin: "[::1]:3"}\n' + TWO,
         'listeners: {spop: "agent:1", log: "agent:1", check: "0.0.0.0:2", admin: "10.0.0.1:3", trusted_network: true}\n'
         + TWO,

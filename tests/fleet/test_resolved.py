@@ -16,6 +16,22 @@ def test_the_url_comes_apart() -> None:
     assert (instance.url, instance.host, instance.port) == ("http://[::1]:11435", "::1", 11435)
 
 
+def test_what_is_behind_a_proxy_has_a_port_of_haproxys_own() -> None:
+    fleet = loads("""
+listeners: {onward: "127.0.0.1:9700"}
+instances:
+- {name: a, url: "https://h:443/x/", ca_file: /ca.pem}
+- {name: b, url: "http://h:2"}
+- {name: c, url: "http://h:80/y"}
+""")
+    assert [(one.url, one.has_tls, one.prefix, one.host_header, one.ca_file) for one in fleet.instances] == [
+        ("https://h:443/x", True, "/x", "h", "/ca.pem"),
+        ("http://h:2", False, "", "localhost", None),
+        ("http://h:80/y", False, "/y", "h", None),
+    ]
+    assert [one.onward for one in fleet.instances] == [Listen("127.0.0.1", 9700), None, Listen("127.0.0.1", 9701)]
+
+
 @pytest.mark.parametrize(
     ("keys", "loaded", "connections"),
     [

@@ -3,15 +3,13 @@ from __future__ import annotations
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from spoe_agent.fleet.called import InstanceName, ModelMatch
 from spoe_agent.fleet.units import (
     AnyListen,
     GpuId,
     GpuMemory,
-    InstanceName,
-    InstanceUrl,
     Listen,
     Listens,
-    ModelMatch,
     ModelSize,
     Origin,
     Seconds,
@@ -19,7 +17,6 @@ from spoe_agent.fleet.units import (
     Size,
     SpareMemory,
     TcpListen,
-    endpoint,
 )
 
 
@@ -179,40 +176,6 @@ def test_a_gpu_has_one_form_of_its_id(value: object, gpu: object) -> None:
 def test_no_gpu(value: object) -> None:
     with pytest.raises(ValidationError):
         reads(GpuId, value)
-
-
-@pytest.mark.parametrize(
-    ("text", "listen"),
-    [
-        ("http://127.0.0.1:11435", Listen("127.0.0.1", 11435)),
-        ("http://127.0.0.1:80/", Listen("127.0.0.1", 80)),
-        ("http://[::1]:5", Listen("::1", 5)),
-        ("http://GPU-box:5", Listen("gpu-box", 5)),
-    ],
-)
-def test_an_instance_url_is_host_and_port(text: str, listen: Listen) -> None:
-    assert endpoint(TypeAdapter(InstanceUrl).validate_python(text)) == listen
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "https://h:1",
-        "http://h",
-        "http://h:1/v1",
-        "http://u@h:1",
-        "http://u:p@h:1",
-        "http://h:1?",
-        "http://h:1#x",
-        "h:1",
-        "",
-        5,
-        "http://0.0.0.0:1",
-    ],
-)
-def test_no_instance_url(value: object) -> None:
-    with pytest.raises(ValidationError):
-        reads(InstanceUrl, value)
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def counts(rig):
 async def test_from_route_to_leave(rig):
     await rig.start(text())
     passage = await rig.router.route(asks())
-    assert (passage.choice.instance, passage.address) == ("gpu0", ("127.0.0.1", 1))
+    assert (passage.choice.instance, passage.instance.url) == ("gpu0", "http://127.0.0.1:1")
     assert counts(rig) == (1, 0, 1)
     rig.router.leave("r")
     rig.router.leave("r")
@@ -97,7 +97,7 @@ async def test_from_route_to_leave(rig):
 async def test_a_rejection_has_no_address_and_takes_nothing(rig):
     await rig.start(text())
     passage = await rig.router.route(asks(model=canonical("nobody")))
-    assert (passage.choice.status, passage.address) == (404, None)
+    assert (passage.choice.status, passage.instance) == (404, None)
     assert counts(rig) == (0, 0, 0)
 
 
@@ -141,7 +141,7 @@ async def test_an_instance_that_refuses_is_left_out_and_told(rig):
     rig.refusing = {1}
     with capture_logs() as logs:
         passage = await rig.router.route(asks())
-    assert (passage.choice.instance, passage.address) == ("gpu1", ("127.0.0.1", 2))
+    assert (passage.choice.instance, passage.instance.url) == ("gpu1", "http://127.0.0.1:2")
     assert counts(rig) == (0, 0, 1)
     assert [line["instance"] for line in logs if line["log_level"] == "warning"] == ["gpu0"]
 
@@ -158,7 +158,7 @@ async def test_who_waits_too_long_for_a_connection_is_turned_away(rig):
     await rig.start(text(models=PINNED, queue_timeout="10ms", hold_timeout="0s"))
     await rig.router.route(asks("1"))
     passage = await rig.router.route(asks("2"))
-    assert (passage.choice.status, passage.choice.reason, passage.address) == (503, "queue timeout", None)
+    assert (passage.choice.status, passage.choice.reason, passage.instance) == (503, "queue timeout", None)
     assert counts(rig) == (1, 0, 1)
 
 
@@ -176,7 +176,7 @@ async def test_who_waits_is_next_when_one_leaves(rig, hold_timeout):
     second, third = (asyncio.ensure_future(rig.router.route(asks(name))) for name in "23")
     await rig.until(lambda: waiting(rig) == 2)
     rig.router.leave("1")
-    assert (await second).address == ("127.0.0.1", 1)
+    assert (await second).instance.url == "http://127.0.0.1:1"
     assert (third.done(), rig.slots.taken("gpu0"), waiting(rig)) == (False, 1, 1)
     rig.router.leave("2")
     assert (await third).choice.instance == "gpu0"
@@ -204,7 +204,7 @@ async def test_an_edited_fleet_is_used_and_requests_go_on(rig, hold_timeout):
     await rig.until(lambda: len(rig.used) == 2 and waiting(rig) == 1)
     rig.router.leave("1")
     # Where it is now, not where it was when the wait began.
-    assert (await second).address == ("127.0.0.1", 3)
+    assert (await second).instance.url == "http://127.0.0.1:3"
 
 
 @WAITS
@@ -227,7 +227,7 @@ async def test_who_is_held_too_long_is_turned_away(rig):
     await rig.until(lambda: waiting(rig) == 1)
     rig.now_s += 6
     passage = await second
-    assert (passage.choice.status, passage.choice.reason, passage.address) == (503, "hold timeout", None)
+    assert (passage.choice.status, passage.choice.reason, passage.instance) == (503, "hold timeout", None)
     assert counts(rig) == (1, 0, 1)
 
 

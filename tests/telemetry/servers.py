@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
+from spoe_agent.telemetry.http import Remote
 from spoe_agent.telemetry.ollama import OllamaClient
 
 PATHS = ("/api/ps", "/api/tags", "/api/version")
@@ -48,4 +49,4 @@ class FakeOllama:
 @asynccontextmanager
 async def client_of(ollama, timeout_s=30.0):
     async with ollama.serving() as url, ClientSession() as session:
-        yield OllamaClient(session, url, timeout_s)
+        yield OllamaClient(session, Remote(url), timeout_s)

@@ -132,3 +132,20 @@ def test_whatever_happens(story):
         assert (state is Health.DRAINED) == drained
         if turns and state is Health.UP and turns[-1].before in (Health.SUSPECT, Health.RECOVERING):
             assert event in {"served", "loaded", "probe answered", "cold probe answered"}
+
+
+def test_requests_that_fail_between_probes_that_do_not_are_doubted_ever_longer():
+    """Ten minutes with two errors a second wherever requests still go: a few changes of mind, not one every second."""
+    it, doubts = InstanceHealth("g0", POLICY, 0.0), 0
+    it.polled(LISTS, 0.0)
+    for second in range(600):
+        for _ in range(2):
+            turn = it.erred("answered 500", second)
+            doubts += turn is not None and turn.after is Health.SUSPECT
+        if it.wants_probe(second):
+            it.probed("", False, second)
+    assert 5 <= doubts <= 20
+    it.served(700.0)
+    it.erred("answered 500", 800.0)
+    it.erred("answered 500", 800.0)
+    assert it.wants_probe(800.0), "what was long ago is forgotten"

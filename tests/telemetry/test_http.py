@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from spoe_agent.rig.process import free_port
-from spoe_agent.telemetry.http import MAX_BYTES, Answer, TooLong, get, said, unlimited_session
+from spoe_agent.telemetry.http import MAX_BYTES, Answer, Remote, TooLong, get, said, unlimited_session
 
 DEADLINE_S = 30
 MORE_THAN_AIOHTTP_ALLOWS = 101
@@ -22,7 +22,7 @@ async def asked(handler):
     app.router.add_get("/{path:.*}", handler)
     async with TestServer(app, host="127.0.0.1") as server, unlimited_session() as session:
         async with asyncio.timeout(DEADLINE_S):
-            yield lambda path: get(session, str(server.make_url(path)))
+            yield lambda path: get(session, Remote(str(server.make_url(path))))
 
 
 def in_pieces(*pieces):
@@ -96,11 +96,11 @@ async def test_nobody_waits_for_those_that_do_not_answer():
 async def test_what_went_wrong_is_said_in_words():
     async with unlimited_session() as session:
         with pytest.raises(aiohttp.ClientConnectorError) as refused:
-            await get(session, f"http://127.0.0.1:{free_port()}/")
+            await get(session, Remote(f"http://127.0.0.1:{free_port()}"), "/")
     assert said(refused.value) == "connection refused"
     async with unlimited_session() as session:
         with pytest.raises(aiohttp.ClientConnectorDNSError) as unknown:
-            await get(session, "http://no-such-host.invalid/")
+            await get(session, Remote("http://no-such-host.invalid"), "/")
     assert "no-such-host.invalid" in said(unknown.value)
     assert said(TooLong("answered more")) == "answered more"
     assert said(aiohttp.ServerDisconnectedError()) == "Server disconnected"

@@ -5,6 +5,7 @@ from aiohttp.test_utils import unused_port
 
 from spoe_agent.routing import LoadedModel
 from spoe_agent.routing.names import canonical
+from spoe_agent.telemetry.http import Remote
 from spoe_agent.telemetry.ollama import OllamaClient, UnexpectedAnswer
 
 from .servers import MODEL, FakeOllama, client_of
@@ -20,12 +21,6 @@ async def test_the_three_lists():
         assert await client.installed() == {KEY: 30}
         assert await client.version() == "0.33.0"
     assert ollama.asked == ["/api/ps", "/api/tags", "/api/version"]
-
-
-@pytest.mark.parametrize("slashes", ["", "/"])
-async def test_an_url_with_or_without_its_last_slash(slashes):
-    async with FakeOllama().serving() as url, ClientSession() as session:
-        assert await OllamaClient(session, url + slashes, 30).version() == "0.33.0"
 
 
 @pytest.mark.parametrize(
@@ -119,7 +114,7 @@ async def test_a_server_that_does_not_answer_in_time():
 async def test_nobody_listens():
     async with ClientSession() as session:
         with pytest.raises(aiohttp.ClientConnectorError):
-            await OllamaClient(session, f"http://127.0.0.1:{unused_port()}", 30).loaded()
+            await OllamaClient(session, Remote(f"http://127.0.0.1:{unused_port()}"), 30).loaded()
 
 
 async def test_a_model_is_unloaded_by_asking_it_nothing_and_not_keeping_it():

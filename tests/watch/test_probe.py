@@ -6,6 +6,7 @@ import pytest
 from aiohttp import ClientSession, web
 
 from spoe_agent.routing.snapshot import InstanceState, LoadedModel
+from spoe_agent.telemetry.http import Remote
 from spoe_agent.watch.probe import Target, probe, target
 
 BIG, SMALL = LoadedModel(9, 9, 8192), LoadedModel(3, 3, 4096)
@@ -46,7 +47,7 @@ async def asked_of(answers, what, deadline_s=5.0):
         await site.start()
         port = site._server.sockets[0].getsockname()[1]
         async with ClientSession() as session:
-            return await probe(session, f"http://127.0.0.1:{port}", what, deadline_s), asked
+            return await probe(session, Remote(f"http://127.0.0.1:{port}"), what, deadline_s), asked
     finally:
         await runner.cleanup()
 
@@ -72,4 +73,4 @@ async def test_an_error_is_told():
 
 async def test_nobody_there():
     async with ClientSession() as session:
-        assert "m " in await probe(session, "http://127.0.0.1:1", Target("m", 0, False), 5.0)
+        assert "m " in await probe(session, Remote("http://127.0.0.1:1"), Target("m", 0, False), 5.0)
