@@ -18,7 +18,7 @@ COMMANDS = {
     "apply": "spoe_agent.haproxy.apply_command:apply",
     "bench": "spoe_agent.benchmark.command:bench",
     "caller": "spoe_agent.requests.caller_command:caller",
-    "check": "spoe_agent.fleet.command:check",
+    "check": "spoe_agent.surroundings.command:check",
     "demo": "spoe_agent.demo.command:demo",
     "drain": "spoe_agent.admin.command:drain",
     "ready": "spoe_agent.admin.command:ready",

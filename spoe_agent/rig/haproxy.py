@@ -6,13 +6,12 @@ Must not live here: the configuration's content (fleet.render).
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import subprocess
 from pathlib import Path
 
 from spoe_agent.fleet import Fleet
 from spoe_agent.fleet.render import haproxy_files, write
+from spoe_agent.haproxy import program
 from spoe_agent.rig.process import Process, RigError, accepts
 
 MISSING = "HAProxy is not installed. Install it with your package manager, for example: apt-get install haproxy"
@@ -20,25 +19,19 @@ MISSING = "HAProxy is not installed. Install it with your package manager, for e
 
 def find_haproxy() -> str:
     """Return the HAProxy to use: $HAPROXY, else the one on the path (or in sbin). Raises RigError."""
-    named = os.environ.get("HAPROXY")
-    if named:
-        if shutil.which(named) is None:
-            raise RigError(f"$HAPROXY is {named}, which is not a program")
-        return named
-    found = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    found = program.find()
     if found is None:
-        raise RigError(MISSING)
+        named = os.environ.get("HAPROXY")
+        raise RigError(f"$HAPROXY is {named}, which is not a program" if named else MISSING)
     return found
 
 
 def version(binary: str) -> str:
     """Return `2.6.12` of `HAProxy version 2.6.12-1+deb12u3 ...`. Raises RigError."""
     try:
-        said = subprocess.run([binary, "-v"], capture_output=True, text=True, check=True, timeout=10).stdout
+        return program.version(binary)
     except (OSError, subprocess.SubprocessError) as error:
         raise RigError(f"cannot run {binary}: {error}") from error
-    found = re.search(r"version (\d+\.\d+[.\d]*)", said)
-    return found[1] if found else "unknown"
 
 
 def haproxy(binary: str, fleet: Fleet, folder: Path) -> Process:

@@ -1,0 +1,45 @@
+"""HAProxy's program: where it is, which version, what it says of a configuration.
+
+Must not live here: what is in a configuration (fleet.render), running it (rig).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+DEADLINE_S = 30.0
+
+
+def find() -> str | None:
+    """Return the HAProxy to use: $HAPROXY, else the one on the path or in sbin; None when there is none."""
+    places = f"{os.environ.get('PATH', '')}:/usr/sbin"
+    return shutil.which(os.environ.get("HAPROXY") or "haproxy", path=places)
+
+
+def version(binary: str) -> str:
+    """Return `2.6.12` of `HAProxy version 2.6.12-1+deb12u3 ...`. Raises OSError or SubprocessError."""
+    said = subprocess.run([binary, "-v"], capture_output=True, text=True, check=True, timeout=DEADLINE_S).stdout
+    found = re.search(r"version (\d+\.\d+[.\d]*)", said)
+    return found[1] if found else "unknown"
+
+
+def unfit(version: str) -> str:
+    """Return why a version will not do; "" when it does."""
+    numbers = [int(part) for part in version.split(".") if part.isdigit()]
+    if numbers[:2] < [2, 6]:
+        return "is too old: 2.6 is the first that works"
+    if numbers[:2] == [3, 2] and numbers[2:] < [14]:
+        return "leaves requests in its queues for ever (3.2 before 3.2.14)"
+    return ""
+
+
+def refusal(binary: str, config: Path) -> str:
+    """Return what HAProxy says against a configuration; "" when it takes it. Raises OSError or SubprocessError."""
+    command = [binary, "-c", "-f", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S)
+    alerts = [line for line in done.stderr.splitlines() if "[ALERT]" in line]
+    return "" if done.returncode == 0 else "; ".join(alerts) or f"status {done.returncode}"

@@ -1,0 +1,92 @@
+"""`pointsman check`: the file, what is doubtful around it, and with --live whether everybody is there.
+
+Must not live here: rules, and how anything is found out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import structlog
+
+from spoe_agent.fleet import Fleet, FleetError, find, load
+from spoe_agent.fleet.problems import Problem, dotted
+from spoe_agent.fleet.source import read
+from spoe_agent.gpus.inventory import disagreements, is_here
+from spoe_agent.gpus.poll import Pace
+from spoe_agent.gpus.service import local_sources, read_once
+from spoe_agent.surroundings.live import Level, look
+from spoe_agent.surroundings.names import doubtful_names
+
+_FILE = click.Path(path_type=Path)
+_GPU_DEADLINE_S = 5.0
+
+
+@click.command()
+@click.argument("files", nargs=-1, type=_FILE, metavar="[FILE]...")
+@click.option("--fleet", type=_FILE, help="Fleet file. Default: ./fleet.yaml, else /etc/pointsman/fleet.yaml.")
+@click.option("--live", is_flag=True, help="Ask each Ollama, look at ports and HAProxy too; exit 1 if any fails.")
+def check(files: tuple[Path, ...], fleet: Path | None, live: bool) -> None:
+    """Check fleet files; print every problem with file, line and key, and exit 1 if there is any.
+
+    What is doubtful on this host is printed as a warning: names that lead nowhere, GPUs that nobody reads or names.
+    """
+    named = (*files, *([fleet] if fleet else []))
+    results = [_checked(path, live) for path in named or (None,)]
+    if not all(results):
+        raise SystemExit(1)
+
+
+def _checked(path: Path | None, live: bool) -> bool:
+    try:
+        found = find(path)
+        fleet = load(found)
+    except FleetError as error:
+        click.echo(str(error), err=True)
+        return False
+    click.echo(f"{found}: ok, {_summary(fleet)}")
+    with _quiet():
+        for warning in _warnings(fleet, found):
+            click.echo(str(warning), err=True)
+        return _live(fleet) if live else True
+
+
+def _summary(fleet: Fleet) -> str:
+    return f"{_count(len(fleet.instances), 'instance')}, {_count(len(fleet.models), 'model rule')}"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def _warnings(fleet: Fleet, file: Path) -> Iterator[Problem]:
+    source = read(file.read_text(encoding="utf-8-sig"), str(file))
+    for one in doubtful_names(fleet):
+        yield Problem(str(file), source.line(one.path), dotted(one.path), f"warning: {one.message}", one.hint)
+    here = local_sources() if fleet.telemetry.local and any(is_here(one.host) for one in fleet.instances) else ()
+    board = asyncio.run(read_once(here, Pace(deadline_s=_GPU_DEADLINE_S)))
+    for text in disagreements(fleet, board):
+        yield Problem(str(file), None, "", f"warning: {text}")
+
+
+def _live(fleet: Fleet) -> bool:
+    remarks = asyncio.run(look(fleet))
+    for remark in remarks:
+        click.echo(f"{remark.level:5} {remark.text}")
+    return all(remark.level is not Level.WRONG for remark in remarks)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep logs to what is broken in ourselves: all else that happens is what is printed."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)

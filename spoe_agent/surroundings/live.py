@@ -1,0 +1,144 @@
+"""Whether all that a fleet file names is there and does its part: each Ollama, each port, HAProxy.
+
+Must not live here: what stands in the file (fleet), names (names), GPUs (gpus.inventory).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import aiohttp
+
+from spoe_agent.fleet import Fleet, FleetError, Instance
+from spoe_agent.fleet.render import haproxy_files, write
+from spoe_agent.haproxy import program
+from spoe_agent.instances.reach import reach
+from spoe_agent.listening import Place, places
+from spoe_agent.owners import owner
+from spoe_agent.telemetry.http import Remote, TooLong, get, said
+from spoe_agent.telemetry.ollama import OllamaClient, UnexpectedAnswer
+
+FRONTS = ("haproxy", "mitmdump", "mitmproxy", "mitmweb")
+
+
+class Level(StrEnum):
+    """What a remark asks for."""
+
+    OK = "ok"
+    NOTE = "note"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """One line of what was found."""
+
+    level: Level
+    text: str
+
+
+async def look(fleet: Fleet) -> list[Remark]:
+    """Ask everybody, and return a remark on each."""
+    timeout_s = fleet.policies.poll.timeout
+    async with aiohttp.ClientSession() as session:
+        found = await asyncio.gather(*(_instance(session, one, timeout_s) for one in fleet.instances))
+        has_agent = await _agent_answers(session, fleet)
+    return [*found, *_ports(fleet, has_agent), *await asyncio.to_thread(lambda: list(_haproxy(fleet)))]
+
+
+async def _instance(session: aiohttp.ClientSession, one: Instance, timeout_s: float) -> Remark:
+    try:
+        version = await OllamaClient(session, reach(one), timeout_s).version()
+    except TimeoutError:
+        return Remark(Level.WRONG, f"{one.name}: {one.url} does not answer within {timeout_s:g} s")
+    except (OSError, aiohttp.ClientError, UnexpectedAnswer) as error:
+        return Remark(Level.WRONG, f"{one.name}: {one.url}: {said(error)}")
+    except FleetError as error:
+        return Remark(Level.WRONG, f"{one.name}: {error}")
+    return Remark(Level.OK, f"{one.name}: Ollama {version} answers at {one.url}")
+
+
+async def _agent_answers(session: aiohttp.ClientSession, fleet: Fleet) -> bool:
+    try:
+        async with asyncio.timeout(fleet.policies.poll.timeout):
+            answer = await get(session, Remote(f"http://{fleet.listeners.admin}"), "/status")
+    except (OSError, aiohttp.ClientError, TooLong):
+        return False
+    return answer.status == 200 and b'"grants"' in answer.body
+
+
+def _ports(fleet: Fleet, has_agent: bool) -> Iterator[Remark]:
+    for place in places(fleet.listeners):
+        taken = _taken(place)
+        if not has_agent:
+            yield _unless(taken, place, "free: no agent runs")
+        elif taken:
+            yield Remark(Level.OK, f"{place}: the agent listens")
+        else:
+            why = "the agent that runs does not listen here: it was started with other listeners"
+            yield Remark(Level.WRONG, f"{place}: {why}")
+    front = Place("front", fleet.listeners.front)
+    taken = _taken(front)
+    is_ours = any(name in taken for name in FRONTS)
+    yield Remark(Level.OK, f"{front} is {taken}") if is_ours else _unless(taken, front, "free: HAProxy does not run")
+
+
+def _unless(taken: str, place: Place, free: str) -> Remark:
+    return Remark(Level.WRONG, f"{place} is {taken}") if taken else Remark(Level.NOTE, f"{place} is {free}")
+
+
+def _taken(place: Place) -> str:
+    """Return by whom an address is taken, or why it cannot be had; "" when it is free. Nothing is left behind."""
+    who = owner(place.listen, place.kind)
+    if who:
+        return f"taken by {who}"
+    if place.listen.path is not None:
+        return "taken by a process of another user" if _answers(place.listen.path) else ""
+    return _refused(place)
+
+
+def _answers(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(path) == 0
+
+
+def _refused(place: Place) -> str:
+    host, port = place.listen.host, place.listen.port
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, place.kind) as probe:
+        if place.kind is socket.SOCK_STREAM:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            is_taken = error.errno == errno.EADDRINUSE
+            return "taken by a process of another user" if is_taken else f"not to be had: {error.strerror or error}"
+    return ""
+
+
+def _haproxy(fleet: Fleet) -> Iterator[Remark]:
+    binary = program.find()
+    if binary is None:
+        yield Remark(Level.NOTE, "HAProxy is not on this host's path: the rendered files could not be tried")
+        return
+    try:
+        version = program.version(binary)
+        unfit = program.unfit(version)
+        yield Remark(Level.WRONG if unfit else Level.OK, f"HAProxy {version} at {binary} {unfit}".rstrip())
+        with tempfile.TemporaryDirectory(prefix="pointsman-check-") as folder:
+            write(haproxy_files(fleet), Path(folder))
+            refusal = program.refusal(binary, Path(folder) / "haproxy.cfg")
+    except (OSError, subprocess.SubprocessError) as error:
+        yield Remark(Level.WRONG, f"HAProxy at {binary} cannot be run: {error}")
+        return
+    if refusal:
+        yield Remark(Level.WRONG, f"HAProxy refuses the rendered files: {refusal}")
+    else:
+        yield Remark(Level.OK, "HAProxy takes the rendered files")
