@@ -14,7 +14,8 @@ from spoe_agent.requests.body import BodyError, read_model
 from spoe_agent.requests.changes import read_change
 from spoe_agent.routing import Action as Choices
 from spoe_agent.routing import Choice, InstanceLoad, Policy, Problem, RequestFacts
-from spoe_agent.routing.surface import Kind, classify, dialect, error_type, path_model
+from spoe_agent.routing.surface import Dialect, Kind, classify, dialect, error_type, path_model
+from spoe_agent.routing.words import words_of
 from spoe_agent.spop import Action, Message, Scope, SetVar
 
 ROUTE = "route"
@@ -73,6 +74,7 @@ def facts(message: Message, policy: Policy) -> RequestFacts:
         _text(args, "id"),
         kind,
         dialect(path),
+        words=words_of(path),
         loads=counts,
         servers=counts,
         caller=_text(args, "caller"),
@@ -88,16 +90,19 @@ def facts(message: Message, policy: Policy) -> RequestFacts:
     in_path = path_model(path)
     if in_path is not None:
         return request.naming(in_path)
-    if args.get("model") is not None:
+    if args.get("model"):
         return request.naming(_text(args, "model"))
     if _beyond_inspection(args, policy):
         return request.without_model(Problem.TOO_LARGE)
     if message.name == ROUTE and _number(args, "seen"):
         raise Unasked("the answer to `inspect` came too late")
+    # Ollama unpacks nothing on its own API.
+    encoding = "" if request.dialect is Dialect.OLLAMA else _text(args, "encoding")
     try:
-        return request.naming(read_model(_bytes(args, "body"), _text(args, "type"), _text(args, "encoding")))
+        return request.naming(read_model(_bytes(args, "body"), _text(args, "type"), encoding, request.words.takes_name))
     except BodyError as error:
-        return request.without_model(Problem.UNREADABLE, str(error))
+        told = request.words.about(error.fault, error.found) or str(error)
+        return request.without_model(Problem.UNREADABLE, told)
 
 
 def _beyond_inspection(args: Mapping[str, object], policy: Policy) -> bool:

@@ -27,7 +27,7 @@ from spoe_agent.spop import Message, Scope, SetVar
 
 POLICY = Policy(max_inspected_bytes=1000)
 LLAMA3, NS_M = canonical("llama3"), canonical("ns/m:8b")
-UNREADABLE, TOO_LARGE, BAD_NAME = Problem
+UNREADABLE, TOO_LARGE, BAD_NAME, _ = Problem
 
 untimed = settings(deadline=None)
 
@@ -56,7 +56,7 @@ SHOWS = {
     "no sizes": (message(), Kind.INFERENCE, None, UNREADABLE, "missing request body"),
     "a bad name": (message(model="a b"), Kind.INFERENCE, None, BAD_NAME, "invalid model name"),
     "a name with broken UTF-8": (message(model="ll\udcffama"), Kind.INFERENCE, None, BAD_NAME, "invalid model name"),
-    "an empty name": (message(model=""), Kind.INFERENCE, None, BAD_NAME, "model is required"),
+    "an empty name": (inspect(b'{"model":""}'), Kind.INFERENCE, None, BAD_NAME, "model is required"),
     "a number": (message(model=7), Kind.INFERENCE, canonical("7"), None, ""),
     "cloud": (message(model="gpt-oss:20b-cloud"), Kind.INFERENCE, canonical("gpt-oss:20b:cloud"), None, ""),
     "inspect JSON": (inspect(b'{"\\u006dodel":"llama3"}'), Kind.INFERENCE, LLAMA3, None, ""),
@@ -69,8 +69,14 @@ SHOWS = {
         "",
     ),
     "inspect, no JSON": (inspect(b"hello"), Kind.INFERENCE, None, UNREADABLE, "invalid JSON"),
-    "inspect, no model": (inspect(b"{}"), Kind.INFERENCE, None, UNREADABLE, "model is required"),
-    "inspect, bad zstd": (inspect(b"{}", encoding="zstd"), Kind.INFERENCE, None, UNREADABLE, "invalid zstd body"),
+    "inspect, no model": (inspect(b"{}"), Kind.INFERENCE, None, BAD_NAME, "model is required"),
+    "inspect, bad zstd": (
+        inspect(b"{}", encoding="zstd", path="/v1/messages"),
+        Kind.INFERENCE,
+        None,
+        UNREADABLE,
+        "invalid zstd body",
+    ),
     "inspect, a bad name": (inspect(b'{"model":"a b"}'), Kind.INFERENCE, None, BAD_NAME, "invalid model name"),
     "inspect, an empty body": (inspect(b""), Kind.INFERENCE, None, UNREADABLE, "missing request body"),
     "show": (message(path="/api/show", model="llama3"), Kind.DESCRIBE, LLAMA3, None, ""),

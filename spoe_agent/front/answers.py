@@ -36,7 +36,7 @@ def error_body(dialect: Dialect, status: int, message: str, request_id: str = ""
 
 def error(request: RequestFacts, status: int, message: str, retry_after_s: int | None = None) -> Answer:
     """Return an error to this request."""
-    headers = {"Content-Type": "application/json"}
+    headers = {"Content-Type": "application/json" + ("; charset=utf-8" if request.dialect is Dialect.OLLAMA else "")}
     if retry_after_s is not None:
         headers["Retry-After"] = str(retry_after_s)
     return Answer(status, headers, error_body(request.dialect, status, message, request.request_id))

@@ -12,7 +12,8 @@ from spoe_agent.requests.changes import read_change
 from spoe_agent.requests.glimpse import HEAD_BYTES
 from spoe_agent.requests.hints import beginning, hints_of
 from spoe_agent.routing import Kind, Problem, RequestFacts
-from spoe_agent.routing.surface import DESCRIBE_PATH, INFERENCE_PATHS, classify, dialect, path_model
+from spoe_agent.routing.surface import DESCRIBE_PATH, INFERENCE_PATHS, Dialect, classify, dialect, path_model
+from spoe_agent.routing.words import words_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ def facts(whole: Whole) -> RequestFacts:
         whole.request_id,
         classify(whole.method, path),
         dialect(path),
+        words=words_of(path),
         caller=whole.caller,
         body_bytes=len(whole.body),
     )
@@ -53,7 +55,10 @@ def _named(request: RequestFacts, whole: Whole) -> RequestFacts:
     in_path = path_model(whole.path)
     if in_path is not None:
         return request.naming(in_path)
+    # Ollama unpacks nothing on its own API.
+    encoding = "" if request.dialect is Dialect.OLLAMA else whole.content_encoding
     try:
-        return request.naming(read_model(whole.body, whole.content_type, whole.content_encoding))
+        return request.naming(read_model(whole.body, whole.content_type, encoding, request.words.takes_name))
     except BodyError as error:
-        return request.without_model(Problem.UNREADABLE, str(error))
+        told = request.words.about(error.fault, error.found) or str(error)
+        return request.without_model(Problem.UNREADABLE, told)

@@ -7,6 +7,7 @@ Must not live here: HAProxy, routing, anything about other fields' contents, bod
 from __future__ import annotations
 
 from collections.abc import Generator
+from enum import StrEnum
 
 import zstandard
 from pydantic_core import from_json
@@ -22,17 +23,37 @@ is looked at."""
 PIECE_BYTES = 128 * 1024
 
 
+class Fault(StrEnum):
+    """What Ollama has words of its own for (routing.words)."""
+
+    NOTHING = "nothing"
+    """There is no body."""
+    NO_OBJECT = "no object"
+    MISTYPED = "mistyped"
+    """`model` is no text."""
+    OTHER = "other"
+
+
 class BodyError(ValueError):
-    """The body names no model; the text says why and is fit for the caller's eyes."""
+    """The body cannot be read; the text says why and is fit for the caller's eyes."""
+
+    def __init__(self, text: str, fault: Fault = Fault.OTHER, found: str = "") -> None:
+        super().__init__(text)
+        self.fault = fault
+        self.found = found
+        """Go's word for what is there instead."""
 
 
-def read_model(body: bytes, content_type: str = "", content_encoding: str = "") -> str:
-    """Return the model that a whole request body names, as written there.
+def read_model(body: bytes, content_type: str = "", content_encoding: str = "", takes_name: bool = False) -> str:
+    """Return the model that a whole request body names, as written there; "" when it names none.
+
+    Args:
+        takes_name: `name` stands in for an empty `model`, as in /api/show.
 
     Raises:
-        BodyError: the body is empty, not JSON, or has no `model` that is a string.
+        BodyError: the body is empty, not JSON, or its `model` is not a string.
     """
-    reading = model_reading(body, content_type, content_encoding)
+    reading = model_reading(body, content_type, content_encoding, takes_name)
     while True:
         try:
             next(reading)
@@ -40,19 +61,21 @@ def read_model(body: bytes, content_type: str = "", content_encoding: str = "") 
             return str(done.value)
 
 
-def model_reading(body: bytes, content_type: str = "", content_encoding: str = "") -> Generator[None, None, str]:
+def model_reading(
+    body: bytes, content_type: str = "", content_encoding: str = "", takes_name: bool = False
+) -> Generator[None, None, str]:
     """Do as `read_model`, with a pause every few milliseconds for whoever has other work too."""
     if is_packed(content_encoding):
         body = yield from _unpacking(body)
     if not body or body.isspace():
-        raise BodyError("missing request body")
+        raise BodyError("missing request body", Fault.NOTHING)
     if is_form(content_type):
         return from_form(body, content_type)
     if len(body) <= PARSED_BYTES:
-        return from_document(body, parsed(body))
+        return from_document(body, parsed(body), takes_name)
     scan = Scan(body)
     yield from scan.windows()
-    return from_scan(scan)
+    return from_scan(scan, takes_name)
 
 
 def is_packed(content_encoding: str) -> bool:
@@ -83,7 +106,7 @@ def from_form(body: bytes, content_type: str) -> str:
     """Return the model of a whole form. Raises BodyError."""
     model = model_field(body, content_type)
     if model is None:
-        raise BodyError("the form has no field 'model'")
+        raise BodyError("model is required")
     return model
 
 
@@ -96,37 +119,35 @@ def parsed(body: bytes) -> object:
     return document
 
 
-def from_document(body: bytes, document: object) -> str:
-    """Return the model of a small body that was `parsed`. Raises BodyError."""
+def from_document(body: bytes, document: object, takes_name: bool = False) -> str:
+    """Return the model of a small body that was `parsed`; "" when it names none. Raises BodyError."""
     if isinstance(document, dict):
         model = document.get("model")
         if model and isinstance(model, str) and not any(_is_variant(key) for key in document):
             return model
-    elif not isinstance(document, ValueError):
-        raise BodyError("the request body is not a JSON object")
+    elif document is None:  # which Go takes for an object without members
+        return ""
     # A parser keeps neither the order of like keys nor what stood before a null; and Go takes texts that it does not.
     scan = Scan(body).run()
     if (isinstance(document, ValueError) and not (scan.is_closed and scan.value)) or scan.is_broken:
         raise BodyError(f"invalid JSON: {document}")
-    return from_scan(scan)
+    return from_scan(scan, takes_name)
 
 
 def _is_variant(key: str) -> bool:
     return len(key) == len("model") and key != "model" and key.lower() == "model"
 
 
-def from_scan(scan: Scan) -> str:
-    """Return the model of a whole body that was scanned. Raises BodyError."""
+def from_scan(scan: Scan, takes_name: bool = False) -> str:
+    """Return the model of a whole body that was scanned; "" when it names none. Raises BodyError."""
     if not scan.is_object:
-        raise BodyError("the request body is not a JSON object")
+        raise BodyError("the request body is not a JSON object", Fault.NO_OBJECT, scan.found)
     if not scan.is_closed:
         raise BodyError("invalid JSON: the object does not end")
     if scan.is_broken:
         raise BodyError("invalid JSON: the model's name is no valid text")
     if scan.is_mistyped:
-        raise BodyError("'model' is not a string")
-    # `name` stands in for an empty `model` in /api/show and its like (server/routes.go, cmp.Or).
-    name = scan.value or Scan(scan.text, "name").run().value
-    if not (name or scan.is_there):
-        raise BodyError("model is required")
-    return name
+        raise BodyError(f"'{scan.word}' is not a string", Fault.MISTYPED, scan.found)
+    if takes_name and not scan.value and scan.word != "name":
+        return from_scan(Scan(scan.text, "name").run())
+    return scan.value

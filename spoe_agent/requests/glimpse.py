@@ -47,6 +47,8 @@ class Glimpse:
     """All of it was received, and may be asked for."""
     content_type: str = ""
     content_encoding: str = ""
+    takes_name: bool = False
+    """`name` stands in for an empty `model`."""
 
 
 def model_of(glimpse: Glimpse, document: object = None) -> str:
@@ -71,7 +73,7 @@ def model_of(glimpse: Glimpse, document: object = None) -> str:
         return model
     scan = Scan(glimpse.head).run()
     if scan.is_closed or not scan.is_object:
-        return from_scan(scan)
+        return from_scan(scan, glimpse.takes_name)
     if not glimpse.is_within:
         if not scan.value:
             raise unseen
@@ -81,10 +83,10 @@ def model_of(glimpse: Glimpse, document: object = None) -> str:
 
 def _of_all(glimpse: Glimpse, document: object) -> str:
     if document is None or is_packed(glimpse.content_encoding):
-        return read_model(glimpse.head, glimpse.content_type, glimpse.content_encoding)
+        return read_model(glimpse.head, glimpse.content_type, glimpse.content_encoding, glimpse.takes_name)
     if is_form(glimpse.content_type):
         return from_form(glimpse.head, glimpse.content_type)
-    return from_document(glimpse.head, document)
+    return from_document(glimpse.head, document, glimpse.takes_name)
 
 
 def _between(head: Scan, tail: bytes) -> str:

@@ -51,6 +51,8 @@ class Scan:
     """One of them is a text, be it an empty one."""
     is_mistyped: bool = False
     """One of them is neither a text nor null."""
+    found: str = ""
+    """Go's word for what the last of those is, or for what stands where the object should begin."""
     is_broken: bool = False
     """One of them is a text that Go does not take."""
     is_object: bool = False
@@ -77,6 +79,7 @@ class Scan:
         self._at = _past_space(self.text, 0)
         self.is_object = self.text.startswith(b"{", self._at)
         if not self.is_object:
+            self.found = _go_type(self.text, self._at)
             return
         self._at += 1
         self.depth = 1
@@ -135,6 +138,7 @@ class Scan:
             self.is_cut = True
         elif first != b"null":
             self.is_mistyped = True
+            self.found = _go_type(self.text, start)
 
     def _take_text(self, start: int) -> None:
         quoted = _STRING.match(self.text, start, start + MAX_VALUE_BYTES)
@@ -150,6 +154,14 @@ class Scan:
             self.value = json.loads(quoted[0].decode("utf-8", "replace"))
         except ValueError:
             self.is_broken = True
+
+
+def _go_type(text: bytes, at: int) -> str:
+    """Return what encoding/json calls the value that begins there; "" when none does."""
+    first = text[at : at + 1]
+    if first.isdigit() or first == b"-":
+        return "number"
+    return {b"{": "object", b"[": "array", b'"': "string", b"t": "bool", b"f": "bool", b"n": "null"}.get(first, "")
 
 
 def _past_space(text: bytes, at: int) -> int:

@@ -13,7 +13,7 @@ from spoe_agent.routing.cost import WARM, Pool, cost, pool
 from spoe_agent.routing.demand import Demand, Site, demand, site
 from spoe_agent.routing.eligibility import exclusions
 from spoe_agent.routing.facts import Problem, RequestFacts
-from spoe_agent.routing.names import display
+from spoe_agent.routing.names import display, shortest
 from spoe_agent.routing.slowness import USUAL, slowness
 from spoe_agent.routing.snapshot import Snapshot
 from spoe_agent.routing.specs import FleetSpec
@@ -145,6 +145,7 @@ def _spread(begun: int, instance: str) -> int:
 _UNREAD = {
     Problem.UNREADABLE: (400, "unreadable"),
     Problem.BAD_NAME: (400, "bad model name"),
+    Problem.NAMELESS: (404, "not found"),
     Problem.TOO_LARGE: (413, "too large"),
 }
 
@@ -197,6 +198,7 @@ def _refuse_unserved(need: Demand, candidates: tuple[Candidate, ...]) -> Choice:
         message = f"model '{name}' does not fit the GPU memory of any instance: {details}"
         # Not 503: clients would try again, and again in vain.
         return Choice(Action.REJECT, reason="cannot fit", status=400, message=message, candidates=candidates)
-    # The text of Ollama's own 404 (server/routes.go), so that clients who match on it go on working.
-    message = f"model '{name}' not found"
+    # The text of Ollama's own 404, so that clients who match on it go on working.
+    words = need.facts.words
+    message = words.unknown.format(shortest(name) if words.is_short else name)
     return Choice(Action.REJECT, reason="not found", status=404, message=message, candidates=candidates)

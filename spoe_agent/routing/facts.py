@@ -13,6 +13,7 @@ from enum import StrEnum
 from spoe_agent.routing.change import Change
 from spoe_agent.routing.names import canonical
 from spoe_agent.routing.surface import Dialect, Kind
+from spoe_agent.routing.words import USUAL, Words
 
 MAX_ECHO = 200
 """Characters of a caller's own text that an error repeats."""
@@ -26,7 +27,9 @@ class Problem(StrEnum):
     TOO_LARGE = "too_large"
     """The body goes on beyond the inspected size, and `model` was not in the part that was seen."""
     BAD_NAME = "bad_name"
-    """`model` is there, but no valid name."""
+    """`model` is there, but no valid name; or it is not there."""
+    NAMELESS = "nameless"
+    """It is not there, on a path where Ollama looks for a model of no name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,8 @@ class RequestFacts:
     """`options.num_ctx`: another context than the loaded one's makes Ollama reload the model."""
     prefix: str = ""
     """Hash of the conversation's beginning; "" when it has none."""
+    words: Words = USUAL
+    """What callers of this path are told when no model can be served."""
     process: str = ""
     """The HAProxy process that asks, whose counts `loads` are; "" when the front end is the only one there is."""
     change: Change | None = None
@@ -79,6 +84,8 @@ class RequestFacts:
     def naming(self, name: str) -> RequestFacts:
         """Return these facts with the model that the caller wrote, or with what is wrong with that name."""
         if not name.strip():
+            if self.words.nameless:
+                return self.without_model(Problem.NAMELESS, self.words.nameless.format(name[:MAX_ECHO]))
             return self.without_model(Problem.BAD_NAME, "model is required")
         try:
             key = canonical(name)
@@ -90,13 +97,14 @@ class RequestFacts:
             self.kind,
             self.dialect,
             key,
-            name.strip()[:MAX_ECHO],
+            name[:MAX_ECHO],
             loads=self.loads,
             servers=self.servers,
             caller=self.caller,
             body_bytes=self.body_bytes,
             num_ctx=self.num_ctx,
             prefix=self.prefix,
+            words=self.words,
             process=self.process,
         )
 

@@ -82,6 +82,15 @@ def display(key: str) -> str:
     return key.removeprefix(f"{DEFAULT_HOST}/").removeprefix(f"{DEFAULT_NAMESPACE}/")
 
 
+def shortest(name: str) -> str:
+    """Return the form of `display` in the letters of whoever wrote the name, as Ollama tells it."""
+    text = name.strip()
+    local = ":local"
+    host, namespace, model, tag = _split_parts(text[: -len(local)] if text.lower().endswith(local) else text)
+    parts = [host, namespace] if host.lower() != DEFAULT_HOST else [namespace][namespace.lower() == DEFAULT_NAMESPACE :]
+    return "/".join([*parts, f"{model}:{tag}"])
+
+
 def is_cloud(key: str) -> bool:
     """Tell whether a canonical key names a model that Ollama forwards to its cloud and never loads."""
     return key.endswith(":cloud")

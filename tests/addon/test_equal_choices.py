@@ -100,6 +100,10 @@ REQUESTS = {
     "bad zstd": Request("/v1/chat/completions", b"{}", encoding="zstd"),
     "show": asks("/api/show", model="alpha"),
     "show by name": asks("/api/show", name="beta:7b"),
+    "show by name, as the command line does": asks("/api/show", model="", name="beta:7b"),
+    "generate by name": asks("/api/generate", model="", name="beta:7b"),
+    "embed, unknown": asks("/api/embed", model="nobody"),
+    "show, unknown": asks("/api/show", model="Nobody"),
     "one of OpenAI's list": Request("/v1/models/alpha", method="GET"),
     "one of OpenAI's list, quoted": Request("/v1/mod%65ls/beta%3A7b", method="GET"),
     "a path of more parts": Request("/v1/models/ns%2Fm%3A8b", method="GET"),
@@ -182,7 +186,7 @@ def seen_by_haproxy(request):
         document = json.loads(request.body)
     except ValueError:
         return None
-    return document.get("model") if isinstance(document, dict) else None
+    return (document.get("model") or None) if isinstance(document, dict) else None
 
 
 def message(request, moment, number):

@@ -10,7 +10,8 @@ import aiohttp
 import pytest
 
 from spoe_agent.rig.stack import Stack
-from tests.e2e.conftest import chat, seen_by
+from tests.e2e.conftest import chat, is_mitmproxy, seen_by
+from tests.requests import errors
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.both_fronts]
 
@@ -34,18 +35,14 @@ NOT_FOUND = "model 'nobody' not found"
 
 CASES = [
     ("/api/chat", UNKNOWN, 404, native(NOT_FOUND)),
-    ("/api/generate", UNKNOWN, 404, native(NOT_FOUND)),
-    ("/api/show", UNKNOWN, 404, native(NOT_FOUND)),
     ("/v1/chat/completions", UNKNOWN, 404, openai(NOT_FOUND, "not_found_error")),
     ("/api/chat", b'{"model": "nobody\\u0022"}', 400, native("invalid model name")),
-    ("/api/chat", b'{"model": ""}', 400, native("model is required")),
-    ("/api/chat", b'{"messages": []}', 400, native("model is required")),
     ("/api/chat", b"", 400, native("missing request body")),
     (
         "/v1/embeddings",
         b'["no", "object"]',
         400,
-        openai("the request body is not a JSON object", "invalid_request_error"),
+        openai("json: cannot unmarshal array into Go value of type openai.EmbedRequest", "invalid_request_error"),
     ),
 ]
 HAPROXY_CASES = [
@@ -94,6 +91,39 @@ async def test_answer(
         assert answer.content_type == "application/json"
         assert answer.headers["x-pointsman"].startswith("- ")
     assert [await seen_by(session, stack, number) for number in range(3)] == before
+
+
+READ_ELSEWISE_BY_HAPROXY = ("number for a model", "bool for a model", "the last wins", "the last is empty")
+TYPES = {400: "invalid_request_error", 404: "not_found_error"}
+
+
+async def test_errors_are_in_ollamas_own_words(stack: Stack, session: aiohttp.ClientSession) -> None:
+    """Each with its status, text, shape and media type, and none of them reaches an instance."""
+    before = [await seen_by(session, stack, number) for number in range(3)]
+    found, expected = {}, {}
+    for name, (path, body, status, text) in errors.cases().items():
+        if not is_mitmproxy(stack.binary) and name.endswith(READ_ELSEWISE_BY_HAPROXY):
+            continue
+        async with session.post(stack.url + path, data=body) as answer:
+            told = json.loads(await answer.read())
+            found[name] = (answer.status, answer.headers["Content-Type"], told)
+        told.pop("request_id", None)
+        media_type = "application/json" if path.startswith("/v1/") else "application/json; charset=utf-8"
+        shape = native(text) if path.startswith("/api/") else openai(text, TYPES[status])
+        if path == "/v1/messages":
+            shape = {"type": "error", "error": {"type": TYPES[status], "message": text}}
+        expected[name] = (status, media_type, shape)
+    assert {name: one for name, one in found.items() if one != expected[name]} == {}
+    assert [await seen_by(session, stack, number) for number in range(3)] == before
+
+
+@pytest.mark.parametrize("body", [{"model": "", "name": "alpha"}, {"name": "alpha"}, {"model": "alpha", "name": "x"}])
+async def test_show_by_name_as_the_command_line_client_asks(
+    stack: Stack, session: aiohttp.ClientSession, body: dict[str, str]
+) -> None:
+    async with session.post(f"{stack.url}/api/show", json=body) as answer:
+        assert (answer.status, answer.headers["x-pointsman"].partition(" ")[2]) == (200, "describe")
+        assert "details" in await answer.json()
 
 
 async def test_anthropic_dialect(stack: Stack, session: aiohttp.ClientSession) -> None:

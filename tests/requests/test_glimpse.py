@@ -120,4 +120,4 @@ def test_what_parts_show(seen, expected):
 @untimed
 @given(st.binary(max_size=60), st.binary(max_size=60), st.integers(0, 200), st.booleans())
 def test_any_parts_have_an_outcome(head, tail, size, is_within):
-    assert outcome(Glimpse(b"{" + head, tail, size, is_within))
+    assert isinstance(outcome(Glimpse(b"{" + head, tail, size, is_within)), str | type)

@@ -539,7 +539,7 @@ def test_nothing_is_routed_on_a_guess(situation, problem):
     choice = choose(replace(facts, model=None, problem=problem, detail="why"), of, snapshot)
     assert choice.action is Action.REJECT
     assert choice.instance is None
-    assert choice.status in (400, 413)
+    assert choice.status in (400, 404, 413)
 
 
 @untimed

@@ -4,6 +4,7 @@ import pytest
 
 from spoe_agent.routing import Kind, Problem
 from spoe_agent.routing.facts import MAX_ECHO
+from spoe_agent.routing.words import words_of
 
 from .builders import A, asks, counts
 
@@ -13,7 +14,7 @@ UNNAMED = asks(None, loads={"g0": counts(1)})
 @pytest.mark.parametrize("name", ["a", " A:Latest ", "library/a"])
 def test_a_name_becomes_its_key_and_is_kept_as_it_was_asked(name):
     facts = UNNAMED.naming(name)
-    assert (facts.model, facts.asked, facts.problem) == (A, name.strip(), None)
+    assert (facts.model, facts.asked, facts.problem) == (A, name, None)
     assert facts.loads == UNNAMED.loads
 
 
@@ -26,6 +27,7 @@ def test_all_else_that_is_known_stays():
         "num_ctx": 8192,
         "prefix": "p",
         "process": "1-a",
+        "words": words_of("/api/embed"),
     }
     named = asks(None, Kind.DESCRIBE, "r7", **known).naming("a")
     assert named == asks(A, Kind.DESCRIBE, "r7", asked="a", **known)
@@ -36,7 +38,7 @@ def test_all_else_that_is_known_stays():
 def test_what_errors_repeat_of_a_name_is_bounded():
     name = f"{'h' * 250}/{'n' * 80}/{'m' * 80}"
     facts = UNNAMED.naming(f" {name} ")
-    assert (facts.model, facts.asked) == (f"{name}:latest", name[:MAX_ECHO])
+    assert (facts.model, facts.asked) == (f"{name}:latest", f" {name}"[:MAX_ECHO])
 
 
 @pytest.mark.parametrize(

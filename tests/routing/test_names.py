@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoe_agent.routing.names import canonical, display, is_cloud, is_pattern, matches
+from spoe_agent.routing.names import canonical, display, is_cloud, is_pattern, matches, shortest
 
 from .builders import untimed
 
@@ -160,3 +160,23 @@ def test_a_name_or_pattern_of_the_fleet_file(match, model, expected):
 )
 def test_what_counts_as_a_pattern(match, expected):
     assert is_pattern(match) is expected
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        # As Ollama's /api/show told them.
+        ("nobody", "nobody:latest"),
+        ("  nobody ", "nobody:latest"),
+        ("Nobody:7B", "Nobody:7B"),
+        ("library/Nobody", "Nobody:latest"),
+        ("LIBRARY/x", "x:latest"),
+        ("registry.ollama.ai/library/nobody", "nobody:latest"),
+        ("HTTPS://registry.ollama.ai/library/x", "x:latest"),
+        ("hf.co/A/B:Q4", "hf.co/A/B:Q4"),
+        ("ns/Nob", "ns/Nob:latest"),
+        ("nobody:local", "nobody:latest"),
+    ],
+)
+def test_the_shortest_form_in_the_callers_letters(name, told):
+    assert shortest(name) == told
