@@ -93,7 +93,7 @@ async def running(document, folder, *options):
 
 
 async def is_down(agent):
-    return any(line.get("health") == "down" for line in agent.lines())
+    return any(line.get("after") == "down" for line in agent.lines())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -245,6 +245,32 @@ async def test_the_service_manager_is_told(document, tmp_path, monkeypatch):
                 await hears(word)
             agent.signal(signal.SIGTERM)
             await hears("STOPPING=1")
+
+
+async def test_what_is_in_flight_outlives_a_restart(document, tmp_path):
+    state, folders = tmp_path / "learned.json", [tmp_path / str(number) for number in range(2)]
+    for folder in folders:
+        folder.mkdir()
+    ollama, url = FakeOllama(), document["instances"][0]["url"]
+    ollama.answers["/api/ps"] = ollama.answers["/api/tags"] = {"models": [MODEL]}
+    async with ollama.serving(int(url.rpartition(":")[2])):
+        async with running(document, folders[0], "--state", state) as agent:
+            async with Peer(agent.listeners.spop[1]) as peer:
+                await peer.opened()
+                peer.send(question(MODEL["model"]))
+                assert (await peer.answer())[2]["action"] == "route"
+            assert await agent.ends() == 0
+        async with running(document, folders[1], "--state", state) as agent:
+            found = await by_hand(agent, "status", "GET")
+            assert (found["grants"], list(found["instances"][0]["in_flight"].values())) == (1, [1])
+            with closing(socket.socket(socket.AF_INET, UDP)) as haproxy:
+                haproxy.sendto(ENDED, (agent.listeners.log.host, agent.listeners.log.port))
+
+            async def has_ended():
+                return (await by_hand(agent, "status", "GET"))["grants"] == 0
+
+            await agent.ready(has_ended)
+            assert await agent.ends() == 0
 
 
 async def test_without_a_state_file_a_drain_says_that_it_does_not_last(document, tmp_path):

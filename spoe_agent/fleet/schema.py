@@ -55,7 +55,8 @@ class Listeners(Section):
     front: TcpListen = Field(default="127.0.0.1:11434", validate_default=True)
     """Where clients connect: HAProxy, or mitmproxy in development. 0.0.0.0:11434 serves the network."""
     spop: Listens = Field(default="127.0.0.1:9601", validate_default=True)
-    """Where the agent waits for HAProxy: unix@PATH or HOST:PORT, one or a list."""
+    """Where the agent waits for HAProxy: unix@PATH or HOST:PORT; or a list, all of them the same
+    agent's: HAProxy asks at the first, and at the others when that fails. A fleet has one agent."""
     log: TcpListen = Field(default="127.0.0.1:9603", validate_default=True)
     """UDP: HAProxy sends one JSON line per request here, which is how the agent learns that a request ended."""
     check: TcpListen = Field(default="127.0.0.1:9602", validate_default=True)

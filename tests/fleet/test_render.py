@@ -161,9 +161,9 @@ def test_instances_are_servers() -> None:
     assert "    log [::1]:9603 len 8192 format raw local0 info\n" in text
 
 
-def test_of_several_agents_the_first_is_asked_and_the_others_stand_by() -> None:
+def test_of_several_addresses_of_the_agent_the_first_is_asked_and_the_others_stand_by() -> None:
     found = servers(config("listeners: {spop: [unix@/run/a.sock, 127.0.0.1:9601, '[::1]:9602']}"))[:3]
-    checked = "check inter 1s fastinter 250ms downinter 500ms fall 2 rise 1"
+    checked = "check inter 500ms fastinter 100ms downinter 250ms fall 2 rise 1"
     assert found == [
         f"agent1 unix@/run/a.sock {checked}",
         f"agent2 127.0.0.1:9601 {checked} backup",
