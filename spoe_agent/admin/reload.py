@@ -7,13 +7,13 @@ HAProxy's side (haproxy.apply), HTTP (app).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
 
-from spoe_agent.fleet import Fleet
+from spoe_agent.fleet import Fleet, FleetError, Problem
 from spoe_agent.fleet.differences import differences, needing_restart, with_listeners_of
 from spoe_agent.fleet.file import Content, FleetFile
 from spoe_agent.haproxy.rendered import Rendered
@@ -84,6 +84,12 @@ def _listed(names: tuple[str, ...]) -> str:
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
+def _refused(digest: str, found: Iterable[Problem]) -> Outcome:
+    problems = tuple(map(str, found))
+    log.error("fleet file refused, the fleet before it stays in force", why="\n".join(problems))
+    return Outcome(digest, problems)
+
+
 class Reloader:
     """Keeps the fleet in force. `adopt` puts another in force; one is adopted at a time."""
 
@@ -104,13 +110,15 @@ class Reloader:
             found = await asyncio.to_thread(self._file.read)
             self._said = found.digest
             if found.fleet is None:
-                problems = tuple(map(str, found.problems))
-                log.error("fleet file refused, the fleet before it stays in force", why="\n".join(problems))
-                return Outcome(found.digest, problems)
+                return _refused(found.digest, found.problems)
             wanted, restart = with_listeners_of(self.fleet, found.fleet), needing_restart(self.fleet, found.fleet)
             changed = differences(self.fleet, wanted)
-            self._before = self.fleet
-            await self._put_in_force(wanted)
+            before = self.fleet
+            try:
+                await self._put_in_force(wanted)
+            except FleetError as refused:  # a file that it names is of no use
+                return _refused(found.digest, refused.problems)
+            self._before = before
         log.info("fleet file reloaded", changed=changed, needs_restart=restart)
         return Outcome(found.digest, (), changed, restart)
 

@@ -11,6 +11,9 @@ from pydantic import BaseModel
 
 from spoe_agent.fleet.resolved import Fleet
 
+OF_THE_URL = ("host", "port", "has_tls", "prefix", "onward")
+"""What an instance has from its `url` alone."""
+
 OWN_LISTENERS = ("spop", "log", "check", "admin")
 """Listeners that the agent itself opens, at its start only."""
 
@@ -41,7 +44,7 @@ def _instances(old: Fleet, new: Fleet) -> Iterator[str]:
     yield from (f"instance {name} removed" for name in before if name not in after)
     for name in before.keys() & after.keys():
         if before[name] != after[name]:
-            changed = ", ".join(_keys(before[name], after[name], leave_out=("host", "port")))
+            changed = ", ".join(_keys(before[name], after[name], leave_out=OF_THE_URL))
             yield f"instance {name} changed: {changed}"
     if list(before) != list(after) and before.keys() == after.keys():
         yield "order of instances"

@@ -15,7 +15,7 @@ import aiohttp
 import structlog
 
 from spoe_agent.assemble import Parts, assemble
-from spoe_agent.fleet import Fleet, Instance
+from spoe_agent.fleet import Fleet, FleetError, Instance
 from spoe_agent.fleet.differences import differences
 from spoe_agent.fleet.file import FleetFile
 from spoe_agent.front.answers import WAITED
@@ -70,6 +70,16 @@ async def connects(host: str, port: int) -> bool:
     return True
 
 
+async def _adopt(parts: Parts, fleet: Fleet) -> None:
+    changes = differences(parts.fleet, fleet)
+    try:
+        await parts.adopt(fleet)
+    except FleetError as refused:  # a file that it names is of no use
+        log.error("fleet file refused, the fleet before it stays in use", why=str(refused))
+    else:
+        log.info("fleet file read", changes=changes)
+
+
 class Router:
     """Takes requests from `route` to `leave`. `run` must be running: it reads the instances and the fleet file.
 
@@ -114,12 +124,11 @@ class Router:
                     group.create_task(parts.run())
                     file = FleetFile(path)
                     while True:
-                        self._slots.set_limits({one.name: one.max_connections for one in fleet.instances})
+                        self._slots.set_limits({one.name: one.max_connections for one in parts.fleet.instances})
                         self._started.set()
-                        use(fleet)
+                        use(parts.fleet)
                         fleet = await another(file, fleet)
-                        log.info("fleet file read", file=str(path), changes=differences(parts.fleet, fleet))
-                        await parts.adopt(fleet)
+                        await _adopt(parts, fleet)
         finally:
             # Whoever waits for a start that failed shall not wait for ever.
             self._started.set()

@@ -5,6 +5,7 @@ from structlog.testing import capture_logs
 
 from spoe_agent.admin.reload import Reloader
 from spoe_agent.fleet.file import FleetFile
+from spoe_agent.instances.reach import reach
 
 ONE = 'instances: [{name: gpu0, url: "http://h:1"}]\n'
 TWO = 'instances: [{name: gpu0, url: "http://h:1"}, {name: gpu1, url: "http://h:2"}]\n'
@@ -23,6 +24,8 @@ class Bench:
         self.it = Reloader(self.file, content, content.fleet, self.adopt)
 
     async def adopt(self, fleet):
+        if fleet.instances[0].ca_file:
+            reach(fleet.instances[0])
         self.adopted.append([one.name for one in fleet.instances])
 
 
@@ -53,6 +56,16 @@ async def test_a_bad_edit_changes_nothing_and_is_told(bench):
     assert [(line["log_level"], line["why"]) for line in logs] == [("error", problem)]
     (warning,) = (await bench.it.pending()).warnings()
     assert problem in warning
+
+
+async def test_an_edit_that_names_a_file_of_no_use_changes_nothing_and_is_told(bench):
+    bench.file.path.write_text('instances: [{name: gpu0, url: "https://h:1", ca_file: /none.pem}]\n')
+    with capture_logs() as logs:
+        outcome = await bench.it.reload()
+    assert (bench.adopted, bench.it.fleet.instances[0].url) == ([], "http://h:1")
+    assert outcome.problems[0].startswith("/none.pem: No such file or directory")
+    assert [line["log_level"] for line in logs] == ["error"]
+    assert not await bench.it.undo()
 
 
 async def test_listeners_stay_and_are_named(bench):
