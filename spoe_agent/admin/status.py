@@ -53,6 +53,7 @@ def _instance(
         "since_s": round(now_s - health.since_s, 1),
         "evidence": health.evidence,
         "note": "; ".join([*_notes(health.note, state), *_unlike(spec, fleet, snapshot)]),
+        "others": {display(model): round(takes_s, 1) for model, takes_s in sorted(state.others.items())},
         "drained": health.is_drained,
         "version": state.version,
         "store": spec.store,
@@ -71,6 +72,8 @@ def _instance(
 def _notes(note: str, state: InstanceState) -> list[str]:
     spilled = [display(model) for model, loaded in sorted(state.loaded.items()) if loaded.spilled_bytes]
     notes = [f"in transition: {note}"] if note else []
+    if state.others:
+        notes.append(f"used past Pointsman too: {', '.join(display(model) for model in sorted(state.others))}")
     return [*notes, *(f"{model} is partly on the CPU" for model in spilled)]
 
 

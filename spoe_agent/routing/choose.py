@@ -123,7 +123,7 @@ def _are_alike(need: Demand, one: _Judged, other: _Judged) -> bool:
     """Tell whether only learned times tell two instances apart, and these by chance: the request could run at once
     on both, beside as many others, and every model in use has its place on both.
     """
-    if one[1].connections != other[1].connections:
+    if one[1].beside != other[1].beside:
         return False
     return all(
         candidate.tier is LOADED

@@ -45,17 +45,18 @@ def cost(demand: Demand, site: Site, standing: Standing, has_slot: bool, warm: P
     is_home = demand.snapshot.home == site.spec.name and has_slot and warmth is LOADED
     saved_s = _prefix(demand, site) if is_home else 0.0
     is_sure = warmth is LOADED and not _is_stale(demand, site)
-    if is_sure and has_slot and not site.connections and not is_behind:
+    is_shared = demand.model in site.state.others
+    if is_sure and has_slot and not site.beside and not is_behind:
         return Cost(prefix_s=saved_s) if saved_s else FREE
     service_s = demand.service_of(site.spec.name)
     load_s, behind_s = (0.0, 0.0) if is_sure else _load(demand, site, warmth)
     return Cost(
         # Others wait for the slots of the warm instances; a cold one is nobody's yet.
-        wait_s=_wait(demand, site, warmth, service_s, warm) if not has_slot or is_behind else 0.0,
+        wait_s=_wait(demand, site, warmth, service_s, warm) if not has_slot or is_behind or is_shared else 0.0,
         load_s=load_s,
         behind_s=behind_s,
         price_s=0.0 if warmth in WARM else _price(demand, site, standing, service_s, load_s, warm),
-        share_s=demand.fleet.policy.weights.share * service_s * site.connections,
+        share_s=demand.fleet.policy.weights.share * service_s * site.beside,
         prefix_s=saved_s,
     )
 
@@ -64,12 +65,17 @@ def _wait(demand: Demand, site: Site, warmth: Tier, service_s: float, warm: Pool
     """Until a slot is free, in service times of the model.
 
     Held requests before this one each take a slot of the pool. What is bound here already and has no slot waits
-    inside Ollama; beyond the instance's connections, in the front end. A busy victim ends in about a service time.
+    inside Ollama, as it does behind others' requests; beyond the instance's connections, in the front end. A busy
+    victim ends in about a service time.
     """
     rounds = max(0, site.connections - site.spec.max_connections + 1) / site.spec.max_connections
     if warmth in WARM:
         here = slots(demand, site)
-        rounds += max(0.0, site.busy(demand.model) + 1 - here) / here + demand.snapshot.waiting / max(1, warm.slots)
+        theirs_s = site.state.others.get(demand.model)
+        busy = site.busy(demand.model) + (theirs_s is not None)
+        rounds += max(0.0, busy + 1 - here) / here + demand.snapshot.waiting / max(1, warm.slots)
+        # A slot that others have is free when they are done.
+        service_s = max(service_s, theirs_s or 0.0)
     else:
         rounds += 1
     return rounds * service_s

@@ -120,6 +120,11 @@ class Site(NamedTuple):
     unaccounted: float
     """Connections that the board does not know (from before a restart), spread over the loaded models."""
 
+    @property
+    def beside(self) -> int:
+        """Requests that share the instance's GPUs with another one: ours, and one for each model that others use."""
+        return self.connections + len(self.state.others)
+
     def busy(self, model: str) -> float:
         """Requests of one model on the instance."""
         return self.activity.in_flight.get(model, 0) + self.unaccounted

@@ -42,6 +42,8 @@ class LoadedModel:
     """Less than `size_bytes` when part of it spilled to the CPU."""
     context_length: int = 0
     """Tokens per slot; 0 when the server does not say (before Ollama 0.9.7)."""
+    expires_at_s: float | None = None
+    """When it goes if nobody uses it, in seconds since 1970 by the server's clock; None when it does not say."""
 
     @property
     def spilled_bytes(self) -> int:
@@ -65,6 +67,8 @@ class InstanceState:
     """What speaks against it, for people; "" when nothing does."""
     silences: int = 0
     """Polls in a row to which nothing gave a proper answer."""
+    others: Mapping[str, float] = field(default_factory=dict)
+    """Models that others use past this agent, and how many seconds a request of theirs seems to take."""
     deleted: frozenset[str] = frozenset()
     """Models that are loaded, but were not on the last list: requests for them are answered 404."""
     is_starting: bool = False

@@ -125,12 +125,13 @@ def _least_missed(
     decision over many instances without room spends its time.
     """
     instance, models, in_flight, unaccounted = site.spec.name, demand.models, site.activity.in_flight, site.unaccounted
-    known_s = demand.snapshot.learned.load_s
+    known_s, others = demand.snapshot.learned.load_s, site.state.others
     found = []
     for name, size in zip(names, used, strict=True):
         about = models[name]
         missed_s = about.regret * known_s.get((name, instance), about.load_s)
-        found.append((in_flight.get(name, 0) + unaccounted >= 1, missed_s / (size or 1), name, size, missed_s))
+        is_busy = in_flight.get(name, 0) + unaccounted >= 1 or name in others
+        found.append((is_busy, missed_s / (size or 1), name, size, missed_s))
     found.sort()
     return found
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import aiohttp
@@ -113,7 +114,17 @@ def _loaded_model(entry: Entry) -> LoadedModel:
         size_bytes=_integer(entry, "size"),
         vram_bytes=_integer(entry, "size_vram"),
         context_length=_integer(entry, "context_length"),
+        expires_at_s=_time(entry, "expires_at"),
     )
+
+
+def _time(entry: Entry, key: str) -> float | None:
+    """Return a time as seconds since 1970. Go prints nanoseconds, which Python cuts; None for what is no time."""
+    value = entry.get(key)
+    try:
+        return datetime.fromisoformat(value).timestamp() if isinstance(value, str) else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _integer(entry: Entry, key: str) -> int:

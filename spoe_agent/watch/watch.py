@@ -15,13 +15,15 @@ from dataclasses import replace
 import structlog
 
 from spoe_agent.agent import Agent
-from spoe_agent.instances.complaint import Complaint, News
+from spoe_agent.instances.complaint import Complaint
+from spoe_agent.instances.others import Others
 from spoe_agent.routing import Health, InstanceSpec, InstanceState, Kind, Snapshot, Tier
 from spoe_agent.routing.estimates import load_s, service_s, weights_bytes
 from spoe_agent.telemetry.account import Grant
 from spoe_agent.telemetry.haproxy_log import Line
 from spoe_agent.telemetry.health import Doubt, HealthPolicy, InstanceHealth, Transition
 from spoe_agent.watch.probe import Target, target
+from spoe_agent.watch.saying import log_poll, log_turn
 from spoe_agent.watch.stall import LOAD_FACTOR, Expected, load_stall, stall
 
 log = structlog.get_logger()
@@ -66,8 +68,10 @@ class Watch:
         probe: Probe,
         clock: Callable[[], float] = time.monotonic,
         relist: Relist = _nobody,
+        wall: Callable[[], float] = time.time,
     ) -> None:
-        """`relist`: has instances' lists read now."""
+        """`relist`: has instances' lists read now. `wall`: seconds since 1970."""
+        self._wall = wall
         self._agent = agent
         self._relist = relist
         self._policy = policy
@@ -76,6 +80,7 @@ class Watch:
         self._specs: dict[str, InstanceSpec] = {spec.name: spec for spec in agent.fleet.instances}
         self.health = {name: InstanceHealth(name, policy, clock()) for name in self._specs}
         self._polled: dict[str, InstanceState] = {}
+        self._others: defaultdict[str, Others] = defaultdict(Others)
         self._lists: defaultdict[str, Complaint] = defaultdict(Complaint)
         self._last_sign_s: dict[str, dict[str, float]] = {name: {} for name in self._specs}
         self._silent: dict[str, str] = {}
@@ -92,6 +97,7 @@ class Watch:
             self.health.pop(name, None)
             self._polled.pop(name, None)
             self._lists.pop(name, None)
+            self._others.pop(name, None)
             self._silent.pop(name, None)
             self._last_sign_s.pop(name, None)
         for health in self.health.values():
@@ -108,24 +114,18 @@ class Watch:
         before = self._polled.get(instance)
         self._polled[instance] = state
         health = self.health[instance]
-        self._say(instance, state, health.polled(state, now_s), now_s)
+        log_poll(
+            instance, state, health.polled(state, now_s), self._lists[instance].see(state.health is Health.SLOW, now_s)
+        )
         fresh = state.loaded.keys() - (before.loaded.keys() if before is not None else ())
         self._last_sign_s[instance].update(dict.fromkeys(fresh, now_s))
         if fresh and before is not None:
-            _log(health.loaded(now_s))
+            log_turn(health.loaded(now_s))
+        if state.loaded_at_s is not None and (before is None or state.loaded_at_s != before.loaded_at_s):
+            activity = self._agent.board.activity(instance)
+            in_flight = {*activity.in_flight, *activity.loading}
+            self._others[instance].see(state.loaded, in_flight, state.loaded_at_s, self._wall())
         self._agent.published(instance, self._told(instance, state))
-
-    def _say(self, instance: str, state: InstanceState, turn: Transition | None, now_s: float) -> None:
-        """Log what a poll has changed: of the instance's health, else of its lists, which say nothing of that."""
-        news = self._lists[instance].see(state.health is Health.SLOW, now_s)
-        if turn is not None and turn.before is Health.UNKNOWN and turn.after is Health.UP:
-            log.info("instance answers", instance=instance, version=state.version)
-        elif turn is not None:
-            _log(turn)
-        elif news is News.BEGINS:
-            log.warning("instance's lists do not come", instance=instance, why=state.why)
-        elif news is News.ENDS:
-            log.info("instance's lists come again", instance=instance)
 
     def ended(self, line: Line) -> Grant | None:
         """Take a finished request's line: the agent its times, the instance's health its manner. Return its grant."""
@@ -133,6 +133,8 @@ class Watch:
         if grant is not None and grant.instance in self.health:
             # First, or whoever waits for its slot goes where two have just failed.
             self._note(self._judge(self.health[grant.instance], grant, line, self._clock()))
+        if line.kind is Kind.INFERENCE and line.server in self._specs:
+            self._others[line.server].ours("" if grant is None else grant.model, self._clock())
         self._agent.ended(line.request_id, line.server, line.ending)
         if line.server in self._specs and _changes_lists(line):
             store = self._specs[line.server].store
@@ -236,6 +238,7 @@ class Watch:
         try:
             failure = await self._probe(name, what, self._policy.probe_timeout_s + extra_s)
         finally:
+            self._others[name].ours(what.model, self._clock())
             turns = health.probed(failure, what.is_cold, self._clock())
         if self.health.get(name) is not health:
             return  # the fleet file lost it meanwhile
@@ -265,7 +268,7 @@ class Watch:
     def _note(self, turn: Transition | None) -> None:
         """Log a transition, and tell the agent."""
         if turn is not None:
-            _log(turn)
+            log_turn(turn)
             name = turn.instance
             self._agent.published(name, self._told(name, self._agent.board.state(name)))
 
@@ -273,7 +276,8 @@ class Watch:
         """Return readings with the verdict."""
         health = self.health[instance]
         why = health.note if health.state is Health.UP else health.evidence
-        return replace(state, health=health.for_routing, loads_in_doubt=health.loads_in_doubt, why=why)
+        others = self._others[instance].using(self._clock())
+        return replace(state, health=health.for_routing, loads_in_doubt=health.loads_in_doubt, why=why, others=others)
 
 
 def _changes_lists(line: Line) -> bool:
@@ -281,11 +285,3 @@ def _changes_lists(line: Line) -> bool:
     if line.kind is Kind.MANAGE:
         return 200 <= line.status < 300
     return line.kind in (Kind.INFERENCE, Kind.DESCRIBE) and line.status == 404
-
-
-def _log(turn: Transition | None) -> None:
-    if turn is None:
-        return
-    say = log.info if turn.after is Health.UP else log.warning
-    said = {"before": str(turn.before), "after": str(turn.after), "evidence": turn.evidence}
-    say("instance's health changes", instance=turn.instance, **said)

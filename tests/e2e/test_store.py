@@ -166,6 +166,34 @@ async def test_pulls_and_lists_take_no_slot(own: Stack, session: aiohttp.ClientS
         response.close()
 
 
+async def test_a_server_that_starts_without_its_store_is_waited_for(own: Stack, session: aiohttp.ClientSession) -> None:
+    """Its store is on another host, say, and comes later: until then its models are not unknown."""
+    mounted, away = own.folder / "stores" / "solo", own.folder / "away"
+    process = own.ollamas[2]
+
+    async def answers(status: int, reason: str) -> bool:
+        body = {"model": "beta", "prompt": "x", "stream": False, "options": {"num_predict": 1}}
+        async with session.post(f"{own.url}/api/generate", json=body) as answer:
+            await answer.read()
+            # Until it is known to be down, HAProxy may send a request on to one that lacks the model.
+            assert answer.status != 404 or reason == "no instance up"
+            assert (answer.status == 503) is ("retry-after" in answer.headers)
+            return answer.status == status and routed(answer)[1] == reason
+
+    process.signal(signal.SIGKILL)
+    await process.wait()
+    mounted.rename(away)
+    mounted.mkdir()
+    try:
+        await until(lambda: answers(503, "no instance up"), DEADLINE_S, "gpu2 is known to be down")
+        await process.start()
+        await until(lambda: answers(503, "no lists yet"), DEADLINE_S, "gpu2 has come up empty")
+    finally:
+        mounted.rmdir()
+        away.rename(mounted)
+    await until(lambda: answers(200, "room"), DEADLINE_S, "gpu2 has its store again")
+
+
 @pytest.mark.haproxy
 async def test_without_the_agent_one_instance_makes_all_changes(own: Stack, session: aiohttp.ClientSession) -> None:
     own.agent.signal(signal.SIGKILL)

@@ -648,3 +648,26 @@ def test_of_two_that_are_alike_the_one_is_taken_whose_last_request_is_older(serv
 def test_the_same_request_always_wins_the_same_tie(request_id):
     of = fleet("g0", "g1", "g2")
     assert choose(asks(request_id=request_id), of, moment()) == choose(asks(request_id=request_id), of, moment())
+
+
+OTHERS = {
+    # what g0 and g1 read, slots -> where a request for A goes
+    "loaded on both": ((state(A, others={A: 5.0}), state(A)), 1, "g1"),
+    "others are at another model there": ((state(A, B, others={B: 5.0}), state(A)), 4, "g1"),
+    "the only slot is taken for long, and there is room": ((state(A, others={A: 60.0}), state()), 1, "g1"),
+    "a slot is left": ((state(A, others={A: 60.0}), state()), 2, "g0"),
+    "theirs are over soon": ((state(A, others={A: 0.1}), state(B, C, installed=(B, C))), 1, "g0"),
+}
+
+
+@pytest.mark.parametrize(("readings", "slots", "expected"), OTHERS.values(), ids=OTHERS)
+def test_others_are_a_load(readings, slots, expected):
+    of = holding(fleet(*(spec(name, num_parallel=slots) for name in ("g0", "g1"))))
+    choice = choose(asks(), of, moment(g0=readings[0], g1=readings[1]))
+    assert (choice.action, choice.instance) == (Action.ROUTE, expected)
+
+
+def test_nobody_is_held_for_others():
+    """Ollama's own line is fair between them and us; ours would be for ever."""
+    of = holding(fleet(spec("g0", num_parallel=1)))
+    assert choose(asks(), of, moment(g0=state(A, others={A: 600.0}))).action is Action.ROUTE
