@@ -58,6 +58,7 @@ class Agent:
         unload: makes room; None: Ollama chooses what goes.
 
     `granted` is told when a held request is decided, `left` when it ended before; front ends that hold set them.
+    `refused` is told of an instance that did not take a request; who judges instances sets it.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Agent:
         self.learner = learner or Learner()
         self.granted: Granted = lambda _request, _choice: None
         self.left: Callable[[RequestFacts], None] = lambda _request: None
+        self.refused: Callable[[str], None] = lambda _instance: None
         self._chooser = Chooser(fleet, board, self.learner)
         self._room = WaitingRoom(self._chooser)
         self._second_look = SecondLook(refresh, clock)
@@ -104,7 +106,9 @@ class Agent:
             self._servers = facts.servers
         if facts.loads:
             self._room.note_down(facts, now_s)
-        choice = self._room.join(facts, now_s) if self.hold else None
+        if facts.tried:
+            self._withdraw(facts)
+        choice = self._room.join(facts, now_s) if self.hold and not facts.tried else None
         if choice is None:
             choice = self._chooser.look(facts, now_s, self.hold.waiting(lane(facts)))
             if choice.action is Action.HOLD:
@@ -113,11 +117,21 @@ class Agent:
                 self._chooser.enter(facts, choice, now_s)
         if facts.change is not None and choice.action is Action.ROUTE:
             self._second_look.changing(facts.request_id)
-        # Not for refused ones: callers must not fill the memory with names of models that do not exist.
-        if facts.model is not None and facts.kind is Kind.INFERENCE and choice.action is not Action.REJECT:
+        # Not for refused ones: callers must not fill the memory with names of models that do not exist. Nor twice.
+        counts = facts.kind is Kind.INFERENCE and not facts.tried and choice.action is not Action.REJECT
+        if counts and facts.model is not None:
             self.learner.arrived(facts.model, now_s)
         self._log("decided", facts, choice)
         return choice
+
+    def _withdraw(self, facts: RequestFacts) -> None:
+        """Undo what was decided for a request that comes around again: its place there is free for others."""
+        self.board.end(facts.request_id)
+        if facts.tried[-1]:
+            self.refused(facts.tried[-1])
+        self._room.leave(facts.request_id)
+        self.left(facts)
+        self.release()
 
     def ended(self, request_id: str, server: str = "", ending: Ending | None = None) -> None:
         """Take the end of a request: its slot, or its place in the queue, is free for the next.

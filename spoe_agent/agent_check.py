@@ -35,10 +35,10 @@ Answer = Callable[[str], str]
 
 
 def line(is_up: bool, is_drained: bool, limit: int) -> str:
-    """Return the full state of a server. Nothing but 100 % is ever its weight; HAProxy 2.6 writes two lines into its
-    log whenever it is told the weight of a server that is drained.
+    """Return the full state of a server. Drained is weight 0, not `drain`: a rule of haproxy.cfg can see that, and
+    HAProxy says nothing of it in its log (2.6 says of a server in drain two lines at every check).
     """
-    return f"{'up' if is_up else 'down'} {'drain' if is_drained else 'ready 100%'} maxconn:{limit}"
+    return f"{'up' if is_up else 'down'} ready {0 if is_drained else 100}% maxconn:{limit}"
 
 
 class CheckServer:

@@ -35,6 +35,7 @@ ROUTE_ARGS: Mapping[str, str] = {
     "caller": "var(txn.pm_caller)",
     "load": "var(txn.pm_load)",
     "process": "var(proc.pm_process)",
+    "tried": "var(txn.pm_tried)",
 }
 """Argument names of a `route` message, and the HAProxy sample that fills each."""
 
@@ -82,6 +83,7 @@ def facts(message: Message, policy: Policy) -> RequestFacts:
         num_ctx=_number(args, "num_ctx") or None,
         prefix=_text(args, "prefix"),
         process=_text(args, "process"),
+        tried=_tried(_text(args, "tried")),
     )
     if request.kind is Kind.MANAGE:
         return replace(request, change=read_change(path, _bytes(args, "body")))
@@ -121,6 +123,15 @@ def loads(text: str) -> Mapping[str, InstanceLoad]:
         if len(numbers) == 3 and all(number.isdecimal() for number in numbers):
             found[name] = InstanceLoad(int(numbers[0]), int(numbers[1]), numbers[2] != "0", tag)
     return found
+
+
+NOBODY = "-"
+"""Stands among the tried ones for a pass in which no instance was named."""
+
+
+def _tried(text: str) -> tuple[str, ...]:
+    """Return whom earlier passes named, from `/gpu1//-/`."""
+    return tuple("" if name == NOBODY else name for name in text.split("/") if name)
 
 
 def request_id(message: Message) -> str:

@@ -55,9 +55,10 @@ class HeldAnswers:
             self._agent.ended(request_id)
 
     def _left(self, request: RequestFacts) -> None:
-        """The client left while its request was held. HAProxy ignores an answer for a stream that is gone, and who
-        waits for it need not wait any more.
+        """The client left while its request was held, or it comes around again. HAProxy ignores an answer for a stream
+        that is gone, and who waits for it need not wait any more.
         """
+        self._early.pop(request.request_id, None)
         answer = self._waiting.pop(request.request_id, None)
         if answer is not None:
             answer(_LEFT, request)

@@ -25,6 +25,7 @@ from spoe_agent.admin.status import status
 from spoe_agent.assemble import Parts, assemble
 from spoe_agent.fleet import Fleet, FleetError
 from spoe_agent.fleet.file import FleetFile
+from spoe_agent.haproxy.map_keeper import MapKeeper
 from spoe_agent.listening import Sockets, take
 from spoe_agent.service import Service
 from spoe_agent.succession import Failed, Predecessor
@@ -76,6 +77,7 @@ async def serve(file: FleetFile, state: Path | None = None) -> None:
                 group.create_task(runs)
                 for runs in (
                     reloader.run(),
+                    MapKeeper(lambda: parts.fleet, parts.board).run(),
                     _reload_on(signals[signal.SIGHUP], reloader),
                     _restart_on(signals[signal.SIGUSR2], service),
                 )

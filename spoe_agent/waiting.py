@@ -22,7 +22,8 @@ REASK_AT = 1.1
 """A queue that has grown so much is looked at anew."""
 
 DOWN_S = 3.0
-"""What HAProxy said of servers that are down is believed so long; nothing newer comes while nobody asks."""
+"""What HAProxy said of servers that are down, or did not take a request, is believed so long; nothing newer comes while
+nobody asks."""
 
 Granted = tuple[RequestFacts, Choice]
 """A held request, and its Choice at last."""
@@ -137,7 +138,8 @@ class WaitingRoom:
         """The board's own account stands for HAProxy's counts, which are as old as the request."""
         reserved = self._reservations.instance(ticket.lane)
         loads = self._down_for(ticket.facts.process, now_s)
-        return self._chooser.look(replace(ticket.facts, loads=loads), now_s, waiting, reserved)
+        tried = ticket.facts.tried if now_s - ticket.since_s < DOWN_S else ()
+        return self._chooser.look(replace(ticket.facts, loads=loads, tried=tried), now_s, waiting, reserved)
 
     def _down_for(self, process: str, now_s: float) -> Mapping[str, InstanceLoad]:
         down = self._down.get(process)

@@ -57,6 +57,40 @@ def test_simultaneous_requests_are_spread_before_haproxy_counts_them():
     assert sorted(chosen) == ["g0"] * 5 + ["g1"] * 5
 
 
+def test_a_request_that_comes_around_again_leaves_nothing_where_it_was():
+    rig, refused = Rig(), []
+    rig.agent.refused = refused.append
+    rig.publish(A, loaded=[A])
+    first = rig.agent.decide(asks()).instance
+    second = rig.agent.decide(asks(tried=(first,)))
+    assert {first, second.instance} == {"g0", "g1"}
+    assert second.reason == f"again: {first} failed"
+    assert (rig.in_flight(), refused) == ({second.instance: {A: 1}}, [first])
+    assert rig.agent.decide(asks(tried=(first, second.instance))).status == 503
+    assert (rig.in_flight(), refused) == ({}, [first, second.instance])
+
+
+def test_its_place_is_free_for_who_waits():
+    rig = Held(instances=("g0", "g1"))
+    assert rig.ask("1", "2", "3") == [ROUTE, ROUTE, HOLD]
+    where = rig.board.find("1").instance
+    assert rig.ask("1", tried=(where,)) == [HOLD]
+    # Whoever waited before takes that place, and finds out by itself.
+    assert [(name, choice.instance) for name, choice in rig.granted] == [("3", where)]
+
+
+def test_it_is_held_beside_those_who_were_held_without_being_tried():
+    """The place that it cannot have may be had by them."""
+    rig = Held(instances=("g0", "g1"))
+    assert rig.ask("1", "2", "3") == [ROUTE, ROUTE, HOLD]
+    where, other = rig.board.find("1").instance, rig.board.find("2").instance
+    rig.ask("1", tried=(where,))
+    rig.agent.ended("3")
+    assert rig.names() == ["3"]
+    rig.agent.ended("2")
+    assert [(name, choice.instance) for name, choice in rig.granted][1:] == [("1", other)]
+
+
 @pytest.mark.parametrize("facts", [asks(kind=Kind.DESCRIBE), asks(None, Kind.LIST), asks(None, Kind.MANAGE)])
 def test_what_runs_no_model_is_not_entered(facts):
     rig = Rig()

@@ -13,14 +13,14 @@ from spoe_agent.listening import bind
 from spoe_agent.rig.process import free_port
 
 DEADLINE_S = 20
-LINES = {"g0": "up ready 100% maxconn:8", "g1": "up drain maxconn:4"}
+LINES = {"g0": "up ready 100% maxconn:8", "g1": "up ready 0% maxconn:4"}
 
 
 @pytest.mark.parametrize(
     ("is_up", "is_drained", "limit", "text"),
     [
         (True, False, 8, "up ready 100% maxconn:8"),
-        (True, True, 8, "up drain maxconn:8"),
+        (True, True, 8, "up ready 0% maxconn:8"),
         (False, False, 1, "down ready 100% maxconn:1"),
     ],
 )
@@ -42,7 +42,7 @@ async def said(listen, asked):
 @asynccontextmanager
 async def checks():
     listen = Listen(host="127.0.0.1", port=free_port())
-    server, sock = CheckServer(lambda name: LINES.get(name, "up drain")), bind(listen)
+    server, sock = CheckServer(lambda name: LINES.get(name, "up ready 0%")), bind(listen)
     await server.listen(sock)
     try:
         yield listen, server
@@ -55,10 +55,10 @@ async def checks():
     ("asked", "answer"),
     [
         (b"g0\n", b"up ready 100% maxconn:8\n"),
-        (b"g1\r\n", b"up drain maxconn:4\n"),
-        (b"who\n", b"up drain\n"),
-        (b"\xff\n", b"up drain\n"),
-        (b"", b"up drain\n"),
+        (b"g1\r\n", b"up ready 0% maxconn:4\n"),
+        (b"who\n", b"up ready 0%\n"),
+        (b"\xff\n", b"up ready 0%\n"),
+        (b"", b"up ready 0%\n"),
         (b"x" * 10_000, b""),
     ],
 )
@@ -129,7 +129,7 @@ async def test_when_the_agent_has_died_the_guard_answers_everybody_once_and_ends
         child.stdin.close()
         assert await said(listen, b"g0\n") == b"up ready 100% maxconn:8\n"
         assert await said(listen, b"who\n") == b""
-        assert await said(listen, b"g1\n") == b"up drain maxconn:4\n"
+        assert await said(listen, b"g1\n") == b"up ready 0% maxconn:4\n"
         async with asyncio.timeout(DEADLINE_S):
             assert await child.wait() == 0
 
@@ -143,11 +143,11 @@ async def test_when_the_agent_hangs_the_guard_answers_until_it_beats_again():
 
 async def test_the_last_lines_it_was_given_hold():
     async with guarded() as (listen, child):
-        child.stdin.write(json.dumps(LINES | {"g0": "up drain maxconn:8"}).encode() + b"\n")
+        child.stdin.write(json.dumps(LINES | {"g0": "up ready 0% maxconn:8"}).encode() + b"\n")
         await child.stdin.drain()
         child.stdin.close()
-        assert await said(listen, b"g0\n") == b"up drain maxconn:8\n"
-        assert await said(listen, b"g1\n") == b"up drain maxconn:4\n"
+        assert await said(listen, b"g0\n") == b"up ready 0% maxconn:8\n"
+        assert await said(listen, b"g1\n") == b"up ready 0% maxconn:4\n"
 
 
 async def test_a_guard_does_not_outlive_haproxys_absence():

@@ -39,6 +39,14 @@ def message(name=bridge.ROUTE, path="/api/chat", method="POST", **args):
     return Message(name, {**dict.fromkeys(names), "id": "r1", "method": method, "path": path, **args})
 
 
+@pytest.mark.parametrize(
+    ("said", "tried"),
+    [(None, ()), ("/gpu1/", ("gpu1",)), ("/gpu1//gpu-2.b/", ("gpu1", "gpu-2.b")), ("/-//gpu1/", ("", "gpu1"))],
+)
+def test_whom_earlier_passes_named(said, tried):
+    assert bridge.facts(message(model="llama3", tried=said), Policy()).tried == tried
+
+
 def inspect(body, content_type="application/json", encoding=None, **args):
     sizes = {"seen": len(body), "size": len(body)}
     return message(bridge.INSPECT, body=body, type=content_type, encoding=encoding, **{**sizes, **args})
@@ -319,7 +327,7 @@ def test_variables_are_those_of_haproxys_files(files):
 
 def test_what_haproxy_sends_is_set_before(files):
     """Each `var(txn.pm_...)` in an argument is set in haproxy.cfg before the groups are sent."""
-    before, _, _ = files["haproxy.cfg"].partition("send-spoe-group")
+    before, _, _ = files["haproxy.cfg"].rpartition("send-spoe-group pointsman inspect")
     for sample in bridge.INSPECT_ARGS.values():
         for name in re.findall(r"var\((txn\.\w+)\)", sample):
             assert re.search(rf"set-var(-fmt)?\({re.escape(name)}\)", before), name

@@ -153,3 +153,21 @@ def test_grants_that_nobody_asks_for_are_forgotten_oldest_first():
     assert not door.ask("2")
     assert door.ask("3")
     assert door.ask(ids[-1])
+
+
+def test_who_comes_around_again_is_told_anew(door):
+    """Nothing of the first pass is left: neither an answer that nobody fetched, nor one that nobody waits for."""
+
+    def again(request_id):
+        facts = RequestFacts(request_id, Kind.INFERENCE, Dialect.OLLAMA, A, tried=("",))
+        return door.agent.decide(facts).action
+
+    assert door.ask("3", "first pass")
+    assert again("3") is Action.HOLD
+    assert door.answers == [("first pass", "3", Action.REJECT)]
+    assert door.ask("3", "second pass")
+    door.agent.ended("1")
+    door.agent.ended("3")
+    assert again("2") is Action.ROUTE
+    assert not door.ask("2")
+    assert door.answers[1:] == [("second pass", "3", Action.REJECT)]

@@ -57,6 +57,7 @@ def _addresses(fleet: FleetDraft) -> Iterator[tuple[Path, Listen]]:
     yield ("listeners", "admin"), fleet.listeners.admin
     passed_on = onward(fleet.listeners.onward, (one.url for one in fleet.instances))
     yield from ((("listeners", "onward"), listen) for listen in passed_on if listen is not None)
+    yield ("listeners", "again"), fleet.listeners.again
     for index, instance in enumerate(fleet.instances):
         if instance.url is not None:
             yield ("instances", index, "url"), endpoint(instance.url)

@@ -15,6 +15,7 @@ _DOES = {
     "check": "sees every instance's limit",
     "admin": "can drain instances",
     "onward": "gets past the front",
+    "again": "gets past the front, under anybody's address",
 }
 """What whoever reaches a port does there."""
 

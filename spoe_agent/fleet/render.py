@@ -1,4 +1,4 @@
-"""HAProxy's files from the fleet file: haproxy.cfg, spoe-pointsman.conf, static pins, origins and hosts, error bodies.
+"""HAProxy's files from the fleet file: haproxy.cfg, spoe-pointsman.conf, map of models, origins and hosts, errors.
 
 Must not live here: names that agent and HAProxy share (bridge), and anything that runs.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from fnmatch import translate
 from importlib.resources import files
 from pathlib import Path
 
@@ -16,16 +15,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from spoe_agent import bridge
 from spoe_agent.fleet.resolved import LOCAL_HOST, Fleet, Instance
+from spoe_agent.fleet.specs import specs
 from spoe_agent.fleet.units import Listen
 from spoe_agent.fleet.urls import is_name
+from spoe_agent.haproxy.models_map import MODELS_MAP, entries, text
 from spoe_agent.haproxy.names import HOSTS, RESOLVERS, in_hosts_file, server_options
 from spoe_agent.requests import foreign
 from spoe_agent.requests.caller import FORWARDED_FOR, HOPS
 from spoe_agent.requests.changes import CHANGE_PATHS
 from spoe_agent.requests.foreign import glob_regex
 from spoe_agent.requests.request_id import WELL_FORMED
-from spoe_agent.routing.names import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG, canonical, display, is_pattern
-from spoe_agent.routing.surface import DESCRIBE_PATH, INFERENCE_PATHS
+from spoe_agent.routing.names import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG
+from spoe_agent.routing.surface import BLOB_PATH, DESCRIBE_PATH, INFERENCE_PATHS, MODEL_PATH
 
 OWN_ERRORS = (400, 408, 413, 500, 502, 503, 504)
 """Statuses that HAProxy itself answers with; each has its own body."""
@@ -39,8 +40,8 @@ REJECTIONS = (400, 404, 413, 503)
 UNREACHED = "x-pointsman-unreached"
 """Header between HAProxy's own proxies: no instance answered, but one of them, with this status."""
 
-UNPINNED = "none"
-"""No instance is called so (fleet.units), and HAProxy passes over a `use-server` that names nobody."""
+MAX_PASSES = 8
+"""A request goes around at most so often, however many instances there are."""
 
 
 def haproxy_files(fleet: Fleet, hosts: Path = HOSTS) -> dict[str, str]:
@@ -58,7 +59,7 @@ def haproxy_files(fleet: Fleet, hosts: Path = HOSTS) -> dict[str, str]:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    policies = fleet.policies
+    policies, spec = fleet.policies, specs(fleet)
     config = environment.get_template("haproxy.cfg.j2").render(
         instances=instances,
         proxied=[one for one in instances if one["proxy"]],
@@ -85,6 +86,12 @@ def haproxy_files(fleet: Fleet, hosts: Path = HOSTS) -> dict[str, str]:
         inference_paths=sorted(INFERENCE_PATHS),
         request_id=WELL_FORMED,
         model_paths=[*sorted(INFERENCE_PATHS), DESCRIBE_PATH],
+        model_path=MODEL_PATH,
+        blob_path=BLOB_PATH,
+        models_map=MODELS_MAP,
+        again=str(fleet.listeners.again),
+        passes=min(len(fleet.instances), MAX_PASSES),
+        retry_after=spec.policy.retry_after_s,
     )
     engine = environment.get_template("spoe-pointsman.conf.j2").render(
         variables=[*bridge.VARIABLES, "error"],
@@ -97,7 +104,7 @@ def haproxy_files(fleet: Fleet, hosts: Path = HOSTS) -> dict[str, str]:
     return {
         "haproxy.cfg": config,
         "spoe-pointsman.conf": engine,
-        "static-pins.map": static_pins(fleet),
+        MODELS_MAP: text(spec, entries(spec)),
         "origins.lst": "".join(f"{glob_regex(origin)}\n" for origin in policies.allowed_origins),
         "hosts.lst": "".join(f"{glob_regex(host)}\n" for host in policies.allowed_hosts),
         **_error_bodies(),
@@ -105,32 +112,23 @@ def haproxy_files(fleet: Fleet, hosts: Path = HOSTS) -> dict[str, str]:
 
 
 def write(texts: dict[str, str], folder: Path) -> None:
-    """Write rendered files below a folder, which is made when it is missing. Raises OSError."""
-    for name, text in texts.items():
+    """Write rendered files below a folder, which is made when it is missing. Raises OSError.
+
+    What the agent has written into the map of models since stays, as long as the fleet is the same.
+    """
+    for name, content in texts.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        found = path.read_text(errors="replace") if path.exists() else None
+        if not is_current(name, found, content):
+            path.write_text(content)
 
 
-def static_pins(fleet: Fleet) -> str:
-    """Return the map that holds when the agent does not answer: a regex of the model's name, and its first pin.
-
-    Rules without pins are in it too: the first rule that matches holds, and may spare a model from a later pin.
-    """
-    lines = ["# Pins of the fleet file for when the agent does not answer: model (regex), instance (none: any).\n"]
-    for rule in fleet.models:
-        lines.append(f"{_name_regex(rule.match)} {rule.instances[0] if rule.instances else UNPINNED}\n")
-    return "".join(lines)
-
-
-def _name_regex(match: str) -> str:
-    """Return a regex for the short form of a model's name, tag included (names.display): haproxy.cfg makes that."""
-    if is_pattern(match):
-        # HAProxy's regex knows neither the flags nor the end mark that Python puts around it.
-        short = re.sub(r"^\(\?s:(.*)\)\\[zZ]$", r"\1", translate(match.strip().lower()))
-    else:
-        short = re.escape(display(canonical(match)))
-    return f"^{short}$"
+def is_current(name: str, found: str | None, rendered: str) -> bool:
+    """Tell whether a file's content need not be rendered anew. None: there is no such file."""
+    if name == MODELS_MAP and found is not None:
+        return found.partition("\n")[0] == rendered.partition("\n")[0]
+    return found == rendered
 
 
 def _server(instance: Instance, known: frozenset[str]) -> dict[str, object]:
@@ -152,6 +150,7 @@ def _server(instance: Instance, known: frozenset[str]) -> dict[str, object]:
         "options": options,
         "proxy": proxy,
         "max_connections": instance.max_connections,
+        "num_parallel": instance.num_parallel,
     }
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from spoe_agent.fleet.section import Section
-from spoe_agent.fleet.units import AbsolutePath, Listens
+from spoe_agent.fleet.units import AbsolutePath, Listens, Paths
 
 _Command = Annotated[str, Field(min_length=1, max_length=1000)]
 
@@ -22,7 +22,10 @@ class HAProxySettings(Section):
     """The HAProxy in front."""
 
     files: AbsolutePath | None = Field(default=None, examples=["/etc/pointsman/haproxy"])
-    """The folder that `render haproxy --out` wrote, which `pointsman apply` writes."""
+    """The folder that `render haproxy --out` wrote, and `pointsman apply` writes. In it the agent keeps, for HAProxy's
+    next start, who has which model. Left out: a HAProxy that starts without the agent asks any instance."""
+    runtime: Paths = Field(default=(), examples=["/run/haproxy/admin.sock"])
+    """HAProxy's `stats socket` of level admin, one or a list: there the same is kept current while HAProxy runs."""
     test: _Command = DEBIAN_TEST
     """Shell command that tests the configuration which HAProxy runs; `pointsman apply` stops when it fails. Left out:
     Debian's, with what /etc/default/haproxy says."""

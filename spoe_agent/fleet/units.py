@@ -255,6 +255,8 @@ HostGlob = Annotated[
 AbsolutePath = Annotated[
     str, StringConstraints(pattern=r"^/[^\x00-\x1f\x7f]*$", max_length=4095), Field(examples=["/var/lib/ollama/models"])
 ]
+Paths = Annotated[tuple[AbsolutePath, ...], BeforeValidator(_as_list)]
+"""One absolute path or a list of them."""
 Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 CountOrZero = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
 Tokens = Annotated[int, Field(strict=True, ge=1, le=100_000_000, examples=[8192])]

@@ -21,13 +21,13 @@ class Rendered:
         """Return the names of files that differ or are missing; nothing where the fleet file names no folder."""
         if fleet.haproxy.files is None:
             return []
-        if fleet != self._fleet:
-            # An agent whose fleet file names no folder does not carry the template engine.
-            from spoe_agent.fleet.render import haproxy_files
+        # An agent whose fleet file names no folder does not carry the template engine.
+        from spoe_agent.fleet.render import haproxy_files, is_current
 
+        if fleet != self._fleet:
             self._fleet, self._texts = fleet, haproxy_files(fleet)
         folder = Path(fleet.haproxy.files)
-        return [name for name, text in self._texts.items() if _content(folder / name) != text]
+        return [name for name, text in self._texts.items() if not is_current(name, _content(folder / name), text)]
 
 
 def _content(path: Path) -> str | None:

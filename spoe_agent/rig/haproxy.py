@@ -35,9 +35,12 @@ def version(binary: str) -> str:
 
 
 def haproxy(binary: str, fleet: Fleet, folder: Path) -> Process:
-    """Return HAProxy, not started, with its files for this fleet below `folder`."""
+    """Return HAProxy, not started, with its files for this fleet below `folder` and the fleet's runtime sockets."""
     write(haproxy_files(fleet), folder / "haproxy")
-    return Process("haproxy", [binary, "-db", "-f", folder / "haproxy" / "haproxy.cfg"], folder)
+    sockets = "".join(f"    stats socket {path} level admin\n" for path in fleet.haproxy.runtime)
+    (folder / "sockets.cfg").write_text(f"global\n{sockets}")
+    command: list[str | Path] = [binary, "-db", "-f", folder / "sockets.cfg"]
+    return Process("haproxy", [*command, "-f", folder / "haproxy" / "haproxy.cfg"], folder)
 
 
 async def front_is_ready(fleet: Fleet) -> bool:

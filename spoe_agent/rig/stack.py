@@ -28,7 +28,7 @@ POINTSMAN = (sys.executable, "-m", "spoe_agent")
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
-    """What the simulated instances are like, all alike."""
+    """What the simulated instances are like, all alike but for their stores."""
 
     instances: int = 4
     models: Sequence[tuple[str, str]] = ()
@@ -109,11 +109,14 @@ class Stack:
             "log": f"127.0.0.1:{free_port(socket.SOCK_DGRAM)}",
             "check": f"127.0.0.1:{free_port()}",
             "admin": f"127.0.0.1:{free_port()}",
+            "again": f"127.0.0.1:{free_port()}",
         }
         if self.own is not None:
             # Not by PyYAML's own rules, to which an unquoted PCI bus id is a number.
             data = read(self.own.read_text(encoding="utf-8-sig"), str(self.own)).data
-            return {**data, "listeners": {**listeners, "onward": f"127.0.0.1:{free_ports(len(data['instances']))}"}}
+            onward = f"127.0.0.1:{free_ports(len(data['instances']))}"
+            # Nor where the user's own HAProxy looks.
+            return {**data, "listeners": {**listeners, "onward": onward}, "haproxy": {}}
         like = self.simulated
         ollama = {"max_loaded_models": like.max_loaded_models, "context_length": CONTEXT_LENGTH}
         instances = [{"name": f"gpu{n}", "url": f"http://127.0.0.1:{free_port()}"} for n in range(like.instances)]

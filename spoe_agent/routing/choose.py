@@ -42,6 +42,8 @@ def choose(facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot) -> Choice:
         return _refuse_unserved(need, candidates)
     best = _least(need, eligible)
     reason = best.tier.name.lower() if best.tier is not None else str(facts.kind)
+    if facts.refusing:
+        reason = f"again: {', '.join(facts.refusing)} failed"
     held = fleet.policy.hold_s > 0 and need.runs and not _may_run(need, sites, best)
     return Choice(Action.HOLD if held else Action.ROUTE, reason, best.instance, best.tier, candidates=candidates)
 

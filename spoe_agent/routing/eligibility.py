@@ -32,11 +32,12 @@ def exclusions(demand: Demand, sites: list[Site]) -> list[Candidate | None]:
 
 def exclusion(demand: Demand, site: Site) -> Candidate | None:
     """Return the instance as an excluded Candidate, or None when it may serve the request."""
-    excluded = _by_model(demand, site) if demand.model else None
-    return excluded or _by_front(demand, site) or _by_health(site)
+    excluded = by_model(demand, site) if demand.model else None
+    return excluded or _by_front(demand, site) or _by_health(demand, site)
 
 
-def _by_model(demand: Demand, site: Site) -> Candidate | None:
+def by_model(demand: Demand, site: Site) -> Candidate | None:
+    """Return the instance as excluded because of the model, whatever its health; None: it may serve that model."""
     name, state = site.spec.name, site.state
     pins = demand.rule.instances
     if pins is not None and name not in pins:
@@ -72,7 +73,9 @@ def _by_front(demand: Demand, site: Site) -> Candidate | None:
     return None
 
 
-def _by_health(site: Site) -> Candidate | None:
+def _by_health(demand: Demand, site: Site) -> Candidate | None:
+    if site.spec.name in demand.facts.tried:
+        return Candidate(site.spec.name, Exclusion.DOWN, "did not take this request")
     if site.load is not None and not site.load.is_up:
         return Candidate(site.spec.name, Exclusion.DOWN, "HAProxy's health check failed")
     if site.state.health in _SERVING:

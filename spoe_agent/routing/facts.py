@@ -80,6 +80,14 @@ class RequestFacts:
     """The HAProxy process that asks, whose counts `loads` are; "" when the front end is the only one there is."""
     change: Change | None = None
     """Of a request that changes a model store: how."""
+    tried: tuple[str, ...] = ()
+    """What became of it before: an instance that did not take it, or "" for an answer that did not arrive. Not empty:
+    the front end asks again."""
+
+    @property
+    def refusing(self) -> tuple[str, ...]:
+        """Instances that did not take it."""
+        return tuple(name for name in self.tried if name)
 
     def naming(self, name: str) -> RequestFacts:
         """Return these facts with the model that the caller wrote, or with what is wrong with that name."""
@@ -106,6 +114,7 @@ class RequestFacts:
             prefix=self.prefix,
             words=self.words,
             process=self.process,
+            tried=self.tried,
         )
 
     def without_model(self, problem: Problem, detail: str = "") -> RequestFacts:

@@ -47,7 +47,8 @@ INFERENCE_PATHS = frozenset(
 )
 _MANAGE = frozenset({"/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete"})
 DESCRIBE_PATH = "/api/show"
-_MODEL_PATH = "/v1/models/"
+MODEL_PATH = "/v1/models/"
+BLOB_PATH = "/api/blobs/"
 
 
 def classify(method: str, path: str) -> Kind:
@@ -58,7 +59,7 @@ def classify(method: str, path: str) -> Kind:
         return Kind.INFERENCE if method == "POST" else Kind.LIST
     if (path_model(path) and method == "GET") or (path == DESCRIBE_PATH and method == "POST"):
         return Kind.DESCRIBE
-    if path in _MANAGE or path.startswith("/api/blobs/"):
+    if path in _MANAGE or path.startswith(BLOB_PATH):
         return Kind.MANAGE
     return Kind.LIST
 
@@ -67,7 +68,7 @@ def path_model(path: str) -> str | None:
     """Return the model that is named in the path itself (`/v1/models/NAME`), if any. Ollama knows no such path with
     more parts, not even quoted: a model of a namespace cannot be asked for so.
     """
-    name = path[len(_MODEL_PATH) :] if path.startswith(_MODEL_PATH) else ""
+    name = path[len(MODEL_PATH) :] if path.startswith(MODEL_PATH) else ""
     return name if name and "/" not in name else None
 
 

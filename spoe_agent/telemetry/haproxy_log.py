@@ -76,7 +76,7 @@ class HAProxyLog:
             log.warning("datagram on the log port is not a request's JSON line", size_bytes=len(line))
 
 
-_NEWS = (b"Server ", b"Proxy ", b"backend ", b"Backend ", b"Health check ", b"Agent check ")
+_NEWS = (b"Server ", b"Backup Server ", b"Proxy ", b"backend ", b"Backend ", b"Health check ", b"Agent check ")
 """What HAProxy writes to every log of a proxy, whatever the format: servers that come and go."""
 
 
@@ -93,7 +93,7 @@ class Line:
     size_bytes: int = 0
     """Sent to the client, headers included."""
     is_redispatched: bool = False
-    """The instance it was meant for did not take it, and HAProxy took another."""
+    """The instance it was meant for did not take it, and another did (`server`). The times are not that one's alone."""
     process: str = ""
     """The HAProxy process that had it; "" when it gave no name."""
     begun_at_s: float = 0.0
@@ -114,14 +114,16 @@ def read_line(line: bytes) -> Line | None:
     """Return what a line says, or None when it is not one of ours. Times that were never reached are -1."""
     try:
         fields = from_json(line)
-        whole = fields["termination"] == "--" and fields["status"] == 200
-        first_ms, data_ms = fields["first_byte_ms"], fields["data_ms"]
-        ending = Ending(first_ms / 1000, (first_ms + data_ms) / 1000, whole and first_ms >= 0 and data_ms >= 0)
+        well = fields["termination"] == "--" and fields["status"] == 200
         redispatched = str(fields.get("retries", "")).startswith("+")
+        first_ms, data_ms = fields["first_byte_ms"], fields["data_ms"]
+        whole = well and not redispatched and first_ms >= 0 and data_ms >= 0
+        ending = Ending(first_ms / 1000, (first_ms + data_ms) / 1000, whole)
+        at = str(fields.get("at", "-"))
         error = _set(fields, "spoe_error")
         return Line(
             str(fields["id"]),
-            str(fields["server"]),
+            str(fields["server"]) if at == "-" else at,
             ending,
             fields["status"],
             fields["termination"],

@@ -25,7 +25,7 @@ LEAST_BYTES = 2000
 
 LEAST_DATA_S = 0.1
 
-GONE = "up drain"
+GONE = "up ready 0%"
 
 
 class Limiter:

@@ -39,6 +39,8 @@ LONGEST_FADES = 0.99
 BROKEN_STREAMS = frozenset({"SD", "sD"})
 """Termination states (configuration.txt 8.5): the server broke off, or fell silent, in the middle of its answer."""
 
+REFUSED = "refused a request's connection"
+
 NO_CONNECTION = frozenset({"SC", "sC"})
 
 CLIENTS_OWN = frozenset({501, 505})
@@ -85,6 +87,7 @@ class Watch:
         self._last_sign_s: dict[str, dict[str, float]] = {name: {} for name in self._specs}
         self._silent: dict[str, str] = {}
         self._longest_s: dict[str, float] = {}
+        agent.refused = self._refused
 
     def adopt(self, policy: HealthPolicy, gone: Iterable[str]) -> None:
         """Follow the agent's fleet, which has changed, and judge by another policy.
@@ -144,9 +147,9 @@ class Watch:
     def _judge(self, health: InstanceHealth, grant: Grant, line: Line, now_s: float) -> Transition | None:
         if line.server != grant.instance:
             # HAProxy gave up on the instance and took another.
-            return health.refused("refused a request's connection", now_s) if line.is_redispatched else None
+            return health.refused(REFUSED, now_s) if line.is_redispatched else None
         if line.termination in NO_CONNECTION:
-            return health.refused("refused a request's connection", now_s)
+            return health.refused(REFUSED, now_s)
         if line.termination in BROKEN_STREAMS:
             return health.erred(f"broke streams off ({line.termination}), last of {grant.model}", now_s)
         if line.status >= 500 and line.status != BUSY and line.status not in CLIENTS_OWN:
@@ -158,6 +161,11 @@ class Watch:
                 self._longest_s[grant.model] = max(faded_s, line.ending.total_s)
             return health.served(now_s)
         return None
+
+    def _refused(self, instance: str) -> None:
+        health = self.health.get(instance)
+        if health is not None:
+            self._note(health.refused(REFUSED, self._clock()))
 
     def drain(self, instance: str) -> None:
         """Take an instance out by hand. Raises KeyError when there is none of that name."""

@@ -193,7 +193,7 @@ async def test_drain_and_ready_over_http():
         async with session.post("/instances/g0/drain") as answer:
             assert answer.status == 200
             assert await answer.json() == {"name": "g0", "health": "drained", "kept": True, "told": True}
-        assert bench.limiter.answer("g0") == "up drain maxconn:1"
+        assert bench.limiter.answer("g0") == "up ready 0% maxconn:1"
         async with session.get("/status") as answer:
             assert (await answer.json())["instances"][0]["health"] == "drained"
         async with session.post("/instances/g0/ready") as answer:

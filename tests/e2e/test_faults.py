@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections import Counter
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -13,6 +12,7 @@ import pytest_asyncio
 
 from spoe_agent.rig.stack import Simulated, Stack
 from tests.e2e.conftest import MODELS, SETTINGS, chat, routed, stack_of, until
+from tests.e2e.load import Load
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -23,46 +23,6 @@ async def own(binary: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIte
     simulated = Simulated(instances=3, models=MODELS, time_scale=50.0)
     async with stack_of(binary, tmp_path_factory.mktemp("own"), simulated, SETTINGS) as running:
         yield running
-
-
-class Load:
-    """Steady requests in the background; counts statuses, and reasons as `x-pointsman` tells them."""
-
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
-        self._session = session
-        self._url = url
-        self._stop = False
-        self.statuses: Counter[int] = Counter()
-        self.reasons: Counter[str] = Counter()
-
-    async def __aenter__(self) -> Load:
-        self._group = asyncio.TaskGroup()
-        await self._group.__aenter__()
-        for worker in range(8):
-            self._group.create_task(self._work(worker))
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        self._stop = True
-        await self._group.__aexit__(None, None, None)
-
-    async def _work(self, worker: int) -> None:
-        name = ("alpha", "gamma")[worker % 2]
-        while not self._stop:
-            body = chat(name, stream=False, options={"num_predict": 4})
-            async with self._session.post(f"{self._url}/api/chat", json=body) as answer:
-                await answer.read()
-                self.statuses[answer.status] += 1
-                self.reasons[routed(answer)[1]] += 1
-
-    async def grows(self, more: int) -> None:
-        """Wait until so many more requests have ended."""
-        target = self.statuses.total() + more
-
-        async def reached() -> bool:
-            return self.statuses.total() >= target
-
-        await until(reached, 30, f"{more} more requests")
 
 
 async def by_model(session: aiohttp.ClientSession, stack: Stack) -> bool:
@@ -79,7 +39,7 @@ async def test_agent_killed_and_back(own: Stack, session: aiohttp.ClientSession)
         await own.agent.wait()
         await load.grows(100)
         await own.agent.start()
-        await until(lambda: by_model(session, own), 3 + 2, "routing by model after a restart")
+        await until(lambda: by_model(session, own), 30, "routing by model after a restart")
         await load.grows(50)
     assert set(load.statuses) == {200}
     assert load.reasons["fallback"] > 0
@@ -167,5 +127,5 @@ async def test_haproxy_reads_a_reload_without_losing_a_request(own: Stack, sessi
         own.agent.signal(signal.SIGTERM)
         await own.agent.wait()
         await own.agent.start()
-        await until(lambda: by_model(session, own), 5, "routing by model after a restart")
+        await until(lambda: by_model(session, own), 30, "routing by model after a restart")
     assert set(load.statuses) == {200}

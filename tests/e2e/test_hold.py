@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -150,6 +151,42 @@ async def test_a_client_that_leaves_while_held(own: Stack, session: aiohttp.Clie
 
 async def _has(session: aiohttp.ClientSession, stack: Stack, number: int) -> bool:
     return await in_flight(session, stack) == number
+
+
+async def test_a_client_that_left_while_held_is_logged_so(own: Stack, session: aiohttp.ClientSession) -> None:
+    """HAProxy 2.6 sees it leave; later ones see that nobody is there when the slot is granted, and say so by `CC`."""
+    line = await _leave(own, session)
+    while line["spoe_error"] == "1":
+        # The machine was so busy that HAProxy did not wait for the answer "hold".
+        line = await _leave(own, session)
+    assert (line["reason"], line["termination"]) in {("left", "CH"), ("loaded", "CC"), ("loading", "CC")}
+
+
+async def _leave(own: Stack, session: aiohttp.ClientSession) -> dict[str, object]:
+    """Leave while held, and return the line that HAProxy writes."""
+    crowd, found = Crowd(session, own.url), []
+    begun = own.haproxy.output.read_text()
+
+    async def is_logged() -> bool:
+        new = own.haproxy.output.read_text().removeprefix(begun)
+        lines = [json.loads(line) for line in new.splitlines() if line.startswith("{")]
+        found[:] = [line for line in lines if line["path"].startswith("/v1/")]
+        return bool(found)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(SLOTS):
+            group.create_task(crowd.one(f"runs {number}", tokens=400))
+        await until(lambda: _has(session, own, SLOTS), 20, "all slots taken")
+        leaver = group.create_task(crowd.one("leaves", path="/v1/chat/completions"))
+        await until(lambda: _held(session, own, 1), 10, "it is held")
+        leaver.cancel()
+    await until(is_logged, 5, "its line")
+    return found[0]
+
+
+async def _held(session: aiohttp.ClientSession, stack: Stack, number: int) -> bool:
+    async with session.get(f"http://{stack.fleet.listeners.admin}/status") as answer:
+        return bool((await answer.json())["hold"]["length"] == number)
 
 
 @pytest.mark.both_fronts

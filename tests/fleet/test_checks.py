@@ -28,6 +28,7 @@ def instances(*more: str) -> str:
         ('listeners: {front: "0.0.0.0:11435"}\n' + TWO, "3: instances[0].url: 127.0.0.1:11435 is taken by listeners.front; let this Ollama listen on another port, like 11437"),
         ('listeners: {spop: "127.0.0.1:11436"}\n' + TWO, "4: instances[1].url: 127.0.0.1:11436 is taken by listeners.spop; let this Ollama listen on another port, like 11437"),
         ('listeners: {front: "h:1", spop: ["h:2", "h:1"], trusted_network: true}\n' + TWO, "1: listeners.spop: h:1 is taken by listeners.front; give each its own port"),
+        ('listeners: {again: "127.0.0.1:9604"}\n' + TWO, "1: listeners.again: 127.0.0.1:9604 is taken by listeners.admin; give each its own port"),
         ("listeners: {spop: [unix@/s, unix@/s]}\n" + TWO, "1: listeners.spop: unix@/s is taken by listeners.spop; give each its own port"),
         (TWO + "gpus: [{id: 0}, {id: 1}, {id: 0}]", "4: gpus[2].id: GPU 0 is listed twice; list each GPU once"),
         (instances("gpus: [1]") + "gpus: [{id: 0}]", "2: instances[0].gpus: GPU 1 is not in gpus; use one of 0, or add it to gpus"),

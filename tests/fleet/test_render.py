@@ -17,16 +17,15 @@ from spoe_agent.fleet import load, loads
 from spoe_agent.fleet.render import (
     OWN_ERRORS,
     REJECTIONS,
-    UNPINNED,
     haproxy_files,
-    static_pins,
     write,
 )
 from spoe_agent.fleet.schema import OLLAMA_ORIGINS
+from spoe_agent.haproxy.models_map import MODELS_MAP
 from spoe_agent.rig.haproxy import find_haproxy, version
 from spoe_agent.rig.process import Process, RigError, accepts, free_port
 from spoe_agent.routing import ModelRule
-from spoe_agent.routing.names import canonical
+from spoe_agent.routing.names import canonical, is_cloud
 from spoe_agent.routing.specs import FleetSpec
 
 from .lines import INSTANCE
@@ -150,19 +149,27 @@ def test_it_stands_beside_a_configuration_of_the_users_own(binary: str, tmp_path
     accepted(binary, tmp_path / "own.cfg", tmp_path / "pointsman" / "haproxy.cfg")
 
 
-def servers(text: str) -> list[str]:
-    return re.findall(r"^    server (.*)$", text, re.M)
+def section(text: str, head: str) -> str:
+    """Return the part of haproxy.cfg that begins so, up to the next one."""
+    return re.split(
+        r"^(?=(?:frontend|backend|defaults|global)\b)", text[text.index(head) + 1 :], maxsplit=1, flags=re.M
+    )[0]
+
+
+def servers(text: str, backend: str = "pointsman_ollama") -> list[str]:
+    return re.findall(r"^    server (.*)$", section(text, f"backend {backend} "), re.M)
 
 
 def test_instances_are_servers() -> None:
     text = haproxy_files(loads(UNUSUAL["IPv6"]))["haproxy.cfg"]
-    assert servers(text)[2].startswith("g0 [::1]:11435 maxconn 3")
+    assert servers(text)[-1].startswith("g0 [::1]:11435 maxconn 3")
     assert "    bind [::1]:11434\n" in text
     assert "    log [::1]:9603 len 8192 format raw local0 info\n" in text
 
 
 def test_of_several_addresses_of_the_agent_the_first_is_asked_and_the_others_stand_by() -> None:
-    found = servers(config("listeners: {spop: [unix@/run/a.sock, 127.0.0.1:9601, '[::1]:9602']}"))[:3]
+    text = config("listeners: {spop: [unix@/run/a.sock, 127.0.0.1:9601, '[::1]:9602']}")
+    found = servers(text, "pointsman_agent")
     checked = "check inter 500ms fastinter 100ms downinter 250ms fall 2 rise 1"
     assert found == [
         f"agent1 unix@/run/a.sock {checked}",
@@ -182,7 +189,7 @@ def test_of_several_addresses_of_the_agent_the_first_is_asked_and_the_others_sta
     ],
 )
 def test_haproxy_asks_where_it_sees_the_agent(written: str, address: str) -> None:
-    (agent,) = (server for server in servers(config(written)) if server.startswith("agent1 "))
+    (agent,) = (server for server in servers(config(written), "pointsman_agent") if server.startswith("agent1 "))
     assert re.match(rf"agent1 {re.escape(address)}( init-addr .*)? check ", agent)
 
 
@@ -201,9 +208,12 @@ def test_policies_are_settings() -> None:
     }
 
 
-@pytest.mark.parametrize(("explain", "headers"), [("true", 2), ("false", 0)])
+@pytest.mark.parametrize(("explain", "headers"), [("true", 3), ("false", 0)])
 def test_the_header_that_explains_can_be_left_out(explain: str, headers: int) -> None:
-    assert config(f"policies: {{explain_header: {explain}}}").count("set-header x-pointsman ") == headers
+    text = config(f"policies: {{explain_header: {explain}}}")
+    assert section(text, "frontend pointsman ").count("set-header x-pointsman ") == headers
+    # From one pass to the one before it, it tells who served.
+    assert section(text, "frontend pointsman_again ").count("set-header x-pointsman ") == 3
 
 
 def test_every_error_has_its_body() -> None:
@@ -215,17 +225,17 @@ def test_every_error_has_its_body() -> None:
 
 
 def test_only_who_may_come_back_is_told_when() -> None:
-    lines = re.findall(r"return status (\d+) (.*) if rejected(.*)", config())
+    lines = re.findall(r"return status (\d+) (.*) if rejected(.*)", section(config(), "frontend pointsman "))
     at_the_door = [int(status) for status, _, condition in lines if condition]
     assert at_the_door == list(REJECTIONS)
     assert {status for status, rest, _ in lines if "Retry-After" in rest} == {"503"}
 
 
-@pytest.mark.parametrize(("timeout", "engines"), [("10s", 2), ("0s", 1)])
+@pytest.mark.parametrize(("timeout", "engines"), [("10s", 1), ("0s", 0)])
 def test_without_holding_there_is_no_engine_for_it(timeout: str, engines: int) -> None:
     files = haproxy_files(loads(f"instances: [{INSTANCE}]\npolicies: {{hold_timeout: {timeout}}}"))
-    assert files["haproxy.cfg"].count("filter spoe engine ") == engines
-    assert files["spoe-pointsman.conf"].count("\nspoe-agent ") == engines
+    assert files["haproxy.cfg"].count("filter spoe engine pointsman-hold ") == engines
+    assert files["spoe-pointsman.conf"].count("\nspoe-agent pointsman-hold-agent") == engines
 
 
 def test_files_are_written_over_and_folders_made(tmp_path: Path) -> None:
@@ -313,59 +323,63 @@ models:
   - {match: "?pared:*", instances: [g1]}
 """
 NAMES = {
-    "llama3": "g1",
-    "llama3:latest": "g1",
-    "LLAMA3:Latest": "g1",
-    "library/llama3": "g1",
-    "registry.ollama.ai/library/llama3": "g1",
-    "https://registry.ollama.ai/library/llama3:latest": "g1",
-    "http://registry.ollama.ai/library/llama3": "g1",
+    "llama3": ("g1", "g0"),
+    "llama3:latest": ("g1", "g0"),
+    "LLAMA3:Latest": ("g1", "g0"),
+    "library/llama3": ("g1", "g0"),
+    "registry.ollama.ai/library/llama3": ("g1", "g0"),
+    "https://registry.ollama.ai/library/llama3:latest": ("g1", "g0"),
+    "http://registry.ollama.ai/library/llama3": ("g1", "g0"),
     "llama3:8b": None,
     "llama3.1": None,
     "my-llama3": None,
     "ns/llama3": None,
-    "hf.co/library/llama3": "g0",
+    "hf.co/library/llama3": ("g0",),
     "spared:7b": None,
     "library/spared:7b": None,
-    "spared:8b": "g1",
-    "spared": "g1",
-    "qwen2.5:72b": "g0",
-    "qwen2.5:72b-instruct-q4_K_M": "g0",
+    "llama3:latest:local": ("g1", "g0"),
+    "llama3:local": ("g1", "g0"),
+    "llama3:cloud": None,
+    "llama3:8b-cloud": None,
+    "spared:8b": ("g1",),
+    "spared": ("g1",),
+    "qwen2.5:72b": ("g0",),
+    "qwen2.5:72b-instruct-q4_K_M": ("g0",),
     "qwen2x5:72b": None,
     "qwen2.5": None,
-    "phi3": "g1",
-    "phi4:14b": "g1",
+    "phi3": ("g1",),
+    "phi4:14b": ("g1",),
     "phi5": None,
-    "nomic-embed-text": "g0",
-    "library/mxbai-embed-large:335m": "g0",
-    "mistral:7b": "g1",
-    "library/mistral:7b": "g1",
+    "nomic-embed-text": ("g0",),
+    "library/mxbai-embed-large:335m": ("g0",),
+    "mistral:7b": ("g1",),
+    "library/mistral:7b": ("g1",),
     "mistral": None,
-    "hf.co/Some/Model-GGUF:Q4_K_M": "g0",
-    "hf.co/some/model": "g0",
+    "hf.co/Some/Model-GGUF:Q4_K_M": ("g0",),
+    "hf.co/some/model": ("g0",),
     "hfxco/some/model": None,
-    "you/own": "g1",
-    "registry.ollama.ai/you/own": "g1",
+    "you/own": ("g1",),
+    "registry.ollama.ai/you/own": ("g1",),
     "you/own:v2": None,
-    "reg.example:5000/a/b": "g0",
-    "reg.example:5000/a/b:latest": "g0",
+    "reg.example:5000/a/b": ("g0",),
+    "reg.example:5000/a/b:latest": ("g0",),
 }
 
 
 def test_the_table_of_names_is_what_the_agent_says() -> None:
     fleet = loads(PINS)
     rules = FleetSpec((), tuple(ModelRule(rule.match, instances=rule.instances) for rule in fleet.models))
-    found = {name: (rules.rule(canonical(name)).instances or (None,))[0] for name in NAMES}
-    assert found == NAMES
+    keys = {name: canonical(name) for name in NAMES}
+    assert {name: None if is_cloud(key) else rules.rule(key).instances for name, key in keys.items()} == NAMES
 
 
 @asynccontextmanager
 async def pins(binary: str, folder: Path) -> AsyncIterator[str]:
-    """Yield the URL of a HAProxy that answers with the pin of the model in `X-Model`, by the rendered rule and map."""
+    """Yield the URL of a HAProxy that answers with the instances of the model in `X-Model`, by the rendered rules."""
     text = haproxy_files(loads(PINS))
-    (rule,) = re.findall(r"http-request set-var\(txn\.pm_pin\) .* if (?=!answered model_seen)", text["haproxy.cfg"])
+    name, lookup = re.findall(r"(http-request set-var\(txn\.pm_(?:name\) '|has\) var).*) if ", text["haproxy.cfg"])[:2]
     port = free_port()
-    (folder / "static-pins.map").write_text(text["static-pins.map"])
+    (folder / MODELS_MAP).write_text(text[MODELS_MAP])
     (folder / "pins.cfg").write_text(f"""
 global
     default-path config
@@ -375,8 +389,9 @@ defaults
 frontend pins
     bind 127.0.0.1:{port}
     http-request set-var(txn.pm_model) req.hdr(x-model)
-    {rule.removesuffix("if ")}
-    http-request return status 200 content-type text/plain lf-string "%[var(txn.pm_pin)]"
+    {name}
+    {lookup}
+    http-request return status 200 content-type text/plain lf-string "%[var(txn.pm_has)]"
 """)
     async with Process("haproxy", [binary, "-db", "-f", folder / "pins.cfg"], folder) as haproxy:
         await haproxy.ready(lambda: accepts("127.0.0.1", port))
@@ -385,14 +400,19 @@ frontend pins
 
 @on_each_haproxy
 async def test_without_the_agent_haproxy_pins_as_the_agent_would(binary: str, tmp_path: Path) -> None:
-    found: dict[str, str | None] = {}
+    found: dict[str, list[str]] = {}
     async with pins(binary, tmp_path) as url, aiohttp.ClientSession() as session:
         for name in NAMES:
             async with session.get(url, headers={"X-Model": name}) as response:
-                said = await response.text()
-                found[name] = None if said in ("", UNPINNED) else said
-    assert found == NAMES
+                found[name] = (await response.text()).strip(",").split(",")
+    assert found == {name: sorted(pinned or ("g0", "g1")) for name, pinned in NAMES.items()}
 
 
-def test_a_map_without_pins_has_a_heading_only() -> None:
-    assert len(static_pins(loads(f"instances: [{INSTANCE}]")).splitlines()) == 1
+def test_a_rendering_keeps_what_was_learned_of_the_same_fleet(tmp_path: Path) -> None:
+    write(haproxy_files(loads(PINS)), tmp_path)
+    with (tmp_path / MODELS_MAP).open("a") as file:
+        file.write("^learned:7b$ ,g0+,\n")
+    write(haproxy_files(loads(PINS)), tmp_path)
+    assert "learned" in (tmp_path / MODELS_MAP).read_text()
+    write(haproxy_files(loads(PINS.replace("[g1, g0]", "[g0]"))), tmp_path)
+    assert "learned" not in (tmp_path / MODELS_MAP).read_text()

@@ -72,7 +72,7 @@ async def test_its_files_are_written_and_it_is_started_with_them(tmp_path):
     async with haproxy(program(tmp_path, 'echo "$@"', "mine"), of, tmp_path) as process:
         assert await process.wait() == 0
     folder = tmp_path / "haproxy"
-    assert process.tail() == f"-db -f {folder / 'haproxy.cfg'}"
+    assert process.tail() == f"-db -f {tmp_path / 'sockets.cfg'} -f {folder / 'haproxy.cfg'}"
     assert {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*.*")} == haproxy_files(of)
 
 

@@ -27,6 +27,7 @@ async def test_a_fleet_file_of_ones_own_keeps_all_but_its_addresses(tmp_path):
     own = tmp_path / "own.yaml"
     document = {
         "listeners": {"front": "127.0.0.1:11434"},
+        "haproxy": {"files": "/etc/pointsman/haproxy", "runtime": "/run/haproxy/admin.sock"},
         "instances": [{"name": "mine", "url": "http://127.0.0.1:9"}],
         "policies": {"max_inspected_body": "1MiB"},
     }
@@ -40,6 +41,7 @@ async def test_a_fleet_file_of_ones_own_keeps_all_but_its_addresses(tmp_path):
         key: document[key] for key in ("instances", "policies")
     }
     assert stack.fleet.listeners.front.port != 11434
+    assert (stack.fleet.haproxy.files, stack.fleet.haproxy.runtime) == (None, ())
     assert not stack.ollamas
 
 

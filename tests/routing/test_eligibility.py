@@ -112,6 +112,27 @@ def test_what_the_fleet_file_lost_is_not_chosen_although_haproxy_has_it():
     assert (choice.instance, len(choice.candidates)) == ("g0", 1)
 
 
+TRIED = {
+    # who did not take the request before -> where it goes, what its answer says
+    "nobody": ((), "g0", "loaded"),
+    "an answer did not arrive": (("",), "g0", "loaded"),
+    "the loaded one": (("g0",), "g1", "again: g0 failed"),
+    "another": (("g1",), "g0", "again: g1 failed"),
+    "an answer, then the loaded one": (("", "g0"), "g1", "again: g0 failed"),
+    "both": (("g0", "g1"), None, "no instance up"),
+}
+
+
+@pytest.mark.parametrize(("tried", "instance", "reason"), TRIED.values(), ids=TRIED)
+def test_who_did_not_take_a_request_is_not_asked_again(tried, instance, reason):
+    """g2 has not the model, g3 is not among its pins: they are not asked either."""
+    of = fleet("g0", "g1", "g2", "g3", rules=[ModelRule("a", instances=("g0", "g1", "g2"))])
+    choice = choose(asks(tried=tried), of, moment(g0=state(A), g1=state(), g2=NOT_HERE, g3=state(A)))
+    assert (choice.instance, choice.reason) == (instance, reason)
+    if instance is None:
+        assert (choice.status, choice.retry_after_s) == (503, 5)
+
+
 SUSPECT, RECOVERING = state(A, health=Health.SUSPECT), state(A, health=Health.RECOVERING)
 DOUBTS = {
     # what the request is, what is known of one instance, its GPUs -> why it is passed over for the other, what is said

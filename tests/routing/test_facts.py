@@ -28,6 +28,7 @@ def test_all_else_that_is_known_stays():
         "prefix": "p",
         "process": "1-a",
         "words": words_of("/api/embed"),
+        "tried": ("g1",),
     }
     named = asks(None, Kind.DESCRIBE, "r7", **known).naming("a")
     assert named == asks(A, Kind.DESCRIBE, "r7", asked="a", **known)

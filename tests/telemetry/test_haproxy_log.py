@@ -117,6 +117,7 @@ async def test_what_is_no_requests_line_is_reported_once_and_does_no_harm(data):
 
 
 NEWS = [
+    b"Backup Server b/g0 is DOWN, reason: Layer4 connection problem.",
     b"Server b/g0 is DOWN (leaving forced drain).",
     b"Server b/g0 enters drain state. 0 active and 0 backup servers online.",
     b"backend b has no server available!",
@@ -141,6 +142,7 @@ ENDINGS = {
     "the client left": ({"termination": "CD"}, 0.25, 2.0, False),
     "the server died": ({"termination": "SD"}, 0.25, 2.0, False),
     "the client left before the headers": ({"termination": "CH", "first_byte_ms": -1}, -0.001, 1.749, False),
+    "went around": ({"server": "again:1", "at": "g0", "retries": "+1"}, 0.25, 2.0, False),
     "never answered": ({"first_byte_ms": -1, "data_ms": -1, "server": "<NOSRV>"}, -0.001, -0.002, False),
 }
 
@@ -148,7 +150,7 @@ ENDINGS = {
 @pytest.mark.parametrize(("said", "first_byte_s", "total_s", "is_whole"), ENDINGS.values(), ids=ENDINGS)
 def test_how_a_request_ended(said, first_byte_s, total_s, is_whole):
     line = read_line(json.dumps(fields(**said)).encode())
-    assert (line.request_id, line.server) == ("a", said.get("server", "g0"))
+    assert (line.request_id, line.server) == ("a", said.get("at", said.get("server", "g0")))
     assert (line.status, line.termination) == (said.get("status", 200), said.get("termination", "--"))
     assert line.ending == Ending(pytest.approx(first_byte_s), pytest.approx(total_s), is_whole)
 
@@ -158,7 +160,7 @@ def test_what_haproxys_format_writes_is_read():
     files = haproxy_files(fleet_of('instances: [{name: g0, url: "http://h:1"}]'))
     form = re.search(r"log-format '(.*)'", files["haproxy.cfg"])[1]
     values = {"%ID": "a", "%s": "g0", "%ST": "200", "%Tr": "250", "%Td": "1750", "%ts": "--", "%Ts": "17", "%ms": "250"}
-    values |= {"%[var(proc.pm_process)]": "1-a", "%[var(txn.pm.error)]": "257"}
+    values |= {"%[var(proc.pm_process)]": "1-a", "%[var(txn.pm.error)]": "257", "%[var(txn.pm_at)]": "-"}
     text = re.sub(r"%(\[(?:[^][]|\[[^]]*\])*\]|\w+)", lambda found: values.get(found[0], "0"), form)
     told = {"process": "1-a", "begun_at_s": 17.25, "fell_back": True, "spoe_error": "257"}
     assert read_line(text.encode()) == Line("a", "g0", Ending(0.25, 2.0, is_whole=True), **told)

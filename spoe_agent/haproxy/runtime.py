@@ -1,0 +1,75 @@
+"""HAProxy's runtime API, as far as maps go (management.txt 9.3): one command a connection, over its stats socket.
+
+Must not live here: what is in a map, and when it changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from pathlib import PurePath
+
+DEADLINE_S = 2.0
+
+LINES_AT_ONCE = 100
+"""A command must fit into one of HAProxy's buffers, the smallest of which has 16 KiB."""
+
+Line = tuple[str, str]
+"""Key and value."""
+
+
+class RuntimeAPIError(Exception):
+    """HAProxy refuses a command; the text is its answer."""
+
+
+class RuntimeAPI:
+    """Reads and replaces maps of the HAProxy behind a socket.
+
+    All methods raise OSError, TimeoutError and RuntimeAPIError.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    async def maps(self, name: str) -> list[str]:
+        """Return the references of all maps whose file has this name, in whatever folder."""
+        listed = re.findall(r"^(\d+) \((.+)\) ", await self.ask("show map"), re.M)
+        return [f"#{number}" for number, file in listed if PurePath(file).name == name]
+
+    async def lines(self, reference: str) -> list[Line]:
+        """Return a map's lines."""
+        shown = [line.split(" ") for line in (await self.ask(f"show map {reference}")).splitlines()]
+        return [(parts[1], parts[2]) for parts in shown if len(parts) == 3 and parts[0].startswith("0x")]
+
+    async def replace(self, reference: str, lines: Sequence[Line]) -> None:
+        """Replace a map as a whole: no request sees half of it. Keys and values have no spaces."""
+        said = await self.ask(f"prepare map {reference}")
+        created = re.match(r"New version created: (\d+)", said)
+        if created is None:
+            raise RuntimeAPIError(said)
+        version = f"@{created[1]} {reference}"
+        try:
+            for begin in range(0, len(lines), LINES_AT_ONCE):
+                payload = "".join(f"{key} {value}\n" for key, value in lines[begin : begin + LINES_AT_ONCE])
+                await self._tell(f"add map {version} <<\n{payload}")
+            await self._tell(f"commit map {version}")
+        except RuntimeAPIError:
+            await self.ask(f"clear map {version}")
+            raise
+
+    async def _tell(self, command: str) -> None:
+        """Give a command that has no answer when it is obeyed."""
+        said = await self.ask(command)
+        if said:
+            raise RuntimeAPIError(said)
+
+    async def ask(self, command: str) -> str:
+        """Give a command and return its answer."""
+        async with asyncio.timeout(DEADLINE_S):
+            reader, writer = await asyncio.open_unix_connection(self.path)
+            try:
+                writer.write(f"{command}\n".encode())
+                return (await reader.read()).decode(errors="replace").strip()
+            finally:
+                writer.close()
