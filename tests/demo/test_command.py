@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from spoe_agent.demo.command import demo
-from spoe_agent.fleet.command import check
+from spoe_agent.surroundings.command import check
 
 FLEET = """# my fleet
 
