@@ -39,8 +39,9 @@ from spoe_agent.routing import (
     RequestFacts,
 )
 from spoe_agent.routing.names import canonical
-from spoe_agent.telemetry.board import SETTLE_S, Board
+from spoe_agent.telemetry.board import Board
 from spoe_agent.telemetry.learner import Ending
+from spoe_agent.telemetry.tally import SETTLE_S
 
 NAMES = ("gpu0", "gpu1", "gpu2", "gpu3")
 MODELS = tuple(canonical(name) for name in ("llama3.1:8b", "qwen3:8b", "gemma3:4b", "mistral:7b", "phi4:14b"))

@@ -73,15 +73,10 @@ async def serve(file: FleetFile, state: Path | None = None) -> None:
         systemd.notify("READY=1")
         async with asyncio.TaskGroup() as group:
             service.run_in(group)
-            tasks = [
-                group.create_task(runs)
-                for runs in (
-                    reloader.run(),
-                    MapKeeper(lambda: parts.fleet, parts.board).run(),
-                    _reload_on(signals[signal.SIGHUP], reloader),
-                    _restart_on(signals[signal.SIGUSR2], service),
-                )
-            ]
+            keeper = MapKeeper(lambda: parts.fleet, parts.board)
+            followed = _reload_on(signals[signal.SIGHUP], reloader), _restart_on(signals[signal.SIGUSR2], service)
+            background = (reloader.run(), keeper.run(), *followed)
+            tasks = [group.create_task(runs) for runs in background]
             stops = [group.create_task(signals[number].wait()) for number in (signal.SIGTERM, signal.SIGINT)]
             stops.append(group.create_task(service.succeeded.wait()))
             await asyncio.wait(stops, return_when=asyncio.FIRST_COMPLETED)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from spoe_agent import bridge
 from spoe_agent.fleet.resolved import LOCAL_HOST, Fleet, Instance
@@ -49,9 +49,18 @@ def haproxy_files(fleet: Fleet, hosts: Path = HOSTS) -> dict[str, str]:
 
     `hosts`: the file of names that HAProxy must not ask DNS for.
     """
-    known = in_hosts_file(hosts)
-    instances = [_server(instance, known) for instance in fleet.instances]
-    agents = [_agent(_local(listen), known) for listen in fleet.haproxy.spop or fleet.listeners.spop]
+    policies, spec = fleet.policies, specs(fleet)
+    return {
+        "haproxy.cfg": _config(fleet, in_hosts_file(hosts)),
+        "spoe-pointsman.conf": _engine(fleet),
+        MODELS_MAP: text(spec, entries(spec)),
+        "origins.lst": "".join(f"{glob_regex(origin)}\n" for origin in policies.allowed_origins),
+        "hosts.lst": "".join(f"{glob_regex(host)}\n" for host in policies.allowed_hosts),
+        **_error_bodies(),
+    }
+
+
+def _template(name: str) -> Template:
     environment = Environment(
         loader=PackageLoader("spoe_agent.fleet"),
         undefined=StrictUndefined,
@@ -59,8 +68,14 @@ def haproxy_files(fleet: Fleet, hosts: Path = HOSTS) -> dict[str, str]:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    policies, spec = fleet.policies, specs(fleet)
-    config = environment.get_template("haproxy.cfg.j2").render(
+    return environment.get_template(name)
+
+
+def _config(fleet: Fleet, known: frozenset[str]) -> str:
+    instances = [_server(instance, known) for instance in fleet.instances]
+    agents = [_agent(_local(listen), known) for listen in fleet.haproxy.spop or fleet.listeners.spop]
+    policies = fleet.policies
+    return _template("haproxy.cfg.j2").render(
         instances=instances,
         proxied=[one for one in instances if one["proxy"]],
         policies=policies,
@@ -91,9 +106,13 @@ def haproxy_files(fleet: Fleet, hosts: Path = HOSTS) -> dict[str, str]:
         models_map=MODELS_MAP,
         again=str(fleet.listeners.again),
         passes=min(len(fleet.instances), MAX_PASSES),
-        retry_after=spec.policy.retry_after_s,
+        retry_after=specs(fleet).policy.retry_after_s,
     )
-    engine = environment.get_template("spoe-pointsman.conf.j2").render(
+
+
+def _engine(fleet: Fleet) -> str:
+    policies = fleet.policies
+    return _template("spoe-pointsman.conf.j2").render(
         variables=[*bridge.VARIABLES, "error"],
         route_args=_arguments(bridge.ROUTE_ARGS),
         inspect_args=_arguments(bridge.INSPECT_ARGS),
@@ -101,14 +120,6 @@ def haproxy_files(fleet: Fleet, hosts: Path = HOSTS) -> dict[str, str]:
         hold_timeout=_time(policies.hold_timeout) if policies.hold_timeout else "",
         hold_processing=_time(policies.hold_timeout + HOLD_GRACE_S),
     )
-    return {
-        "haproxy.cfg": config,
-        "spoe-pointsman.conf": engine,
-        MODELS_MAP: text(spec, entries(spec)),
-        "origins.lst": "".join(f"{glob_regex(origin)}\n" for origin in policies.allowed_origins),
-        "hosts.lst": "".join(f"{glob_regex(host)}\n" for host in policies.allowed_hosts),
-        **_error_bodies(),
-    }
 
 
 def write(texts: dict[str, str], folder: Path) -> None:

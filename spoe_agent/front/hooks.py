@@ -18,7 +18,6 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,27 +25,23 @@ from mitmproxy import connection, ctx, http, tls
 from mitmproxy.addonmanager import Loader
 from mitmproxy.proxy.layer import NextLayer
 
-from spoe_agent.fleet import Fleet, FleetError, Instance, find, load
+from spoe_agent.fleet import Fleet, FleetError, find, load
 from spoe_agent.front.account import account, summary
 from spoe_agent.front.answers import BROKEN, FAILED, Answer, error, rejection
 from spoe_agent.front.flight import Flight
+from spoe_agent.front.flows import facts_of, path_of, response_of, send_to, shown_id, visit
 from spoe_agent.front.logs import send_to_logging
 from spoe_agent.front.mitmproxy import hold_back, lift_limit, take_over, trust
-from spoe_agent.front.origins import Visit, is_foreign_page, preflight, refusal
-from spoe_agent.front.reading import Whole, facts
+from spoe_agent.front.origins import is_foreign_page, preflight, refusal
 from spoe_agent.front.router import LEFT, End, Router
-from spoe_agent.requests.caller import Credentials, Network, caller_of
 from spoe_agent.requests.changes import BLOBS
 from spoe_agent.requests.foreign import FOREIGN_ORIGIN
-from spoe_agent.requests.path import decoded
-from spoe_agent.requests.request_id import shown
 from spoe_agent.routing import Choice, Kind, RequestFacts
 from spoe_agent.routing.surface import dialect
 
 log = logging.getLogger(__name__)
 
 OPTION = "pointsman_fleet"
-PREFIX = "pointsman_prefix"
 
 
 class Pointsman:
@@ -131,7 +126,7 @@ class Pointsman:
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Route what needs no body: models' blobs are gigabytes, and go through as they come."""
-        if _path(flow).startswith(BLOBS):
+        if path_of(flow).startswith(BLOBS):
             await self._route(flow)
             flow.request.stream = flow.response is None
 
@@ -147,16 +142,16 @@ class Pointsman:
         try:
             if self.fleet is None:
                 raise RuntimeError("no fleet file was read")
-            request = _facts(flow, self.fleet.policies.trusted_proxies)
-            flight = Flight(request, flow.client_conn.id, _shown_id(flow))
+            request = facts_of(flow, self.fleet.policies.trusted_proxies)
+            flight = Flight(request, flow.client_conn.id, shown_id(flow))
             self._flights[flow.id] = flight
             answer = _turned_away(flow, flight, self.fleet) or await self._find(flow, flight)
         except Exception:
             # mitmproxy would log it too, and then send the request on to nobody knows where.
             log.exception("request %s failed", flow.id)
-            answer = error(RequestFacts(flow.id, Kind.LIST, dialect(_path(flow))), 500, FAILED)
+            answer = error(RequestFacts(flow.id, Kind.LIST, dialect(path_of(flow))), 500, FAILED)
         if answer is not None:
-            flow.response = _response(answer)
+            flow.response = response_of(answer)
 
     async def _find(self, flow: http.HTTPFlow, flight: Flight) -> Answer | None:
         """Wait for the router's word, or until the client leaves."""
@@ -173,7 +168,7 @@ class Pointsman:
         _note(flow, flight, passage.choice)
         if passage.instance is None:
             return rejection(passage.choice, flight.request)
-        _send_to(flow, passage.instance)
+        send_to(flow, passage.instance)
         flight.sent_at_s = time.monotonic()
         return None
 
@@ -200,7 +195,7 @@ class Pointsman:
         flight = self._flights.get(flow.id)
         if flight is None:
             return None
-        response = _response(error(flight.request, 502, BROKEN))
+        response = response_of(error(flight.request, 502, BROKEN))
         # mitmproxy remembers the failure for as long as the client's connection lives.
         response.headers["Connection"] = "close"
         self._add_headers(response, flight)
@@ -235,12 +230,12 @@ class Pointsman:
 
 
 def _turned_away(flow: http.HTTPFlow, flight: Flight, fleet: Fleet) -> Answer | None:
-    visit = _visit(flow)
-    refused = refusal(visit, fleet)
-    if is_foreign_page(visit) and (refused is None or refused.reason != FOREIGN_ORIGIN):
-        flight.origin = visit.origin
+    visitor = visit(flow)
+    refused = refusal(visitor, fleet)
+    if is_foreign_page(visitor) and (refused is None or refused.reason != FOREIGN_ORIGIN):
+        flight.origin = visitor.origin
     if refused is None:
-        return preflight(visit)
+        return preflight(visitor)
     _note(flow, flight, refused)
     return rejection(refused, flight.request)
 
@@ -250,70 +245,6 @@ def _note(flow: http.HTTPFlow, flight: Flight, choice: Choice) -> None:
     flight.choice = choice
     flow.comment = summary(choice)
     flow.metadata["pointsman"] = account(choice)
-
-
-def _visit(flow: http.HTTPFlow) -> Visit:
-    headers = flow.request.headers
-    here = flow.client_conn.sockname
-    return Visit(
-        flow.request.method,
-        headers.get("origin", ""),
-        flow.request.authority or flow.request.host_header or "",
-        (socket.gethostname(), here[0] if here else ""),
-        headers.get("access-control-request-headers", ""),
-    )
-
-
-def _credentials(flow: http.HTTPFlow) -> Credentials:
-    peer = flow.client_conn.peername
-    names = ("authorization", "x-api-key", "x-forwarded-for", "forwarded")
-    return Credentials(peer[0] if peer else "", *(flow.request.headers.get(name, "") for name in names))
-
-
-def _facts(flow: http.HTTPFlow, trusted: Sequence[Network]) -> RequestFacts:
-    headers = flow.request.headers
-    return facts(
-        Whole(
-            flow.id,
-            flow.request.method,
-            _path(flow),
-            flow.request.raw_content or b"",
-            content_type=headers.get("content-type", ""),
-            content_encoding=headers.get("content-encoding", ""),
-            caller=caller_of(_credentials(flow), trusted),
-        )
-    )
-
-
-def _path(flow: http.HTTPFlow) -> str:
-    return decoded(_asked(flow))
-
-
-def _asked(flow: http.HTTPFlow) -> str:
-    """Return the path that the client asked for: a flow that is replayed has been sent to an instance before."""
-    return flow.request.path.removeprefix(flow.metadata.get(PREFIX, ""))
-
-
-def _send_to(flow: http.HTTPFlow, instance: Instance) -> None:
-    """Ollama on loopback answers 403 to a Host or an Origin that it does not know."""
-    flow.request.scheme = "https" if instance.has_tls else "http"
-    flow.request.host, flow.request.port = instance.host, instance.port
-    flow.request.host_header = instance.host_header
-    flow.request.path = instance.prefix + _asked(flow)
-    flow.metadata[PREFIX] = instance.prefix
-    flow.request.headers.pop("origin", None)
-    flow.request.headers["X-Request-Id"] = _shown_id(flow)
-
-
-def _shown_id(flow: http.HTTPFlow) -> str:
-    return shown(flow.request.headers.get("x-request-id", ""), flow.id)
-
-
-def _response(answer: Answer) -> http.Response:
-    response = http.Response.make(answer.status, answer.body, dict(answer.headers))
-    if answer.status == 204:
-        del response.headers["content-length"]  # RFC 9110 section 8.6
-    return response
 
 
 def _fleet_file(named: str) -> Path:

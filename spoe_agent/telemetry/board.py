@@ -20,9 +20,7 @@ from spoe_agent.routing.facts import InstanceLoad
 from spoe_agent.routing.learned import NOTHING, Learned
 from spoe_agent.routing.snapshot import NO_ACTIVITY, UNKNOWN_STATE, Activity, GpuGroup, InstanceState, Snapshot
 from spoe_agent.telemetry.account import FRESH_S, Account, Grant, Ledger
-
-SETTLE_S = 2.0
-"""A grant that HAProxy has not counted for so long is gone: its log line was lost, not only late."""
+from spoe_agent.telemetry.tally import SETTLE_S, Tally
 
 GRANT_LIFETIME_S = 3600.0
 """No grant is believed in longer, whatever happened."""
@@ -33,39 +31,10 @@ long after it asked last."""
 
 
 @dataclass(slots=True)
-class _Watch:
-    """How long a number has been above zero."""
-
-    least: int = 0
-    """The least that it was in every snapshot since then."""
-    since_s: float = 0.0
-
-    def see(self, number: int, now_s: float) -> bool:
-        """Take the number as of now, and tell whether it has been above zero for a while."""
-        if not self.least:
-            self.since_s = now_s
-        self.least = min(self.least or number, number)
-        return self.least > 0 and now_s - self.since_s > SETTLE_S
-
-
-@dataclass(slots=True)
-class _Tally:
-    """How one HAProxy process's counts have differed from the grants that it asked for."""
-
-    surplus: _Watch = field(default_factory=_Watch)
-    """Grants beyond its counts."""
-    shortage: _Watch = field(default_factory=_Watch)
-    """Connections beyond the grants, where some were struck off."""
-    beyond: int = 0
-    """Connections beyond the grants when it asked last."""
-    asked_at_s: float = 0.0
-
-
-@dataclass(slots=True)
 class _Instance(Account):
     """An account, and how it has differed from each process's counts."""
 
-    tallies: dict[str, _Tally] = field(default_factory=dict)
+    tallies: dict[str, Tally] = field(default_factory=dict)
 
     def elsewhere(self, process: str, now_s: float) -> int:
         """Return the requests that other processes have here."""
@@ -247,12 +216,12 @@ class Board:
             return account.show()
         tally = account.tallies.get(process)
         if tally is None:
-            tally = account.tallies[process] = _Tally()
+            tally = account.tallies[process] = Tally()
         fresh = self._reconcile(account, tally, process, load.connections + load.queued, now_s)
         shown, elsewhere = account.show(), account.elsewhere(process, now_s)
         return replace(shown, unseen=fresh, elsewhere=elsewhere) if fresh or elsewhere else shown
 
-    def _reconcile(self, account: _Instance, tally: _Tally, process: str, counted: int, now_s: float) -> int:
+    def _reconcile(self, account: _Instance, tally: Tally, process: str, counted: int, now_s: float) -> int:
         """Hold a process's grants against its count; return how many of them may not be connections yet."""
         excess = account.asked_by[process] - counted
         tally.beyond, tally.asked_at_s = max(0, -excess), now_s
@@ -276,7 +245,7 @@ class Board:
         return fresh
 
     def _strike_lost(
-        self, account: _Instance, tally: _Tally, process: str, surplus: int, counted: int, now_s: float
+        self, account: _Instance, tally: Tally, process: str, surplus: int, counted: int, now_s: float
     ) -> None:
         """Drop the oldest grants once there have been more than HAProxy counts for a while: log lines were lost.
 
@@ -292,7 +261,7 @@ class Board:
             self._strike(account, grant.request_id)
         tally.surplus.least = 0
 
-    def _restore_live(self, account: _Instance, tally: _Tally, process: str, now_s: float) -> None:
+    def _restore_live(self, account: _Instance, tally: Tally, process: str, now_s: float) -> None:
         """Take grants back once HAProxy has counted more for a while: of several, one that lives was struck off, and
         the line of the other came after all (HAProxy had sent it on to another instance).
         """

@@ -10,7 +10,8 @@ from spoe_agent.routing.learned import Learned
 from spoe_agent.routing.names import canonical
 from spoe_agent.routing.snapshot import GpuGroup
 from spoe_agent.telemetry.account import FRESH_S, LOADING_LIFETIME_S, MAX_STRUCK, MEAN_WINDOW_S, Grant
-from spoe_agent.telemetry.board import BEYOND_LIFETIME_S, GRANT_LIFETIME_S, SETTLE_S, Board
+from spoe_agent.telemetry.board import BEYOND_LIFETIME_S, GRANT_LIFETIME_S, Board
+from spoe_agent.telemetry.tally import SETTLE_S
 
 A, B, C, CLOUD = (canonical(name) for name in ("a", "b", "c", "c:cloud"))
 
