@@ -93,7 +93,13 @@ async def test_answer(
     assert [await seen_by(session, stack, number) for number in range(3)] == before
 
 
-READ_ELSEWISE_BY_HAPROXY = ("number for a model", "bool for a model", "the last wins", "the last is empty")
+READ_ELSEWISE_BY_HAPROXY = (
+    "number for a model",
+    "bool for a model",
+    "array for a model",
+    "the last wins",
+    "the last is empty",
+)
 TYPES = {400: "invalid_request_error", 404: "not_found_error"}
 
 

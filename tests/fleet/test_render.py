@@ -108,6 +108,10 @@ instances: [{name: g0, url: "http://127.0.0.1:1"}]
 policies: {allowed_origins: ["*", "null", "https://*.example.com:(8|9)[0]+$"]}
 """,
     "hosts": 'instances: [{name: g0, url: "http://127.0.0.1:1"}]\npolicies: {allowed_hosts: ["*.example.com", "::1"]}',
+    "proxies": """
+instances: [{name: g0, url: "http://127.0.0.1:1"}]
+policies: {trusted_proxies: [10.0.0.0/8, "fd00::/8", 192.0.2.7]}
+""",
     "no origins": 'instances: [{name: g0, url: "http://127.0.0.1:1"}]\npolicies: {allowed_origins: []}',
     "large bodies": 'instances: [{name: g0, url: "http://127.0.0.1:1"}]\npolicies: {max_inspected_body: 128MiB}',
     "short times": """

@@ -52,6 +52,7 @@ LISTS = f"instances: [{INSTANCE}]\n"
         (LISTS + "policies: {max_inspected_body: 1GiB}", "2: policies.max_inspected_body: must be less than or equal to 134217728, not '1GiB'; for example 64KiB or 4MiB"),
         (LISTS + "policies: {allowed_origins: [example.com]}", "2: policies.allowed_origins[0]: 'example.com' has characters that are not allowed here; for example https://*.example.com"),
         (LISTS + "policies: {allowed_hosts: ['h:80']}", "2: policies.allowed_hosts[0]: must be a name without a port, not 'h:80'; write h, which holds for every port"),
+        (LISTS + "policies: {trusted_proxies: [nginx]}", "2: policies.trusted_proxies[0]: 'nginx' is not a network; write an address like 10.0.0.5, or a network like 10.0.0.0/8"),
         (LISTS + "policies: 5", "2: policies: must be a mapping of keys, not 5"),
         (LISTS + "listeners: {front: 127.0.0.1}", "2: listeners.front: '127.0.0.1' is not an address; write HOST:PORT, like 127.0.0.1:11434"),
         (LISTS + "listeners: {spop: [h:1, x]}", "2: listeners.spop[1]: 'x' is not an address; write HOST:PORT, like 127.0.0.1:11434"),
