@@ -60,9 +60,13 @@ async def serve(file: FleetFile, state: Path | None = None) -> None:
         service = await _service(parts, kept, had, state)
         stack.callback(service.close)
 
+        keeper = MapKeeper(lambda: parts.fleet, parts.board)
+
         async def adopt(fleet: Fleet) -> None:
             await parts.adopt(fleet)
             service.limiter.adopt(fleet)
+            # At once: HAProxy may be reloaded next, and reads it then.
+            await keeper.keep()
 
         reloader = Reloader(file, content, fleet, adopt)
         await _open_admin(service, reloader, stack)
@@ -73,7 +77,6 @@ async def serve(file: FleetFile, state: Path | None = None) -> None:
         systemd.notify("READY=1")
         async with asyncio.TaskGroup() as group:
             service.run_in(group)
-            keeper = MapKeeper(lambda: parts.fleet, parts.board)
             followed = _reload_on(signals[signal.SIGHUP], reloader), _restart_on(signals[signal.SIGUSR2], service)
             background = (reloader.run(), keeper.run(), *followed)
             tasks = [group.create_task(runs) for runs in background]

@@ -96,7 +96,8 @@ async def _apply(edit: Edit, ask: Ask, say: Say, done: list[Callable[[], Awaitab
         await reload_haproxy()
         say(f"HAProxy reloaded: {edit.fleet.haproxy.reload}")
 
-    for step in (haproxy, agent) if edit.holds_now else (agent, haproxy):
+    # HAProxy comes last in any case: it reads the map of models that the agent has written meanwhile.
+    for step in (haproxy, agent, haproxy) if edit.holds_now else (agent, haproxy):
         await step()
 
 

@@ -36,6 +36,7 @@ class MapKeeper:
         self._fleet = fleet
         self._board = board
         self._clock = clock
+        self._lock = asyncio.Lock()
         self._seen: object = None
         self._lines: list[Entry] = []
         self._kept: dict[str, tuple[list[Entry], float]] = {}
@@ -49,6 +50,10 @@ class MapKeeper:
 
     async def keep(self) -> None:
         """Bring every place up to date. Before anything was read, what an agent before us wrote is better."""
+        async with self._lock:
+            await self._keep()
+
+    async def _keep(self) -> None:
         fleet = self._fleet()
         places = _places(fleet.haproxy)
         snapshot = self._board.snapshot({}, self._clock())

@@ -72,6 +72,13 @@ async def test_what_is_added_gets_nothing_until_haproxy_has_it(
     assert "haproxy.cfg written" in said
     assert said.endswith("HAProxy has gpu9\napplied\n")
     assert await ask(session, own, "delta") == (200, "gpu9")
+    own.agent.signal(signal.SIGKILL)
+    await own.agent.wait()
+    for _ in range(5):
+        assert await ask(session, own, "delta") == (200, "gpu9")
+        assert (await ask(session, own, "alpha"))[0] == 200
+    await own.agent.start()
+    await own.agent.ready(own.agent_is_ready)
     assert not any("gpu9" in warning for warning in (await status(session, own))["warnings"])
 
 

@@ -78,7 +78,7 @@ async def test_all_steps_in_their_order(bench):
 @pytest.mark.parametrize(
     ("held", "hold", "order"),
     [
-        (False, "60s", ["reload", "/reload"]),
+        (False, "60s", ["reload", "/reload", "reload"]),
         (True, "60s", ["/reload", "reload"]),
         (True, "0s", ["/reload", "reload"]),
     ],
@@ -87,7 +87,7 @@ async def test_haproxy_can_hold_before_the_agent_asks_it_to(tmp_path, held, hold
     bench = Bench(tmp_path, hold)
     bench.status["holds"] = held
     await bench.apply()
-    assert bench.log[1:3] == order
+    assert [step for step in bench.log if "reload" in step] == order
 
 
 REFUSALS = {
