@@ -41,8 +41,8 @@ ROUTE_ARGS: Mapping[str, str] = {
 
 INSPECT_ARGS: Mapping[str, str] = {
     **ROUTE_ARGS,
-    "type": "req.hdr(content-type)",
-    "encoding": "req.hdr(content-encoding)",
+    "type": "req.fhdr(content-type)",
+    "encoding": "req.fhdr(content-encoding)",
     "body": "req.body",
 }
 """The same for `inspect`: sent when HAProxy itself saw no model in a whole body, or the store is to be changed."""

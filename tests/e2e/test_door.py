@@ -144,3 +144,11 @@ async def test_unreadable_json_says_where(stack: Stack, session: aiohttp.ClientS
     async with session.post(f"{stack.url}/api/chat", data=b'{"messages": [') as answer:
         assert answer.status == 400
         assert (await answer.json())["error"].startswith("invalid JSON: ")
+
+
+async def test_an_encoding_is_the_whole_header(stack: Stack, session: aiohttp.ClientSession) -> None:
+    """Ollama unpacks what is said to be `zstd`, and nothing else."""
+    headers = {"Content-Encoding": "br, zstd"}
+    body = b'{"mod\\u0065l": "nobody", "messages": [{"role": "user", "content": "hello"}]}'
+    async with session.post(f"{stack.url}/v1/chat/completions", data=body, headers=headers) as answer:
+        assert (answer.status, await answer.json()) == (404, openai(NOT_FOUND, "not_found_error"))
