@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Coroutine, Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,6 @@ async def serve(file: FleetFile, state: Path | None = None) -> None:
         parts = await assemble(fleet, session, kept.learner)
         service = await _service(parts, kept, had, state)
         stack.callback(service.close)
-
         keeper = MapKeeper(lambda: parts.fleet, parts.board)
 
         async def adopt(fleet: Fleet) -> None:
@@ -75,21 +75,27 @@ async def serve(file: FleetFile, state: Path | None = None) -> None:
         gc.freeze()
         log.info("ready", spop=[str(listen) for listen in fleet.listeners.spop], instances=len(fleet.instances))
         systemd.notify("READY=1")
-        async with asyncio.TaskGroup() as group:
-            service.run_in(group)
-            followed = _reload_on(signals[signal.SIGHUP], reloader), _restart_on(signals[signal.SIGUSR2], service)
-            background = (reloader.run(), keeper.run(), *followed)
-            tasks = [group.create_task(runs) for runs in background]
-            stops = [group.create_task(signals[number].wait()) for number in (signal.SIGTERM, signal.SIGINT)]
-            stops.append(group.create_task(service.succeeded.wait()))
-            await asyncio.wait(stops, return_when=asyncio.FIRST_COMPLETED)
-            if not service.succeeded.is_set():
-                systemd.notify("STOPPING=1")
-                await service.drain()
-            for task in (*tasks, *stops):
-                task.cancel()
-            await service.stop()
+        followed = _reload_on(signals[signal.SIGHUP], reloader), _restart_on(signals[signal.SIGUSR2], service)
+        stops = [signals[number] for number in (signal.SIGTERM, signal.SIGINT)]
+        await _run(service, (reloader.run(), keeper.run(), *followed), stops)
     log.info("stopped")
+
+
+async def _run(
+    service: Service, background: Iterable[Coroutine[Any, Any, None]], stops: Iterable[asyncio.Event]
+) -> None:
+    """Run all until one of the events, and drain; or until another process has taken over."""
+    async with asyncio.TaskGroup() as group:
+        service.run_in(group)
+        tasks = [group.create_task(runs) for runs in background]
+        ends = [group.create_task(event.wait()) for event in (*stops, service.succeeded)]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if not service.succeeded.is_set():
+            systemd.notify("STOPPING=1")
+            await service.drain()
+        for task in (*tasks, *ends):
+            task.cancel()
+        await service.stop()
 
 
 async def _service(parts: Parts, kept: Kept, had: Sockets | Predecessor, state: Path | None) -> Service:
