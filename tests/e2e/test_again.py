@@ -14,6 +14,7 @@ import pytest_asyncio
 from spoe_agent.rig.stack import Simulated, Stack
 from tests.e2e.conftest import chat, routed, stack_of, until
 from tests.e2e.load import Load
+from tests.e2e.operator import status
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -184,9 +185,8 @@ async def test_it_is_held_on_its_second_way(
         assert long.result()[0] == 200
 
         async def forgotten() -> bool:
-            async with session.get(f"http://{own.fleet.listeners.admin}/status") as answer:
-                shown = await answer.json()
-            return shown["grants"] == shown["hold"]["length"] == 0
+            shown = await status(session, own)
+            return bool(shown["grants"] == shown["hold"]["length"] == 0)
 
         await until(forgotten, 5, "no grant is left over")
 

@@ -17,6 +17,7 @@ from bench.held import scenes
 from bench.held.rig import ObservedStack
 from spoe_agent.rig.stack import Simulated, Stack
 from tests.e2e.conftest import chat, routed, stack_of, until
+from tests.e2e.operator import status
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -185,8 +186,7 @@ async def _leave(own: Stack, session: aiohttp.ClientSession) -> dict[str, object
 
 
 async def _held(session: aiohttp.ClientSession, stack: Stack, number: int) -> bool:
-    async with session.get(f"http://{stack.fleet.listeners.admin}/status") as answer:
-        return bool((await answer.json())["hold"]["length"] == number)
+    return bool((await status(session, stack))["hold"]["length"] == number)
 
 
 @pytest.mark.both_fronts
