@@ -127,8 +127,11 @@ class Agent:
     def _withdraw(self, facts: RequestFacts) -> None:
         """Undo what was decided for a request that comes around again: its place there is free for others."""
         self.board.end(facts.request_id)
-        if facts.tried[-1]:
-            self.refused(facts.tried[-1])
+        last = facts.tried[-1]
+        load = facts.loads.get(last)
+        # Where HAProxy's check found it down meanwhile, it was not even asked.
+        if last and (load is None or load.is_up):
+            self.refused(last)
         self._room.leave(facts.request_id)
         self.left(facts)
         self.release()

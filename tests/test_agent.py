@@ -70,6 +70,18 @@ def test_a_request_that_comes_around_again_leaves_nothing_where_it_was():
     assert (rig.in_flight(), refused) == ({}, [first, second.instance])
 
 
+@pytest.mark.parametrize(
+    ("loads", "refused"), [({}, ["g0"]), ({"g0": True}, ["g0"]), ({"g0": False}, []), ({"g1": False}, ["g0"])]
+)
+def test_whom_haproxys_check_found_down_refused_nothing(loads, refused):
+    rig, told = Rig(), []
+    rig.agent.refused = told.append
+    counts = {name: InstanceLoad(0, 0, is_up) for name, is_up in loads.items()}
+    rig.agent.decide(asks(tried=("g0",), loads=counts))
+    rig.agent.decide(asks(tried=("g0", ""), loads=counts))
+    assert told == refused
+
+
 def test_its_place_is_free_for_who_waits():
     rig = Held(instances=("g0", "g1"))
     assert rig.ask("1", "2", "3") == [ROUTE, ROUTE, HOLD]
