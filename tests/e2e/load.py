@@ -10,6 +10,8 @@ import aiohttp
 
 from tests.e2e.conftest import chat, routed, until
 
+CLIENTS = 8
+
 
 class Load:
     """Eight clients, each asking for one model again and again; counts statuses, reasons and instances."""
@@ -29,7 +31,7 @@ class Load:
     async def __aenter__(self) -> Load:
         self._group = asyncio.TaskGroup()
         await self._group.__aenter__()
-        for worker in range(8):
+        for worker in range(CLIENTS):
             self._group.create_task(self._work(self._models[worker % len(self._models)]))
         return self
 
