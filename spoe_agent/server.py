@@ -229,7 +229,7 @@ class SpopProtocol(Passable):
 
 
 def _unanswered(reason: str) -> Sequence[Action]:
-    """Without `action` HAProxy falls back to static pins and leastconn; a reason alone wakes the request."""
+    """Without `action` HAProxy goes by its map of models; a reason alone wakes the request."""
     return (SetVar(Scope.TXN, "reason", reason),)
 
 
