@@ -37,7 +37,7 @@ _LATE = Choice(Action.REJECT, "too late", status=503, message="the request ended
 
 ROOM_DEADLINE_S = 0.15
 """How long a request waits for its victims' unloading to be asked for: until then Ollama would choose others. With
-second_look.DEADLINE_S it leaves 40 ms of HAProxy's `timeout processing`; the load itself takes seconds."""
+second_look.DEADLINE_S it stays within HAProxy's `timeout processing`; the load itself takes seconds."""
 
 Unload = Callable[[str, str], Awaitable[None]]
 """Asks an instance to unload a model (display name) as soon as it is idle."""

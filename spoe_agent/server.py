@@ -17,11 +17,12 @@ import structlog
 from spoe_agent import bridge
 from spoe_agent.agent import Agent
 from spoe_agent.haproxy.contact import Contact
+from spoe_agent.haproxy.decisions import Decisions, unanswered
 from spoe_agent.haproxy.draining import Draining
 from spoe_agent.haproxy.passing import Passable, Passed
 from spoe_agent.held import HeldAnswers
 from spoe_agent.routing import Choice, RequestFacts
-from spoe_agent.spop import Action, Connection, Hello, Notify, PeerFault, Scope, SetVar, Status
+from spoe_agent.spop import Action, Connection, Hello, Notify, PeerFault, Status
 
 log = structlog.get_logger()
 
@@ -46,10 +47,12 @@ class SpopProtocol(Passable):
         clock: Callable[[], float],
         contact: Contact,
         news: Callable[[], None],
+        decisions: Decisions,
         passed: Passed | None = None,
     ) -> None:
         self._agent = agent
         self._held = held
+        self._decisions = decisions
         self._contact = contact
         self._news = news
         self._passed = passed
@@ -157,27 +160,16 @@ class SpopProtocol(Passable):
         """Return the answer's actions, or None when a task gives the answer later."""
         message = next((m for m in notify.messages if m.name in bridge.MESSAGES), None)
         if message is None:
-            return _unanswered("no message known to the agent")
+            return unanswered("no message known to the agent")
         process = bridge.process(message)
         self._note_process(process)
         self._contact.asked(process)
         if message.name == bridge.HOLD:
             return self._hold(notify, bridge.request_id(message))
-        try:
-            facts = bridge.facts(message, self._agent.fleet.policy)
-            choice = self._agent.decide(facts)
-            if self._agent.is_worth_a_second_look(choice):
-                self._answer_later(notify, self._decided_again(facts))
-            elif self._agent.must_make_room(choice):
-                self._answer_later(notify, self._with_room(choice, facts))
-            else:
-                return bridge.actions(choice, facts)
-        except bridge.Unasked as error:
-            return _unanswered(str(error))
-        except Exception:
-            # A bug of ours must not hold up the request: HAProxy goes on as if the agent were dead.
-            log.exception("decision failed")
-            return _unanswered("agent error")
+        decided = self._decisions.on(message)
+        if not isinstance(decided, Coroutine):
+            return decided
+        self._answer_later(notify, decided)
         return None
 
     def _note_process(self, process: str) -> None:
@@ -192,7 +184,7 @@ class SpopProtocol(Passable):
         def answer(choice: Choice, request: RequestFacts) -> None:
             self._asked.pop(request_id, None)
             if self._agent.must_make_room(choice):
-                self._answer_later(notify, self._with_room(choice, request))
+                self._answer_later(notify, self._decisions.with_room(choice, request))
             else:
                 self._send(notify, bridge.actions(choice, request))
 
@@ -200,7 +192,7 @@ class SpopProtocol(Passable):
         if self._held.ask(request_id, answer):
             return None
         del self._asked[request_id]
-        return _unanswered("not held here")
+        return unanswered("not held here")
 
     def _send(self, notify: Notify, actions: Sequence[Action]) -> None:
         if not self._conn.closed:
@@ -217,20 +209,8 @@ class SpopProtocol(Passable):
             actions = await answer
         except Exception:
             log.exception("decision failed")
-            actions = _unanswered("agent error")
+            actions = unanswered("agent error")
         self._send(notify, actions)
-
-    async def _decided_again(self, facts: RequestFacts) -> Sequence[Action]:
-        return await self._with_room(await self._agent.decide_again(facts), facts)
-
-    async def _with_room(self, choice: Choice, facts: RequestFacts) -> Sequence[Action]:
-        await self._agent.make_room(choice)
-        return bridge.actions(choice, facts)
-
-
-def _unanswered(reason: str) -> Sequence[Action]:
-    """Without `action` HAProxy goes by its map of models; a reason alone wakes the request."""
-    return (SetVar(Scope.TXN, "reason", reason),)
 
 
 class Server:
@@ -252,6 +232,7 @@ class Server:
         self._contact = contact or Contact(clock)
         self._news = news
         self.held = HeldAnswers(agent)
+        self._decisions = Decisions(agent, news)
         self._clock = clock
         self.connections: set[SpopProtocol] = set()
         self.draining = Draining(checked_at_s=clock())
@@ -265,8 +246,8 @@ class Server:
         self._listeners.append(await create(self._protocol, sock=sock, backlog=BACKLOG))
 
     def _protocol(self, passed: Passed | None = None) -> SpopProtocol:
-        told = self._contact, self._news
-        return SpopProtocol(self._agent, self.held, self.connections, self.draining, self._clock, *told, passed)
+        others = self._contact, self._news, self._decisions
+        return SpopProtocol(self._agent, self.held, self.connections, self.draining, self._clock, *others, passed)
 
     async def adopt(self, sock: socket.socket, passed: Passed) -> None:
         """Go on with a connection that another process has had."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import select
 import socket
 from collections.abc import Callable
@@ -35,15 +36,23 @@ Answer = tuple[int, int, dict[str, object]]
 """Stream-id, frame-id, variables."""
 
 
-def route(model: str | None, number: int = 1, **args: object) -> Message:
+def read(model: str | None, number: int = 1, **args: object) -> Message:
     """A question for a model; each number is another request."""
-    given = {"id": f"r{number}", "method": "POST", "path": "/api/chat", "model": model, **args}
-    return Message(bridge.ROUTE, {**dict.fromkeys(bridge.ROUTE_ARGS), **given})
+    body = json.dumps({"model": model}).encode()
+    given = {
+        "id": f"r{number}",
+        "method": "POST",
+        "path": "/api/chat",
+        "size": len(body),
+        "seen": len(body),
+        "head": body,
+    }
+    return Message(bridge.READ, {**dict.fromkeys(bridge.READ_ARGS), **given, **args})
 
 
 def question(model: str | None, number: int = 1, **args: object) -> bytes:
     """The same as a NOTIFY frame, with the number as both of its ids."""
-    return encode_notify(number, number, [route(model, number, **args)])
+    return encode_notify(number, number, [read(model, number, **args)])
 
 
 class Peer:

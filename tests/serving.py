@@ -20,8 +20,8 @@ from .peer import DEADLINE_S, HEALTH_CHECK, Peer
 
 A, B, NEW = (canonical(name) for name in ("a", "b", "new"))
 FLEET = FleetSpec((InstanceSpec("g0", 100), InstanceSpec("g1", 100)))
-ROUTED_A = {"action": "route", "reason": "loaded", "server": "g0"}
-ROUTED_B = {**ROUTED_A, "server": "g1"}
+ROUTED_A = {"action": "route", "model": "a", "reason": "loaded", "server": "g0"}
+ROUTED_B = {**ROUTED_A, "model": "b", "server": "g1"}
 
 
 class Clock:

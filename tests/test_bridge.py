@@ -1,3 +1,4 @@
+import json
 import re
 from ipaddress import ip_address
 
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from spoe_agent import bridge
 from spoe_agent.fleet import loads as fleet_of
 from spoe_agent.fleet.render import REJECTIONS, haproxy_files
+from spoe_agent.requests.glimpse import NeedsWhole
 from spoe_agent.routing import (
     Action,
     Choice,
@@ -32,11 +34,18 @@ UNREADABLE, TOO_LARGE, BAD_NAME, _ = Problem
 untimed = settings(deadline=None)
 
 
+ARGS = {
+    bridge.ROUTE: bridge.ROUTE_ARGS,
+    bridge.READ: bridge.READ_ARGS,
+    bridge.CHANGE: bridge.CHANGE_ARGS,
+    bridge.INSPECT: bridge.INSPECT_ARGS,
+}
+
+
 def message(name=bridge.ROUTE, path="/api/chat", method="POST", **args):
     """A message as HAProxy sends it: every argument is there, and None where its sample found nothing."""
-    names = bridge.INSPECT_ARGS if name == bridge.INSPECT else bridge.ROUTE_ARGS
-    assert args.keys() <= names.keys()
-    return Message(name, {**dict.fromkeys(names), "id": "r1", "method": method, "path": path, **args})
+    assert args.keys() <= ARGS[name].keys()
+    return Message(name, {**dict.fromkeys(ARGS[name]), "id": "r1", "method": method, "path": path, **args})
 
 
 @pytest.mark.parametrize(
@@ -44,51 +53,70 @@ def message(name=bridge.ROUTE, path="/api/chat", method="POST", **args):
     [(None, ()), ("/gpu1/", ("gpu1",)), ("/gpu1//gpu-2.b/", ("gpu1", "gpu-2.b")), ("/-//gpu1/", ("", "gpu1"))],
 )
 def test_whom_earlier_passes_named(said, tried):
-    assert bridge.facts(message(model="llama3", tried=said), Policy()).tried == tried
+    assert bridge.facts(message(path="/api/tags", tried=said), Policy()).tried == tried
 
 
-def inspect(body, content_type="application/json", encoding=None, **args):
+def read(body=b"", content_type="application/json", encoding=None, **args):
+    """A `read` of a body that fits into its head, unless sizes say otherwise."""
     sizes = {"seen": len(body), "size": len(body)}
-    return message(bridge.INSPECT, body=body, type=content_type, encoding=encoding, **{**sizes, **args})
+    return message(bridge.READ, head=body, type=content_type, encoding=encoding, **{**sizes, **args})
+
+
+def of_name(name, **args):
+    return read(json.dumps({"model": name}).encode(), **args)
+
+
+def inspected(sent):
+    """What comes of an `inspect`, when all its pauses are over."""
+    steps = bridge.reading(sent)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            return done.value
 
 
 FORM = b'--B\r\nContent-Disposition: form-data; name="model"\r\n\r\nllama3\r\n--B--\r\n'
 SHOWS = {
     # message -> kind, model's key, problem, what the caller is told
-    "HAProxy saw the model": (message(model="llama3", seen=50, size=50), Kind.INFERENCE, LLAMA3, None, ""),
-    "the body goes on behind it": (message(model="llama3", seen=1000, size=9999), Kind.INFERENCE, LLAMA3, None, ""),
-    "it saw the model as bytes": (message(model=b"llama3"), Kind.INFERENCE, LLAMA3, None, ""),
-    "the body goes on, by Content-Length": (message(seen=900, size=9999), Kind.INFERENCE, None, TOO_LARGE, ""),
-    "the body goes on, chunked": (message(seen=1000, size=1000), Kind.INFERENCE, None, TOO_LARGE, ""),
-    "no body": (message(seen=0, size=0), Kind.INFERENCE, None, UNREADABLE, "missing request body"),
-    "no sizes": (message(), Kind.INFERENCE, None, UNREADABLE, "missing request body"),
-    "a bad name": (message(model="a b"), Kind.INFERENCE, None, BAD_NAME, "invalid model name"),
-    "a name with broken UTF-8": (message(model="ll\udcffama"), Kind.INFERENCE, None, BAD_NAME, "invalid model name"),
-    "an empty name": (inspect(b'{"model":""}'), Kind.INFERENCE, None, BAD_NAME, "model is required"),
-    "a number": (message(model=7), Kind.INFERENCE, canonical("7"), None, ""),
-    "cloud": (message(model="gpt-oss:20b-cloud"), Kind.INFERENCE, canonical("gpt-oss:20b:cloud"), None, ""),
-    "inspect JSON": (inspect(b'{"\\u006dodel":"llama3"}'), Kind.INFERENCE, LLAMA3, None, ""),
-    "inspect a body as text": (inspect('{"Model":"llama3"}'), Kind.INFERENCE, LLAMA3, None, ""),
-    "inspect a form": (
-        inspect(FORM, "multipart/form-data; boundary=B", path="/v1/audio/transcriptions"),
+    "a model": (of_name("llama3"), Kind.INFERENCE, LLAMA3, None, ""),
+    "too large, with a model in the head": (of_name("llama3", seen=999, size=9999), Kind.INFERENCE, LLAMA3, None, ""),
+    "too large, by Content-Length": (read(b'{"a":', seen=900, size=9999), Kind.INFERENCE, None, TOO_LARGE, ""),
+    "too large, chunked": (read(b'{"a":', seen=1000, size=1000), Kind.INFERENCE, None, TOO_LARGE, ""),
+    "too large, but named": (read(b'{"a":', seen=9, size=9999, given="llama3"), Kind.INFERENCE, LLAMA3, None, ""),
+    "named twice": (of_name("llama3", given="other"), Kind.INFERENCE, LLAMA3, None, ""),
+    "no body": (read(), Kind.INFERENCE, None, UNREADABLE, "missing request body"),
+    "no sizes": (message(bridge.READ), Kind.INFERENCE, None, UNREADABLE, "missing request body"),
+    "a bad name": (of_name("a b"), Kind.INFERENCE, None, BAD_NAME, "invalid model name"),
+    "a name with broken UTF-8": (of_name("ll\udcffama"), Kind.INFERENCE, None, BAD_NAME, "invalid model name"),
+    "an empty name": (of_name(""), Kind.INFERENCE, None, BAD_NAME, "model is required"),
+    "a number": (of_name(7), Kind.INFERENCE, None, UNREADABLE, "json: cannot unmarshal number into Go struct field"),
+    "cloud": (of_name("gpt-oss:20b-cloud"), Kind.INFERENCE, canonical("gpt-oss:20b:cloud"), None, ""),
+    "an escaped key": (read(b'{"\\u006dodel":"llama3"}'), Kind.INFERENCE, LLAMA3, None, ""),
+    "a form": (
+        read(FORM, "multipart/form-data; boundary=B", path="/v1/audio/transcriptions"),
         Kind.INFERENCE,
         LLAMA3,
         None,
         "",
     ),
-    "inspect, no JSON": (inspect(b"hello"), Kind.INFERENCE, None, UNREADABLE, "invalid JSON"),
-    "inspect, no model": (inspect(b"{}"), Kind.INFERENCE, None, BAD_NAME, "model is required"),
-    "inspect, bad zstd": (
-        inspect(b"{}", encoding="zstd", path="/v1/messages"),
+    "no JSON": (read(b"hello"), Kind.INFERENCE, None, UNREADABLE, "invalid JSON"),
+    "no model": (read(b"{}"), Kind.INFERENCE, None, BAD_NAME, "model is required"),
+    "bad zstd": (
+        read(b"{}", encoding="zstd", path="/v1/messages"),
         Kind.INFERENCE,
         None,
         UNREADABLE,
         "invalid zstd body",
     ),
-    "inspect, a bad name": (inspect(b'{"model":"a b"}'), Kind.INFERENCE, None, BAD_NAME, "invalid model name"),
-    "inspect, an empty body": (inspect(b""), Kind.INFERENCE, None, UNREADABLE, "missing request body"),
-    "show": (message(path="/api/show", model="llama3"), Kind.DESCRIBE, LLAMA3, None, ""),
-    "show by name": (inspect(b'{"name":"llama3"}', path="/api/show"), Kind.DESCRIBE, LLAMA3, None, ""),
+    "show": (of_name("llama3", path="/api/show"), Kind.DESCRIBE, LLAMA3, None, ""),
+    "show by name": (read(b'{"name":"llama3"}', path="/api/show"), Kind.DESCRIBE, LLAMA3, None, ""),
+    "show by both": (read(b'{"model":"","name":"llama3"}', path="/api/show"), Kind.DESCRIBE, LLAMA3, None, ""),
+    "a large description": (read(b'{"a":', path="/api/show", seen=9, size=9), Kind.DESCRIBE, None, TOO_LARGE, ""),
+    "inspect, a model": (message(bridge.INSPECT, body=b'{"Model":"llama3"}'), Kind.INFERENCE, LLAMA3, None, ""),
+    "inspect, no model": (message(bridge.INSPECT, body=b"{}"), Kind.INFERENCE, None, BAD_NAME, "model is required"),
+    "inspect, no JSON": (message(bridge.INSPECT, body=b"hi"), Kind.INFERENCE, None, UNREADABLE, "invalid JSON"),
+    "inspect, no body": (message(bridge.INSPECT), Kind.INFERENCE, None, UNREADABLE, "missing request body"),
     "a model of a namespace in the path": (message(path="/v1/models/ns/m:8b", method="GET"), Kind.LIST, None, None, ""),
     "bad model in the path": (
         message(path="/v1/models/a b", method="GET"),
@@ -100,39 +128,35 @@ SHOWS = {
     "model in the path, read": (message(path="/v1/models/llama3", method="GET"), Kind.DESCRIBE, LLAMA3, None, ""),
     "a list": (message(path="/api/tags", method="GET"), Kind.LIST, None, None, ""),
     "a method that Ollama refuses": (message(method="GET"), Kind.LIST, None, None, ""),
-    "no method": (message(method=None, model="llama3"), Kind.LIST, None, None, ""),
-    "a list, whatever its body": (message(path="/api/tags", model="a b", seen=9, size=99), Kind.LIST, None, None, ""),
+    "no method": (message(method=None), Kind.LIST, None, None, ""),
+    "a list, whatever its body": (of_name("a b", path="/api/tags"), Kind.LIST, None, None, ""),
     "a pull": (message(path="/api/pull"), Kind.MANAGE, None, None, ""),
-    "a blob of gigabytes": (message(path="/api/blobs/sha256:0", size=10**12, seen=0), Kind.MANAGE, None, None, ""),
+    "a blob of gigabytes": (message(path="/api/blobs/sha256:0", size=10**12), Kind.MANAGE, None, None, ""),
     "no path": (message(path=None), Kind.LIST, None, None, ""),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("sent", "kind", "model", "problem", "detail"), SHOWS.values(), ids=SHOWS)
 def test_what_a_message_shows(sent, kind, model, problem, detail):
-    facts = bridge.facts(sent, POLICY)
+    facts = inspected(sent) if sent.name == bridge.INSPECT else bridge.facts(sent, POLICY)
     assert (facts.request_id, facts.kind, facts.model, facts.problem) == ("r1", kind, model, problem)
     assert facts.detail.startswith(detail)
     assert bool(facts.detail) is bool(detail)
 
 
-UNASKED = {
-    "a whole body": message(seen=50, size=50),
-    "of a description": message(path="/api/show", seen=50, size=50),
-    "one byte below what is inspected": message(
-        seen=POLICY.max_inspected_bytes - 1, size=POLICY.max_inspected_bytes - 1
-    ),
-}
+@pytest.mark.parametrize("path", ["/api/chat", "/api/show"])
+def test_who_asks_without_the_body_has_files_of_another_version(path):
+    with pytest.raises(bridge.Unasked, match="render HAProxy's files again"):
+        bridge.facts(message(path=path), POLICY)
 
 
-@pytest.mark.parametrize("sent", UNASKED.values(), ids=UNASKED)
-def test_a_body_that_was_inspected_in_vain_is_not_judged_without_it(sent):
-    """The answer to `inspect` came too late, so HAProxy sends `route`; there is no telling what the body named."""
-    with pytest.raises(bridge.Unasked, match="too late"):
-        bridge.facts(sent, POLICY)
+def test_the_whole_body_is_asked_for_when_its_beginning_and_end_do_not_tell():
+    with pytest.raises(NeedsWhole):
+        bridge.facts(read(b'{"a":"x', size=900, seen=900), POLICY)
+    assert [(one.name, one.value) for one in bridge.whole_wanted()] == [("action", "inspect"), ("reason", "inspect")]
 
 
-@pytest.mark.parametrize("sent", [case[0] for case in SHOWS.values()], ids=SHOWS)
+@pytest.mark.parametrize("sent", [case[0] for case in SHOWS.values() if case[0].name != bridge.INSPECT])
 def test_arguments_are_found_by_name_and_the_absent_are_none(sent):
     known = {key: value for key, value in sent.args.items() if value is not None}
     turned = {"some other": "x", **dict(reversed(known.items())), "": 7}
@@ -144,11 +168,11 @@ def test_arguments_are_found_by_name_and_the_absent_are_none(sent):
     [("/api/chat", Dialect.OLLAMA), ("/v1/completions", Dialect.OPENAI), ("/v1/messages", Dialect.ANTHROPIC)],
 )
 def test_the_callers_dialect(path, dialect):
-    assert bridge.facts(message(path=path, model="a"), POLICY).dialect is dialect
+    assert bridge.facts(of_name("a", path=path), POLICY).dialect is dialect
 
 
 def test_counts_come_along():
-    facts = bridge.facts(message(model="a", load="g0:3:1:1 g1:0:0:0"), POLICY)
+    facts = bridge.facts(of_name("a", load="g0:3:1:1 g1:0:0:0"), POLICY)
     assert facts.loads == {"g0": InstanceLoad(3, 1, True), "g1": InstanceLoad(0, 0, False)}
 
 
@@ -156,12 +180,6 @@ ALONG = [
     # argument, value -> what it says, of which fact
     ("size", 4711, "body_bytes", 4711),
     ("size", None, "body_bytes", 0),
-    ("num_ctx", 8192, "num_ctx", 8192),
-    ("num_ctx", 0, "num_ctx", None),
-    ("num_ctx", None, "num_ctx", None),
-    ("num_ctx", "many", "num_ctx", None),
-    ("prefix", "123/456", "prefix", "123/456"),
-    ("prefix", None, "prefix", ""),
     ("caller", "10.0.0.5", "caller", "10.0.0.5"),
     ("caller", b"10.0.0.5", "caller", "10.0.0.5"),
     ("caller", ip_address("10.0.0.5"), "caller", "10.0.0.5"),
@@ -173,10 +191,18 @@ ALONG = [
 
 @pytest.mark.parametrize(("name", "value", "fact", "expected"), ALONG)
 def test_what_else_comes_along(name, value, fact, expected):
-    facts = bridge.facts(message(model="a", **{name: value}), POLICY)
-    assert getattr(facts, fact) == expected
-    in_body = bridge.facts(inspect(b'{"model":"a"}', **{name: value}), POLICY)
-    assert getattr(in_body, fact) == expected or name == "size"
+    in_path = bridge.facts(message(path="/v1/models/a", method="GET", **{name: value}), POLICY)
+    whole = inspected(message(bridge.INSPECT, body=b'{"model":"a"}', **{name: value}))
+    for facts in (in_path, whole, bridge.facts(of_name("a", **{name: value}), POLICY)):
+        assert getattr(facts, fact) == expected
+
+
+def test_hints_come_along():
+    body = b'{"model":"a","options":{"num_ctx":8192},"messages":[{"role":"user","content":"hi"}]}'
+    facts, whole = bridge.facts(read(body), POLICY), inspected(message(bridge.INSPECT, body=body))
+    assert (facts.num_ctx, facts.prefix) == (whole.num_ctx, whole.prefix)
+    assert facts.num_ctx == 8192
+    assert facts.prefix
 
 
 @pytest.mark.parametrize(
@@ -204,7 +230,7 @@ def test_haproxys_counts(text, expected):
 
 
 values = st.none() | st.booleans() | st.integers() | st.text() | st.binary(max_size=50)
-args = st.dictionaries(st.sampled_from([*bridge.INSPECT_ARGS, ""]), values)
+args = st.dictionaries(st.sampled_from([*bridge.READ_ARGS, "body", ""]), values)
 methods = st.sampled_from(["POST", "GET", "DELETE"])
 paths = st.sampled_from(["/api/chat", "/api/show", "/v1/models/x", "/api/tags", "/api/pull", "/v1/messages"])
 
@@ -212,12 +238,11 @@ paths = st.sampled_from(["/api/chat", "/api/show", "/v1/models/x", "/api/tags", 
 @untimed
 @given(args, methods, paths, st.sampled_from(sorted(bridge.MESSAGES)))
 def test_any_arguments_are_decided_and_answered(args, method, path, name):
+    sent = Message(name, {**args, "method": method, "path": path})
     try:
-        facts = bridge.facts(Message(name, {**args, "method": method, "path": path}), POLICY)
-    except bridge.Unasked:
-        assert name == bridge.ROUTE
-        assert args.get("model") is None
-        assert args["seen"]
+        facts = inspected(sent) if name == bridge.INSPECT else bridge.facts(sent, POLICY)
+    except (bridge.Unasked, NeedsWhole) as error:
+        assert (name == bridge.READ) is isinstance(error, NeedsWhole)
         return
     needs_model = facts.kind in (Kind.INFERENCE, Kind.DESCRIBE)
     assert needs_model is ((facts.model is None) is (facts.problem is not None))
@@ -293,7 +318,9 @@ def settings_of(config, section):
 
 SENT = [
     (bridge.ROUTE, bridge.ROUTE_ARGS, "pointsman"),
-    (bridge.INSPECT, bridge.INSPECT_ARGS, "pointsman"),
+    (bridge.READ, bridge.READ_ARGS, "pointsman"),
+    (bridge.CHANGE, bridge.CHANGE_ARGS, "pointsman"),
+    (bridge.INSPECT, bridge.INSPECT_ARGS, "pointsman-hold"),
     (bridge.HOLD, bridge.HOLD_ARGS, "pointsman-hold"),
 ]
 
@@ -327,8 +354,8 @@ def test_variables_are_those_of_haproxys_files(files):
 
 def test_what_haproxy_sends_is_set_before(files):
     """Each `var(txn.pm_...)` in an argument is set in haproxy.cfg before the groups are sent."""
-    before, _, _ = files["haproxy.cfg"].rpartition("send-spoe-group pointsman inspect")
-    for sample in bridge.INSPECT_ARGS.values():
+    before, _, _ = files["haproxy.cfg"].rpartition("send-spoe-group pointsman read")
+    for sample in bridge.READ_ARGS.values():
         for name in re.findall(r"var\((txn\.\w+)\)", sample):
             assert re.search(rf"set-var(-fmt)?\({re.escape(name)}\)", before), name
 
@@ -349,8 +376,9 @@ def test_the_agent_is_given_longer_than_it_takes_to_turn_a_held_request_away():
 
 def test_where_nothing_is_held_nobody_asks():
     files = haproxy_files(fleet_of('instances: [{name: g, url: "http://h:1"}]\npolicies: {hold_timeout: 0s}'))
-    assert "pointsman-hold" not in files["haproxy.cfg"]
-    assert re.findall(r"^spoe-message (\S+)", files["spoe-pointsman.conf"], re.M) == [bridge.ROUTE, bridge.INSPECT]
+    assert "send-spoe-group pointsman-hold hold" not in files["haproxy.cfg"]
+    sent = re.findall(r"^spoe-message (\S+)", files["spoe-pointsman.conf"], re.M)
+    assert set(sent) == bridge.MESSAGES - {bridge.HOLD}
 
 
 def test_counts_are_sent_in_the_form_that_is_read(files):

@@ -102,9 +102,9 @@ def test_the_bridge_knows_spop_routing_and_bodies():
 
 
 def test_nobody_else_joins_spop_and_routing():
-    """`server` hands what it gets from one to the other, and so names both; it looks into neither."""
+    """`server` and `decisions` hand what they get from one to the other, and so name both; they look into neither."""
     both = users_of("spoe_agent.spop") & users_of("spoe_agent.routing")
-    assert both <= {"spoe_agent.bridge", "spoe_agent.server"}
+    assert both <= {"spoe_agent.bridge", "spoe_agent.server", "spoe_agent.haproxy.decisions"}
 
 
 def test_what_both_fronts_read_is_read_without_knowing_them():

@@ -9,6 +9,7 @@ from contextlib import closing
 import pytest
 from structlog.testing import capture_logs
 
+from spoe_agent import bridge
 from spoe_agent.agent import Agent
 from spoe_agent.fleet import Listen
 from spoe_agent.listening import bind
@@ -32,8 +33,8 @@ from .peer import (
     MAX_FRAME_SIZE,
     Peer,
     question,
+    read,
     readable,
-    route,
     turns_until,
     writable,
 )
@@ -109,7 +110,7 @@ async def test_questions_at_once_are_each_answered(address):
     async with Rig().listening(address), Peer(address) as peer:
         await peer.opened()
         models = ["a", "b", "a b", "never"] * 50
-        peer.send(*(encode_notify(number, 7 * number, [route(model)]) for number, model in enumerate(models)))
+        peer.send(*(encode_notify(number, 7 * number, [read(model)]) for number, model in enumerate(models)))
         found = await peer.answers(len(models))
         assert [(stream_id, frame_id) for stream_id, frame_id, _ in found] == [(n, 7 * n) for n in range(len(models))]
         asked = {"a": "loaded", "b": "loaded", "a b": "bad model name", "never": "not found"}
@@ -213,6 +214,9 @@ async def test_a_peer_that_hangs_up_inside_a_frame_is_forgotten(address):
 
 
 KNOWS_NONE = {"reason": "no message known to the agent"}
+OTHER_FILES = {"reason": "`route` for a body that names the model: render HAProxy's files again"}
+LARGE = b'{"model":"b","x":"' + b"x" * 40_000 + b'","model":"a"}'
+WHOLE = Message(bridge.INSPECT, {"id": "r1", "method": "POST", "path": "/api/chat", "body": LARGE})
 
 
 @pytest.mark.parametrize(
@@ -220,10 +224,19 @@ KNOWS_NONE = {"reason": "no message known to the agent"}
     [
         ([], KNOWS_NONE),
         ([Message("check-client-ip", {"ip": "127.0.0.1"})], KNOWS_NONE),
-        ([Message("check-client-ip", {}), route("a")], ROUTED_A),
-        ([route(None, seen=50, size=50)], {"reason": "the answer to `inspect` came too late"}),
+        ([Message("check-client-ip", {}), read("a")], ROUTED_A),
+        ([Message(bridge.ROUTE, {"method": "POST", "path": "/api/chat"})], OTHER_FILES),
+        ([read("a", head=b"{", size=50_000, seen=50_000)], {"action": "inspect", "reason": "inspect"}),
+        ([WHOLE], ROUTED_A),
     ],
-    ids=["no message", "an unknown message", "an unknown message and ours", "a body that was not told"],
+    ids=[
+        "no message",
+        "an unknown message",
+        "an unknown message and ours",
+        "of another version",
+        "half a body",
+        "a body",
+    ],
 )
 @on_each_loop
 async def test_every_question_is_answered(address, messages, expected):

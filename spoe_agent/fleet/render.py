@@ -20,7 +20,7 @@ from spoe_agent.fleet.units import Listen
 from spoe_agent.fleet.urls import is_name
 from spoe_agent.haproxy.models_map import MODELS_MAP, entries, text
 from spoe_agent.haproxy.names import HOSTS, RESOLVERS, in_hosts_file, server_options
-from spoe_agent.requests import foreign
+from spoe_agent.requests import foreign, glimpse
 from spoe_agent.requests.caller import FORWARDED_FOR, HOPS
 from spoe_agent.requests.changes import CHANGE_PATHS
 from spoe_agent.requests.foreign import glob_regex
@@ -31,8 +31,8 @@ from spoe_agent.routing.surface import BLOB_PATH, DESCRIBE_PATH, INFERENCE_PATHS
 OWN_ERRORS = (400, 408, 413, 500, 502, 503, 504)
 """Statuses that HAProxy itself answers with; each has its own body."""
 
-HOLD_GRACE_S = 5.0
-"""How much longer HAProxy waits for a held request's answer than the agent takes at most."""
+HOLD_GRACE_S = 15.0
+"""How much longer HAProxy waits for an answer than a request is held: there may be a body to read first."""
 
 REJECTIONS = (400, 404, 413, 503)
 """Statuses of a Choice that rejects."""
@@ -85,6 +85,7 @@ def _config(fleet: Fleet, known: frozenset[str]) -> str:
         checks_host=fleet.checks_host,
         local_host=LOCAL_HOST,
         bufsize=policies.max_inspected_body + bridge.BODY_HEADROOM_BYTES,
+        body=glimpse,
         front=str(fleet.listeners.front),
         log_address=str(_local(fleet.listeners.log)),
         check=_local(fleet.listeners.check) if policies.limits.follow else None,
@@ -115,6 +116,8 @@ def _engine(fleet: Fleet) -> str:
     return _template("spoe-pointsman.conf.j2").render(
         variables=[*bridge.VARIABLES, "error"],
         route_args=_arguments(bridge.ROUTE_ARGS),
+        read_args=_arguments(bridge.READ_ARGS),
+        change_args=_arguments(bridge.CHANGE_ARGS),
         inspect_args=_arguments(bridge.INSPECT_ARGS),
         hold_args=_arguments(bridge.HOLD_ARGS),
         hold_timeout=_time(policies.hold_timeout) if policies.hold_timeout else "",

@@ -213,9 +213,10 @@ class Policies(Section):
     """Bounds for the whole fleet."""
 
     max_inspected_body: Annotated[Size, Field(ge=64 << 10, le=128 << 20, examples=["64KiB", "4MiB"])] = Field(
-        default="4MiB", validate_default=True
+        default="31MiB", validate_default=True
     )
-    """How much of a request body HAProxy looks through for `model` (64KiB to 128MiB): images come before it."""
+    """How large a request body may be that does not name its model at the very beginning (64KiB to 128MiB): it is kept
+    until the model is found, and then sent on. Larger ones need `model` first, or the header X-Model."""
     retry_after: Annotated[Seconds, Field(ge=1)] = Field(default="5s", validate_default=True)
     """What a caller is told to wait who is turned away because no instance can take the request."""
     explain_header: bool = True

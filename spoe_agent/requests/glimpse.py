@@ -21,6 +21,10 @@ HEAD_BYTES = 16 * 1024
 TAIL_BYTES = 16 * 1024
 MARGIN_BYTES = 84
 """Both parts and what lies between them overlap by so much, which is more than a key can take."""
+BEYOND_HEAD_BYTES = HEAD_BYTES - MARGIN_BYTES
+"""Where that begins which may not be in the head."""
+BETWEEN_BYTES = TAIL_BYTES - MARGIN_BYTES
+"""A key with so many bytes behind it may not be in the tail."""
 MARK = b"?"
 """Ends the end part if a key may stand before it. No JSON object ends so."""
 
@@ -82,7 +86,7 @@ def model_of(glimpse: Glimpse, document: object = None) -> str:
 
 
 def _of_all(glimpse: Glimpse, document: object) -> str:
-    if document is None or is_packed(glimpse.content_encoding):
+    if document is None or is_packed(glimpse.content_encoding) or not glimpse.head.strip():
         return read_model(glimpse.head, glimpse.content_type, glimpse.content_encoding, glimpse.takes_name)
     if is_form(glimpse.content_type):
         return from_form(glimpse.head, glimpse.content_type)

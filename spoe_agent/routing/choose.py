@@ -160,8 +160,8 @@ def _refuse_unread(facts: RequestFacts, fleet: FleetSpec) -> Choice:
     if problem is Problem.TOO_LARGE:
         limit = fleet.policy.max_inspected_bytes
         message = (
-            f"'model' was not found in the first {limit} bytes of the request body; "
-            "put it first, or raise max_inspected_body in the fleet file"
+            f"the request body is larger than {limit} bytes, and its beginning names no model: put 'model' first, "
+            "name it in the header X-Model, or raise max_inspected_body in the fleet file"
         )
     return Choice(Action.REJECT, reason=reason, status=status, message=message)
 

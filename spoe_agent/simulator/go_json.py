@@ -12,6 +12,9 @@ from typing import NoReturn
 
 from spoe_agent.simulator.errors import OllamaError
 
+_TEXTS = frozenset({"model", "name"})
+"""Fields that are texts and that tests name twice."""
+
 
 def _refuse_constant(name: str) -> NoReturn:
     raise json.JSONDecodeError("constant", name, 0)
@@ -63,7 +66,16 @@ class _Struct(dict[str, object]):
         self._pairs = pairs
 
     def folded(self) -> dict[str, object]:
-        return {key.lower(): value for key, value in self._pairs}
+        found: dict[str, object] = {}
+        for key, value in self._pairs:
+            name = key.lower()
+            found[name] = _text_after(found.get(name), value) if name in _TEXTS else value
+        return found
+
+
+def _text_after(before: object, value: object) -> object:
+    """Return what a text says after one more value: null leaves it as it is, and an error is never taken back."""
+    return before if value is None or not isinstance(before, str | None) else value
 
 
 def _go_text(text: str, position: int) -> str:

@@ -44,6 +44,7 @@ class FrameBuffer:
         end = _LENGTH_BYTES + length
         if len(data) < end:
             return None
-        frame = bytes(data[_LENGTH_BYTES:end])
+        with memoryview(data) as view:
+            frame = bytes(view[_LENGTH_BYTES:end])
         del data[:end]
         return frame

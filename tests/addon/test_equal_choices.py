@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from spoe_agent import bridge
-from spoe_agent.bridge import INSPECT, ROUTE
+from spoe_agent.bridge import CHANGE, READ, ROUTE
 from spoe_agent.fleet import loads, specs
 from spoe_agent.front.account import account
 from spoe_agent.front.answers import error_body
@@ -27,6 +27,7 @@ from spoe_agent.spop import Message
 from spoe_agent.telemetry.account import Grant
 from tests.addon.conftest import NOW_S, Bench, flow_of
 from tests.front.parts import parts
+from tests.requests.test_glimpse import glimpse
 
 FLEET = """
 defaults: {num_parallel: 2, max_connections: 3, vram: 24GiB, ollama: {context_length: 4096}}
@@ -50,16 +51,13 @@ class Request:
     method: str = "POST"
     type: str = "application/json"
     encoding: str = ""
-    num_ctx: int | None = None
-    talks: bool = False
     key: str = ""
     caller: str = "127.0.0.1"
     """As HAProxy finds it; the key's is what HAProxy itself said (tests/requests/test_caller.py)."""
 
 
 def asks(path, **body):
-    num_ctx = body.get("options", {}).get("num_ctx") if path.startswith("/api/") else None
-    return Request(path, json.dumps(body).encode(), num_ctx=num_ctx, talks=bool(body.get("messages")))
+    return Request(path, json.dumps(body).encode())
 
 
 TALK = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hello"}]
@@ -177,36 +175,25 @@ def counts(moment):
     return [(min(number, 3), max(0, number - 3)) for number in total]
 
 
-def seen_by_haproxy(request):
-    """What haproxy.cfg finds with json_query('$.model'): plain strings at the top, under that very name."""
-    path = decoded(request.path)
-    if request.method != "POST" or path not in {*INFERENCE_PATHS, DESCRIBE_PATH} or b"\\" in request.body:
-        return None
-    try:
-        document = json.loads(request.body)
-    except ValueError:
-        return None
-    return (document.get("model") or None) if isinstance(document, dict) else None
-
-
 def message(request, moment, number):
-    """The message of haproxy.cfg for this request: `inspect` with the body when no model was seen in it."""
+    """The message of haproxy.cfg for this request: `read` with its body if that names the model."""
     path = decoded(request.path)
     changes = path in CHANGE_PATHS
-    is_read = changes or (request.method == "POST" and path in {*INFERENCE_PATHS, DESCRIBE_PATH})
+    is_read = request.method == "POST" and path in {*INFERENCE_PATHS, DESCRIBE_PATH}
     up = [0 if refuses else 1 for refuses in moment.refusing] if number else [1, 1, 1]
     load = " ".join(
         f"{name}:{taken}:{queued}:{is_up}"
         for name, (taken, queued), is_up in zip(NAMES, counts(moment), up, strict=True)
     )
-    model = seen_by_haproxy(request)
     size = len(request.body)
-    args = {"id": "r1", "method": request.method, "path": path, "model": model, "load": load, "size": size}
-    args |= {"seen": size if is_read else None, "caller": request.caller, "num_ctx": request.num_ctx}
-    args["prefix"] = "a hash" if request.talks else None
-    if not is_read or (model is not None and not changes):
+    args = {"id": "r1", "method": request.method, "path": path, "load": load, "size": size, "caller": request.caller}
+    if changes:
+        return Message(CHANGE, {**args, "body": request.body})
+    if not is_read:
         return Message(ROUTE, args)
-    return Message(INSPECT, {**args, "type": request.type, "encoding": request.encoding, "body": request.body})
+    seen = glimpse(request.body)
+    parts = {"seen": size, "head": seen.head, "tail": seen.tail}
+    return Message(READ, {**args, **parts, "type": request.type, "encoding": request.encoding})
 
 
 def behind_haproxy(request, moment):
@@ -303,13 +290,11 @@ async def test_equal_choices(request_, moment, tmp_path):
 
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
 def test_equal_facts(request_):
-    """But for the hash of a conversation's beginning, which is another function here."""
     seen = bridge.facts(message(request_, MOMENTS["idle"], 0), specs(loads(FLEET)).policy)
     path = decoded(request_.path)
     whole = Whole("r1", request_.method, path, request_.body, request_.type, request_.encoding, caller=request_.caller)
     read = facts(whole)
-    assert replace(read, prefix="", loads={}) == replace(seen, prefix="", loads={}, servers={})
-    assert bool(read.prefix) is bool(seen.prefix)
+    assert replace(read, loads={}) == replace(seen, loads={}, servers={})
 
 
 def test_the_table_is_long_enough_and_tells_instances_apart():
@@ -344,7 +329,7 @@ def served_behind_haproxy():
     made.agent.granted = lambda facts, _: served.append(facts.request_id)
     for name in LINE:
         args = {**message(in_line(name), MOMENTS["idle"], 0).args, "id": name, "load": "gpu0:0:0:1"}
-        if made.agent.decide(bridge.facts(Message(ROUTE, args), made.agent.fleet.policy)).action is Action.ROUTE:
+        if made.agent.decide(bridge.facts(Message(READ, args), made.agent.fleet.policy)).action is Action.ROUTE:
             served.append(name)
     for name in served:  # grows while they end
         made.agent.ended(name)

@@ -28,7 +28,7 @@ MODELS = (("alpha:latest", "4.7GB"), ("beta:7b", "9GB"), ("gamma:latest", "16GB"
 PINNED = {"models": [{"match": "gamma", "instances": ["gpu2"]}]}
 SETTINGS = {
     **PINNED,
-    "policies": {"allowed_hosts": list(ALLOWED_HOSTS)},
+    "policies": {"allowed_hosts": list(ALLOWED_HOSTS), "max_inspected_body": "4MiB"},
 }
 
 

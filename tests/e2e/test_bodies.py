@@ -1,9 +1,11 @@
-"""Large bodies, read by HAProxy and the agent together: `model` is found wherever it stands, and nobody falls back."""
+"""Bodies of all kinds and sizes: each goes where Ollama's own reading of it says, and nobody falls back."""
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+import signal
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -11,32 +13,98 @@ import pytest
 import pytest_asyncio
 
 from spoe_agent.rig.stack import Simulated, Stack
-from tests.e2e.conftest import MODELS, SETTINGS, routed, stack_of
+from tests.e2e.conftest import routed, stack_of
+from tests.requests.hostile import HOSTILE
+from tests.requests.reference import ollamas_model
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.both_fronts]
 
 MIB = 1 << 20
-INSPECTED = 32 * MIB
+HOMES = {"alpha": "gpu0", "beta": "gpu1", "gamma": "gpu2"}
+HEADERS = {"Content-Type": "application/json"}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def large(binary: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    """Three instances behind a front end that reads bodies of up to 32 MiB."""
-    simulated = Simulated(instances=3, models=MODELS, time_scale=20.0)
-    settings = {**SETTINGS, "policies": {"max_inspected_body": INSPECTED}}
+    """Three instances with one model each, behind a front end that reads bodies of up to 32 MiB."""
+    simulated = Simulated(instances=3, models=[(f"{name}:latest", "1GB") for name in HOMES], num_parallel=32)
+    settings = {
+        "models": [{"match": name, "instances": [home]} for name, home in HOMES.items()],
+        "policies": {"max_inspected_body": 32 * MIB},
+    }
     async with stack_of(binary, tmp_path_factory.mktemp("large"), simulated, settings) as running:
         yield running
 
 
-def model_last(mebibytes: int) -> bytes:
-    """Return a body of a bit less than so many MiB, most of it an image, that names the model behind all else."""
-    messages = [{"role": "user", "content": "hi", "images": ["A" * (mebibytes * MIB - 500)]}]
-    return json.dumps({"messages": messages, "stream": False, "model": "gamma"}).encode()
+async def sent(session: aiohttp.ClientSession, stack: Stack, body: bytes, **headers: str) -> tuple[int, str, str]:
+    """Return status, instance and reason."""
+    async with session.post(f"{stack.url}/api/chat", data=io.BytesIO(body), headers={**HEADERS, **headers}) as answer:
+        await answer.read()
+        return answer.status, *routed(answer)
 
 
-@pytest.mark.parametrize("mebibytes", [5, 24])
-async def test_model_last(large: Stack, session: aiohttp.ClientSession, mebibytes: int) -> None:
-    body = model_last(mebibytes)
-    headers = {"Content-Type": "application/json"}
-    async with session.post(f"{large.url}/api/chat", data=io.BytesIO(body), headers=headers) as answer:
-        assert (answer.status, routed(answer)[0]) == (200, "gpu2"), await answer.text()
+async def test_hostile_bodies_go_where_ollama_would_run_them(large: Stack, session: aiohttp.ClientSession) -> None:
+    found = dict(
+        zip(HOSTILE, await asyncio.gather(*(sent(session, large, body) for body in HOSTILE.values())), strict=True)
+    )
+    wrong = {}
+    for name, body in HOSTILE.items():
+        model = ollamas_model(body)
+        status, instance, reason = found[name]
+        is_right = (status, instance) == (200, HOMES[model.split("/")[-1]]) if model else status in (400, 404)
+        if not is_right or reason == "fallback":
+            wrong[name] = model, found[name]
+    assert not wrong
+
+
+def image(mebibytes: float, *, is_last: bool = True, model: str = "gamma") -> bytes:
+    """Return a body of a bit less than so many MiB, most of it an image."""
+    messages = [{"role": "user", "content": "hi", "images": ["A" * (int(mebibytes * MIB) - 500)]}]
+    rest = {"messages": messages, "stream": False}
+    return json.dumps({**rest, "model": model} if is_last else {"model": model, **rest}).encode()
+
+
+SIZES = [(5, True), (32, True), (32, False), (40, False)]
+
+
+@pytest.mark.parametrize(("mebibytes", "is_last"), SIZES)
+async def test_large_bodies(large: Stack, session: aiohttp.ClientSession, mebibytes: int, is_last: bool) -> None:
+    status, instance, reason = await sent(session, large, image(mebibytes, is_last=is_last))
+    assert (status, instance) == (200, "gpu2")
+    assert reason != "fallback"
+
+
+@pytest.mark.haproxy
+async def test_what_is_too_large_is_named_by_a_header(large: Stack, session: aiohttp.ClientSession) -> None:
+    assert await sent(session, large, image(33)) == (413, "-", "too large")
+    status, instance, _ = await sent(session, large, image(33), **{"X-Model": "gamma"})
+    assert (status, instance) == (200, "gpu2")
+
+
+ESCAPED = image(3.9).replace(b'"model": "gamma"', b'"model": "library\\/gamma"')
+HIDDEN = image(3.9)[:-1] + b', "tools": [{"model": 1}], "x": "' + b"x" * 20_000 + b'"}'
+CROWDS = {"1 MB, last": (32, image(1)), "3.9 MB, escaped": (8, ESCAPED), "3.9 MB, in the middle": (8, HIDDEN)}
+
+
+@pytest.mark.haproxy
+@pytest.mark.parametrize("name", CROWDS)
+async def test_nobody_falls_back_in_a_crowd(large: Stack, session: aiohttp.ClientSession, name: str) -> None:
+    number, body = CROWDS[name]
+    found = await asyncio.gather(*(sent(session, large, body) for _ in range(number)))
+    assert {(status, instance) for status, instance, _ in found} == {(200, "gpu2")}
+    assert "fallback" not in {reason for *_, reason in found}
+
+
+@pytest.mark.haproxy
+async def test_a_large_body_is_sent_again_when_an_instance_refuses(
+    binary: str, tmp_path_factory: pytest.TempPathFactory, session: aiohttp.ClientSession
+) -> None:
+    simulated = Simulated(instances=2, models=[("gamma:latest", "1GB")])
+    async with stack_of(binary, tmp_path_factory.mktemp("refused"), simulated) as stack:
+        _, instance, _ = await sent(session, stack, image(1))
+        ollama = stack.ollamas[int(instance.removeprefix("gpu"))]
+        ollama.signal(signal.SIGKILL)
+        await ollama.wait()
+        status, other, _ = await sent(session, stack, image(5))
+        assert status == 200
+        assert other != instance

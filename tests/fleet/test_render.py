@@ -206,7 +206,7 @@ def test_policies_are_settings() -> None:
         "policies: {max_inspected_body: 1MiB, client_timeout: 7s, response_timeout: 90s, queue_timeout: 1.5s}"
     )
     assert f"    tune.bufsize {(1 << 20) + bridge.BODY_HEADROOM_BYTES}\n" in text
-    assert f"acl body_small req.body_len lt {1 << 20}\n" in text
+    assert f"acl beyond req.body_size ge {1 << 20}\n" in text
     assert {"timeout client 7s", "timeout server 90s", "timeout queue 1500ms"} <= {
         line.strip() for line in text.splitlines()
     }
@@ -233,13 +233,6 @@ def test_only_who_may_come_back_is_told_when() -> None:
     at_the_door = [int(status) for status, _, condition in lines if condition]
     assert at_the_door == list(REJECTIONS)
     assert {status for status, rest, _ in lines if "Retry-After" in rest} == {"503"}
-
-
-@pytest.mark.parametrize(("timeout", "engines"), [("10s", 1), ("0s", 0)])
-def test_without_holding_there_is_no_engine_for_it(timeout: str, engines: int) -> None:
-    files = haproxy_files(loads(f"instances: [{INSTANCE}]\npolicies: {{hold_timeout: {timeout}}}"))
-    assert files["haproxy.cfg"].count("filter spoe engine pointsman-hold ") == engines
-    assert files["spoe-pointsman.conf"].count("\nspoe-agent pointsman-hold-agent") == engines
 
 
 def test_files_are_written_over_and_folders_made(tmp_path: Path) -> None:

@@ -407,7 +407,7 @@ REJECTS = {
         moment(),
         413,
         "too large",
-        "in the first 1234 bytes",
+        "larger than 1234 bytes",
         None,
     ),
 }

@@ -1,0 +1,77 @@
+"""A message of HAProxy's, and the variables that answer it: at once, or after something else has happened.
+
+Must not live here: sockets, who waits for a held request's answer (server, held), what is decided (agent).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+
+import structlog
+
+from spoe_agent import bridge
+from spoe_agent.agent import Agent
+from spoe_agent.haproxy.inspector import Inspector
+from spoe_agent.requests.glimpse import NeedsWhole
+from spoe_agent.routing import Choice, RequestFacts
+from spoe_agent.spop import Action, Message, Scope, SetVar
+
+log = structlog.get_logger()
+
+Actions = Sequence[Action]
+Later = Coroutine[None, None, Actions]
+
+
+class Decisions:
+    """What the agent decides on messages that bring their facts along."""
+
+    def __init__(self, agent: Agent, news: Callable[[], None]) -> None:
+        """`news`: called before a question is decided that was long under way."""
+        self._agent = agent
+        self._news = news
+        self._inspector = Inspector()
+
+    def on(self, message: Message) -> Actions | Later:
+        """Return the answer's actions, or what gives them later."""
+        if message.name == bridge.INSPECT:
+            return self._inspected(message)
+        try:
+            facts = bridge.facts(message, self._agent.fleet.policy)
+            return self._settled(self._agent.decide(facts), facts)
+        except NeedsWhole:
+            return bridge.whole_wanted()
+        except bridge.Unasked as error:
+            return unanswered(str(error))
+        except Exception:
+            # A bug of ours must not hold up the request: HAProxy goes on as if the agent were dead.
+            log.exception("decision failed")
+            return unanswered("agent error")
+
+    def _settled(self, choice: Choice, facts: RequestFacts) -> Actions | Later:
+        if self._agent.is_worth_a_second_look(choice):
+            return self._looked_at_again(facts)
+        return self.with_room(choice, facts) if self._agent.must_make_room(choice) else bridge.actions(choice, facts)
+
+    async def with_room(self, choice: Choice, facts: RequestFacts) -> Actions:
+        """Return the answer when the room is made that the choice needs."""
+        await self._agent.make_room(choice)
+        return bridge.actions(choice, facts)
+
+    async def _looked_at_again(self, facts: RequestFacts) -> Actions:
+        return await self.with_room(await self._agent.decide_again(facts), facts)
+
+    async def _inspected(self, message: Message) -> Actions:
+        try:
+            facts = await self._inspector.read(bridge.reading(message))
+        except TimeoutError:
+            return unanswered("the body took too long to read")
+        self._news()
+        choice = self._agent.decide(facts)
+        if self._agent.is_worth_a_second_look(choice):
+            return await self._looked_at_again(facts)
+        return await self.with_room(choice, facts)
+
+
+def unanswered(reason: str) -> Actions:
+    """Without `action` HAProxy goes by its map of models; a reason alone wakes the request."""
+    return (SetVar(Scope.TXN, "reason", reason),)

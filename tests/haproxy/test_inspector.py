@@ -1,0 +1,41 @@
+import asyncio
+
+import pytest
+
+from spoe_agent.haproxy.inspector import Inspector
+from spoe_agent.routing import Dialect, Kind, RequestFacts
+
+
+def reading(name, number, order):
+    for step in range(number):
+        order.append(f"{name}{step}")
+        yield
+    return RequestFacts(name, Kind.INFERENCE, Dialect.OLLAMA)
+
+
+async def test_others_have_their_turn_between_two_steps():
+    order = []
+    read = asyncio.create_task(Inspector().read(reading("a", 3, order)))
+    while not read.done():
+        order.append("-")
+        await asyncio.sleep(0)
+    assert (await read).request_id == "a"
+    assert [one for one in "".join(order).split("-") if one] == ["a0", "a1", "a2"]
+
+
+async def test_one_body_is_read_after_the_other():
+    order, inspector = [], Inspector()
+    found = await asyncio.gather(*(inspector.read(reading(name, 2, order)) for name in "ab"))
+    assert [facts.request_id for facts in found] == ["a", "b"]
+    assert order == ["a0", "a1", "b0", "b1"]
+
+
+async def test_a_body_that_takes_too_long_is_given_up_and_the_next_one_is_read():
+    def endless():
+        while True:
+            yield
+
+    inspector = Inspector(limit_s=0.01)
+    with pytest.raises(TimeoutError):
+        await inspector.read(endless())
+    assert (await inspector.read(reading("b", 0, []))).request_id == "b"
