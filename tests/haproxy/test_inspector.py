@@ -15,7 +15,7 @@ def reading(name, number, order):
 
 async def test_others_have_their_turn_between_two_steps():
     order = []
-    read = asyncio.create_task(Inspector().read(reading("a", 3, order)))
+    read = asyncio.get_running_loop().create_task(Inspector().read(reading("a", 3, order)))
     while not read.done():
         order.append("-")
         await asyncio.sleep(0)
