@@ -1,8 +1,8 @@
 """What the agent costs: HAProxy without and with it, in one run on one machine.
 
 Three arms, one after another, each under the same load (wrk) and with the same upstream (a second HAProxy that
-answers by itself): `plain` is HAProxy balancing by leastconn; `reads bodies` is the rendered configuration with the
-agent's rules taken out; `agent` is the whole. Ratios are to `plain`. Run it: make bench
+takes the body and answers by itself): `plain` is HAProxy balancing by leastconn; `reads bodies` waits for the body;
+`agent` is the whole. Ratios are to `plain`. Run it: make bench, or make bench ARGS="--size 1000000 --model-last"
 
 Must not live here: anything that decides; this only measures.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import shutil
 import socket
@@ -21,11 +22,15 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import aiohttp
 import click
 import yaml
 from rich.console import Console
 from rich.table import Table
 
+from bench.bodies import body
+from bench.throughput_files import MODELS, ONE_THREAD, PLAIN, PLAIN_BUFSIZE, READS, UPSTREAM, WRK
+from spoe_agent.bridge import BODY_HEADROOM_BYTES
 from spoe_agent.fleet import Fleet, load
 from spoe_agent.fleet.render import haproxy_files, write
 from spoe_agent.rig.haproxy import find_haproxy, version
@@ -34,37 +39,8 @@ from spoe_agent.rig.stack import POINTSMAN
 
 CONNECTIONS = (1, 32, 256)
 INSTANCES = 8
-BODY = json.dumps({"model": "alpha", "messages": [{"role": "user", "content": "hello"}]})
-MODELS = json.dumps({"models": [{"model": "alpha:latest", "size": 5_000_000_000, "size_vram": 5_000_000_000}]})
-
-UPSTREAM = """
-global
-    nbthread 1
-defaults
-    mode http
-    timeout client 60s
-frontend ollama
-{binds}
-    http-request return status 200 content-type application/json string '{models}' if {{ path /api/ps /api/tags }}
-    http-request return status 200 content-type application/json string '{{"version":"0"}}' if {{ path /api/version }}
-    http-request return status 200 content-type application/json string '{{"done":true}}'
-"""
-
-PLAIN = """
-defaults
-    mode http
-    timeout connect 5s
-    timeout client 60s
-    timeout server 60s
-frontend plain
-    bind 127.0.0.1:{port}
-    default_backend ollama
-backend ollama
-    balance leastconn
-{servers}
-"""
-
-ONE_THREAD = "global\n    nbthread 1\n"
+BODIES = 8
+"""As many are sent in turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,41 +53,53 @@ class Measured:
     p50_ms: float
     p99_ms: float
     errors: int
+    front_ms: float
+    """CPU time of HAProxy for each request."""
+    agent_ms: float
+    """CPU time of the agent for each request."""
+    fell_back: float
+    """Share of the requests that went on without the agent."""
+    front_mb: float
+    """Resident memory of HAProxy behind it."""
+    agent_mb: float
 
 
 @click.command()
 @click.option("--seconds", default=5, show_default=True, help="Length of each of the nine measurements.")
+@click.option("--size", default=0, help="About how many bytes the bodies have.  [default: some 100]")
+@click.option("--model-last", is_flag=True, help="Name the model behind all else.")
+@click.option("--connections", default=CONNECTIONS, multiple=True, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
-def main(seconds: int, as_json: bool) -> None:
+def main(seconds: int, size: int, model_last: bool, connections: tuple[int, ...], as_json: bool) -> None:
     """Print what the agent costs."""
     if shutil.which("wrk") is None:
         raise click.ClickException("wrk is not installed; for example: apt-get install wrk")
     try:
-        measured, memory_mb = asyncio.run(_run(seconds))
+        bodies = [body(seed, size, is_last=model_last) for seed in range(BODIES)]
+        measured = asyncio.run(_run(seconds, bodies, connections))
     except RigError as error:
         raise click.ClickException(str(error)) from error
     if as_json:
-        click.echo(json.dumps({"rows": [asdict(row) for row in measured], "agent_rss_mb": memory_mb}))
+        click.echo(json.dumps({"rows": [asdict(row) for row in measured]}))
     else:
-        _print(measured, memory_mb)
+        _print(measured, f"bodies of {max(map(len, bodies)):,} bytes, model {'last' if model_last else 'first'}")
 
 
-async def _run(seconds: int) -> tuple[list[Measured], float]:
+async def _run(seconds: int, bodies: list[bytes], connections: tuple[int, ...]) -> list[Measured]:
     with tempfile.TemporaryDirectory(prefix="pointsman-bench-") as name:
         folder = Path(name)
-        (folder / "wrk.lua").write_text(
-            f"wrk.method='POST'\nwrk.body='{BODY}'\nwrk.headers['Content-Type']='application/json'\n"
-        )
+        for number, one in enumerate(bodies, 1):
+            (folder / f"body{number}").write_bytes(one)
+        (folder / "wrk.lua").write_text(WRK % (len(bodies), folder))
         fleet = _fleet(folder)
         async with _upstream(fleet, folder):
             measured = []
-            memory_mb = 0.0
             for arm in ("plain", "reads bodies", "agent"):
-                async with _front(arm, fleet, folder) as agent:
-                    for connections in CONNECTIONS:
-                        measured.append(await _measure(arm, connections, seconds, fleet, folder))
-                    memory_mb = _resident_mb(agent.pid) if agent else memory_mb
-            return measured, memory_mb
+                async with _front(arm, fleet, folder) as (front, agent):
+                    measured += [
+                        await _measure(arm, number, seconds, fleet, folder, front, agent) for number in connections
+                    ]
+            return measured
 
 
 def _fleet(folder: Path) -> Fleet:
@@ -120,6 +108,8 @@ def _fleet(folder: Path) -> Fleet:
         "front": f"127.0.0.1:{free_port()}",
         "spop": f"unix@{folder}/spop.sock",
         "log": f"127.0.0.1:{free_port(socket.SOCK_DGRAM)}",
+        "check": f"127.0.0.1:{free_port()}",
+        "admin": f"127.0.0.1:{free_port()}",
     }
     instances = [{"name": f"gpu{n}", "url": f"http://127.0.0.1:{free_port()}"} for n in range(INSTANCES)]
     defaults = {"num_parallel": 64, "max_connections": 1024}
@@ -131,14 +121,14 @@ def _fleet(folder: Path) -> Fleet:
 async def _upstream(fleet: Fleet, folder: Path) -> AsyncIterator[None]:
     binds = "\n".join(f"    bind {instance.host}:{instance.port}" for instance in fleet.instances)
     config = folder / "upstream.cfg"
-    config.write_text(UPSTREAM.format(binds=binds, models=MODELS))
+    config.write_text(UPSTREAM.format(binds=binds, models=MODELS, bufsize=_bufsize(fleet)))
     async with Process("upstream", [find_haproxy(), "-db", "-f", config], folder) as upstream:
         await upstream.ready(lambda: accepts(fleet.instances[0].host, fleet.instances[0].port))
         yield
 
 
 @asynccontextmanager
-async def _front(arm: str, fleet: Fleet, folder: Path) -> AsyncIterator[Process | None]:
+async def _front(arm: str, fleet: Fleet, folder: Path) -> AsyncIterator[tuple[Process, Process | None]]:
     """Start HAProxy as the arm wants it, with the agent if the arm has one; end both."""
     config = _config(arm, fleet, folder / arm.replace(" ", "-"))
     (folder / "one-thread.cfg").write_text(ONE_THREAD)
@@ -152,7 +142,7 @@ async def _front(arm: str, fleet: Fleet, folder: Path) -> AsyncIterator[Process 
             await front.ready(lambda: accepts("127.0.0.1", fleet.listeners.front.port))
             # HAProxy's checks of instances and agent have had their first turn.
             await asyncio.sleep(2)
-            yield agent if arm == "agent" else None
+            yield front, agent if arm == "agent" else None
     finally:
         if arm == "agent":
             await agent.stop()
@@ -164,32 +154,66 @@ async def _exists(path: Path) -> bool:
 
 def _config(arm: str, fleet: Fleet, folder: Path) -> Path:
     files = haproxy_files(fleet)
-    if arm == "plain":
+    if arm != "agent":
         servers = "\n".join(f"    server {i.name} {i.host}:{i.port}" for i in fleet.instances)
-        files["haproxy.cfg"] = PLAIN.format(port=fleet.listeners.front.port, servers=servers)
-    elif arm == "reads bodies":
-        lines = files["haproxy.cfg"].splitlines(keepends=True)
-        files["haproxy.cfg"] = "".join(line for line in lines if "spoe" not in line or line.lstrip().startswith("#"))
+        rules, bufsize = (READS, _bufsize(fleet)) if arm == "reads bodies" else ("", PLAIN_BUFSIZE)
+        port = fleet.listeners.front.port
+        files["haproxy.cfg"] = PLAIN.format(port=port, servers=servers, rules=rules, bufsize=bufsize)
     files["haproxy.cfg"] = files["haproxy.cfg"].replace("    log stdout format raw local0 info\n", "")
     write(files, folder)
     return folder / "haproxy.cfg"
 
 
-async def _measure(arm: str, connections: int, seconds: int, fleet: Fleet, folder: Path) -> Measured:
+def _bufsize(fleet: Fleet) -> int:
+    return fleet.policies.max_inspected_body + BODY_HEADROOM_BYTES
+
+
+async def _measure(
+    arm: str, connections: int, seconds: int, fleet: Fleet, folder: Path, front: Process, agent: Process | None
+) -> Measured:
     url = f"http://127.0.0.1:{fleet.listeners.front.port}/api/chat"
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(folder / "wrk.lua"), url]
+    pids = front.pid, agent.pid if agent else None
+    before, known = [_cpu_s(pid) for pid in pids], await _known(fleet, agent)
     child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     out, _ = await child.communicate()
+    front_s, agent_s = (_cpu_s(pid) - then for pid, then in zip(pids, before, strict=True))
+    lines, fell_back = (now - then for now, then in zip(await _known(fleet, agent), known, strict=True))
     said = out.decode()
+    requests = max(1, int(_find(r"(\d+) requests in", said)))
     failures = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
     return Measured(
         arm,
         connections,
         float(_find(r"Requests/sec:\s+([\d.]+)", said)),
-        _milliseconds(_find(r"50%\s+(\S+)", said)),
-        _milliseconds(_find(r"99%\s+(\S+)", said)),
+        _milliseconds(_find(r"50%\s+(\d\S*)", said)),
+        _milliseconds(_find(r"99%\s+(\d\S*)", said)),
         int(failures[1]) if failures else 0,
+        front_s / requests * 1000,
+        agent_s / requests * 1000,
+        fell_back / max(1, lines),
+        _resident_mb(front.pid),
+        _resident_mb(agent.pid) if agent else 0.0,
     )
+
+
+async def _known(fleet: Fleet, agent: Process | None) -> tuple[int, int]:
+    """Return how many requests the agent knows to have ended, and how many of them without having asked it."""
+    if agent is None:
+        return 0, 0
+    # Its log's lines are on their way.
+    await asyncio.sleep(0.5)
+    async with aiohttp.ClientSession() as session, session.get(f"http://{fleet.listeners.admin}/status") as answer:
+        haproxy = (await answer.json())["haproxy"]
+    return haproxy["lines"], haproxy["fell_back"]
+
+
+def _cpu_s(pid: int | None) -> float:
+    """Return the CPU time that a process has taken."""
+    if pid is None:
+        return 0.0
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _find(pattern: str, said: str) -> str:
@@ -211,10 +235,13 @@ def _resident_mb(pid: int) -> float:
     return int(_find(r"VmRSS:\s+(\d+) kB", status)) / 1024
 
 
-def _print(measured: list[Measured], memory_mb: float) -> None:
+def _print(measured: list[Measured], bodies: str) -> None:
     plain = {row.connections: row for row in measured if row.arm == "plain"}
-    table = Table(title=f"HAProxy {version(find_haproxy())}, one thread, {INSTANCES} instances")
-    for column in ("arm", "connections", "requests/s", "of plain", "p50 ms", "added", "p99 ms", "added", "errors"):
+    table = Table(title=f"HAProxy {version(find_haproxy())}, one thread, {INSTANCES} instances, {bodies}")
+    for column in (
+        *("arm", "connections", "requests/s", "of plain", "p50 ms", "added", "p99 ms", "errors"),
+        *("fell back", "HAProxy ms", "agent ms", "HAProxy MB", "agent MB"),
+    ):
         table.add_column(column, justify="left" if column == "arm" else "right")
     for row in measured:
         base = plain[row.connections]
@@ -226,11 +253,14 @@ def _print(measured: list[Measured], memory_mb: float) -> None:
             f"{row.p50_ms:.3f}",
             f"{row.p50_ms - base.p50_ms:+.3f}",
             f"{row.p99_ms:.3f}",
-            f"{row.p99_ms - base.p99_ms:+.3f}",
             str(row.errors),
+            f"{row.fell_back:.1%}",
+            f"{row.front_ms:.3f}",
+            f"{row.agent_ms:.3f}",
+            f"{row.front_mb:.0f}",
+            f"{row.agent_mb:.0f}",
         )
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
-    click.echo(f"agent: {memory_mb:.1f} MB resident")
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 if __name__ == "__main__":

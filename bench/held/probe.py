@@ -18,7 +18,7 @@ from bench.held.clients import Caller
 from bench.held.rig import ObservedStack
 from spoe_agent import bridge
 from spoe_agent.rig.process import RigError
-from spoe_agent.spop import Hello, Message, encode_haproxy_hello, encode_notify
+from spoe_agent.spop import Hello, Message, Value, encode_haproxy_hello, encode_notify
 
 MAX_FRAME_BYTES = 16_380
 PAUSE_S = 0.002
@@ -77,8 +77,10 @@ class AgentProbe:
         """Return the seconds until the answer. Raises RigError when it is not the instance."""
         self._asked += 1
         name = f"probe {self._asked}"
-        args = {"id": name, "method": "POST", "path": "/api/chat", "model": self._model, "caller": "probe"}
-        notify = encode_notify(self._asked, 1, [Message(bridge.ROUTE, args)])
+        body = json.dumps({"model": self._model}).encode()
+        args: dict[str, Value] = {"id": name, "method": "POST", "path": "/api/chat", "caller": "probe", "head": body}
+        message = Message(bridge.READ, {**args, "size": len(body), "seen": len(body)})
+        notify = encode_notify(self._asked, 1, [message])
         begun_s = time.perf_counter()
         self._writer.write(notify)
         answer = await self._frame()

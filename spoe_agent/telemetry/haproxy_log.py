@@ -108,6 +108,8 @@ class Line:
 
 UNSET = "-"
 """What HAProxy prints for a variable that is not set."""
+GIVEN_UP = "5"
+"""`spoe_error` of a question that HAProxy gave up itself, because the client had left."""
 
 
 def read_line(line: bytes) -> Line | None:
@@ -131,7 +133,7 @@ def read_line(line: bytes) -> Line | None:
             redispatched,
             _set(fields, "process"),
             float(fields.get("time", 0)),
-            _fell_back(fields) or bool(error),
+            _fell_back(fields) or error not in ("", GIVEN_UP),
             error,
             classify(str(fields.get("method", "")), str(fields.get("path", ""))),
         )

@@ -175,6 +175,7 @@ FELL_BACK = {
     "the agent had no answer": ({"reason": "fallback", "spoe_error": "-"}, True),
     "one of two questions was lost": ({"reason": "loaded", "spoe_error": "1"}, True),
     "the client left while it was held": ({"reason": "fallback", "termination": "CQ", "spoe_error": "-"}, False),
+    "the client left before the answer": ({"reason": "fallback", "termination": "CH", "spoe_error": "5"}, False),
     "the client left its stream": ({"reason": "fallback", "termination": "CD", "spoe_error": "-"}, True),
     "a front that does not say": ({}, False),
 }
