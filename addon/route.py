@@ -8,6 +8,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from spoe_agent.front.hooks import Pointsman
+from spoe_agent.mitmproxy.hooks import Pointsman
 
 addons = [Pointsman()]

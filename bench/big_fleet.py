@@ -27,7 +27,7 @@ from spoe_agent.gpus.board import SourceState, State
 from spoe_agent.gpus.exporter import DCGM
 from spoe_agent.gpus.reading import GpuReading
 from spoe_agent.gpus.wire import PATH, encode
-from spoe_agent.telemetry.http import unlimited_session
+from spoe_agent.instances.http import unlimited_session
 
 EXPORTER_SAMPLES_S = 30.0
 """dcgm-exporter's default."""

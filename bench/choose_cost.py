@@ -19,7 +19,10 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from spoe_agent.agent import Agent
+from spoe_agent.agent.account import Grant
+from spoe_agent.agent.agent import Agent
+from spoe_agent.agent.board import Board
+from spoe_agent.agent.learner import Ending, Learner
 from spoe_agent.routing import (
     Dialect,
     FleetSpec,
@@ -38,9 +41,6 @@ from spoe_agent.routing import (
 )
 from spoe_agent.routing.estimates import GIB
 from spoe_agent.routing.names import canonical
-from spoe_agent.telemetry.account import Grant
-from spoe_agent.telemetry.board import Board
-from spoe_agent.telemetry.learner import Ending, Learner
 
 SIZES = (8, 16, 32, 64)
 GOALS_US = {8: 60.0, 64: 300.0}

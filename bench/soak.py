@@ -21,8 +21,11 @@ from dataclasses import asdict, dataclass, field
 import click
 import structlog
 
-from spoe_agent.agent import Agent
-from spoe_agent.held import HeldAnswers
+from spoe_agent.agent.agent import Agent
+from spoe_agent.agent.answers import HeldAnswers
+from spoe_agent.agent.board import Board
+from spoe_agent.agent.learner import Ending
+from spoe_agent.agent.tally import SETTLE_S
 from spoe_agent.routing import (
     Action,
     Choice,
@@ -39,9 +42,6 @@ from spoe_agent.routing import (
     RequestFacts,
 )
 from spoe_agent.routing.names import canonical
-from spoe_agent.telemetry.board import Board
-from spoe_agent.telemetry.learner import Ending
-from spoe_agent.telemetry.tally import SETTLE_S
 
 NAMES = ("gpu0", "gpu1", "gpu2", "gpu3")
 MODELS = tuple(canonical(name) for name in ("llama3.1:8b", "qwen3:8b", "gemma3:4b", "mistral:7b", "phi4:14b"))

@@ -28,12 +28,12 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.big_fleet import Kind, Size, assembled, other_side
+from spoe_agent.agent.account import Grant
+from spoe_agent.agent.board import Board
 from spoe_agent.assemble import Parts, Runs
 from spoe_agent.fleet import Fleet
+from spoe_agent.haproxy.limiter import Limiter
 from spoe_agent.routing import Tier
-from spoe_agent.telemetry.account import Grant
-from spoe_agent.telemetry.board import Board
-from spoe_agent.watch.limiter import Limiter
 
 GOAL_PERCENT = 5.0
 WARM_UP_S = 3.0

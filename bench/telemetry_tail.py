@@ -35,12 +35,12 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.big_fleet import MODELS, Kind, Size, assembled, other_side
-from spoe_agent.agent import Agent
+from spoe_agent.agent.agent import Agent
 from spoe_agent.assemble import Runs
+from spoe_agent.haproxy.limiter import Limiter
 from spoe_agent.routing import Action, Dialect, RequestFacts
 from spoe_agent.routing import Kind as RequestKind
 from spoe_agent.routing.names import canonical
-from spoe_agent.watch.limiter import Limiter
 
 SETTLE_S = 2.0
 """At the start of a slice, not counted: sources that are started anew read at once, and so does another process."""

@@ -13,19 +13,19 @@ from typing import Protocol
 
 import aiohttp
 
-from spoe_agent.agent import Agent
+from spoe_agent.agent.agent import Agent
+from spoe_agent.agent.board import Board
+from spoe_agent.agent.learner import Learner
+from spoe_agent.agent.statefile import Kept
 from spoe_agent.fleet import Fleet, Instance, PollPolicy, specs
+from spoe_agent.gpus.watch import GpuWatch
+from spoe_agent.instances.health import HealthPolicy
+from spoe_agent.instances.ollama import OllamaClient
 from spoe_agent.instances.ollamas import Ollamas
+from spoe_agent.instances.probe import Target, probe
 from spoe_agent.instances.reach import reach
 from spoe_agent.instances.relist import Relister
-from spoe_agent.telemetry.board import Board
-from spoe_agent.telemetry.health import HealthPolicy
-from spoe_agent.telemetry.learner import Learner
-from spoe_agent.telemetry.ollama import OllamaClient
-from spoe_agent.telemetry.statefile import Kept
-from spoe_agent.watch.gpus import GpuWatch
-from spoe_agent.watch.probe import Target, probe
-from spoe_agent.watch.watch import Watch
+from spoe_agent.instances.watch import Watch
 
 TICK_S = 0.25
 """How often held requests are looked at for time alone."""

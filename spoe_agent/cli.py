@@ -14,16 +14,16 @@ import click
 from spoe_agent import __version__
 
 COMMANDS = {
-    "addon": "spoe_agent.front.command:addon",
-    "apply": "spoe_agent.haproxy.apply_command:apply",
-    "bench": "spoe_agent.benchmark.command:bench",
+    "addon": "spoe_agent.mitmproxy.command:addon",
+    "apply": "spoe_agent.admin.apply_command:apply",
+    "bench": "bench.policies.command:bench",
     "caller": "spoe_agent.requests.caller_command:caller",
     "check": "spoe_agent.surroundings.command:check",
     "demo": "spoe_agent.demo.command:demo",
     "drain": "spoe_agent.admin.command:drain",
     "ready": "spoe_agent.admin.command:ready",
     "reload": "spoe_agent.admin.command:reload",
-    "render": "spoe_agent.fleet.render_command:render",
+    "render": "spoe_agent.haproxy.render_command:render",
     "restart": "spoe_agent.admin.command:restart",
     "schema": "spoe_agent.fleet.command:schema",
     "serve": "spoe_agent.serve_command:serve",

@@ -19,20 +19,20 @@ from typing import Any
 
 import structlog
 
-from spoe_agent import systemd
 from spoe_agent.admin.app import Admin
 from spoe_agent.admin.reload import Reloader
 from spoe_agent.admin.status import status
+from spoe_agent.agent.statefile import Kept, restore
 from spoe_agent.assemble import Parts, assemble
 from spoe_agent.fleet import Fleet, FleetError
 from spoe_agent.fleet.file import FleetFile
+from spoe_agent.haproxy.limiter import Limiter
 from spoe_agent.haproxy.map_keeper import MapKeeper
-from spoe_agent.listening import Sockets, take
+from spoe_agent.instances.http import unlimited_session
+from spoe_agent.process import systemd
+from spoe_agent.process.listening import Sockets, take
+from spoe_agent.process.succession import Failed, Predecessor
 from spoe_agent.service import Service
-from spoe_agent.succession import Failed, Predecessor
-from spoe_agent.telemetry.http import unlimited_session
-from spoe_agent.telemetry.statefile import Kept, restore
-from spoe_agent.watch.limiter import Limiter
 
 log = structlog.get_logger()
 

@@ -14,17 +14,17 @@ from pathlib import Path
 
 import structlog
 
-from spoe_agent import systemd
-from spoe_agent.agent_check import CheckServer, Guard
+from spoe_agent.agent.statefile import Kept, dump, parse, save
 from spoe_agent.assemble import Parts
+from spoe_agent.haproxy.check import CheckServer, Guard
 from spoe_agent.haproxy.contact import Contact
+from spoe_agent.haproxy.limiter import Limiter
+from spoe_agent.haproxy.log import HAProxyLog, Line
 from spoe_agent.haproxy.passing import Passed, abandon, freeze, hand, thaw
-from spoe_agent.listening import Sockets
-from spoe_agent.server import Server
-from spoe_agent.succession import Estate, Failed, Received, Successor
-from spoe_agent.telemetry.haproxy_log import HAProxyLog, Line
-from spoe_agent.telemetry.statefile import Kept, dump, parse, save
-from spoe_agent.watch.limiter import Limiter
+from spoe_agent.haproxy.server import Server
+from spoe_agent.process import systemd
+from spoe_agent.process.listening import Sockets
+from spoe_agent.process.succession import Estate, Failed, Received, Successor
 
 log = structlog.get_logger()
 

@@ -4,8 +4,7 @@ import pytest
 
 from spoe_agent.fleet import Listen
 from spoe_agent.rig.process import free_port
-
-from .serving import unix
+from tests.serving import unix
 
 
 @pytest.fixture(params=["unix", "tcp"])

@@ -9,8 +9,8 @@ import socket
 from collections.abc import Callable
 from typing import Self
 
-from spoe_agent import bridge
 from spoe_agent.fleet import Listen
+from spoe_agent.haproxy import bridge
 from spoe_agent.spop import (
     AgentHello,
     Disconnected,

@@ -2,7 +2,8 @@
 
 import asyncio
 
-from spoe_agent.agent import Agent
+from spoe_agent.agent.agent import Agent
+from spoe_agent.agent.board import Board
 from spoe_agent.routing import (
     Action,
     Dialect,
@@ -16,7 +17,6 @@ from spoe_agent.routing import (
     RequestFacts,
 )
 from spoe_agent.routing.names import canonical
-from spoe_agent.telemetry.board import Board
 
 A, B, NEW, CLOUD = (canonical(name) for name in ("a", "b", "new", "big:cloud"))
 FLEET = FleetSpec((InstanceSpec("g0", 100), InstanceSpec("g1", 100)))

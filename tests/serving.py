@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 
-from spoe_agent.agent import Agent
+from spoe_agent.agent.agent import Agent
+from spoe_agent.agent.board import Board
+from spoe_agent.agent.second_look import INTERVAL_S
 from spoe_agent.fleet import Listen
 from spoe_agent.haproxy.contact import Contact
 from spoe_agent.haproxy.draining import CHECKS_UNTIL_DOWN
-from spoe_agent.listening import bind
+from spoe_agent.haproxy.server import Server
+from spoe_agent.process.listening import bind
 from spoe_agent.routing import FleetSpec, Health, InstanceSpec, InstanceState, LoadedModel
 from spoe_agent.routing.names import canonical
-from spoe_agent.second_look import INTERVAL_S
-from spoe_agent.server import Server
-from spoe_agent.telemetry.board import Board
-
-from .peer import DEADLINE_S, HEALTH_CHECK, Peer
+from tests.peer import DEADLINE_S, HEALTH_CHECK, Peer
 
 A, B, NEW = (canonical(name) for name in ("a", "b", "new"))
 FLEET = FleetSpec((InstanceSpec("g0", 100), InstanceSpec("g1", 100)))

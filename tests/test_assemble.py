@@ -8,14 +8,14 @@ from contextlib import asynccontextmanager
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
+from spoe_agent.agent.learner import Ending
 from spoe_agent.assemble import assemble
 from spoe_agent.fleet import load, loads
+from spoe_agent.haproxy.log import Line
 from spoe_agent.routing import Action, Candidate, Choice, Dialect, Health, Kind, RequestFacts
 from spoe_agent.routing.names import canonical
 from spoe_agent.simulator.catalog import Catalog, Model
 from spoe_agent.simulator.server import SimulatedOllama
-from spoe_agent.telemetry.haproxy_log import Line
-from spoe_agent.telemetry.learner import Ending
 
 A = canonical("a")
 BOX = "gpubox.example"

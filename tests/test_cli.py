@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from spoe_agent import __version__
 from spoe_agent.cli import COMMANDS, main
 from spoe_agent.fleet import json_schema, load
-from spoe_agent.fleet.render import haproxy_files
+from spoe_agent.haproxy.render import haproxy_files
 
 GOOD = 'instances: [{name: gpu0, url: "http://127.0.0.1:11435"}]\n'
 BAD = "instances: [{name: gpu0}]\nsurprise: 1\n"
@@ -195,5 +195,5 @@ def test_the_agent_carries_no_other_command():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     loaded = set(done.stdout.split())
-    assert "spoe_agent.server" in loaded
+    assert "spoe_agent.haproxy.server" in loaded
     assert not loaded & {"jinja2", "spoe_agent.demo", "spoe_agent.rig", "spoe_agent.simulator"}

@@ -69,7 +69,7 @@ def standard_imports(package):
 def test_the_packages_are_where_they_are_looked_for():
     for package in ("routing", "spop", "telemetry", "fleet", "bridge", "agent", "server", "cli", "serve"):
         assert f"spoe_agent.{package}" in IMPORTS
-    assert "spoe_agent.routing.names.canonical" in IMPORTS["spoe_agent.telemetry.ollama"]
+    assert "spoe_agent.routing.names.canonical" in IMPORTS["spoe_agent.instances.ollama"]
 
 
 IMPURE = {"asyncio", "time", "datetime", "random", "secrets", "uuid", "logging", "socket", "os", "sys", "pathlib", "io"}
@@ -98,13 +98,13 @@ def test_telemetry_knows_what_a_snapshot_is_made_of():
 
 def test_the_bridge_knows_spop_routing_and_bodies():
     allowed = ("spoe_agent.spop", "spoe_agent.routing", "spoe_agent.requests")
-    assert all(within(name, *allowed) for name in project_imports("spoe_agent.bridge"))
+    assert all(within(name, *allowed) for name in project_imports("spoe_agent.haproxy.bridge"))
 
 
 def test_nobody_else_joins_spop_and_routing():
     """`server` and `decisions` hand what they get from one to the other, and so name both; they look into neither."""
     both = users_of("spoe_agent.spop") & users_of("spoe_agent.routing")
-    assert both <= {"spoe_agent.bridge", "spoe_agent.server", "spoe_agent.haproxy.decisions"}
+    assert both <= {"spoe_agent.haproxy.bridge", "spoe_agent.haproxy.server", "spoe_agent.haproxy.decisions"}
 
 
 def test_what_both_fronts_read_is_read_without_knowing_them():
@@ -118,7 +118,7 @@ def test_the_agent_knows_decisions_and_the_board_only():
     own = ("agent", "chooser", "decided", "waiting", "reservations", "recent", "second_look")
     live = ("telemetry.board", "telemetry.account", "telemetry.learner")
     allowed = [f"spoe_agent.{name}" for name in ("routing", *live, *own)]
-    failure = {"spoe_agent.telemetry.ollama", "spoe_agent.telemetry.ollama.UnexpectedAnswer"}
+    failure = {"spoe_agent.instances.ollama", "spoe_agent.instances.ollama.UnexpectedAnswer"}
     for module in own:
         assert all(within(name, *allowed) for name in project_imports(f"spoe_agent.{module}") - failure)
 
@@ -127,7 +127,7 @@ def test_the_agent_knows_decisions_and_the_board_only():
     ("package", "users"),
     [
         ("addon", set()),
-        ("spoe_agent.server", {"spoe_agent.service"}),
+        ("spoe_agent.haproxy.server", {"spoe_agent.service"}),
         ("spoe_agent.service", {"spoe_agent.serve"}),
         ("spoe_agent.cli", {"spoe_agent.__main__"}),
     ],

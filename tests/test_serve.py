@@ -14,12 +14,11 @@ from aiohttp import ClientSession
 
 from spoe_agent.fleet import load
 from spoe_agent.haproxy.draining import CHECKS_UNTIL_DOWN
+from spoe_agent.haproxy.server import STOPS
 from spoe_agent.rig.process import Process, free_port
 from spoe_agent.rig.stack import POINTSMAN
-from spoe_agent.server import STOPS
-
-from .peer import HEALTH_CHECK, Peer, question
-from .telemetry.servers import MODEL, FakeOllama
+from tests.instances.servers import MODEL, FakeOllama
+from tests.peer import HEALTH_CHECK, Peer, question
 
 SERVE = (*POINTSMAN, "serve", "--fleet")
 UDP = socket.SOCK_DGRAM

@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from spoe_agent import bridge
 from spoe_agent.fleet import loads
+from spoe_agent.haproxy import bridge
+from spoe_agent.haproxy.limiter import Limiter
 from spoe_agent.haproxy.passing import Passed
-from spoe_agent.listening import take
+from spoe_agent.process.listening import take
+from spoe_agent.process.succession import Failed
 from spoe_agent.rig.process import free_port
 from spoe_agent.routing import InstanceState, LoadedModel
 from spoe_agent.routing.names import canonical
 from spoe_agent.routing.snapshot import Health
 from spoe_agent.service import Service
 from spoe_agent.spop import Message, encode_notify
-from spoe_agent.succession import Failed
-from spoe_agent.watch.limiter import Limiter
-from tests.front.parts import parts
+from tests.mitmproxy.parts import parts
 from tests.peer import Peer, question
 from tests.serving import until
 
@@ -38,7 +38,7 @@ instances: [{{name: g0, url: "http://127.0.0.1:1"}}]
 """
 CHILD = """
 import asyncio, json, sys
-from spoe_agent.succession import Predecessor
+from spoe_agent.process.succession import Predecessor
 async def main():
     predecessor = Predecessor.of_this_process()
     {before}

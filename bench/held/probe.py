@@ -16,7 +16,7 @@ from typing import Self
 
 from bench.held.clients import Caller
 from bench.held.rig import ObservedStack
-from spoe_agent import bridge
+from spoe_agent.haproxy import bridge
 from spoe_agent.rig.process import RigError
 from spoe_agent.spop import Hello, Message, Value, encode_haproxy_hello, encode_notify
 

@@ -18,8 +18,8 @@ from typing import Any
 import aiohttp
 
 from bench.held.relay import Relay
-from spoe_agent.fleet.render import haproxy_files, write
 from spoe_agent.fleet.units import Listen
+from spoe_agent.haproxy.render import haproxy_files, write
 from spoe_agent.rig.haproxy import front_is_ready
 from spoe_agent.rig.process import Process, RigError, free_port
 from spoe_agent.rig.stack import POINTSMAN, Stack

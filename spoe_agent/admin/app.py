@@ -14,8 +14,8 @@ from typing import Any
 from aiohttp import web
 
 from spoe_agent.admin.reload import Reloader
-from spoe_agent.succession import Failed
-from spoe_agent.watch.watch import Watch
+from spoe_agent.instances.watch import Watch
+from spoe_agent.process.succession import Failed
 
 
 class Admin:

@@ -18,7 +18,7 @@ from rich.live import Live
 
 from spoe_agent.admin.table import tables
 from spoe_agent.fleet import FleetError, Listen, find, load
-from spoe_agent.telemetry.http import said
+from spoe_agent.instances.http import said
 
 ANSWER_DEADLINE_S = 15.0
 """A reload reads what is new in the fleet file first."""

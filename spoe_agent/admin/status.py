@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from spoe_agent import __version__
-from spoe_agent.agent import Agent
+from spoe_agent.agent.agent import Agent
 from spoe_agent.haproxy.contact import Contact
+from spoe_agent.haproxy.limiter import Limiter
+from spoe_agent.instances.watch import Watch
 from spoe_agent.routing.hold import Ticket
 from spoe_agent.routing.names import display
 from spoe_agent.routing.snapshot import GpuGroup, InstanceState, LoadedModel, Snapshot
 from spoe_agent.routing.specs import FleetSpec, InstanceSpec
-from spoe_agent.watch.limiter import Limiter
-from spoe_agent.watch.watch import Watch
 
 
 def status(

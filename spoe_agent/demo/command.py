@@ -22,12 +22,12 @@ from rich.live import Live
 from spoe_agent.demo.tally import Tally
 from spoe_agent.demo.traffic import Model, Seen, client, schedule, send, zipf
 from spoe_agent.fleet import FleetError, load
+from spoe_agent.instances.ollama import OllamaClient, UnexpectedAnswer
 from spoe_agent.instances.reach import reach
 from spoe_agent.rig import haproxy, mitmproxy
 from spoe_agent.rig.process import RigError
 from spoe_agent.rig.stack import Simulated, Stack
 from spoe_agent.routing.names import display, is_cloud
-from spoe_agent.telemetry.ollama import OllamaClient, UnexpectedAnswer
 
 SEED = 1
 REDRAW_S = 0.25

@@ -9,7 +9,7 @@ import aiohttp
 from yarl import URL
 
 from spoe_agent.gpus.reading import SourceError
-from spoe_agent.telemetry.http import Remote, TooLong, get, said
+from spoe_agent.instances.http import Remote, TooLong, get, said
 
 
 def without_password(url: str) -> str:

@@ -17,7 +17,7 @@ import structlog
 
 from spoe_agent.gpus.board import GpuBoard, SourceState, State
 from spoe_agent.gpus.reading import GpuReading, SourceError, SourceHangs
-from spoe_agent.telemetry import beat
+from spoe_agent.instances import beat
 
 log = structlog.get_logger()
 

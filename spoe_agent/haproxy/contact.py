@@ -11,8 +11,8 @@ from typing import Any
 
 import structlog
 
+from spoe_agent.haproxy.log import Line
 from spoe_agent.haproxy.processes import Processes, birth
-from spoe_agent.telemetry.haproxy_log import Line
 
 log = structlog.get_logger()
 

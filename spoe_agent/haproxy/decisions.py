@@ -9,8 +9,8 @@ from collections.abc import Callable, Coroutine, Sequence
 
 import structlog
 
-from spoe_agent import bridge
-from spoe_agent.agent import Agent
+from spoe_agent.agent.agent import Agent
+from spoe_agent.haproxy import bridge
 from spoe_agent.haproxy.inspector import Inspector
 from spoe_agent.requests.glimpse import NeedsWhole
 from spoe_agent.routing import Choice, RequestFacts

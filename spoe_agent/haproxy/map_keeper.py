@@ -14,12 +14,12 @@ from pathlib import Path
 
 import structlog
 
+from spoe_agent.agent.board import Board
 from spoe_agent.fleet import Fleet, specs
 from spoe_agent.fleet.schema_haproxy import HAProxySettings
 from spoe_agent.haproxy.models_map import MODELS_MAP, Entry, entries, text
 from spoe_agent.haproxy.runtime import RuntimeAPI, RuntimeAPIError
 from spoe_agent.routing import FleetSpec, Snapshot
-from spoe_agent.telemetry.board import Board
 
 log = structlog.get_logger()
 

@@ -22,7 +22,7 @@ class Rendered:
         if fleet.haproxy.files is None:
             return []
         # An agent whose fleet file names no folder does not carry the template engine.
-        from spoe_agent.fleet.render import haproxy_files, is_current
+        from spoe_agent.haproxy.render import haproxy_files, is_current
 
         if fleet != self._fleet:
             self._fleet, self._texts = fleet, haproxy_files(fleet)

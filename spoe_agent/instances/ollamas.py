@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from spoe_agent.fleet import Fleet, Instance, PollPolicy
+from spoe_agent.instances.poll import Poller, Source, Timing
 from spoe_agent.routing.snapshot import InstanceState
-from spoe_agent.telemetry.poll import Poller, Source, Timing
 
 Publish = Callable[[str, InstanceState], None]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from spoe_agent.fleet import FleetError, Instance
 from spoe_agent.fleet.problems import Problem
-from spoe_agent.telemetry.http import Remote
+from spoe_agent.instances.http import Remote
 
 
 @lru_cache(maxsize=1024)

@@ -10,8 +10,8 @@ import subprocess
 from pathlib import Path
 
 from spoe_agent.fleet import Fleet
-from spoe_agent.fleet.render import haproxy_files, write
 from spoe_agent.haproxy import program
+from spoe_agent.haproxy.render import haproxy_files, write
 from spoe_agent.rig.process import Process, RigError, accepts
 
 MISSING = "HAProxy is not installed. Install it with your package manager, for example: apt-get install haproxy"

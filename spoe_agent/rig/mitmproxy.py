@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from spoe_agent.front.command import SCRIPT
+from spoe_agent.mitmproxy.command import SCRIPT
 from spoe_agent.rig.haproxy import front_is_ready
 from spoe_agent.rig.process import Process, RigError
 from spoe_agent.rig.stack import Stack

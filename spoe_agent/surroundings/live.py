@@ -18,13 +18,13 @@ from pathlib import Path
 import aiohttp
 
 from spoe_agent.fleet import Fleet, FleetError, Instance
-from spoe_agent.fleet.render import haproxy_files, write
 from spoe_agent.haproxy import program
+from spoe_agent.haproxy.render import haproxy_files, write
+from spoe_agent.instances.http import Remote, TooLong, get, said
+from spoe_agent.instances.ollama import OllamaClient, UnexpectedAnswer
 from spoe_agent.instances.reach import reach
-from spoe_agent.listening import Place, places
-from spoe_agent.owners import owner
-from spoe_agent.telemetry.http import Remote, TooLong, get, said
-from spoe_agent.telemetry.ollama import OllamaClient, UnexpectedAnswer
+from spoe_agent.process.listening import Place, places
+from spoe_agent.process.owners import owner
 
 FRONTS = ("haproxy", "mitmdump", "mitmproxy", "mitmweb")
 

@@ -14,10 +14,10 @@ with warnings.catch_warnings():
     from mitmproxy.test import taddons, tflow
 
 from spoe_agent.fleet import loads
-from spoe_agent.front import hooks
-from spoe_agent.front.router import Router
-from spoe_agent.front.slots import Slots
-from tests.front.parts import parts
+from spoe_agent.mitmproxy import hooks
+from spoe_agent.mitmproxy.router import Router
+from spoe_agent.mitmproxy.slots import Slots
+from tests.mitmproxy.parts import parts
 
 NOW_S = 1000.0
 

@@ -11,22 +11,22 @@ from dataclasses import dataclass, replace
 import pytest
 import zstandard
 
-from spoe_agent import bridge
-from spoe_agent.bridge import CHANGE, READ, ROUTE
+from spoe_agent.agent.account import Grant
 from spoe_agent.fleet import loads, specs
-from spoe_agent.front.account import account
-from spoe_agent.front.answers import error_body
-from spoe_agent.front.reading import Whole, facts
+from spoe_agent.haproxy import bridge
+from spoe_agent.haproxy.bridge import CHANGE, READ, ROUTE
+from spoe_agent.mitmproxy.account import account
+from spoe_agent.mitmproxy.answers import error_body
 from spoe_agent.requests.caller import key_hash
 from spoe_agent.requests.changes import CHANGE_PATHS
 from spoe_agent.requests.path import decoded
+from spoe_agent.requests.reading import Whole, facts
 from spoe_agent.routing import Action, Health, InstanceState, LoadedModel
 from spoe_agent.routing.names import canonical
 from spoe_agent.routing.surface import DESCRIBE_PATH, INFERENCE_PATHS, dialect
 from spoe_agent.spop import Message
-from spoe_agent.telemetry.account import Grant
 from tests.addon.conftest import NOW_S, Bench, flow_of
-from tests.front.parts import parts
+from tests.mitmproxy.parts import parts
 from tests.requests.test_glimpse import glimpse
 
 FLEET = """

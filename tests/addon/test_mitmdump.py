@@ -15,7 +15,7 @@ from h2.connection import H2Connection
 from h2.events import ResponseReceived
 
 from spoe_agent.fleet import load
-from spoe_agent.front.command import SCRIPT
+from spoe_agent.mitmproxy.command import SCRIPT
 from spoe_agent.rig.haproxy import front_is_ready
 from spoe_agent.rig.mitmproxy import find_mitmdump
 from spoe_agent.rig.process import Process, accepts, free_port

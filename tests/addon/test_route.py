@@ -11,9 +11,9 @@ import pytest
 from mitmproxy.hooks import all_hooks
 from mitmproxy.test import taddons
 
-from spoe_agent.front import hooks
-from spoe_agent.front.command import SCRIPT
-from spoe_agent.front.router import Router
+from spoe_agent.mitmproxy import hooks
+from spoe_agent.mitmproxy.command import SCRIPT
+from spoe_agent.mitmproxy.router import Router
 from spoe_agent.routing import Health, InstanceState, LoadedModel
 from spoe_agent.routing.names import canonical
 from tests.addon.conftest import NOW_S, Bench, flow_of

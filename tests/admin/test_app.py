@@ -13,21 +13,21 @@ from spoe_agent.admin.app import Admin
 from spoe_agent.admin.reload import Reloader
 from spoe_agent.admin.status import status
 from spoe_agent.admin.table import tables
-from spoe_agent.agent import Agent
+from spoe_agent.agent.agent import Agent
+from spoe_agent.agent.board import Board
+from spoe_agent.agent.learner import Ending
 from spoe_agent.fleet import Listen, loads, specs
 from spoe_agent.fleet.file import FleetFile
 from spoe_agent.haproxy.contact import Contact
-from spoe_agent.listening import bind
+from spoe_agent.haproxy.limiter import Limiter
+from spoe_agent.haproxy.log import Line
+from spoe_agent.instances.health import HealthPolicy
+from spoe_agent.instances.watch import Watch
+from spoe_agent.process.listening import bind
+from spoe_agent.process.succession import Failed
 from spoe_agent.rig.process import free_port
 from spoe_agent.routing import Dialect, Health, InstanceState, Kind, LoadedModel, RequestFacts
 from spoe_agent.routing.names import canonical
-from spoe_agent.succession import Failed
-from spoe_agent.telemetry.board import Board
-from spoe_agent.telemetry.haproxy_log import Line
-from spoe_agent.telemetry.health import HealthPolicy
-from spoe_agent.telemetry.learner import Ending
-from spoe_agent.watch.limiter import Limiter
-from spoe_agent.watch.watch import Watch
 
 FLEET = """
 defaults: {num_parallel: 1, ollama: {max_loaded_models: 1}}

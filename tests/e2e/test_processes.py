@@ -15,10 +15,10 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from spoe_agent.fleet.render import haproxy_files, write
+from spoe_agent.agent.tally import SETTLE_S
+from spoe_agent.haproxy.render import haproxy_files, write
 from spoe_agent.rig.process import Process, accepts, free_port
 from spoe_agent.rig.stack import Simulated, Stack
-from spoe_agent.telemetry.tally import SETTLE_S
 from tests.e2e.conftest import chat, routed, until
 from tests.e2e.operator import status
 

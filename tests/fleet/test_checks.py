@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from .lines import INSTANCE, OTHER, refusals
+from tests.fleet.lines import INSTANCE, OTHER, refusals
 
 TWO = f"instances:\n- {INSTANCE}\n- {OTHER}\n"
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from spoe_agent.fleet import FleetError, find, load, loads
-
-from .lines import INSTANCE, refusals
+from tests.fleet.lines import INSTANCE, refusals
 
 TEN = """\
 listeners: {front: localhost:11435}

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from .lines import INSTANCE, refusals
+from tests.fleet.lines import INSTANCE, refusals
 
 LISTS = f"instances: [{INSTANCE}]\n"
 

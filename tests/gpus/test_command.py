@@ -16,8 +16,7 @@ from spoe_agent.gpus.nvml import NvmlReader
 from spoe_agent.gpus.reading import GpuReading
 from spoe_agent.gpus.wire import decode
 from spoe_agent.rig.process import Process, accepts, free_port
-
-from .replay import ReplayNvml
+from tests.gpus.replay import ReplayNvml
 
 PROGRAM = "from spoe_agent.gpus.command import telemetry; telemetry()"
 DEADLINE_S = 20.0

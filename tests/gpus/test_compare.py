@@ -2,8 +2,7 @@
 
 from spoe_agent.gpus.compare import FIELDS, compare
 from spoe_agent.gpus.nvml import NvmlReader
-
-from .replay import RECORD, ReplayNvml
+from tests.gpus.replay import RECORD, ReplayNvml
 
 FIRST = "GPU-00000000-aaaa-4bbb-8ccc-000000000000"
 SECOND = "GPU-00000001-aaaa-4bbb-8ccc-000000000001"

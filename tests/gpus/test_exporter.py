@@ -5,8 +5,7 @@ from aiohttp import web
 
 from spoe_agent.gpus.exporter import DCGM, FIELDS, ExporterNames, ExporterSource, parse
 from spoe_agent.gpus.reading import GpuReading, SourceError
-
-from .web import answering
+from tests.gpus.web import answering
 
 MIB = 1 << 20
 UUID = "GPU-8f1c6f0e-0c4e-4b8a-9f57-6f6f5b1c2d3e"

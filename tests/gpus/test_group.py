@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from spoe_agent.gpus.group import APPLICATION_XIDS, HIDDEN_BYTES, SLOWING, GroupReading, failure, group
 from spoe_agent.gpus.nvml import NvmlReader
 from spoe_agent.gpus.reading import GpuReading
-
-from .replay import RECORD, ReplayNvml
+from tests.gpus.replay import RECORD, ReplayNvml
 
 GIB = 1 << 30
 A = GpuReading(

@@ -7,10 +7,9 @@ from spoe_agent.gpus.exporter import ExporterSource
 from spoe_agent.gpus.http import fetch
 from spoe_agent.gpus.reading import SourceError
 from spoe_agent.gpus.remote import RemoteSource
+from spoe_agent.instances.http import MAX_BYTES
 from spoe_agent.rig.process import free_port
-from spoe_agent.telemetry.http import MAX_BYTES
-
-from .web import answering
+from tests.gpus.web import answering
 
 
 async def test_a_body_in_pieces_arrives_whole():

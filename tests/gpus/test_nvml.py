@@ -11,8 +11,7 @@ from structlog.testing import capture_logs
 from spoe_agent.gpus.nvml import NvmlReader
 from spoe_agent.gpus.nvml_calls import NoDriver, load_binding
 from spoe_agent.gpus.reading import GpuReading
-
-from .replay import DRIVER_NOT_LOADED, GPU_IS_LOST, NOT_SUPPORTED, RECORD, UNKNOWN, ReplayNvml
+from tests.gpus.replay import DRIVER_NOT_LOADED, GPU_IS_LOST, NOT_SUPPORTED, RECORD, UNKNOWN, ReplayNvml
 
 FIRST = "GPU-00000000-aaaa-4bbb-8ccc-000000000000"
 SECOND = "GPU-00000001-aaaa-4bbb-8ccc-000000000001"

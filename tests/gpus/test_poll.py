@@ -11,9 +11,8 @@ from spoe_agent.gpus.nvml import NvmlReader
 from spoe_agent.gpus.poll import JITTER, GpuPoller, Pace
 from spoe_agent.gpus.reading import GpuReading, SourceError
 from spoe_agent.gpus.threaded import Threaded
-
-from .replay import ReplayNvml
-from .test_nvml import CALLS, HOST_CALLS, START
+from tests.gpus.replay import ReplayNvml
+from tests.gpus.test_nvml import CALLS, HOST_CALLS, START
 
 DEADLINE_S = 10.0
 SHORT = Pace(deadline_s=0.03)

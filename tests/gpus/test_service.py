@@ -17,9 +17,8 @@ from spoe_agent.gpus.remote import RemoteSource
 from spoe_agent.gpus.service import read_once, serve
 from spoe_agent.gpus.threaded import Threaded
 from spoe_agent.rig.process import free_port
-
-from .replay import ReplayNvml
-from .web import answering
+from tests.gpus.replay import ReplayNvml
+from tests.gpus.web import answering
 
 DEADLINE_S = 10.0
 

@@ -11,8 +11,7 @@ from spoe_agent.gpus.board import SourceState, State
 from spoe_agent.gpus.nvml import NvmlReader
 from spoe_agent.gpus.reading import CLOCK_LIMITS, GpuReading
 from spoe_agent.gpus.wire import decode, encode
-
-from .replay import ReplayNvml
+from tests.gpus.replay import ReplayNvml
 
 STATES = {"nvidia": SourceState(State.UP), "amd": SourceState(State.LATE, "read of temp1_input has not come back")}
 amounts = st.none() | st.integers(0, 1 << 45)

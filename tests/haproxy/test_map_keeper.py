@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 from structlog.testing import capture_logs
 
+from spoe_agent.agent.board import Board
 from spoe_agent.fleet import loads, specs
 from spoe_agent.haproxy.map_keeper import VERIFY_INTERVAL_S, MapKeeper
 from spoe_agent.haproxy.models_map import MODELS_MAP, entries, text
@@ -12,8 +13,7 @@ from spoe_agent.haproxy.runtime import LINES_AT_ONCE, RuntimeAPI, RuntimeAPIErro
 from spoe_agent.rig.process import Process, accepts, free_port
 from spoe_agent.routing import Health, InstanceState
 from spoe_agent.routing.names import canonical
-from spoe_agent.telemetry.board import Board
-from tests.fleet.test_render import on_each_haproxy
+from tests.haproxy.test_render import on_each_haproxy
 from tests.rigs import Clock
 
 FILE = """

@@ -1,7 +1,7 @@
 """Whether HAProxy's files are what the fleet file gives."""
 
 from spoe_agent.fleet import loads
-from spoe_agent.fleet.render import haproxy_files, write
+from spoe_agent.haproxy.render import haproxy_files, write
 from spoe_agent.haproxy.rendered import Rendered
 
 TEXT = 'instances: [{{name: gpu0, url: "http://h:{port}"}}]\nhaproxy: {{files: {folder}}}\n'

@@ -13,11 +13,10 @@ import pytest
 
 from spoe_agent.cli import COMMANDS
 from spoe_agent.fleet import load
-from spoe_agent.fleet.render import haproxy_files
+from spoe_agent.haproxy.render import haproxy_files
 from spoe_agent.rig.process import free_port
 from tests.e2e.conftest import binaries
-
-from .conftest import Built, Installed, tracked
+from tests.installed.conftest import Built, Installed, tracked
 
 pytestmark = pytest.mark.timeout(180)  # the first test of an environment installs it
 

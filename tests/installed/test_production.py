@@ -23,8 +23,7 @@ import yaml
 from spoe_agent.rig.haproxy import find_haproxy
 from spoe_agent.rig.process import Process, accepts, free_port
 from tests.e2e.conftest import chat, until
-
-from .conftest import Installed
+from tests.installed.conftest import Installed
 
 DEBIAN = Path("/etc/haproxy/haproxy.cfg")
 pytestmark = [

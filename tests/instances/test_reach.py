@@ -10,9 +10,9 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver
 
 from spoe_agent.fleet import FleetError, loads
+from spoe_agent.instances.http import get
 from spoe_agent.instances.reach import reach
 from spoe_agent.rig.process import free_port
-from spoe_agent.telemetry.http import get
 from tests.tls import Authority
 
 

@@ -10,10 +10,10 @@ import aiohttp
 import pytest
 
 from spoe_agent.fleet import loads
-from spoe_agent.fleet.render import haproxy_files
+from spoe_agent.haproxy.render import haproxy_files
 from spoe_agent.requests.caller import Credentials, caller_of, key_hash
 from spoe_agent.rig.process import Process, accepts, free_port
-from tests.fleet.test_render import on_each_haproxy
+from tests.haproxy.test_render import on_each_haproxy
 
 TRUSTED = ("127.0.0.0/8", "10.0.0.0/8", "2001:db8:1::/48")
 FLEET = f'instances: [{{name: g0, url: "http://127.0.0.1:1"}}]\npolicies: {{trusted_proxies: {list(TRUSTED)}}}'

@@ -3,7 +3,7 @@
 import pytest
 
 from spoe_agent.fleet import loads
-from spoe_agent.fleet.render import haproxy_files
+from spoe_agent.haproxy.render import haproxy_files
 from spoe_agent.rig.haproxy import find_haproxy, front_is_ready, haproxy, version
 from spoe_agent.rig.process import RigError, free_port
 

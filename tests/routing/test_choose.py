@@ -20,8 +20,7 @@ from spoe_agent.routing import (
 )
 from spoe_agent.routing.estimates import GIB
 from spoe_agent.routing.learned import Learned
-
-from .builders import (
+from tests.routing.builders import (
     CLOUD,
     NOW_S,
     A,

@@ -9,8 +9,7 @@ from spoe_agent.routing import estimates as e
 from spoe_agent.routing.estimates import GIB
 from spoe_agent.routing.learned import NOTHING, Learned
 from spoe_agent.routing.specs import Weights
-
-from .builders import (
+from tests.routing.builders import (
     FOUR_GIB,
     NOW_S,
     A,

@@ -5,8 +5,7 @@ from spoe_agent.routing import estimates as e
 from spoe_agent.routing.demand import demand, site
 from spoe_agent.routing.learned import NOTHING, Learned
 from spoe_agent.routing.specs import NO_RULE
-
-from .builders import CLOUD, FOUR_GIB, A, B, C, asks, counts, fleet, here, moment, spec, state
+from tests.routing.builders import CLOUD, FOUR_GIB, A, B, C, asks, counts, fleet, here, moment, spec, state
 
 INFERENCE, DESCRIBE, MANAGE, LIST = Kind
 RULE = ModelRule("a")

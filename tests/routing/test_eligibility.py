@@ -5,8 +5,7 @@ import pytest
 from spoe_agent.routing import Exclusion, Health, InstanceState, Kind, ModelRule, choose
 from spoe_agent.routing.estimates import GIB
 from spoe_agent.routing.snapshot import GpuDoubt, GpuGroup
-
-from .builders import CLOUD, A, B, asks, counts, fleet, moment, only, spec, state
+from tests.routing.builders import CLOUD, A, B, asks, counts, fleet, moment, only, spec, state
 
 INFERENCE, DESCRIBE, MANAGE, LIST = Kind
 SMALL = spec("g0", vram_bytes=2 * GIB)

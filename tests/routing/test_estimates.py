@@ -6,8 +6,7 @@ from spoe_agent.routing import estimates as e
 from spoe_agent.routing.estimates import GIB
 from spoe_agent.routing.learned import NOTHING
 from spoe_agent.routing.specs import NO_RULE
-
-from .builders import FOUR_GIB, A, B, moment, sizes, spec, state, untimed
+from tests.routing.builders import FOUR_GIB, A, B, moment, sizes, spec, state, untimed
 
 
 def test_size_on_disk_is_the_fleet_files_word_then_what_any_instance_lists_then_a_guess():

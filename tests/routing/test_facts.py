@@ -5,8 +5,7 @@ import pytest
 from spoe_agent.routing import Kind, Problem
 from spoe_agent.routing.facts import MAX_ECHO
 from spoe_agent.routing.words import words_of
-
-from .builders import A, asks, counts
+from tests.routing.builders import A, asks, counts
 
 UNNAMED = asks(None, loads={"g0": counts(1)})
 

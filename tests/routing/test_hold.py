@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from spoe_agent.routing.hold import MAX_IDLE, OVERDUE, HoldQueue, Ticket, lane
-
-from .builders import A, B, C, asks, counts, untimed
+from tests.routing.builders import A, B, C, asks, counts, untimed
 
 
 def ticket(request_id="r", caller="x", model=A, since_s=0.0, service_s=1.0, priority=0, num_ctx=None):

@@ -2,8 +2,7 @@ import pytest
 
 from spoe_agent.routing import estimates as e
 from spoe_agent.routing.learned import NOTHING, Learned
-
-from .builders import FOUR_GIB, A, B
+from tests.routing.builders import FOUR_GIB, A, B
 
 KNOWN = Learned({(A, "g0"): 7.0}, {(A, "g0"): 30.0}, {A: 0.01})
 

@@ -3,8 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spoe_agent.routing.names import canonical, display, is_cloud, is_pattern, matches, shortest
-
-from .builders import untimed
+from tests.routing.builders import untimed
 
 LLAMA3 = "registry.ollama.ai/library/llama3:latest"
 

@@ -10,8 +10,7 @@ from spoe_agent.routing.estimates import GIB
 from spoe_agent.routing.learned import NOTHING
 from spoe_agent.routing.slowness import CPU, HELD_DOWN, USUAL, slowness
 from spoe_agent.routing.snapshot import GpuDoubt, GpuGroup
-
-from .builders import FOUR_GIB, A, asks, fleet, moment, only, situations, spec, state, untimed
+from tests.routing.builders import FOUR_GIB, A, asks, fleet, moment, only, situations, spec, state, untimed
 
 HOT = GpuGroup(doubt=GpuDoubt(slow="GPU 0 is hot"))
 SIZED = [ModelRule("a", vram_bytes=8 * GIB)]

@@ -4,8 +4,7 @@ import pytest
 
 from spoe_agent.routing import Activity, Health, LoadedModel
 from spoe_agent.routing.snapshot import NO_GPUS, GpuGroup
-
-from .builders import A, B, moment, state
+from tests.routing.builders import A, B, moment, state
 
 
 def test_what_is_known_of_an_instance():

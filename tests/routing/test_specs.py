@@ -1,7 +1,6 @@
 from spoe_agent.routing import ModelRule
 from spoe_agent.routing.specs import NO_RULE
-
-from .builders import A, B, C, fleet
+from tests.routing.builders import A, B, C, fleet
 
 
 def test_the_first_rule_that_matches_holds():

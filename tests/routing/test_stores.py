@@ -6,8 +6,7 @@ from spoe_agent.routing import Action, Exclusion, Health, Kind, ModelRule, choos
 from spoe_agent.routing.change import Change, Verb
 from spoe_agent.routing.estimates import GIB
 from spoe_agent.routing.names import canonical
-
-from .builders import A, B, C, asks, counts, fleet, moment, spec, state
+from tests.routing.builders import A, B, C, asks, counts, fleet, moment, spec, state
 
 PULL, PUSH, CREATE, COPY, DELETE, UPLOAD = Verb
 NEW = canonical("new")

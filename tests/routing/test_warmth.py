@@ -9,8 +9,7 @@ from spoe_agent.routing.demand import demand, site
 from spoe_agent.routing.estimates import AGAIN_WITHIN_S, GIB, WANTED
 from spoe_agent.routing.learned import Learned
 from spoe_agent.routing.warmth import FIT_FRACTION, Standing, has_room_for_all, has_slot, residents, slots, stand
-
-from .builders import NOW_S, A, B, C, asks, counts, fleet, here, moment, situations, spec, state, untimed
+from tests.routing.builders import NOW_S, A, B, C, asks, counts, fleet, here, moment, situations, spec, state, untimed
 
 LOADED, LOADING, RELOAD, ROOM, EVICT = Tier
 SIZED = [ModelRule("*", vram_bytes=4 * GIB)]

@@ -11,8 +11,7 @@ import aiohttp
 
 from spoe_agent.simulator.catalog import Catalog
 from spoe_agent.simulator.server import SimulatedOllama
-
-from .scenario import MODELS, PROFILE
+from tests.simulator.scenario import MODELS, PROFILE
 
 DEADLINE_S = 20.0
 

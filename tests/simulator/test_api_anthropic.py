@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .client import simulated
+from tests.simulator.client import simulated
 
 ASK = {"model": "a", "max_tokens": 2, "messages": [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]}
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from .client import simulated
-from .scenario import MODELS
+from tests.simulator.client import simulated
+from tests.simulator.scenario import MODELS
 
 
 async def test_tags():

@@ -9,7 +9,7 @@ import struct
 import pytest
 import zstandard
 
-from .client import simulated
+from tests.simulator.client import simulated
 
 HELLO = [{"role": "user", "content": "hello"}]
 CHAT = {"model": "a", "messages": HELLO, "max_tokens": 2}

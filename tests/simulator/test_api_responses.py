@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .client import simulated
+from tests.simulator.client import simulated
 
 
 async def test_stream():

@@ -8,8 +8,7 @@ import pytest
 
 from spoe_agent.simulator.catalog import Model
 from spoe_agent.simulator.store import FolderCatalog
-
-from .client import simulated
+from tests.simulator.client import simulated
 
 DATA = b"gguf"
 DIGEST = f"sha256:{sha256(DATA).hexdigest()}"

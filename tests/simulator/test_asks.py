@@ -10,8 +10,7 @@ from spoe_agent.simulator import asks
 from spoe_agent.simulator.errors import OllamaError
 from spoe_agent.simulator.go_json import decode
 from spoe_agent.simulator.work import Kind
-
-from .scenario import MODELS
+from tests.simulator.scenario import MODELS
 
 
 @pytest.mark.parametrize(

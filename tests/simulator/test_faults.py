@@ -9,8 +9,7 @@ import pytest
 
 from spoe_agent.gpus.wire import decode
 from spoe_agent.simulator.admin import gpu_uuid
-
-from .client import DEADLINE_S, simulated
+from tests.simulator.client import DEADLINE_S, simulated
 
 ASK = {"model": "a", "prompt": "x", "stream": False}
 

@@ -7,8 +7,7 @@ import pytest
 from spoe_agent.simulator.loader import LoaderFaults
 from spoe_agent.simulator.scheduler import Scheduler
 from spoe_agent.simulator.work import Finished, Rejected
-
-from .scenario import FOREVER, PROFILE, ask, play, preload, unload
+from tests.simulator.scenario import FOREVER, PROFILE, ask, play, preload, unload
 
 
 def then(*lines: str) -> list[str]:

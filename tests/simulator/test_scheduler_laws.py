@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from spoe_agent.simulator.scheduler import Scheduler
 from spoe_agent.simulator.work import Cancelled, Finished, FirstToken, Kind, Rejected
-
-from .scenario import MODELS, PROFILE, ask, tell
+from tests.simulator.scenario import MODELS, PROFILE, ask, tell
 
 FITTING = ["a", "b", "c", "d", "embed", "alias-of-a"]
 

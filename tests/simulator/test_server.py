@@ -7,8 +7,8 @@ import asyncio
 import aiohttp
 import pytest
 
-from .client import DEADLINE_S, simulated
-from .scenario import PROFILE
+from tests.simulator.client import DEADLINE_S, simulated
+from tests.simulator.scenario import PROFILE
 
 CHAT = {"model": "a", "messages": [{"role": "user", "content": "hello"}]}
 

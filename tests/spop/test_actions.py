@@ -4,8 +4,7 @@ from hypothesis import strategies as st
 
 from spoe_agent.spop import LocalProtocolError, RemoteProtocolError, Scope, SetVar, Status, UnsetVar, read_actions
 from spoe_agent.spop.actions import FULL_NAME_LIMIT_BYTES, PREFIX_ROOM_BYTES, encode_actions
-
-from .wire import actions, untimed
+from tests.spop.wire import actions, untimed
 
 ACTIONS = [
     (SetVar(Scope.PROC, "a", None), "01 03 00 01 61 00"),

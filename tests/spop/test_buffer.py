@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spoe_agent.spop import FrameBuffer, RemoteProtocolError, Status
-
-from .wire import framed, untimed
+from tests.spop.wire import framed, untimed
 
 
 def drain(buffer):

@@ -22,8 +22,7 @@ from spoe_agent.spop import (
     encode_notify,
 )
 from spoe_agent.spop.handshake import encode_agent_hello
-
-from .wire import (
+from tests.spop.wire import (
     CAPTURED_HELLO,
     CAPTURED_NOTIFY,
     FEEDS,

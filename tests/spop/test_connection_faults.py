@@ -20,8 +20,7 @@ from spoe_agent.spop import (
 )
 from spoe_agent.spop.handshake import encode_agent_hello
 from spoe_agent.spop.values import kv_list, string, value
-
-from .wire import FEEDS, HELLO, NOTIFY, framed, opened, raw_frame, raw_hello
+from tests.spop.wire import FEEDS, HELLO, NOTIFY, framed, opened, raw_frame, raw_hello
 
 BYE = {"status-code": value(0), "message": value("")}
 # (what, start, bytes received, status that the peer must get)

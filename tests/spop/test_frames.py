@@ -5,8 +5,7 @@ from hypothesis import strategies as st
 from spoe_agent.spop import FrameType, RemoteProtocolError, Status, encode_ack, encode_notify, read_actions, read_header
 from spoe_agent.spop.frames import encode_frame
 from spoe_agent.spop.messages import read_messages
-
-from .wire import EMPTY_ACK, actions, ids, messages, raw_frame, untimed
+from tests.spop.wire import EMPTY_ACK, actions, ids, messages, raw_frame, untimed
 
 
 def test_golden_empty_ack_both_ways():

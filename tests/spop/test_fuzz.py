@@ -12,8 +12,7 @@ from spoe_agent.spop import (
     encode_notify,
     read_header,
 )
-
-from .wire import HAPROXY_DISCONNECT, HEALTH_CHECK, HELLO, NOTIFY, framed, opened, raw_frame
+from tests.spop.wire import HAPROXY_DISCONNECT, HEALTH_CHECK, HELLO, NOTIFY, framed, opened, raw_frame
 
 FRAMES = 200_000
 LIMIT = 4096

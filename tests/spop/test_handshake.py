@@ -17,8 +17,7 @@ from spoe_agent.spop import (
 )
 from spoe_agent.spop.handshake import encode_agent_hello, read_haproxy_hello
 from spoe_agent.spop.values import kv_list, uint32, value
-
-from .wire import HAPROXY_DISCONNECT, HEALTH_CHECK, raw_hello, texts, untimed
+from tests.spop.wire import HAPROXY_DISCONNECT, HEALTH_CHECK, raw_hello, texts, untimed
 
 sizes = st.integers(256, 2**32 - 1)
 capability_lists = st.lists(st.sampled_from(["pipelining", "async", "fragmentation"]), max_size=3).map(tuple)

@@ -5,8 +5,7 @@ from hypothesis import strategies as st
 from spoe_agent.spop import LocalProtocolError, Message, RemoteProtocolError, Status
 from spoe_agent.spop.messages import MAX_MESSAGES, encode_messages, read_messages
 from spoe_agent.spop.values import string, value
-
-from .wire import messages, untimed
+from tests.spop.wire import messages, untimed
 
 WIRE = bytes.fromhex("05 726f757465 02  05 6d6f64656c 08 04 6c6c6d61  04 73697a65 04 2a") + bytes.fromhex("01 62 00")
 MESSAGES = (Message("route", {"model": "llma", "size": 42}), Message("b", {}))

@@ -17,8 +17,7 @@ from spoe_agent.spop.values import (
     value,
     varint,
 )
-
-from .wire import texts, untimed, values
+from tests.spop.wire import texts, untimed, values
 
 # The first and last number of each length in SPOE.txt 3.1, and what its encoding looks like.
 VARINTS = [

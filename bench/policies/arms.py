@@ -1,0 +1,92 @@
+"""The table of policies that are compared.
+
+Must not live here: their rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bench.policies.all_warm import AllWarm, without_loading
+from bench.policies.baselines import LeastConn, NginxLeastConn, Prequal, Random, WarmFirst
+from bench.policies.bounded_hash import BoundedHash
+from bench.policies.pointsman import Pointsman, Variant, max_connections
+from bench.policies.static import Static
+from spoe_agent.routing.specs import Weights
+from spoe_agent.simulator import InstanceProfile, Model
+from spoe_agent.simulator.virtual.fleet import FleetPlan
+from spoe_agent.simulator.virtual.requests import Request
+from spoe_agent.simulator.virtual.router import Router
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a policy may be built from."""
+
+    fleet: FleetPlan
+    models: tuple[Model, ...]
+    """Those that are asked for."""
+    seed: int
+    requests: Sequence[Request] = ()
+    """All that will come, for policies that know the future."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One policy of the comparison."""
+
+    name: str
+    router: Callable[[Setting], Router]
+    is_limited: bool = False
+    """Servers have a `maxconn` (nginx: `max_conns`)."""
+    placements: int = 1
+    """It is run so many times with other salts, and its figures are means over them."""
+    hardware: Callable[[InstanceProfile], InstanceProfile] = lambda profile: profile
+    """What the policy runs on, if not on the fleet as it is."""
+
+    def limits(self, fleet: FleetPlan) -> list[int | None]:
+        """Return each server's limit."""
+        return [max_connections(profile) if self.is_limited else None for profile in fleet.instances]
+
+
+def _without(term: str, variant: Variant) -> Arm:
+    def router(setting: Setting) -> Router:
+        return Pointsman(setting.fleet, setting.models, variant)
+
+    return Arm(f"{OURS}-no-{term}", router, is_limited=True)
+
+
+BASELINE = "leastconn"
+"""What ratios are to."""
+IDEAL = "all_warm"
+OURS = "pointsman"
+
+COMPARED = (
+    Arm("nginx_leastconn", lambda _: NginxLeastConn(), is_limited=True),
+    Arm(BASELINE, lambda _: LeastConn()),
+    Arm("leastconn_maxconn", lambda _: LeastConn(), is_limited=True),
+    # Where a hash puts models is luck, and two popular ones on one server cost much.
+    Arm("bounded_hash", lambda setting: BoundedHash(len(setting.fleet.instances), setting.seed), placements=4),
+    Arm("random", lambda setting: Random(setting.seed)),
+    Arm("warm_first", lambda _: WarmFirst()),
+    Arm("prequal", lambda _: Prequal()),
+    Arm(OURS, lambda setting: Pointsman(setting.fleet, setting.models), is_limited=True),
+    Arm("static", lambda setting: Static(setting.fleet, setting.models, setting.requests)),
+    Arm(IDEAL, lambda setting: AllWarm(setting.fleet), hardware=without_loading),
+)
+"""What is run unless others are named. Those of the field choose only among servers that can hold the model, as
+if models that fit only some had a backend of their own."""
+
+ABLATIONS = (
+    _without("load", Variant(weights=Weights(load=0.0))),
+    _without("evict", Variant(weights=Weights(evict=0.0))),
+    _without("share", Variant(weights=Weights(share=0.0))),
+    _without("spread", Variant(weights=Weights(spread=0.0))),
+    _without("prefix", Variant(weights=Weights(prefix=0.0))),
+    _without("hold", Variant(hold_s=0.0)),
+    _without("steering", Variant(steers=False)),
+)
+"""Ours with one part switched off."""
+
+ARMS = {arm.name: arm for arm in (*COMPARED, *ABLATIONS)}

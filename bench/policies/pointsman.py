@@ -1,0 +1,197 @@
+"""Our own policy in the benchmark: the agent that runs behind HAProxy, on virtual time.
+
+It plays HAProxy: counts with every request, a log line at each end. Must not live here: anything that decides, and
+what the agent learns of its instances besides (watching).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from bench.policies.baselines import LeastConn
+from spoe_agent.agent.agent import Agent
+from spoe_agent.agent.board import Board
+from spoe_agent.agent.learner import Ending
+from spoe_agent.fleet.schema import Policies
+from spoe_agent.routing import (
+    Action,
+    Choice,
+    Dialect,
+    FleetSpec,
+    InstanceLoad,
+    InstanceSpec,
+    Kind,
+    LoadedModel,
+    Policy,
+    RequestFacts,
+)
+from spoe_agent.routing.names import canonical
+from spoe_agent.routing.specs import Weights
+from spoe_agent.simulator import InstanceProfile, Model
+from spoe_agent.simulator import work as simulated
+from spoe_agent.simulator.virtual.fleet import FleetPlan
+from spoe_agent.simulator.virtual.front import Front
+from spoe_agent.simulator.virtual.requests import Record, Request
+from spoe_agent.simulator.virtual.router import Probe, Refusal, Router, Verdict, Wait
+from spoe_agent.simulator.virtual.watching import Watching
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What may be different about the agent."""
+
+    weights: Weights = field(default_factory=Weights)
+    hold_s: float = Policies().hold_timeout
+    """The fleet file's own. 0: nothing is held, requests queue in HAProxy."""
+    steers: bool = True
+    """Models that must go are unloaded before the load; without, Ollama chooses what goes."""
+    time_scale: float = 1.0
+    """The agent's own clock runs so many times slower than the fleet's, as in a live run on a faster fleet."""
+
+
+USUAL = Variant()
+
+
+class Pointsman(Router):
+    """Asks the agent."""
+
+    poll_interval_s = 1.0
+
+    def __init__(self, fleet: FleetPlan, installed: tuple[Model, ...], variant: Variant = USUAL) -> None:
+        self._variant = variant
+        self._now_s = 0.0
+        self._names = fleet.names()
+        self._position = {name: server for server, name in enumerate(self._names)}
+        self._agent = Agent(fleet_spec(fleet, variant), Board(), _nothing_new, clock=self._agents_time_s)
+        on_disk = {canonical(model.name): model.size_bytes for model in installed}
+        self._watching = Watching(self._agent, on_disk, self._agents_time_s, variant.time_scale)
+        self._leastconn = LeastConn()
+        self._redispatched: set[int] = set()
+        self._sent_at_s: dict[int, float] = {}
+        self._victims: dict[int, tuple[str, ...]] = {}
+        self._models = {canonical(model.name): model for model in installed}
+        self._granted: list[tuple[str, Choice]] = []
+        self._agent.granted = lambda facts, choice: self._granted.append((facts.request_id, choice))
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that the agent believes to be on their way."""
+        return self._agent.board.grants
+
+    def _agents_time_s(self) -> float:
+        return self._now_s / self._variant.time_scale
+
+    def route(self, request: Request, front: Front, now_s: float) -> Verdict:
+        self._now_s = now_s
+        return self._verdict(request.work.id, self._agent.decide(self._facts(request, front)))
+
+    def _verdict(self, request_id: int, choice: Choice) -> Verdict:
+        if choice.action is Action.HOLD:
+            return Wait.ROUTER
+        self._sent_at_s[request_id] = self._now_s
+        if choice.victims:
+            self._victims[request_id] = choice.victims
+        return Refusal(choice.status) if choice.instance is None else self._position[choice.instance]
+
+    def grants(self, front: Front, now_s: float) -> list[tuple[int, Verdict]]:
+        self._now_s = now_s
+        self._agent.tick()
+        granted, self._granted = self._granted, []
+        return [(int(request_id), self._verdict(int(request_id), choice)) for request_id, choice in granted]
+
+    def unloads(self, record: Record) -> Iterable[Model]:
+        victims = self._victims.pop(record.request.work.id, ())
+        return [self._models[name] for name in victims] if self._variant.steers else []
+
+    def polled(self, server: int, loaded: list[simulated.LoadedModel], now_s: float) -> None:
+        self._now_s = now_s
+        self._watching.polled(self._names[server], {canonical(line.model.name): _reading(line) for line in loaded})
+
+    def unreachable(self, server: int, now_s: float) -> None:
+        self._now_s = now_s
+        self._watching.refused(self._names[server])
+
+    def again(self, request: Request, front: Front, now_s: float) -> Verdict:
+        """HAProxy does not ask twice: it takes another server by the backend's own algorithm."""
+        self._redispatched.add(request.work.id)
+        self._victims.pop(request.work.id, None)
+        return self._leastconn.with_room(front.servers, front)
+
+    def probes(self, now_s: float) -> Iterable[Probe]:
+        self._now_s = now_s
+        return [
+            Probe(
+                self._position[asked.instance],
+                self._models[asked.what.model],
+                asked.what.context_length or None,
+                asked.deadline_s * self._variant.time_scale,
+            )
+            for asked in self._watching.probes()
+        ]
+
+    def probed(self, server: int, is_answered: bool, now_s: float) -> None:
+        self._now_s = now_s
+        self._watching.probed(self._names[server], is_answered)
+
+    def ended(self, record: Record, front: Front, now_s: float) -> None:
+        self._now_s = now_s
+        request_id = record.request.work.id
+        server = "" if record.server is None else self._names[record.server]
+        ending = _ending(record, self._sent_at_s.pop(request_id, now_s), self._variant.time_scale)
+        self._watching.ended(record, server, ending, request_id in self._redispatched)
+        self._redispatched.discard(request_id)
+
+    def _facts(self, request: Request, front: Front) -> RequestFacts:
+        loads = {
+            name: InstanceLoad(front.served[server], len(front.waiting[server]), is_up=front.is_up[server])
+            for server, name in enumerate(self._names)
+        }
+        facts = RequestFacts(
+            str(request.work.id),
+            Kind.INFERENCE,
+            Dialect.OLLAMA,
+            loads=loads,
+            body_bytes=4 * request.work.prompt_tokens,
+            num_ctx=request.work.num_ctx,
+            prefix=request.work.session or "",
+        )
+        return facts.naming(request.work.model.name)
+
+
+def _ending(record: Record, sent_at_s: float, time_scale: float) -> Ending:
+    """Return what HAProxy's log line would say of a request that was sent to its server then."""
+    first_at_s = record.ended_at_s if record.first_at_s is None else record.first_at_s
+    return Ending((first_at_s - sent_at_s) / time_scale, (record.ended_at_s - sent_at_s) / time_scale, record.served)
+
+
+def fleet_spec(fleet: FleetPlan, variant: Variant = USUAL) -> FleetSpec:
+    """Return what a fleet file would say of the simulated fleet; its times are as fast as the variant's fleet."""
+    specs = tuple(_spec(name, profile) for name, profile in zip(fleet.names(), fleet.instances, strict=True))
+    usual = Policy(hold_s=variant.hold_s, weights=variant.weights)
+    scale = variant.time_scale
+    return FleetSpec(specs, policy=replace(usual, hold_s=usual.hold_s / scale, max_age_s=usual.max_age_s / scale))
+
+
+def max_connections(profile: InstanceProfile) -> int:
+    """Return the `maxconn` that a fleet file without `max_connections` gives an instance."""
+    return profile.num_parallel * profile.loaded_limit()
+
+
+def _spec(name: str, profile: InstanceProfile) -> InstanceSpec:
+    return InstanceSpec(
+        name=name,
+        max_connections=max_connections(profile),
+        num_parallel=profile.num_parallel,
+        max_loaded_models=profile.loaded_limit(),
+        vram_bytes=profile.vram_bytes,
+        context_length=profile.context_length,
+    )
+
+
+def _reading(line: simulated.LoadedModel) -> LoadedModel:
+    return LoadedModel(line.size_bytes, line.size_vram_bytes, line.num_ctx)
+
+
+async def _nothing_new() -> None:
+    """Lists are always current here."""

@@ -1,0 +1,70 @@
+"""What is kept of each request: one line of plain values, as the raw file has it.
+
+Must not live here: sums over many (summary), the live record (requests).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from spoe_agent.simulator.virtual.requests import Record
+
+SLO_TTFT_S = 2.0
+"""A request is in time when its first token comes within its own prefill and this, ..."""
+SLO_TPOT = 3.0
+"""... and its tokens at most so many times slower than alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One request that ended. Times in seconds; those of failed requests mean nothing."""
+
+    t: float
+    model: str
+    instance: int | None
+    ttft: float
+    tpot: float | None
+    e2e: float
+    slowdown: float
+    prompt_tokens: int
+    output_tokens: int
+    cold: bool
+    """Its model was not loaded when it came."""
+    status: int
+    in_time: bool
+    """Served, within the relative objectives above."""
+    stays: bool
+    """The client waits for the end, however long it takes. Times of others would only count where they are short."""
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the fields by name."""
+        return asdict(self)
+
+
+def sample(record: Record) -> Sample:
+    """Reduce a record to what is kept."""
+    request = record.request
+    return Sample(
+        t=request.at_s,
+        model=record.model,
+        instance=record.server,
+        ttft=record.ttft_s,
+        tpot=record.tpot_s,
+        e2e=record.e2e_s,
+        slowdown=record.slowdown,
+        prompt_tokens=request.work.prompt_tokens,
+        output_tokens=request.work.output_tokens,
+        cold=record.load_wait_s > 0,
+        status=record.status,
+        in_time=record.served and _in_time(record),
+        stays=request.patience_s is None,
+    )
+
+
+def _in_time(record: Record) -> bool:
+    request, tpot_s = record.request, record.tpot_s
+    first = record.ttft_s <= request.prefill_s + SLO_TTFT_S
+    if tpot_s is None:
+        return first
+    alone_s = request.decode_s / (request.work.output_tokens - 1)
+    return first and tpot_s <= SLO_TPOT * alone_s

@@ -1,0 +1,37 @@
+"""What placing models can reach at best: the whole trace is known, every copy is loaded before and never goes.
+
+Feasible only where the catalogue fits the fleet; what finds no place is refused. Must not live here: the placement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.policies.all_warm import AllWarm
+from bench.policies.placement import Demand, in_order, place
+from spoe_agent.simulator import Model
+from spoe_agent.simulator.virtual.fleet import FleetPlan
+from spoe_agent.simulator.virtual.front import Front
+from spoe_agent.simulator.virtual.requests import Request
+from spoe_agent.simulator.virtual.router import Refusal, Verdict
+
+
+class Static(AllWarm):
+    """Chooses among the copies of a model as `AllWarm` chooses among all instances, and knows as much."""
+
+    def __init__(self, fleet: FleetPlan, models: Sequence[Model], requests: Sequence[Request]) -> None:
+        super().__init__(fleet)
+        demand = dict.fromkeys(models, Demand(0.0, 0.0))
+        for request in requests:
+            before = demand[request.work.model]
+            demand[request.work.model] = Demand(before.prefill_s + request.prefill_s, before.work_s + request.solo_s)
+        self._places = place(fleet, demand)
+
+    def preloads(self) -> Sequence[Sequence[Model]]:
+        return [in_order(held, profile) for held, profile in zip(self._places, self._fleet.instances, strict=True)]
+
+    def route(self, request: Request, front: Front, now_s: float) -> Verdict:
+        return super().route(request, front, now_s) if self.able(request.work.model, front) else Refusal(503)
+
+    def able(self, model: Model, front: Front) -> list[int]:
+        return [server for server in front.servers if model in self._places[server]]

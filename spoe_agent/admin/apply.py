@@ -1,0 +1,221 @@
+"""`pointsman apply`: an edited fleet file becomes true in HAProxy and in the agent, or nothing changes.
+
+    1. The file is checked, and the agent asked whether it reads the same one and can follow it.
+    2. HAProxy's files are written, and tested with the configuration that HAProxy really runs.
+    3. Agent and HAProxy are reloaded. Which comes first seldom matters, because the agent chooses no instance that the
+       HAProxy which asks does not have. The agent comes first, unless requests are to be held from now on: a HAProxy
+       that does not know how to wait would send them anywhere.
+    4. HAProxy asks for what is new: it runs with it.
+
+What fails undoes what was done before it. Must not live here: what a reload means to the agent (admin.reload).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spoe_agent.fleet import Fleet
+from spoe_agent.fleet.file import FleetFile
+from spoe_agent.haproxy.render import haproxy_files, write
+
+COMMAND_DEADLINE_S = 60.0
+
+ASKED_TRIES = 5
+"""The agent waits two seconds each time for HAProxy to ask."""
+
+Ask = Callable[[str, str], Awaitable[Mapping[str, Any]]]
+"""Method and path of the agent's admin port; raises Refused when it is not there or says no."""
+
+Say = Callable[[str], None]
+"""Told each thing that was done."""
+
+
+class Refused(Exception):
+    """The edit was not applied; the text says why."""
+
+
+class NotUndone(Exception):
+    """The edit was not applied, and not all that was done is as before; the text says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What is to be applied."""
+
+    digest: str
+    fleet: Fleet
+    folder: Path
+    holds_now: bool
+    """Requests are held now, and were not before."""
+
+
+async def apply(file: FleetFile, ask: Ask, say: Say) -> None:
+    """Apply a fleet file. Raises Refused when nothing was changed in the end, NotUndone when something was."""
+    edit = await _checked(file, ask, say)
+    with _alone(edit.folder):
+        before = _contents(edit)
+        done: list[Callable[[], Awaitable[None]]] = []
+        try:
+            await _apply(edit, ask, say, done)
+            await _seen(edit, before["haproxy.cfg"] or b"", ask, say)
+        except Refused as refused:
+            await _undo(edit, before, done, str(refused), say)
+            raise
+
+
+async def _apply(edit: Edit, ask: Ask, say: Say, done: list[Callable[[], Awaitable[None]]]) -> None:
+    """Do all steps; `done` gets how each one that is not a file is undone."""
+
+    async def reload_haproxy() -> None:
+        await _run(edit.fleet.haproxy.reload, "HAProxy's reload")
+
+    async def undo_agent() -> None:
+        await ask("POST", "/reload/undo")
+
+    _write(edit, say)
+    await _run(edit.fleet.haproxy.test, "HAProxy's test of its configuration")
+    say(f"HAProxy's configuration is good: {edit.fleet.haproxy.test}")
+
+    async def agent() -> None:
+        answer = await ask("POST", "/reload")
+        done.append(undo_agent)
+        if answer["digest"] != edit.digest:
+            raise Refused("the fleet file was edited meanwhile")
+        say(f"agent: {', '.join(answer['changed']) or 'nothing changes'}")
+
+    async def haproxy() -> None:
+        # Also when the command fails: nobody knows how far it came.
+        done.append(reload_haproxy)
+        await reload_haproxy()
+        say(f"HAProxy reloaded: {edit.fleet.haproxy.reload}")
+
+    # HAProxy comes last in any case: it reads the map of models that the agent has written meanwhile.
+    for step in (haproxy, agent, haproxy) if edit.holds_now else (agent, haproxy):
+        await step()
+
+
+async def _checked(file: FleetFile, ask: Ask, say: Say) -> Edit:
+    found = file.read()
+    if found.fleet is None:
+        raise Refused("\n".join(map(str, found.problems)))
+    if found.fleet.haproxy.files is None:
+        raise Refused(f"{file.path}: haproxy.files: is missing; write the folder of HAProxy's files, like {_EXAMPLE}")
+    say(f"{file.path}: ok")
+    status = await ask("GET", "/status")
+    agents = status["fleet"]
+    if agents["digest"] != found.digest:
+        raise Refused(f"the agent reads {agents['file']}, which is not the same as {file.path.absolute()}")
+    if agents["needs_restart"]:
+        keys = ", ".join(agents["needs_restart"])
+        raise Refused(f"{keys}: the agent must be restarted for that (pointsman restart), then apply again")
+    holds_now = found.fleet.policies.hold_timeout > 0 and not agents["holds"]
+    return Edit(found.digest, found.fleet, Path(found.fleet.haproxy.files), holds_now)
+
+
+_EXAMPLE = "/etc/pointsman/haproxy"
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One at a time: two would undo each other's work."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise Refused(f"cannot write HAProxy's files: {error}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise Refused("another `pointsman apply` is at work") from None
+    finally:
+        os.close(lock)
+
+
+def _contents(edit: Edit) -> dict[str, bytes | None]:
+    """Return HAProxy's files as they are; None: there is none of that name."""
+    found: dict[str, bytes | None] = {}
+    for name in haproxy_files(edit.fleet):
+        path = edit.folder / name
+        found[name] = path.read_bytes() if path.exists() else None
+    return found
+
+
+def _write(edit: Edit, say: Say) -> None:
+    before = _contents(edit)
+    try:
+        write(haproxy_files(edit.fleet), edit.folder)
+    except OSError as error:
+        raise Refused(f"cannot write HAProxy's files: {error}") from error
+    changed = [name for name, content in _contents(edit).items() if content != before[name]]
+    say(f"{edit.folder}: {', '.join(changed) + ' written' if changed else 'as it was'}")
+
+
+async def _run(command: str, what: str) -> None:
+    """Run a shell command of the fleet file. Raises Refused with its last words when it fails."""
+    child = await asyncio.create_subprocess_shell(
+        command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    try:
+        async with asyncio.timeout(COMMAND_DEADLINE_S):
+            said, _ = await child.communicate()
+    except TimeoutError:
+        child.kill()
+        raise Refused(f"{what} took more than {COMMAND_DEADLINE_S:.0f} s: {command}") from None
+    if child.returncode:
+        words = "\n".join(said.decode("utf-8", "replace").splitlines()[-20:])
+        raise Refused(f"{what} failed with status {child.returncode}: {command}\n{words}".rstrip())
+
+
+async def _seen(edit: Edit, config: bytes, ask: Ask, say: Say) -> None:
+    """HAProxy asks the agent about each instance twice a second: about one that is new to its configuration only if it
+    runs with it.
+    """
+    added = [one.name for one in edit.fleet.instances if f"server {one.name} ".encode() not in config]
+    for name in added if edit.fleet.policies.limits.follow else ():
+        for _ in range(ASKED_TRIES):
+            if (await ask("GET", f"/instances/{name}/asked"))["asked"]:
+                break
+        else:
+            raise Refused(f"HAProxy does not ask for {name} although it was reloaded; its log says why")
+        say(f"HAProxy has {name}")
+
+
+async def _undo(
+    edit: Edit,
+    before: Mapping[str, bytes | None],
+    done: list[Callable[[], Awaitable[None]]],
+    why: str,
+    say: Say,
+) -> None:
+    """Undo as much as can be, HAProxy's files first: a reload reads them."""
+
+    async def restore() -> None:
+        _restore(edit.folder, before)
+
+    failed: list[str] = []
+    for undo in (restore, *reversed(done)):
+        try:
+            await undo()
+        except (OSError, Refused) as error:
+            failed.append(str(error))
+    if failed:
+        look = f"Look at {edit.folder}, at HAProxy and at `pointsman status`; the fleet file is as you edited it."
+        raise NotUndone("\n".join([why, "and that could not be undone:", *failed, look]))
+    say("undone: HAProxy and the agent go on as before")
+
+
+def _restore(folder: Path, before: Mapping[str, bytes | None]) -> None:
+    for name, content in before.items():
+        path = folder / name
+        if content is None:
+            path.unlink(missing_ok=True)
+        elif path.read_bytes() != content:
+            path.write_bytes(content)

@@ -1,0 +1,48 @@
+"""The command `apply`: options, output and exit codes. Must not live here: the steps (apply)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from spoe_agent.admin.apply import NotUndone, Refused
+from spoe_agent.admin.apply import apply as apply_edit
+from spoe_agent.admin.command import ask, fleet_option
+from spoe_agent.fleet import FleetError, find
+from spoe_agent.fleet.file import FleetFile
+
+
+class _NotUndone(click.ClickException):
+    exit_code = 3
+
+
+@click.command()
+@fleet_option
+def apply(fleet_file: Path | None) -> None:
+    """Put the edited fleet file in force, in the agent and in HAProxy, or change nothing.
+
+    It writes HAProxy's files (haproxy.files of the fleet file), tests them, and reloads the agent and HAProxy. When one
+    of that fails, the rest is undone: exit status 1. Status 3: not all could be undone, and it is said what to do.
+    """
+    try:
+        file = FleetFile(find(fleet_file))
+        asyncio.run(apply_edit(file, lambda method, path: _asked(file, method, path), click.echo))
+    except (FleetError, Refused) as error:
+        raise click.ClickException(f"not applied: {error}") from error
+    except NotUndone as error:
+        raise _NotUndone(str(error)) from error
+    click.echo("applied")
+
+
+async def _asked(file: FleetFile, method: str, path: str) -> Mapping[str, Any]:
+    found = file.read()
+    if found.fleet is None:
+        raise Refused("the fleet file was edited meanwhile, and cannot be used")
+    try:
+        return await ask(found.fleet.listeners.admin, method, path)
+    except click.ClickException as error:
+        raise Refused(error.message) from error

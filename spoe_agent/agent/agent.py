@@ -1,0 +1,264 @@
+"""The agent's heart: decides requests against the live board, and keeps account of what it decided.
+One per process, for every front end.
+
+Must not live here: sockets, SPOP, HTTP; the decision itself (routing); who waits for what (waiting).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
+
+import aiohttp
+import structlog
+
+from spoe_agent.agent import decided
+from spoe_agent.agent.board import Board
+from spoe_agent.agent.chooser import Chooser
+from spoe_agent.agent.learner import Ending, Learner
+from spoe_agent.agent.recent import Recent
+from spoe_agent.agent.second_look import SecondLook
+from spoe_agent.agent.waiting import WaitingRoom
+from spoe_agent.instances.ollama import UnexpectedAnswer
+from spoe_agent.routing import Action, Choice, FleetSpec, InstanceLoad, InstanceState, Kind, RequestFacts
+from spoe_agent.routing.hold import HoldQueue, Ticket, lane
+from spoe_agent.routing.names import display
+
+log = structlog.get_logger()
+
+MAX_GONE = 10_000
+"""Requests remembered that ended before they were decided."""
+
+_LATE = Choice(Action.REJECT, "too late", status=503, message="the request ended before it was decided")
+"""HAProxy no longer waits for this answer."""
+
+ROOM_DEADLINE_S = 0.15
+"""How long a request waits for its victims' unloading to be asked for: until then Ollama would choose others. With
+second_look.DEADLINE_S it stays within HAProxy's `timeout processing`; the load itself takes seconds."""
+
+Unload = Callable[[str, str], Awaitable[None]]
+"""Asks an instance to unload a model (display name) as soon as it is idle."""
+
+Granted = Callable[[RequestFacts, Choice], None]
+"""Told a held request, and its Choice at last."""
+
+
+class Agent:
+    """Decides requests against the live board.
+
+    Args:
+        fleet: what the fleet file says.
+        board: readings and grants.
+        refresh: asks every instance for its lists now; awaited, bounded, when a model is unknown.
+        clock: monotonic seconds.
+        learner: what was learned before.
+        unload: makes room; None: Ollama chooses what goes.
+
+    `granted` is told when a held request is decided, `left` when it ended before; front ends that hold set them.
+    `refused` is told of an instance that did not take a request; who judges instances sets it.
+    """
+
+    def __init__(
+        self,
+        fleet: FleetSpec,
+        board: Board,
+        refresh: Callable[[], Awaitable[None]],
+        clock: Callable[[], float] = time.monotonic,
+        learner: Learner | None = None,
+        unload: Unload | None = None,
+    ) -> None:
+        self.board = board
+        self.learner = learner or Learner()
+        self.granted: Granted = lambda _request, _choice: None
+        self.left: Callable[[RequestFacts], None] = lambda _request: None
+        self.refused: Callable[[str], None] = lambda _instance: None
+        self._chooser = Chooser(fleet, board, self.learner)
+        self._room = WaitingRoom(self._chooser)
+        self._second_look = SecondLook(refresh, clock)
+        self._unload = unload
+        self._clock = clock
+        self._servers: Mapping[str, InstanceLoad] = {}
+        self._gone: Recent[str, None] = Recent(MAX_GONE)
+
+    @property
+    def fleet(self) -> FleetSpec:
+        """The fleet as it is now: limits of connections follow what the instances can do."""
+        return self._chooser.fleet
+
+    @fleet.setter
+    def fleet(self, fleet: FleetSpec) -> None:
+        self._chooser.fleet = fleet
+
+    @property
+    def hold(self) -> HoldQueue:
+        """The held requests."""
+        return self._room.queue
+
+    def decide(self, facts: RequestFacts) -> Choice:
+        """Return the Choice for one request: enter it on the board when it is routed, queue it when it is held."""
+        now_s = self._clock()
+        if facts.request_id in self._gone:
+            return _LATE
+        if facts.servers:
+            self._servers = facts.servers
+        if facts.loads:
+            self._room.note_down(facts, now_s)
+        if facts.tried:
+            self._withdraw(facts)
+        choice = self._room.join(facts, now_s) if self.hold and not facts.tried else None
+        if choice is None:
+            choice = self._chooser.look(facts, now_s, self.hold.waiting(lane(facts)))
+            if choice.action is Action.HOLD:
+                self._room.keep(facts, choice, now_s)
+            else:
+                self._chooser.enter(facts, choice, now_s)
+        if facts.change is not None and choice.action is Action.ROUTE:
+            self._second_look.changing(facts.request_id)
+        # Not for refused ones: callers must not fill the memory with names of models that do not exist. Nor twice.
+        counts = facts.kind is Kind.INFERENCE and not facts.tried and choice.action is not Action.REJECT
+        if counts and facts.model is not None:
+            self.learner.arrived(facts.model, now_s)
+        self._log("decided", facts, choice)
+        return choice
+
+    def _withdraw(self, facts: RequestFacts) -> None:
+        """Undo what was decided for a request that comes around again: its place there is free for others."""
+        self.board.end(facts.request_id)
+        last = facts.tried[-1]
+        load = facts.loads.get(last)
+        # Where HAProxy's check found it down meanwhile, it was not even asked.
+        if last and (load is None or load.is_up):
+            self.refused(last)
+        self._room.leave(facts.request_id)
+        self.left(facts)
+        self.release()
+
+    def ended(self, request_id: str, server: str = "", ending: Ending | None = None) -> None:
+        """Take the end of a request: its slot, or its place in the queue, is free for the next.
+
+        Its times count for the instance it was granted to, unless the front end sent it to another `server`.
+        """
+        self._second_look.ended(request_id)
+        grant = self.board.end(request_id)
+        if grant is not None and ending is not None and server == grant.instance:
+            self.learner.ended(grant.model, grant.instance, grant.tier, ending)
+            if ending.is_whole:
+                self.board.served(grant, self._clock())
+        ticket = self._room.leave(request_id)
+        if ticket is not None:
+            self.left(ticket.facts)
+        elif grant is None:
+            # An end that came before its question was read, as after a pause of the whole process: what is granted to
+            # such a request would be in flight for ever.
+            self._gone.put(request_id, None)
+        self.release()
+
+    def forget(self, processes: Iterable[str]) -> None:
+        """HAProxy processes have ended: their slots are free, whether or not a line came for each of their requests."""
+        for process in processes:
+            self.board.forget(process)
+        self.release()
+
+    def published(self, instance: str, state: InstanceState) -> None:
+        """Take new readings of an instance."""
+        self.board.publish(instance, state)
+        self.release()
+
+    def tick(self) -> None:
+        """Do what time alone brings: turn away who has waited too long, and see to those who have waited long."""
+        now_s = self._clock()
+        self._tell(self._room.expire(now_s))
+        self.release()
+        self._tell(self._room.load_more(now_s))
+        self._room.reserve(now_s)
+
+    def release(self) -> None:
+        """Give free slots to held requests, in the queue's order."""
+        if self.hold:
+            self._tell(self._room.release(self._clock()))
+
+    def limit(self, connections: Mapping[str, int]) -> None:
+        """Take new connection limits, by instance."""
+        instances = tuple(
+            replace(spec, max_connections=connections.get(spec.name, spec.max_connections))
+            for spec in self.fleet.instances
+        )
+        if instances != self.fleet.instances:
+            self.fleet = replace(self.fleet, instances=instances)
+            self.board.version += 1
+            self.release()
+
+    def missing_in_haproxy(self) -> list[str]:
+        """Return the instances that the HAProxy which asked last does not have, or has at another address."""
+        there = self._servers
+        return [
+            spec.name
+            for spec in self.fleet.instances
+            if there and (spec.name not in there or there[spec.name].tag not in ("", spec.tag))
+        ]
+
+    def adopt(self, fleet: FleetSpec) -> None:
+        """Take another fleet, with everything that is known, granted and held. `release` is to follow."""
+        self.fleet = fleet
+        self._room.queue.weigh(fleet.policy.caller_weights)
+        self.board.version += 1
+
+    @property
+    def homes(self) -> list[tuple[str, str]]:
+        """Conversations and the instances that served them last, used longest ago first."""
+        return list(self._chooser.homes.items())
+
+    def take(self, tickets: Iterable[Ticket], homes: Iterable[tuple[str, str]]) -> None:
+        """Hold and remember what an agent before this one did."""
+        for conversation, instance in homes:
+            self._chooser.homes.put(conversation, instance)
+        for ticket in tickets:
+            self.hold.add(ticket)
+
+    def flush(self) -> None:
+        """Give every held request its best place as things are, slot or not: the agent stops."""
+        self.fleet = replace(self.fleet, policy=replace(self.fleet.policy, hold_s=0.0))
+        self.release()
+
+    def must_make_room(self, choice: Choice) -> bool:
+        """Tell whether models have to go before the request may: `make_room` sees to it."""
+        return self._unload is not None and choice.action is Action.ROUTE and bool(choice.victims)
+
+    async def make_room(self, choice: Choice) -> None:
+        """Have the victims of a choice unloaded. If that fails, Ollama makes room itself, as it sees fit."""
+        unload, instance = self._unload, choice.instance
+        if unload is None or instance is None:
+            return
+        try:
+            async with asyncio.timeout(ROOM_DEADLINE_S):
+                await asyncio.gather(*(unload(instance, display(model)) for model in choice.victims))
+        except (OSError, TimeoutError, UnexpectedAnswer, aiohttp.ClientError) as error:
+            log.debug("unloading failed", instance=instance, models=choice.victims, why=str(error))
+
+    def is_worth_a_second_look(self, choice: Choice) -> bool:
+        """Tell whether a refusal may only be due to lists that are a few seconds old (a model just pulled)."""
+        is_unknown = choice.action is Action.REJECT and choice.status == 404
+        return is_unknown and self._second_look.is_worth_it
+
+    async def decide_again(self, facts: RequestFacts) -> Choice:
+        """Ask the instances for their lists, briefly, and decide anew.
+
+        Of many requests that came at once only the first asks, and all wait for the answer.
+        """
+        if not await self._second_look.take():
+            log.debug("lists did not come in time", id=facts.request_id)
+        return self.decide(facts)
+
+    def _tell(self, granted: list[tuple[RequestFacts, Choice]]) -> None:
+        for facts, choice in granted:
+            self._log("granted", facts, choice)
+            self.granted(facts, choice)
+
+    @staticmethod
+    def _log(event: str, facts: RequestFacts, choice: Choice) -> None:
+        """Nothing is worked out for a log that does not take it: this is on every request's path."""
+        if log.is_enabled_for(logging.DEBUG):
+            log.debug(event, **decided.fields(facts, choice))

@@ -1,0 +1,282 @@
+"""The account of what was granted: bridges the time until HAProxy's counts and Ollama's lists show it.
+
+HAProxy's counts are the truth about connections and come with every request; the board only adds what they cannot
+show: which model each granted request is for, grants so fresh that no connection exists yet, and loads that
+`/api/ps` does not list until they are done. Every grant is dropped when its log line arrives, when HAProxy's counts
+prove it gone, when its HAProxy process has ended, or when its time is up, so nothing drifts.
+
+Counts are those of one HAProxy process, and grants belong to the one that asked: after a reload the old process still
+carries its streams, and of two HAProxys each sees only its own. So counts prove or disprove nobody else's grants; what
+the others carry is added to them. Must not live here: I/O, decisions, when a process has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+from spoe_agent.agent.account import FRESH_S, Account, Grant, Ledger
+from spoe_agent.agent.tally import SETTLE_S, Tally
+from spoe_agent.routing.facts import InstanceLoad
+from spoe_agent.routing.learned import NOTHING, Learned
+from spoe_agent.routing.snapshot import NO_ACTIVITY, UNKNOWN_STATE, Activity, GpuGroup, InstanceState, Snapshot
+
+GRANT_LIFETIME_S = 3600.0
+"""No grant is believed in longer, whatever happened."""
+
+BEYOND_LIFETIME_S = 10.0
+"""Another process's connections that are no grants (from before a restart, or decided without us) are believed in so
+long after it asked last."""
+
+
+@dataclass(slots=True)
+class _Instance(Account):
+    """An account, and how it has differed from each process's counts."""
+
+    tallies: dict[str, Tally] = field(default_factory=dict)
+
+    def elsewhere(self, process: str, now_s: float) -> int:
+        """Return the requests that other processes have here."""
+        others = len(self.grants) - self.asked_by[process]
+        if len(self.tallies) < 2:
+            return others
+        return others + sum(
+            tally.beyond
+            for name, tally in self.tallies.items()
+            if name != process and now_s - tally.asked_at_s <= BEYOND_LIFETIME_S
+        )
+
+
+class Board:
+    """Holds the latest readings and the account of grants; gives out Snapshots. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, InstanceState] = {}
+        self._accounts: dict[str, _Instance] = {}
+        self._where: dict[str, str] = {}
+        self._gpus: Mapping[str, GpuGroup] = {}
+        self._trained: dict[str, int] = {}
+        self.version = 0
+        """Counts what happened: as long as it stands still, so do slots."""
+
+    @property
+    def grants(self) -> int:
+        """Requests believed to be in flight."""
+        return len(self._where)
+
+    def publish(self, instance: str, state: InstanceState) -> None:
+        """Replace an instance's readings. Loads that they show, or disprove, are no longer pending."""
+        self.version += 1
+        self._states = {**self._states, instance: state}
+        account = self._accounts.get(instance)
+        if account is None or state.loaded_at_s is None:
+            return
+        self._expire(account, state.loaded_at_s)
+        account.read(state, state.loaded_at_s)
+        self._learn_trained(account.trained(state, state.loaded_at_s), state)
+
+    def _learn_trained(self, found: Mapping[str, int], state: InstanceState) -> None:
+        """Keep what was found of models' own limits, and drop what a larger context disproves."""
+        wrong = [
+            m for m, known in self._trained.items() if m in state.loaded and state.loaded[m].context_length > known
+        ]
+        if found or wrong:
+            kept = {model: known for model, known in self._trained.items() if model not in wrong}
+            self._trained = {**kept, **found}
+
+    def publish_gpus(self, gpus: Mapping[str, GpuGroup]) -> None:
+        """Replace what is known of the instances' GPUs."""
+        self.version += 1
+        self._gpus = gpus
+
+    def forget_instance(self, instance: str) -> None:
+        """An instance is not in the fleet any more, or is another server now: its readings and loads do not count.
+        What was granted there is still under way.
+        """
+        self.version += 1
+        self._states = {name: state for name, state in self._states.items() if name != instance}
+        if instance in self._accounts:
+            self._accounts[instance].forget_models()
+
+    def ledgers(self) -> dict[str, Ledger]:
+        """Return what the next agent must know, by instance."""
+        return {name: account.ledger() for name, account in self._accounts.items()}
+
+    def take(self, ledgers: Mapping[str, Ledger], now_s: float) -> None:
+        """Go on where an agent before this one was: what it granted is still under way, unless it is too old."""
+        self.version += 1
+        for name, ledger in ledgers.items():
+            account = self._accounts.setdefault(name, _Instance())
+            account.take(ledger)
+            self._where.update({grant.request_id: name for grant in ledger.grants})
+            self._expire(account, now_s)
+            state = self.state(name)
+            if state.loaded_at_s is not None:
+                account.read(state, state.loaded_at_s)
+
+    def granted(self, instance: str) -> tuple[Grant, ...]:
+        """Return an instance's grants, oldest first."""
+        account = self._accounts.get(instance)
+        return () if account is None else tuple(account.grants.values())
+
+    def state(self, instance: str) -> InstanceState:
+        """Return an instance's readings."""
+        return self._states.get(instance, UNKNOWN_STATE)
+
+    def grant(self, grant: Grant, victims: tuple[str, ...] = ()) -> None:
+        """Enter a request that was sent to an instance.
+
+        A model that is not loaded there is loading from now on, and `victims`, which must go for it, take no more
+        requests until readings show that they went, or stayed.
+        """
+        self.end(grant.request_id)
+        account = self._accounts.setdefault(grant.instance, _Instance())
+        account.add(grant)
+        account.load(grant, self._states.get(grant.instance), victims)
+        self.version += 1
+        self._where[grant.request_id] = grant.instance
+
+    def reserve(self, instance: str, model: str, leaving: tuple[str, ...]) -> None:
+        """Empty an instance for a model: those that are to go for it take no more requests."""
+        self._accounts.setdefault(instance, _Instance()).reserve(model, leaving)
+        self.version += 1
+
+    def unreserve(self, instance: str) -> None:
+        """Give that up."""
+        self._accounts[instance].unreserve()
+        self.version += 1
+
+    def activity(self, instance: str) -> Activity:
+        """Return the account of an instance as it is, not reconciled with anybody's counts."""
+        account = self._accounts.get(instance)
+        return NO_ACTIVITY if account is None else account.show()
+
+    def served(self, grant: Grant, now_s: float) -> None:
+        """Take note that a granted request was answered well: with its `num_ctx`, or as much as the model can do."""
+        self._accounts[grant.instance].serve(grant, now_s)
+
+    def find(self, request_id: str) -> Grant | None:
+        """Return a request's grant. None for unknown ids (refused, or another agent's)."""
+        instance = self._where.get(request_id)
+        if instance is not None:
+            return self._accounts[instance].grants[request_id]
+        found = [account.struck[request_id] for account in self._accounts.values() if request_id in account.struck]
+        return found[0] if found else None
+
+    def end(self, request_id: str) -> Grant | None:
+        """Strike a request off, because its log line arrived, and return its grant as `find` does."""
+        self.version += 1
+        instance = self._where.pop(request_id, None)
+        if instance is not None:
+            return self._accounts[instance].drop(request_id)
+        found = self.find(request_id)
+        if found is not None:
+            del self._accounts[found.instance].struck[request_id]
+        return found
+
+    def forget(self, process: str) -> None:
+        """Strike off what a HAProxy process still has, because it has ended: no lines come any more."""
+        for account in self._accounts.values():
+            account.tallies.pop(process, None)
+            for grant in [grant for grant in account.grants.values() if grant.process == process]:
+                self._strike(account, grant.request_id)
+
+    def by_process(self, instance: str) -> Mapping[str, int]:
+        """Return the number of an instance's grants for each HAProxy process that has any."""
+        account = self._accounts.get(instance)
+        return {} if account is None else account.asked_by
+
+    def _strike(self, account: _Instance, request_id: str) -> None:
+        self.version += 1
+        del self._where[request_id]
+        account.strike(request_id)
+
+    def snapshot(
+        self,
+        loads: Mapping[str, InstanceLoad],
+        now_s: float,
+        learned: Learned = NOTHING,
+        waiting: int = 0,
+        home: str | None = None,
+        process: str = "",
+    ) -> Snapshot:
+        """Return everything live, reconciled with the counts that came with the request being decided.
+
+        `process` is the one whose counts they are; `learned`, `waiting` and `home` are put in as they are (see
+        Snapshot).
+        """
+        activity = {
+            name: self._activity(account, loads.get(name), process, now_s) for name, account in self._accounts.items()
+        }
+        return Snapshot(now_s, self._states, activity, learned, waiting, home, self._gpus, self._trained)
+
+    def _activity(self, account: _Instance, load: InstanceLoad | None, process: str, now_s: float) -> Activity:
+        if load is None:
+            return account.show()
+        tally = account.tallies.get(process)
+        if tally is None:
+            tally = account.tallies[process] = Tally()
+        fresh = self._reconcile(account, tally, process, load.connections + load.queued, now_s)
+        shown, elsewhere = account.show(), account.elsewhere(process, now_s)
+        return replace(shown, unseen=fresh, elsewhere=elsewhere) if fresh or elsewhere else shown
+
+    def _reconcile(self, account: _Instance, tally: Tally, process: str, counted: int, now_s: float) -> int:
+        """Hold a process's grants against its count; return how many of them may not be connections yet."""
+        excess = account.asked_by[process] - counted
+        tally.beyond, tally.asked_at_s = max(0, -excess), now_s
+        if excess <= 0:
+            tally.surplus.least = 0
+            self._restore_live(account, tally, process, now_s)
+            return 0
+        tally.shortage.least = 0
+        fresh = self._fresh(account, process, excess, now_s)
+        self._strike_lost(account, tally, process, excess - fresh, counted, now_s)
+        return fresh
+
+    @staticmethod
+    def _fresh(account: _Instance, process: str, excess: int, now_s: float) -> int:
+        """Return how many of the process's newest `excess` grants may not be connections yet."""
+        fresh = 0
+        for grant in reversed(account.grants.values()):
+            if fresh == excess or now_s - grant.at_s > FRESH_S:
+                break
+            fresh += grant.process == process
+        return fresh
+
+    def _strike_lost(
+        self, account: _Instance, tally: Tally, process: str, surplus: int, counted: int, now_s: float
+    ) -> None:
+        """Drop the oldest grants once there have been more than HAProxy counts for a while: log lines were lost.
+
+        Not at once: a request's counts can overtake the log line of one that just ended, and which grant that line
+        is for is not known before it comes. Only when HAProxy counts nobody can no line name another grant.
+        """
+        if not tally.surplus.see(surplus, now_s) and counted:
+            return
+        own = (grant for grant in account.grants.values() if grant.process == process)
+        for grant in list(islice(own, tally.surplus.least)):
+            if now_s - grant.at_s <= SETTLE_S:
+                break
+            self._strike(account, grant.request_id)
+        tally.surplus.least = 0
+
+    def _restore_live(self, account: _Instance, tally: Tally, process: str, now_s: float) -> None:
+        """Take grants back once HAProxy has counted more for a while: of several, one that lives was struck off, and
+        the line of the other came after all (HAProxy had sent it on to another instance).
+        """
+        struck = account.struck_of(process) if account.struck else []
+        if not tally.shortage.see(min(tally.beyond, len(struck)), now_s):
+            return
+        for grant in reversed(struck[-tally.shortage.least :]):
+            account.restore(grant)
+            self._where[grant.request_id] = grant.instance
+            self.version += 1
+        tally.shortage.least = 0
+
+    def _expire(self, account: _Instance, now_s: float) -> None:
+        while account.grants:
+            oldest = next(iter(account.grants.values()))
+            if now_s - oldest.at_s <= GRANT_LIFETIME_S:
+                return
+            self.end(oldest.request_id)

@@ -1,0 +1,65 @@
+"""`choose` on the live board: puts the snapshot together, and enters what was chosen.
+
+Must not live here: the decision itself (routing), the queue (waiting), who is told (agent).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from spoe_agent.agent.account import Grant
+from spoe_agent.agent.board import Board
+from spoe_agent.agent.learner import Learner
+from spoe_agent.agent.recent import Recent
+from spoe_agent.routing import Action, Choice, FleetSpec, Kind, RequestFacts, choose
+from spoe_agent.routing.estimates import service_s, weights_bytes
+from spoe_agent.routing.snapshot import Snapshot
+
+MAX_HOMES = 20_000
+"""Conversations whose instance is remembered; the ones used longest ago go first."""
+
+
+class Chooser:
+    """Chooses by the fleet, the board and what was learned. Times are monotonic seconds."""
+
+    def __init__(self, fleet: FleetSpec, board: Board, learner: Learner) -> None:
+        self.fleet = fleet
+        self.board = board
+        self.learner = learner
+        self.homes: Recent[str, str] = Recent(MAX_HOMES)
+        """The instance that served a conversation last, by the hash of its beginning."""
+
+    def look(self, facts: RequestFacts, now_s: float, waiting: int = 0, reserved: str = "") -> Choice:
+        """Return the Choice for a request as things are.
+
+        Args:
+            waiting: held requests that the same slots must serve before it.
+            reserved: the instance that is being emptied for this request; "" when none is.
+        """
+        home = self.homes.get(facts.prefix) if facts.prefix else None
+        learned = self.learner.learned(now_s)
+        snapshot = self.board.snapshot(facts.loads, now_s, learned, waiting, home, facts.process)
+        return choose(facts, self.fleet, _as_reserved(snapshot, reserved) if reserved else snapshot)
+
+    def enter(self, facts: RequestFacts, choice: Choice, now_s: float) -> None:
+        """Enter the grant of a request that is routed to run a model; others take no slot."""
+        if choice.action is not Action.ROUTE or not choice.instance or not facts.model:
+            return
+        if facts.kind is Kind.INFERENCE:
+            about = choice.tier, facts.num_ctx, facts.process
+            grant = Grant(facts.request_id, choice.instance, facts.model, now_s, *about)
+            self.board.grant(grant, choice.victims)
+            if facts.prefix:
+                self.homes.put(facts.prefix, choice.instance)
+
+    def needs_s(self, facts: RequestFacts, instance: str, now_s: float) -> float:
+        """Return the predicted time of a request in a slot of an instance."""
+        model = facts.model or ""
+        weights = weights_bytes(model, self.fleet.rule(model), self.board.snapshot({}, now_s))
+        return service_s(self.learner.learned(now_s), model, instance, weights)
+
+
+def _as_reserved(snapshot: Snapshot, instance: str) -> Snapshot:
+    """Return the snapshot as it is for those whom the instance is being emptied for: nobody else can load there."""
+    mine = replace(snapshot.active(instance), leaving=frozenset(), reserved="")
+    return replace(snapshot, activity={**snapshot.activity, instance: mine})

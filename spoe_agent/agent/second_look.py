@@ -1,0 +1,84 @@
+"""Whether what nobody has may be there after all: lists are seconds old, and a model may have come since.
+
+Lives here: how often lists are read anew for that, and who waits for it. Must not live here: reading them, deciding.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from math import inf
+
+from spoe_agent.agent.recent import Recent
+
+INTERVAL_S = 1.0
+"""Unknown models make the agent ask the instances anew at most this often."""
+
+INTERVAL_CHANGING_S = 0.1
+"""The same while a store is being changed, and shortly after."""
+
+CHANGED_S = 2.0
+"""How long after its end a change may not be on the lists yet."""
+
+CHANGE_LIFETIME_S = 3600.0
+"""No change is taken to be going on for longer: its log line was lost."""
+
+MAX_CHANGES = 100
+"""Changes that are known to be going on."""
+
+DEADLINE_S = 0.06
+"""How long a request for an unknown model waits for lists."""
+
+
+class SecondLook:
+    """Reads lists anew, when that is worth it. `refresh` asks every instance; times are monotonic seconds."""
+
+    def __init__(self, refresh: Callable[[], Awaitable[None]], clock: Callable[[], float]) -> None:
+        self._refresh = refresh
+        self._clock = clock
+        self._asked_at_s = clock()
+        self._asking: asyncio.Task[None] | None = None
+        self._changes: Recent[str, float] = Recent(MAX_CHANGES)
+        self._changed_at_s = -inf
+
+    def changing(self, request_id: str) -> None:
+        """A request that changes a store was let through."""
+        self._changes.put(request_id, self._clock())
+
+    def ended(self, request_id: str) -> None:
+        """A request ended."""
+        if self._changes.pop(request_id, None) is not None:
+            self._changed_at_s = self._clock()
+            # What was read last is of before.
+            self._asked_at_s = -inf
+
+    @property
+    def is_worth_it(self) -> bool:
+        """Lists are being read, or may be read again."""
+        return self._asking is not None or self._may_ask
+
+    async def take(self) -> bool:
+        """Have the lists read, or wait for those who do; tell whether they came in time."""
+        if self._asking is None:
+            if not self._may_ask:
+                return True
+            self._asked_at_s = self._clock()
+            self._asking = asyncio.get_running_loop().create_task(self._ask())
+        asking = self._asking
+        done, _ = await asyncio.wait([asking], timeout=DEADLINE_S)
+        if done:
+            asking.result()
+        return bool(done)
+
+    async def _ask(self) -> None:
+        try:
+            await self._refresh()
+        finally:
+            self._asking = None
+
+    @property
+    def _may_ask(self) -> bool:
+        now_s = self._clock()
+        going_on = any(now_s - since_s < CHANGE_LIFETIME_S for since_s in self._changes.values())
+        is_changing = going_on or now_s - self._changed_at_s < CHANGED_S
+        return now_s - self._asked_at_s >= (INTERVAL_CHANGING_S if is_changing else INTERVAL_S)

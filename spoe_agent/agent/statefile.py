@@ -1,0 +1,137 @@
+"""What an agent leaves to the next one, kept across restarts in one small JSON file: what was learned, who was drained
+by hand, what is in flight, and what speaks against instances.
+
+Written whole to a file beside it and moved into place, so that no reader sees half of it. A damaged or foreign file is
+left out with a warning: priors do until the agent has learned anew. Must not live here: learning, draining, accounts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+
+from spoe_agent.agent.account import Ledger
+from spoe_agent.agent.learner import Learner, Mean, Pair
+from spoe_agent.instances.health import Doubt
+
+log = structlog.get_logger()
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+"""Times of another boot mean nothing now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a file says."""
+
+    learner: Learner = field(default_factory=Learner)
+    drained: frozenset[str] = frozenset()
+    """Instances that were drained by hand."""
+    ledgers: Mapping[str, Ledger] = field(default_factory=dict)
+    """By instance; empty when the machine was started anew since."""
+    doubts: Mapping[str, Doubt] = field(default_factory=dict)
+    """By instance."""
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    model: str
+    instance: str
+    log_s: Annotated[float, Field(ge=-20, le=20)]
+    """Nanoseconds to years: what is beyond was not written by us, and its exponential could be none."""
+    samples: PositiveInt
+
+
+class _State(BaseModel):
+    """The file. Arrival rates are not in it: they are stale after minutes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: int = 1
+    service: list[_Row]
+    load: list[_Row]
+    first_byte: list[_Row]
+    drained: list[str] = []
+    """Older files have neither this nor what follows."""
+    boot: str = ""
+    ledgers: dict[str, Ledger] = {}
+    doubts: dict[str, Doubt] = {}
+
+
+def restore(path: Path) -> Kept:
+    """Return what the file says, or nothing when there is none or it cannot be read."""
+    try:
+        return parse(path.read_bytes())
+    except FileNotFoundError:
+        return Kept()
+    except (OSError, ValidationError) as error:
+        said = "the state file cannot be read: nothing is learned, nobody drained by hand"
+        log.warning(said, file=str(path), why=_first(error) if isinstance(error, ValidationError) else str(error))
+        return Kept()
+
+
+def parse(text: bytes) -> Kept:
+    """Return what a file's text says. Raises ValidationError."""
+    state = _State.model_validate_json(text)
+    learner = Learner(_means(state.service), _means(state.load), _means(state.first_byte))
+    ledgers = state.ledgers if state.boot == _boot() else {}
+    return Kept(learner, frozenset(state.drained), ledgers, state.doubts)
+
+
+def dump(kept: Kept) -> str:
+    """Return the text of a file."""
+    state = _State(
+        service=_rows(kept.learner.service),
+        load=_rows(kept.learner.load),
+        first_byte=_rows(kept.learner.first_byte),
+        drained=sorted(kept.drained),
+        boot=_boot(),
+        ledgers=dict(kept.ledgers),
+        doubts=dict(kept.doubts),
+    )
+    return state.model_dump_json()
+
+
+def _boot() -> str:
+    try:
+        return BOOT_ID.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _first(error: ValidationError) -> str:
+    found = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, found['loc'])) or 'file'}: {found['msg']}"
+
+
+def save(kept: Kept, path: Path) -> bool:
+    """Write it down; tell whether that went well. A failure is logged: the agent serves without."""
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        with beside.open("w") as file:
+            file.write(dump(kept))
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        log.warning("the state file cannot be written", file=str(path), why=str(error))
+        return False
+    return True
+
+
+def _rows(means: dict[Pair, Mean]) -> list[_Row]:
+    return [
+        _Row(model=model, instance=instance, log_s=mean.log_s, samples=mean.samples)
+        for (model, instance), mean in means.items()
+    ]
+
+
+def _means(rows: list[_Row]) -> dict[Pair, Mean]:
+    return {(row.model, row.instance): Mean(row.log_s, row.samples) for row in rows}

@@ -1,8 +1,0 @@
-"""What `mitmdump -s "$(pointsman addon)"` loads.
-
-Nothing but the hooks must be named here: mitmproxy takes every function of a script for the hook of that name.
-"""
-
-from spoe_agent.front.hooks import Pointsman
-
-addons = [Pointsman()]

@@ -1,0 +1,160 @@
+"""HAProxy's agent-check: answers for each instance its state and its limit, one line per connection.
+
+    gpu0\\n  ->  up ready 100% maxconn:8\\n         (configuration.txt 5.2, agent-check)
+
+Each answer is the full state, because HAProxy keeps whatever an answer leaves out. Must not live here: limits
+(telemetry.limits), health.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import cast
+
+import structlog
+
+log = structlog.get_logger()
+
+READ_DEADLINE_S = 2.0
+MAX_LINE_BYTES = 256
+BACKLOG = 1024
+
+END = b"end"
+"""What a guard is told that is not to speak for anybody any more (check_guard)."""
+
+BEAT_S = 0.25
+"""Below HAProxy's `agent-inter`, so that the guard knows what HAProxy was told; well below check_guard.HUNG_S."""
+
+Answer = Callable[[str], str]
+"""The line for an instance, without its end."""
+
+
+def line(is_up: bool, is_drained: bool, limit: int) -> str:
+    """Return the full state of a server. Drained is weight 0, not `drain`: a rule of haproxy.cfg can see that, and
+    HAProxy says nothing of it in its log (2.6 says of a server in drain two lines at every check).
+    """
+    return f"{'up' if is_up else 'down'} ready {0 if is_drained else 100}% maxconn:{limit}"
+
+
+class CheckServer:
+    """Listens for HAProxy's checks."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self._server: asyncio.Server
+        self._asked: dict[str, asyncio.Event] = {}
+
+    async def listen(self, sock: socket.socket) -> None:
+        """Answer on a bound socket from now on."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _Check(self._tell), sock=sock, backlog=BACKLOG)
+
+    async def told(self, name: str, deadline_s: float) -> bool:
+        """Wait until HAProxy has asked about an instance once more; False: it did not within the deadline."""
+        asked = self._asked.setdefault(name, asyncio.Event())
+        try:
+            async with asyncio.timeout(deadline_s):
+                await asked.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _tell(self, name: str) -> str:
+        asked = self._asked.pop(name, None)
+        if asked is not None:
+            asked.set()
+        return self._answer(name)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.close()
+
+
+class _Check(asyncio.Protocol):
+    """One connection: a line, an answer, the end. No task and no streams: there are two a second for each server."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self._asked = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none, but acts like one
+        self._deadline = asyncio.get_running_loop().call_later(READ_DEADLINE_S, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        self._asked += data
+        if b"\n" in self._asked:
+            self._tell()
+        elif len(self._asked) > MAX_LINE_BYTES:
+            self._transport.close()  # nobody of ours: HAProxy sends one short line at once
+
+    def eof_received(self) -> None:
+        self._tell()
+
+    def _tell(self) -> None:
+        told = self._answer(self._asked.partition(b"\n")[0].decode("utf-8", "replace").strip())
+        self._transport.write(f"{told}\n".encode())
+        self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._deadline.cancel()
+
+
+class Guard:
+    """The agent's side of check_guard: a child that takes over when the agent is gone, on a copy of the socket that is
+    given to it. `lines` are its answers.
+    """
+
+    def __init__(self, sock: socket.socket, lines: Callable[[], Mapping[str, str]]) -> None:
+        self._sock = sock
+        self._lines = lines
+        self._changed = asyncio.Event()
+        self._is_over = False
+
+    def tell(self) -> None:
+        """Pass on at once what has changed, not with the next beat."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Start the child, and beat until cancelled."""
+        command = (sys.executable, "-m", "spoe_agent.haproxy.guard", str(self._sock.fileno()))
+        child = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.PIPE, pass_fds=(self._sock.fileno(),)
+        )
+        self._sock.close()
+        stdin = child.stdin
+        if stdin is None:
+            return
+        try:
+            told: Mapping[str, str] = {}
+            while not self._is_over:
+                lines = self._lines()
+                stdin.write(json.dumps(dict(lines)).encode() + b"\n" if lines != told else b"\n")
+                told = lines
+                await stdin.drain()
+                await self._pause()
+            self._is_over = False
+            stdin.write(END + b"\n")
+            await stdin.drain()
+            await child.wait()
+        except (BrokenPipeError, ConnectionResetError):
+            log.warning("the guard of the limits has ended; they would stay as they are if the agent died")
+        finally:
+            with suppress(OSError):
+                stdin.close()
+
+    def end(self) -> None:
+        """Another agent is there, with a guard of its own: this one's is to end without a word."""
+        self._is_over = True
+        self.tell()
+
+    async def _pause(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(BEAT_S):
+                await self._changed.wait()
+        self._changed.clear()

@@ -1,0 +1,152 @@
+"""HAProxy's line per finished request, as a datagram: the moment a grant ends.
+
+Must not live here: accounts (board). Lost or foreign datagrams are normal; neither is an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from pydantic_core import from_json
+
+from spoe_agent.agent.learner import Ending
+from spoe_agent.routing.surface import Kind, classify
+
+log = structlog.get_logger()
+
+BUFFER_BYTES = 8 * 1024 * 1024
+"""Room for the lines of a burst; the kernel gives what its net.core.rmem_max allows."""
+
+LINES_AT_ONCE = 1024
+"""asyncio's datagram transports read a few per turn of the loop, fewer than a busy agent decides in one: lines would
+be lost although there is time for them."""
+
+_MAX_LINE_BYTES = 65_536
+
+FALLBACK = "fallback"
+"""The reason of requests that HAProxy decided alone (haproxy.cfg)."""
+
+
+class HAProxyLog:
+    """Receives the JSON lines that haproxy.cfg sends to `listeners.log`, and reports each."""
+
+    def __init__(self, sock: socket.socket, ended: Callable[[Line], None]) -> None:
+        """Take a bound UDP socket."""
+        self._ended = ended
+        self._complained = False
+        self._socket = sock
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+        self._socket.setblocking(False)
+
+    def start(self) -> None:
+        """Read from now on, in the running loop."""
+        asyncio.get_running_loop().add_reader(self._socket, self.read)
+
+    def close(self) -> None:
+        """Stop reading."""
+        asyncio.get_running_loop().remove_reader(self._socket)
+        self._socket.close()
+
+    def read(self) -> None:
+        """Take the lines that have come. The loop calls this, and whoever is about to decide: a question is decided on
+        the board as it is, and the line of the request before it may wait on this socket.
+        """
+        for _ in range(LINES_AT_ONCE):
+            try:
+                self._take(self._socket.recv(_MAX_LINE_BYTES))
+            except BlockingIOError:
+                return
+            except OSError as error:
+                # An ICMP answer to nothing of ours; the next datagram will tell.
+                log.debug("log socket error", error=str(error))
+                return
+
+    def _take(self, line: bytes) -> None:
+        """Take one line. The first that is not ours is logged, the rest are left alone."""
+        read = read_line(line)
+        if read is not None:
+            self._ended(read)
+        elif not self._complained and not line.startswith(_NEWS):
+            self._complained = True
+            log.warning("datagram on the log port is not a request's JSON line", size_bytes=len(line))
+
+
+_NEWS = (b"Server ", b"Backup Server ", b"Proxy ", b"backend ", b"Backend ", b"Health check ", b"Agent check ")
+"""What HAProxy writes to every log of a proxy, whatever the format: servers that come and go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a finished request's line says."""
+
+    request_id: str
+    server: str
+    ending: Ending
+    status: int = 200
+    termination: str = "--"
+    """HAProxy's two letters (configuration.txt 8.5): who ended it, and in which phase."""
+    size_bytes: int = 0
+    """Sent to the client, headers included."""
+    is_redispatched: bool = False
+    """The instance it was meant for did not take it, and another did (`server`). The times are not that one's alone."""
+    process: str = ""
+    """The HAProxy process that had it; "" when it gave no name."""
+    begun_at_s: float = 0.0
+    """When it came, in seconds since 1970."""
+    fell_back: bool = False
+    """HAProxy decided alone, because no answer came to its question; or could not ask all it wanted."""
+    spoe_error: str = ""
+    """HAProxy's number for what went wrong with a question (SPOE.txt); "" when nothing did."""
+    kind: Kind = Kind.LIST
+    """What the request was for."""
+
+
+UNSET = "-"
+"""What HAProxy prints for a variable that is not set."""
+GIVEN_UP = "5"
+"""`spoe_error` of a question that HAProxy gave up itself, because the client had left."""
+
+
+def read_line(line: bytes) -> Line | None:
+    """Return what a line says, or None when it is not one of ours. Times that were never reached are -1."""
+    try:
+        fields = from_json(line)
+        well = fields["termination"] == "--" and fields["status"] == 200
+        redispatched = str(fields.get("retries", "")).startswith("+")
+        first_ms, data_ms = fields["first_byte_ms"], fields["data_ms"]
+        whole = well and not redispatched and first_ms >= 0 and data_ms >= 0
+        ending = Ending(first_ms / 1000, (first_ms + data_ms) / 1000, whole)
+        at = str(fields.get("at", "-"))
+        error = _set(fields, "spoe_error")
+        return Line(
+            str(fields["id"]),
+            str(fields["server"]) if at == "-" else at,
+            ending,
+            fields["status"],
+            fields["termination"],
+            int(fields.get("bytes", 0)),
+            redispatched,
+            _set(fields, "process"),
+            float(fields.get("time", 0)),
+            _fell_back(fields) or error not in ("", GIVEN_UP),
+            error,
+            classify(str(fields.get("method", "")), str(fields.get("path", ""))),
+        )
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _set(fields: Mapping[str, Any], name: str) -> str:
+    value = str(fields.get(name, UNSET))
+    return "" if value == UNSET else value
+
+
+def _fell_back(fields: Mapping[str, Any]) -> bool:
+    """Whoever left while HAProxy waited for the agent, or for a slot, went nowhere."""
+    has_left = fields["termination"][0] == "C" and fields["termination"][1] != "D"
+    return str(fields.get("reason", "")).startswith(FALLBACK) and not has_left

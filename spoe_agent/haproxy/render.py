@@ -1,0 +1,208 @@
+"""HAProxy's files from the fleet file: haproxy.cfg, spoe-pointsman.conf, map of models, origins and hosts, errors.
+
+Must not live here: names that agent and HAProxy share (bridge), and anything that runs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+from spoe_agent.fleet.resolved import LOCAL_HOST, Fleet, Instance
+from spoe_agent.fleet.specs import specs
+from spoe_agent.fleet.units import Listen
+from spoe_agent.fleet.urls import is_name
+from spoe_agent.haproxy import bridge
+from spoe_agent.haproxy.models_map import MODELS_MAP, entries, text
+from spoe_agent.haproxy.names import HOSTS, RESOLVERS, in_hosts_file, server_options
+from spoe_agent.requests import foreign, glimpse
+from spoe_agent.requests.caller import FORWARDED_FOR, HOPS
+from spoe_agent.requests.changes import CHANGE_PATHS
+from spoe_agent.requests.foreign import glob_regex
+from spoe_agent.requests.request_id import WELL_FORMED
+from spoe_agent.routing.names import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG
+from spoe_agent.routing.surface import BLOB_PATH, DESCRIBE_PATH, INFERENCE_PATHS, MODEL_PATH
+
+OWN_ERRORS = (400, 408, 413, 500, 502, 503, 504)
+"""Statuses that HAProxy itself answers with; each has its own body."""
+
+HOT_BUFFERS = 4
+"""How many buffers each thread of HAProxy keeps. With more it is hardly faster, and keeps more of what bodies took."""
+
+HOLD_GRACE_S = 15.0
+"""How much longer HAProxy waits for an answer than a request is held: there may be a body to read first."""
+
+REJECTIONS = (400, 404, 413, 503)
+"""Statuses of a Choice that rejects."""
+
+UNREACHED = "x-pointsman-unreached"
+"""Header between HAProxy's own proxies: no instance answered, but one of them, with this status."""
+
+MAX_PASSES = 8
+"""A request goes around at most so often, however many instances there are."""
+
+
+def haproxy_files(fleet: Fleet, hosts: Path = HOSTS) -> dict[str, str]:
+    """Return HAProxy's whole configuration for a fleet: text by relative file name.
+
+    `hosts`: the file of names that HAProxy must not ask DNS for.
+    """
+    policies, spec = fleet.policies, specs(fleet)
+    return {
+        "haproxy.cfg": _config(fleet, in_hosts_file(hosts)),
+        "spoe-pointsman.conf": _engine(fleet),
+        MODELS_MAP: text(spec, entries(spec)),
+        "origins.lst": "".join(f"{glob_regex(origin)}\n" for origin in policies.allowed_origins),
+        "hosts.lst": "".join(f"{glob_regex(host)}\n" for host in policies.allowed_hosts),
+        **_error_bodies(),
+    }
+
+
+def _template(name: str) -> Template:
+    environment = Environment(
+        loader=PackageLoader("spoe_agent.haproxy"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template(name)
+
+
+def _config(fleet: Fleet, known: frozenset[str]) -> str:
+    instances = [_server(instance, known) for instance in fleet.instances]
+    agents = [_agent(_local(listen), known) for listen in fleet.haproxy.spop or fleet.listeners.spop]
+    policies = fleet.policies
+    return _template("haproxy.cfg.j2").render(
+        instances=instances,
+        proxied=[one for one in instances if one["proxy"]],
+        policies=policies,
+        foreign=foreign,
+        hops=HOPS,
+        forwarded_for=f"^{FORWARDED_FOR.pattern}".replace('"', r"\""),
+        checks_host=fleet.checks_host,
+        local_host=LOCAL_HOST,
+        bufsize=policies.max_inspected_body + bridge.BODY_HEADROOM_BYTES,
+        hot_buffers=HOT_BUFFERS,
+        body=glimpse,
+        front=str(fleet.listeners.front),
+        log_address=str(_local(fleet.listeners.log)),
+        check=_local(fleet.listeners.check) if policies.limits.follow else None,
+        agents=agents,
+        resolvers=RESOLVERS if any(RESOLVERS in str(one) for one in (*instances, *agents)) else "",
+        seconds=_time,
+        default_host=re.escape(DEFAULT_HOST),
+        default_namespace=DEFAULT_NAMESPACE,
+        default_tag=DEFAULT_TAG,
+        own_errors=OWN_ERRORS,
+        unreached=UNREACHED,
+        rejections=REJECTIONS,
+        change_paths=CHANGE_PATHS,
+        inference_paths=sorted(INFERENCE_PATHS),
+        request_id=WELL_FORMED,
+        model_paths=[*sorted(INFERENCE_PATHS), DESCRIBE_PATH],
+        model_path=MODEL_PATH,
+        blob_path=BLOB_PATH,
+        models_map=MODELS_MAP,
+        again=str(fleet.listeners.again),
+        passes=min(len(fleet.instances), MAX_PASSES),
+        retry_after=specs(fleet).policy.retry_after_s,
+    )
+
+
+def _engine(fleet: Fleet) -> str:
+    policies = fleet.policies
+    return _template("spoe-pointsman.conf.j2").render(
+        variables=[*bridge.VARIABLES, "error"],
+        route_args=_arguments(bridge.ROUTE_ARGS),
+        read_args=_arguments(bridge.READ_ARGS),
+        change_args=_arguments(bridge.CHANGE_ARGS),
+        inspect_args=_arguments(bridge.INSPECT_ARGS),
+        hold_args=_arguments(bridge.HOLD_ARGS),
+        hold_timeout=_time(policies.hold_timeout) if policies.hold_timeout else "",
+        hold_processing=_time(policies.hold_timeout + HOLD_GRACE_S),
+    )
+
+
+def write(texts: dict[str, str], folder: Path) -> None:
+    """Write rendered files below a folder, which is made when it is missing. Raises OSError.
+
+    What the agent has written into the map of models since stays, as long as the fleet is the same.
+    """
+    for name, content in texts.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        found = path.read_text(errors="replace") if path.exists() else None
+        if not is_current(name, found, content):
+            path.write_text(content)
+
+
+def is_current(name: str, found: str | None, rendered: str) -> bool:
+    """Tell whether a file's content need not be rendered anew. None: there is no such file."""
+    if name == MODELS_MAP and found is not None:
+        return found.partition("\n")[0] == rendered.partition("\n")[0]
+    return found == rendered
+
+
+def _server(instance: Instance, known: frozenset[str]) -> dict[str, object]:
+    address, options = str(Listen(instance.host, instance.port)), server_options(instance.host, known)
+    proxy = None
+    if instance.onward is not None:
+        proxy = {
+            "address": address,
+            "options": options + _tls(instance),
+            "prefix": instance.prefix,
+            "host_header": instance.host_header,
+        }
+        # No unix socket: paths are looked for below a chroot, and with abstract ones HAProxy 2.6 crashes at a reload.
+        address, options = str(instance.onward), ""
+    return {
+        "name": instance.name,
+        "tag": instance.tag,
+        "address": address,
+        "options": options,
+        "proxy": proxy,
+        "max_connections": instance.max_connections,
+        "num_parallel": instance.num_parallel,
+    }
+
+
+def _tls(instance: Instance) -> str:
+    """Return how a server proves who it is. HAProxy compares names only (fleet.proxied)."""
+    if not instance.has_tls:
+        return ""
+    name = f" sni str({instance.host})" if is_name(instance.host) else ""
+    return f" ssl verify required ca-file {_quoted(instance.ca_file or '@system-ca')}{name}"
+
+
+def _quoted(path: str) -> str:
+    """Return a word of HAProxy's configuration (configuration.txt 2.2): strong quotes keep all but themselves."""
+    return path if re.fullmatch(r"[A-Za-z0-9/@._-]+", path) else "'" + path.replace("'", "'\\''") + "'"
+
+
+def _agent(listen: Listen, known: frozenset[str]) -> dict[str, object]:
+    options = "" if listen.path is not None else server_options(listen.host, known)
+    return {"address": str(listen), "options": options}
+
+
+def _local(listen: Listen) -> Listen:
+    """Return the address at which this host reaches a listener."""
+    return replace(listen, host={"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host))
+
+
+def _time(seconds: float) -> str:
+    return f"{round(seconds * 1000)}ms" if seconds % 1 else f"{int(seconds)}s"
+
+
+def _arguments(arguments: Mapping[str, str]) -> list[str]:
+    return [f"{name}={sample}" for name, sample in arguments.items()]
+
+
+def _error_bodies() -> dict[str, str]:
+    folder = files("spoe_agent.haproxy") / "templates" / "errors"
+    return {f"errors/{entry.name}": entry.read_text() for entry in sorted(folder.iterdir(), key=lambda e: e.name)}

@@ -1,0 +1,92 @@
+"""mitmproxy's flows: what they say of a request, and how they are sent on or answered.
+
+Must not live here: when (hooks), decisions.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+
+from mitmproxy import http
+
+from spoe_agent.fleet import Instance
+from spoe_agent.mitmproxy.answers import Answer
+from spoe_agent.mitmproxy.origins import Visit
+from spoe_agent.requests.caller import Credentials, Network, caller_of
+from spoe_agent.requests.path import decoded
+from spoe_agent.requests.reading import Whole, facts
+from spoe_agent.requests.request_id import shown
+from spoe_agent.routing import RequestFacts
+
+PREFIX = "pointsman_prefix"
+"""Of an instance's URL, as kept in the metadata of a flow that was sent there."""
+
+
+def visit(flow: http.HTTPFlow) -> Visit:
+    """Return who asks, from which page and for which host."""
+    headers = flow.request.headers
+    here = flow.client_conn.sockname
+    return Visit(
+        flow.request.method,
+        headers.get("origin", ""),
+        flow.request.authority or flow.request.host_header or "",
+        (socket.gethostname(), here[0] if here else ""),
+        headers.get("access-control-request-headers", ""),
+    )
+
+
+def _credentials(flow: http.HTTPFlow) -> Credentials:
+    peer = flow.client_conn.peername
+    names = ("authorization", "x-api-key", "x-forwarded-for", "forwarded")
+    return Credentials(peer[0] if peer else "", *(flow.request.headers.get(name, "") for name in names))
+
+
+def facts_of(flow: http.HTTPFlow, trusted: Sequence[Network]) -> RequestFacts:
+    """Return what is asked for; `trusted` are proxies whose word for the client's address is taken."""
+    headers = flow.request.headers
+    return facts(
+        Whole(
+            flow.id,
+            flow.request.method,
+            path_of(flow),
+            flow.request.raw_content or b"",
+            content_type=headers.get("content-type", ""),
+            content_encoding=headers.get("content-encoding", ""),
+            caller=caller_of(_credentials(flow), trusted),
+        )
+    )
+
+
+def path_of(flow: http.HTTPFlow) -> str:
+    """Return the path as Ollama takes it."""
+    return decoded(_asked(flow))
+
+
+def _asked(flow: http.HTTPFlow) -> str:
+    """Return the path that the client asked for: a flow that is replayed has been sent to an instance before."""
+    return flow.request.path.removeprefix(flow.metadata.get(PREFIX, ""))
+
+
+def send_to(flow: http.HTTPFlow, instance: Instance) -> None:
+    """Have the request sent to an instance, without a Host or an Origin that Ollama on loopback refuses."""
+    flow.request.scheme = "https" if instance.has_tls else "http"
+    flow.request.host, flow.request.port = instance.host, instance.port
+    flow.request.host_header = instance.host_header
+    flow.request.path = instance.prefix + _asked(flow)
+    flow.metadata[PREFIX] = instance.prefix
+    flow.request.headers.pop("origin", None)
+    flow.request.headers["X-Request-Id"] = shown_id(flow)
+
+
+def shown_id(flow: http.HTTPFlow) -> str:
+    """Return the id that client and Ollama see: the client's own, if it is fit for a log."""
+    return shown(flow.request.headers.get("x-request-id", ""), flow.id)
+
+
+def response_of(answer: Answer) -> http.Response:
+    """Return an answer at the door as mitmproxy sends it."""
+    response = http.Response.make(answer.status, answer.body, dict(answer.headers))
+    if answer.status == 204:
+        del response.headers["content-length"]  # RFC 9110 section 8.6
+    return response

@@ -1,0 +1,185 @@
+"""The agent's own addresses: all are bound before anything else happens, or none is and it is said who has them.
+
+Lives here: sockets, bound but not listening yet, and what is in the way. Must not live here: who serves on them.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from spoe_agent.fleet import Listen, Listeners
+from spoe_agent.process.owners import owner
+
+SOCKET_MODE = 0o660
+"""HAProxy's group may connect."""
+
+
+class Taken(OSError):
+    """Addresses that cannot be had; the text names each, who has it, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One address of the fleet file."""
+
+    key: str
+    listen: Listen
+    kind: socket.SocketKind = socket.SOCK_STREAM
+
+    def __str__(self) -> str:
+        proto = "UDP " if self.kind is socket.SOCK_DGRAM else "" if self.listen.path else "TCP "
+        return f"listeners.{self.key} ({proto}{self.listen})"
+
+
+def places(listeners: Listeners) -> Iterator[Place]:
+    """Return every address that the agent itself listens on."""
+    yield Place("admin", listeners.admin)
+    for listen in listeners.spop:
+        yield Place("spop", listen)
+    yield Place("log", listeners.log, socket.SOCK_DGRAM)
+    yield Place("check", listeners.check)
+
+
+class Sockets:
+    """The sockets of a fleet's listeners. Closing them removes unix sockets that are still this agent's."""
+
+    def __init__(self, by_place: Mapping[Place, socket.socket], lock: socket.socket) -> None:
+        self._by_place = dict(by_place)
+        self.lock = lock
+        self._inodes = {
+            place: os.stat(place.listen.path).st_ino for place in self._by_place if place.listen.path is not None
+        }
+
+    def of(self, key: str) -> list[socket.socket]:
+        """Return copies of the sockets of one listener, in the file's order: whoever serves on one may close it."""
+        return [sock.dup() for place, sock in self._by_place.items() if place.key == key]
+
+    def by_place(self) -> dict[str, socket.socket]:
+        """Return all, by what they listen on."""
+        return {str(place): sock for place, sock in self._by_place.items()}
+
+    def leave(self) -> None:
+        """Another process has them: close them here, and remove nothing."""
+        self._inodes.clear()
+        self.close()
+
+    def close(self) -> None:
+        """Give all addresses back."""
+        for place, sock in self._by_place.items():
+            sock.close()
+            remove(place.listen, self._inodes.get(place))
+        self.lock.close()
+
+
+def take(
+    listeners: Listeners, had: Mapping[str, socket.socket] | None = None, lock: socket.socket | None = None
+) -> Sockets:
+    """Bind every address. Raises Taken, and then nothing was disturbed.
+
+    `had` and `lock`: what the agent had whose place this one takes; what this one does not want is closed.
+    """
+    had = dict(had or {})
+    bound: dict[Place, socket.socket] = {}
+    refused: list[str] = []
+    for place in places(listeners):
+        try:
+            inherited = had.pop(str(place), None)
+            bound[place] = inherited or bind(place.listen, place.kind, is_shared=place.key == "check")
+        except OSError as error:
+            refused.append(_refusal(place, error))
+    if lock is not None and any(place.startswith("listeners.check ") for place in had):
+        lock.close()
+        lock = None
+    lock = lock or _only_agent(listeners.check)
+    for sock in had.values():
+        sock.close()
+    if lock is None:
+        refused.append(f"{Place('check', listeners.check)} is taken by {_agent_at(listeners.check)}")
+    if lock is None or refused:
+        for sock in (*bound.values(), *([lock] if lock else [])):
+            sock.close()
+        raise Taken("; ".join(refused) + f". {_ADVICE}")
+    return Sockets(bound, lock)
+
+
+_ADVICE = (
+    "Nothing was changed. One agent serves one fleet: if it is this fleet's, it runs already (pointsman status; "
+    "pointsman restart puts a new one in its place); a second fleet on this host needs `listeners` of its own"
+)
+
+
+def bind(listen: Listen, kind: socket.SocketKind = socket.SOCK_STREAM, *, is_shared: bool = False) -> socket.socket:
+    """Return a socket bound to an address. Raises OSError when it is taken.
+
+    `is_shared`: the guard of an agent that has just ended may still have the port (check_guard).
+    """
+    if listen.path:
+        return _bind_unix(Path(listen.path))
+    sock = socket.socket(socket.AF_INET6 if ":" in listen.host else socket.AF_INET, kind)
+    try:
+        if kind is socket.SOCK_STREAM:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind((listen.host, listen.port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _bind_unix(path: Path) -> socket.socket:
+    """A socket that nobody answers on was left by an agent that is dead."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_socket():
+        with socket.socket(socket.AF_UNIX) as probe, suppress(ConnectionRefusedError):
+            probe.connect(str(path))
+            raise FileExistsError(0, "somebody answers there")
+        path.unlink()
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.bind(str(path))
+        path.chmod(SOCKET_MODE)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def remove(listen: Listen, inode: int | None) -> None:
+    """Remove a unix socket, unless a successor has put its own there already."""
+    if listen.path is not None:
+        with suppress(FileNotFoundError):
+            if os.stat(listen.path).st_ino == inode:
+                os.unlink(listen.path)
+
+
+def _only_agent(check: Listen) -> socket.socket | None:
+    """Return a lock for the port that a guard may share; None: another agent lives that has it.
+
+    An abstract name (unix(7)) goes with its process, however that ends.
+    """
+    lock = socket.socket(socket.AF_UNIX)
+    try:
+        lock.bind(f"\0pointsman check {check}")
+    except OSError:
+        lock.close()
+        return None
+    return lock
+
+
+def _agent_at(check: Listen) -> str:
+    found = owner(check, socket.SOCK_STREAM)
+    return found if found.startswith("another") else "another Pointsman agent"
+
+
+def _refusal(place: Place, error: OSError) -> str:
+    who = owner(place.listen, place.kind)
+    if who:
+        return f"{place} is taken by {who}"
+    return f"{place}: {error.strerror or error}"

@@ -1,0 +1,92 @@
+"""What every routing policy of the benchmark is: asked per request, told what happened.
+
+Must not live here: any policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from spoe_agent.simulator import Model
+from spoe_agent.simulator.virtual.front import Front
+from spoe_agent.simulator.virtual.requests import Record, Request
+from spoe_agent.simulator.work import LoadedModel
+
+
+class Wait(Enum):
+    """The request is not assigned to a server yet."""
+
+    BACKEND = "backend"
+    """HAProxy keeps it in the backend's queue, for the first server that has room."""
+    ROUTER = "router"
+    """The router keeps it, and says later where it goes (`Router.grants`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The request is answered with an error."""
+
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A request of one token that the router sends to a server itself."""
+
+    server: int
+    model: Model
+    num_ctx: int | None
+    """None: the instance's own."""
+    deadline_s: float
+    """So long without an answer, and it has failed."""
+
+
+Verdict = int | Wait | Refusal
+"""A server's position, or what happens instead."""
+
+
+class Router:
+    """A policy. Only `route` must be written; the rest is for those who want to know."""
+
+    poll_interval_s: float | None = None
+    """How often each instance's `/api/ps` is read for the policy; None: never."""
+
+    def route(self, request: Request, front: Front, now_s: float) -> Verdict:
+        """Decide where a request goes."""
+        raise NotImplementedError
+
+    def preloads(self) -> Sequence[Sequence[Model]]:
+        """Return the models of each server that are loaded before the first request, for good, in that order."""
+        return ()
+
+    def unloads(self, record: Record) -> Iterable[Model]:
+        """Return the models that are to be unloaded where this request goes, just before it gets there."""
+        return ()
+
+    def polled(self, server: int, loaded: list[LoadedModel], now_s: float) -> None:
+        """Take a reading of `/api/ps`."""
+
+    def unreachable(self, server: int, now_s: float) -> None:
+        """Nobody listens at a server whose `/api/ps` was to be read."""
+
+    def again(self, request: Request, front: Front, now_s: float) -> Verdict:
+        """Decide where a request goes whose server did not take the connection, or went down before it was sent there
+        (`option redispatch 1`): another choice of the same rule. Servers that cannot be chosen are not in the front's.
+        """
+        return self.route(request, front, now_s)
+
+    def probes(self, now_s: float) -> Iterable[Probe]:
+        """Return the probes to be sent now. Asked after each reading."""
+        return ()
+
+    def probed(self, server: int, is_answered: bool, now_s: float) -> None:
+        """A probe was answered, or not in time."""
+
+    def ended(self, record: Record, front: Front, now_s: float) -> None:
+        """A request ended in whatever way, refused ones aside: HAProxy's log line."""
+
+    def grants(self, front: Front, now_s: float) -> Iterable[tuple[int, Verdict]]:
+        """Return the kept requests, by id, that are decided now. Asked after everything that happens while any is."""
+        return ()

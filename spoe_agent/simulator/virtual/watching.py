@@ -1,0 +1,122 @@
+"""The agent's watch over its instances, on virtual time: what pollers and HAProxy's log tell it, and its probes.
+
+It plays the poller and drives the watch's own coroutines by hand, for there is no event loop. Must not live here: the
+rules (watch, telemetry.health), HAProxy's counts (pointsman).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from spoe_agent.agent.agent import Agent
+from spoe_agent.agent.learner import Ending
+from spoe_agent.haproxy.log import Line
+from spoe_agent.instances.health import HealthPolicy
+from spoe_agent.instances.poll import REFUSALS_UNTIL_DOWN
+from spoe_agent.instances.probe import Target
+from spoe_agent.instances.watch import TICK_S, Watch
+from spoe_agent.routing import Health, InstanceState, LoadedModel
+from spoe_agent.simulator.virtual.requests import BROKEN, CLIENT_LEFT, TIMED_OUT, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A probe on its way."""
+
+    instance: str
+    what: Target
+    deadline_s: float
+
+    def __await__(self) -> Generator[Asked, str, str]:
+        return (yield self)
+
+
+class Watching:
+    """Passes on what an agent learns of its instances. Times are the agent's own.
+
+    Args:
+        agent: whose instances they are.
+        installed: what each instance has on disk, with bytes.
+        clock: the agent's.
+        time_scale: the fleet file's times are shorter by that.
+    """
+
+    def __init__(
+        self, agent: Agent, installed: Mapping[str, int], clock: Callable[[], float], time_scale: float = 1.0
+    ) -> None:
+        usual = HealthPolicy()
+        policy = replace(
+            usual,
+            stall_s=usual.stall_s / time_scale,
+            load_stall_s=usual.load_stall_s / time_scale,
+            probe_interval_s=usual.probe_interval_s / time_scale,
+            probe_timeout_s=usual.probe_timeout_s / time_scale,
+        )
+        self._watch = Watch(agent, policy, self._send, clock)
+        self._clock = clock
+        self._installed = installed
+        self._states: dict[str, InstanceState] = {}
+        self._refusals: Counter[str] = Counter()
+        self._probing: dict[str, Coroutine[Asked, str, None]] = {}
+        self._looked_at_s = 0.0
+
+    def polled(self, instance: str, loaded: Mapping[str, LoadedModel]) -> None:
+        """Take what an instance has loaded."""
+        del self._refusals[instance]
+        now_s = self._clock()
+        self._publish(instance, InstanceState(Health.UP, loaded, now_s, self._installed, now_s))
+
+    def refused(self, instance: str) -> None:
+        """Nobody listened at a poll."""
+        self._refusals[instance] += 1
+        state = replace(self._states.get(instance, InstanceState()), why="connection refused", health=Health.SLOW)
+        if self._refusals[instance] >= REFUSALS_UNTIL_DOWN:
+            state = replace(state, health=Health.DOWN, loaded={}, loaded_at_s=self._clock())
+        self._publish(instance, state)
+
+    def ended(self, record: Record, server: str, ending: Ending, is_redispatched: bool) -> None:
+        """Take HAProxy's log line of a request."""
+        cut = record.status == BROKEN and record.first_at_s is not None
+        status = 200 if cut else record.status
+        line = Line(str(record.request.work.id), server, ending, status, _termination(record), 0, is_redispatched)
+        self._watch.ended(line)
+
+    def probes(self) -> Iterator[Asked]:
+        """Look for stalls, as often as the agent does, and return the probes to be sent."""
+        if self._clock() - self._looked_at_s < TICK_S:
+            return
+        self._looked_at_s = self._clock()
+        self._watch.look()
+        for health in self._watch.due():
+            probing = self._watch.probe(health)
+            try:
+                asked = probing.send(None)
+            except StopIteration:
+                continue  # nothing would tell
+            self._probing[health.instance] = probing
+            yield asked
+
+    def probed(self, instance: str, is_answered: bool) -> None:
+        """Take a probe's outcome."""
+        try:
+            self._probing.pop(instance).send("" if is_answered else "no answer")
+        except StopIteration:
+            return
+        raise AssertionError("a probe asks once")
+
+    async def _send(self, instance: str, what: Target, deadline_s: float) -> str:
+        return await Asked(instance, what, deadline_s)
+
+    def _publish(self, instance: str, state: InstanceState) -> None:
+        self._states[instance] = state
+        self._watch.published(instance, state)
+
+
+def _termination(record: Record) -> str:
+    """Return HAProxy's two letters (configuration.txt 8.5): D after the answer has begun, else H."""
+    who = {BROKEN: "S", TIMED_OUT: "s", CLIENT_LEFT: "C"}.get(record.status)
+    if who is None:
+        return "--"
+    return who + ("H" if record.first_at_s is None else "D")

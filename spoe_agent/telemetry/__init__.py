@@ -1,4 +1,0 @@
-"""What is known of the live fleet: readings come in by I/O, a frozen Snapshot goes out.
-
-Must not live here: decisions, SPOP.
-"""

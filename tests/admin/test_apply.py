@@ -1,0 +1,162 @@
+"""What `pointsman apply` does and undoes, with real files and commands, and a stand-in of the agent."""
+
+import fcntl
+import os
+
+import pytest
+
+from spoe_agent.admin.apply import NotUndone, Refused, apply
+from spoe_agent.fleet.file import FleetFile
+from spoe_agent.haproxy.render import haproxy_files
+
+FLEET = """
+instances: [{{name: gpu0, url: "http://h:1"}}, {{name: gpu1, url: "http://h:2"}}]
+policies: {{hold_timeout: {hold}}}
+haproxy: {{files: {folder}/haproxy, test: {test}, reload: "echo reload >> {folder}/log"}}
+"""
+
+
+class Bench:
+    """A fleet file, and an agent that answers as it is told to; `log` has what was asked and run, in order."""
+
+    def __init__(self, folder, hold="60s", test="'true'"):
+        self.folder, self.said = folder, []
+        self.file = FleetFile(folder / "fleet.yaml")
+        self.file.path.write_text(FLEET.format(folder=folder, hold=hold, test=test))
+        self.digest = self.file.read().digest
+        self.status = {"file": "/x", "digest": self.digest, "needs_restart": [], "holds": True}
+        self.asked, self.reload = True, {"digest": self.digest, "changed": ["models"]}
+        self.refuses = ""
+
+    async def ask(self, method, path):
+        if path == self.refuses:
+            raise Refused(f"no {path}")
+        self.note(path)
+        answers = {"/status": {"fleet": self.status}, "/reload": self.reload, "/reload/undo": {}}
+        return answers.get(path, {"asked": self.asked})
+
+    def note(self, text):
+        with (self.folder / "log").open("a") as log:
+            log.write(f"{text}\n")
+
+    async def apply(self):
+        await apply(self.file, self.ask, self.said.append)
+
+    @property
+    def log(self):
+        return (self.folder / "log").read_text().split() if (self.folder / "log").exists() else []
+
+    @property
+    def written(self):
+        return {path.name for path in (self.folder / "haproxy").rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+async def test_all_steps_in_their_order(bench):
+    await bench.apply()
+    assert bench.log == ["/status", "/reload", "reload", "/instances/gpu0/asked", "/instances/gpu1/asked"]
+    texts = haproxy_files(bench.file.read().fleet)
+    assert all((bench.folder / "haproxy" / name).read_text() == text for name, text in texts.items())
+    assert [line.partition(":")[0] for line in bench.said] == [
+        str(bench.file.path),
+        str(bench.folder / "haproxy"),
+        "HAProxy's configuration is good",
+        "agent",
+        "HAProxy reloaded",
+        "HAProxy has gpu0",
+        "HAProxy has gpu1",
+    ]
+    (bench.folder / "log").unlink()
+    await bench.apply()
+    assert bench.log == ["/status", "/reload", "reload"]
+
+
+@pytest.mark.parametrize(
+    ("held", "hold", "order"),
+    [
+        (False, "60s", ["reload", "/reload", "reload"]),
+        (True, "60s", ["/reload", "reload"]),
+        (True, "0s", ["/reload", "reload"]),
+    ],
+)
+async def test_haproxy_can_hold_before_the_agent_asks_it_to(tmp_path, held, hold, order):
+    bench = Bench(tmp_path, hold)
+    bench.status["holds"] = held
+    await bench.apply()
+    assert [step for step in bench.log if "reload" in step] == order
+
+
+REFUSALS = {
+    "another file": (lambda bench: bench.status.update(digest="other"), "the agent reads /x, which is not the same as"),
+    "listeners": (lambda bench: bench.status.update(needs_restart=["listeners.log"]), "listeners.log: the agent must"),
+    "no agent": (lambda bench: setattr(bench, "refuses", "/status"), "no /status"),
+    "a bad file": (lambda bench: bench.file.path.write_text("instances: 7"), "fleet.yaml:1: instances: "),
+    "no folder": (
+        lambda bench: bench.file.path.write_text('instances: [{name: a, url: "http://h:1"}]'),
+        "haproxy.files: is missing",
+    ),
+    "a folder that cannot be": (lambda bench: (bench.folder / "haproxy").touch(), "cannot write HAProxy's files"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "why"), REFUSALS.values(), ids=REFUSALS)
+async def test_what_is_refused_before_anything_is_done(bench, spoil, why):
+    spoil(bench)
+    with pytest.raises(Refused, match=why):
+        await bench.apply()
+    assert bench.log in ([], ["/status"])
+    assert bench.written == set()
+
+
+FAILURES = {
+    "the agent": (lambda bench: setattr(bench, "refuses", "/reload"), "no /reload", []),
+    "edited meanwhile": (
+        lambda bench: bench.reload.update(digest="new"),
+        "edited meanwhile",
+        ["/reload", "/reload/undo"],
+    ),
+    "HAProxy does not come": (
+        lambda bench: setattr(bench, "asked", False),
+        "HAProxy does not ask for gpu0",
+        ["/reload", "reload", *["/instances/gpu0/asked"] * 5, "reload", "/reload/undo"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("spoil", "why", "done"), FAILURES.values(), ids=FAILURES)
+async def test_what_fails_is_undone(bench, spoil, why, done):
+    spoil(bench)
+    with pytest.raises(Refused, match=why):
+        await bench.apply()
+    assert bench.log[1:] == done
+    assert bench.written == set()
+    assert bench.said[-1].startswith("undone")
+
+
+async def test_a_test_that_fails_says_its_last_words_and_leaves_the_old_files(tmp_path):
+    bench = Bench(tmp_path)
+    await bench.apply()
+    (tmp_path / "haproxy" / "origins.lst").write_text("as it was")
+    with pytest.raises(Refused, match=r"(?s)failed with status 4.*line 7 is bad"):
+        await Bench(tmp_path, test='"echo line 7 is bad >&2; exit 4"').apply()
+    assert (tmp_path / "haproxy" / "origins.lst").read_text() == "as it was"
+
+
+async def test_what_cannot_be_undone_is_said(bench):
+    bench.reload["digest"], bench.refuses = "new", "/reload/undo"
+    with pytest.raises(NotUndone, match=r"(?s)edited meanwhile.*could not be undone:\nno /reload/undo\nLook at"):
+        await bench.apply()
+
+
+async def test_one_at_a_time(bench):
+    (bench.folder / "haproxy").mkdir()
+    lock = os.open(bench.folder / "haproxy", os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    with pytest.raises(Refused, match="another `pointsman apply` is at work"):
+        await bench.apply()
+    os.close(lock)
+    await bench.apply()

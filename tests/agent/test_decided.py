@@ -1,0 +1,63 @@
+"""A decision as the log has it."""
+
+import json
+
+from structlog.testing import capture_logs
+
+from spoe_agent.agent.decided import fields
+from spoe_agent.routing import Action, Candidate, Choice, Cost, Exclusion, Tier
+from tests.rigs import B, Held, asks
+
+CHOICE = Choice(
+    Action.ROUTE,
+    "evict",
+    "g0",
+    Tier.EVICT,
+    candidates=(
+        Candidate("g0", None, "", Tier.EVICT, Cost(load_s=4.00049, price_s=0.25), (B,), has_slot=False),
+        Candidate("g1", Exclusion.DOWN, "refuses connections"),
+        Candidate("g2", None, "partly on the CPU", Tier.LOADED, Cost(prefix_s=-0.5)),
+    ),
+)
+
+
+def test_every_instance_is_told_term_by_term():
+    assert fields(asks(request_id="r1", caller="10.0.0.5", process="1-a"), CHOICE) == {
+        "id": "r1",
+        "model": "a:latest",
+        "caller": "10.0.0.5",
+        "process": "1-a",
+        "action": "route",
+        "instance": "g0",
+        "reason": "evict",
+        "candidates": {
+            "g0": {
+                "state": "evict",
+                "total_s": 4.25,
+                "load_s": 4.0,
+                "price_s": 0.25,
+                "evicts": ["b:latest"],
+                "slot": "none free",
+            },
+            "g1": {"excluded": "down", "why": "refuses connections"},
+            "g2": {"state": "loaded", "total_s": -0.5, "prefix_s": -0.5, "why": "partly on the CPU"},
+        },
+    }
+
+
+def test_a_refusal_is_told_with_its_answer():
+    told = fields(asks(None), Choice(Action.REJECT, "not found", status=404, message="model 'x' not found"))
+    assert (told["model"], told["status"], told["message"]) == (None, 404, "model 'x' not found")
+
+
+def test_what_the_agent_decides_and_grants_is_plain_data():
+    with capture_logs() as logs:
+        rig = Held()
+        rig.ask("1", "2")
+        rig.agent.ended("1")
+    assert [(line["event"], line["id"], line["action"]) for line in logs] == [
+        ("decided", "1", "route"),
+        ("decided", "2", "hold"),
+        ("granted", "2", "route"),
+    ]
+    assert json.loads(json.dumps(logs)) == logs

@@ -1,0 +1,66 @@
+"""When lists are read again for a model that nobody has, and who waits."""
+
+import asyncio
+
+from spoe_agent.agent.second_look import CHANGED_S, INTERVAL_CHANGING_S, INTERVAL_S, SecondLook
+
+
+class Rig:
+    def __init__(self):
+        self.now_s, self.asked, self.answers = 100.0, 0, asyncio.Event()
+        self.answers.set()
+        self.look = SecondLook(self.refresh, lambda: self.now_s)
+
+    async def refresh(self):
+        self.asked += 1
+        await self.answers.wait()
+
+    def after(self, passed_s):
+        self.now_s += passed_s
+        return self.look.is_worth_it
+
+
+async def test_once_in_a_while():
+    rig = Rig()
+    assert not rig.look.is_worth_it
+    assert rig.after(INTERVAL_S)
+    assert await rig.look.take()
+    assert not rig.look.is_worth_it
+    assert await rig.look.take()
+    assert rig.asked == 1
+
+
+async def test_all_who_come_meanwhile_wait_for_the_same_answer():
+    rig = Rig()
+    rig.answers.clear()
+    rig.after(INTERVAL_S)
+    looks = [asyncio.ensure_future(rig.look.take()) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert rig.look.is_worth_it
+    rig.answers.set()
+    assert await asyncio.gather(*looks) == [True] * 3
+    assert rig.asked == 1
+
+
+async def test_nobody_waits_for_ever():
+    rig = Rig()
+    rig.answers.clear()
+    rig.after(INTERVAL_S)
+    assert not await rig.look.take()
+
+
+async def test_more_often_while_a_store_is_changed_and_shortly_after():
+    rig = Rig()
+    rig.look.changing("r1")
+    assert rig.after(2 * INTERVAL_CHANGING_S)
+    await rig.look.take()
+    rig.look.ended("r2")
+    assert not rig.look.is_worth_it
+    rig.look.ended("r1")
+    assert rig.look.is_worth_it
+    await rig.look.take()
+    assert rig.after(2 * INTERVAL_CHANGING_S)
+    await rig.look.take()
+    rig.now_s += CHANGED_S
+    await rig.look.take()
+    assert not rig.after(2 * INTERVAL_CHANGING_S)

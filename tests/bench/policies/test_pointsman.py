@@ -1,0 +1,180 @@
+"""The adapter: what the agent is told, and what becomes of its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+
+from bench.policies.fleets import FLEETS
+from bench.policies.pointsman import USUAL, Pointsman, Variant, fleet_spec, max_connections
+from spoe_agent.simulator import Model
+from spoe_agent.simulator.profile import GB
+from spoe_agent.simulator.virtual.faults import Fault, Trouble
+from spoe_agent.simulator.virtual.fleet import FleetPlan
+from spoe_agent.simulator.virtual.front import Front
+from spoe_agent.simulator.virtual.requests import Record, Request
+from spoe_agent.simulator.virtual.router import Refusal, Verdict, Wait
+from spoe_agent.simulator.virtual.simulation import Outcome, Simulation
+from spoe_agent.simulator.virtual.struck import StruckSimulation
+from tests.simulator.virtual.builders import MODELS, PROFILE, fleet, front_of, model, request
+
+
+def simulate(plan: FleetPlan, requests: list[object]) -> Outcome:
+    limits = [max_connections(profile) for profile in plan.instances]
+    return Simulation(plan.instances, limits, requests, Pointsman(plan, plan.models)).run()
+
+
+def test_the_agent_gets_the_fleet_as_a_fleet_file_would_say_it() -> None:
+    first, second = fleet_spec(fleet(2, max_loaded_models=2)).instances
+
+    assert (first.name, second.name) == ("ollama-1", "ollama-2")
+    assert (first.max_connections, first.num_parallel, first.max_loaded_models) == (8, 4, 2)
+    assert (first.vram_bytes, first.context_length) == (24 * GB, 4096)
+
+
+def test_a_warm_instance_is_preferred() -> None:
+    requests = [request(0), request(1, at_s=4.0), request(2, at_s=8.0, name="b"), request(3, at_s=12.0)]
+    outcome = simulate(fleet(2), requests)
+
+    assert [record.load_wait_s > 0 for record in outcome.records] == [True, False, True, False]
+    assert len(outcome.loads) == 2
+
+
+def test_grants_end_with_their_requests() -> None:
+    """Were they not struck off, the second wave would look as if it came on top of the first."""
+    plan = fleet(1)
+    router = Pointsman(plan, plan.models)
+    requests = [request(number, at_s=0.5 * number) for number in range(30)]
+    Simulation(plan.instances, [max_connections(PROFILE)], requests, router).run()
+
+    assert router.in_flight == 0
+
+
+def test_a_model_goes_only_where_it_fits() -> None:
+    big = model("big", 30)
+    instances = (PROFILE, replace(PROFILE, vram_bytes=48 * GB))
+    plan = FleetPlan("mixed", instances, (big,))
+    asked = request(0)
+    requests = [replace(asked, at_s=float(n), work=replace(asked.work, id=n, model=big)) for n in range(6)]
+
+    assert {record.server for record in simulate(plan, requests).records} == {1}
+
+
+def test_what_fits_nowhere_is_refused() -> None:
+    big = model("big", 30)
+    plan = FleetPlan("small", (PROFILE,), (big,))
+    asked = request(0)
+    outcome = simulate(plan, [replace(asked, work=replace(asked.work, model=big))])
+
+    assert [(record.status >= 400, record.server) for record in outcome.records] == [(True, None)]
+
+
+def test_a_refusal_has_the_agents_status() -> None:
+    plan = fleet(1)
+    outcome = Simulation(plan.instances, [4], [request(0, name="a")], Pointsman(plan, (MODELS["b"],))).run()
+
+    assert outcome.records[0].status == Refusal(404).status
+
+
+def test_every_named_fleet_can_be_told() -> None:
+    for plan in FLEETS.values():
+        assert len(fleet_spec(plan).instances) == len(plan.instances)
+
+
+class Watched(Pointsman):
+    """Notes what it is asked to do."""
+
+    def __init__(self, plan: FleetPlan, variant: Variant) -> None:
+        super().__init__(plan, plan.models, variant)
+        self.unloaded: list[Model] = []
+        self.held = 0
+
+    def route(self, request: Request, front: Front, now_s: float) -> Verdict:
+        verdict = super().route(request, front, now_s)
+        self.held += verdict is Wait.ROUTER
+        return verdict
+
+    def unloads(self, record: Record) -> Iterable[Model]:
+        models = list(super().unloads(record))
+        self.unloaded += models
+        return models
+
+
+def watch(plan: FleetPlan, requests: list[Request], variant: Variant) -> tuple[Watched, Outcome]:
+    router = Watched(plan, variant)
+    limits = [max_connections(profile) for profile in plan.instances]
+    return router, Simulation(plan.instances, limits, requests, router).run()
+
+
+@pytest.mark.parametrize(("variant", "is_asked"), [(USUAL, True), (Variant(steers=False), False)])
+def test_models_that_must_go_are_unloaded_unless_steering_is_off(variant: Variant, is_asked: bool) -> None:
+    requests = [request(n, at_s=10.0 * n, name=name) for n, name in enumerate("abcabc")]
+    router, outcome = watch(fleet(1), requests, variant)
+
+    assert bool(router.unloaded) == is_asked
+    assert outcome.unloads, "the third model does not fit beside the other two"
+
+
+@pytest.mark.parametrize(("variant", "is_held"), [(USUAL, True), (Variant(hold_s=0.0), False)])
+def test_what_has_no_slot_is_held_unless_holding_is_off(variant: Variant, is_held: bool) -> None:
+    requests = [request(number, at_s=0.01 * number) for number in range(20)]
+    router, outcome = watch(fleet(1, num_parallel=1), requests, variant)
+
+    assert bool(router.held) == is_held
+    assert all(record.served for record in outcome.records)
+
+
+def test_an_agent_with_a_slower_clock_is_told_shorter_times() -> None:
+    usual, slow = fleet_spec(fleet(1)).policy, fleet_spec(fleet(1), Variant(time_scale=5.0)).policy
+
+    assert (slow.hold_s, slow.max_age_s) == (usual.hold_s / 5, usual.max_age_s / 5)
+
+
+def test_an_agent_with_a_slower_clock_ages_readings_on_it() -> None:
+    """Were readings stamped by the fleet's clock, they would lie in the agent's future, or be too old at once."""
+    requests = [request(number, at_s=20.0 * number) for number in range(10)]
+    router, outcome = watch(fleet(2), requests, Variant(time_scale=50.0))
+
+    assert len(outcome.loads) == 1
+    assert router.in_flight == 0
+
+
+def test_who_is_refused_a_connection_goes_on_by_leastconn() -> None:
+    plan = fleet(3)
+    router = Pointsman(plan, plan.models)
+    front = front_of([8, 8, 8])
+    sent = router.route(request(0), front, 0.0)
+    assert isinstance(sent, int)
+    front.served = [2, 2, 2]
+    least = (sent + 1) % 3
+    front.served[least] = 1
+    with front.without(sent):
+        assert router.again(request(0), front, 0.0) == least
+
+
+def test_once_two_have_failed_nobody_goes_to_a_dead_instance_and_later_all_goes_on() -> None:
+    plan = fleet(2, models=[MODELS["a"]])
+    fault = Fault(Trouble.GONE, lasts_s=60.0, first_s=20.0, every_s=1e9)
+    requests = [request(number, at_s=0.5 * number, output_tokens=201) for number in range(400)]
+    router = Pointsman(plan, plan.models)
+    outcome = StruckSimulation(plan.instances, [8, 8], requests, router, fault).run()
+
+    broken = [record for record in outcome.records if record.failed]
+    assert len(broken) >= 2 and all(record.ended_at_s == 20.0 for record in broken)
+    assert outcome.sent_to_known == 0
+    late = {record.server for record in outcome.records if record.request.at_s > 120.0}
+    assert late == {0, 1} and router.in_flight == 0
+
+
+def test_a_hung_instance_is_found_by_its_silence() -> None:
+    """It looks well: lists answer, connections are taken. Whoever counts connections alone goes on sending."""
+    plan = fleet(2, models=[MODELS["a"]])
+    fault = Fault(Trouble.HANG, lasts_s=300.0, first_s=20.0, every_s=1e9)
+    requests = [request(number, at_s=0.4 * number) for number in range(900)]
+    outcome = StruckSimulation(plan.instances, [8, 8], requests, Pointsman(plan, plan.models), fault).run()
+
+    hung = [record for record in outcome.records if record.failed]
+    assert 0 < len(hung) < 20
+    assert max(record.request.at_s for record in hung) < 60.0

@@ -1,0 +1,390 @@
+import json
+import re
+from ipaddress import ip_address
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spoe_agent.fleet import loads as fleet_of
+from spoe_agent.haproxy import bridge
+from spoe_agent.haproxy.render import REJECTIONS, haproxy_files
+from spoe_agent.requests.glimpse import NeedsWhole
+from spoe_agent.routing import (
+    Action,
+    Choice,
+    Dialect,
+    FleetSpec,
+    InstanceLoad,
+    InstanceSpec,
+    Kind,
+    Policy,
+    Problem,
+    RequestFacts,
+    Snapshot,
+    choose,
+)
+from spoe_agent.routing.names import canonical
+from spoe_agent.spop import Message, Scope, SetVar
+
+POLICY = Policy(max_inspected_bytes=1000)
+LLAMA3, NS_M = canonical("llama3"), canonical("ns/m:8b")
+UNREADABLE, TOO_LARGE, BAD_NAME, _ = Problem
+
+untimed = settings(deadline=None)
+
+
+ARGS = {
+    bridge.ROUTE: bridge.ROUTE_ARGS,
+    bridge.READ: bridge.READ_ARGS,
+    bridge.CHANGE: bridge.CHANGE_ARGS,
+    bridge.INSPECT: bridge.INSPECT_ARGS,
+}
+
+
+def message(name=bridge.ROUTE, path="/api/chat", method="POST", **args):
+    """A message as HAProxy sends it: every argument is there, and None where its sample found nothing."""
+    assert args.keys() <= ARGS[name].keys()
+    return Message(name, {**dict.fromkeys(ARGS[name]), "id": "r1", "method": method, "path": path, **args})
+
+
+@pytest.mark.parametrize(
+    ("said", "tried"),
+    [(None, ()), ("/gpu1/", ("gpu1",)), ("/gpu1//gpu-2.b/", ("gpu1", "gpu-2.b")), ("/-//gpu1/", ("", "gpu1"))],
+)
+def test_whom_earlier_passes_named(said, tried):
+    assert bridge.facts(message(path="/api/tags", tried=said), Policy()).tried == tried
+
+
+def read(body=b"", content_type="application/json", encoding=None, **args):
+    """A `read` of a body that fits into its head, unless sizes say otherwise."""
+    sizes = {"seen": len(body), "size": len(body)}
+    return message(bridge.READ, head=body, type=content_type, encoding=encoding, **{**sizes, **args})
+
+
+def of_name(name, **args):
+    return read(json.dumps({"model": name}).encode(), **args)
+
+
+def inspected(sent):
+    """What comes of an `inspect`, when all its pauses are over."""
+    steps = bridge.reading(sent)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            return done.value
+
+
+FORM = b'--B\r\nContent-Disposition: form-data; name="model"\r\n\r\nllama3\r\n--B--\r\n'
+SHOWS = {
+    # message -> kind, model's key, problem, what the caller is told
+    "a model": (of_name("llama3"), Kind.INFERENCE, LLAMA3, None, ""),
+    "too large, with a model in the head": (of_name("llama3", seen=999, size=9999), Kind.INFERENCE, LLAMA3, None, ""),
+    "too large, by Content-Length": (read(b'{"a":', seen=900, size=9999), Kind.INFERENCE, None, TOO_LARGE, ""),
+    "too large, chunked": (read(b'{"a":', seen=1000, size=1000), Kind.INFERENCE, None, TOO_LARGE, ""),
+    "too large, but named": (read(b'{"a":', seen=9, size=9999, given="llama3"), Kind.INFERENCE, LLAMA3, None, ""),
+    "named twice": (of_name("llama3", given="other"), Kind.INFERENCE, LLAMA3, None, ""),
+    "no body": (read(), Kind.INFERENCE, None, UNREADABLE, "missing request body"),
+    "no sizes": (message(bridge.READ), Kind.INFERENCE, None, UNREADABLE, "missing request body"),
+    "a bad name": (of_name("a b"), Kind.INFERENCE, None, BAD_NAME, "invalid model name"),
+    "a name with broken UTF-8": (of_name("ll\udcffama"), Kind.INFERENCE, None, BAD_NAME, "invalid model name"),
+    "an empty name": (of_name(""), Kind.INFERENCE, None, BAD_NAME, "model is required"),
+    "a number": (of_name(7), Kind.INFERENCE, None, UNREADABLE, "json: cannot unmarshal number into Go struct field"),
+    "cloud": (of_name("gpt-oss:20b-cloud"), Kind.INFERENCE, canonical("gpt-oss:20b:cloud"), None, ""),
+    "an escaped key": (read(b'{"\\u006dodel":"llama3"}'), Kind.INFERENCE, LLAMA3, None, ""),
+    "a form": (
+        read(FORM, "multipart/form-data; boundary=B", path="/v1/audio/transcriptions"),
+        Kind.INFERENCE,
+        LLAMA3,
+        None,
+        "",
+    ),
+    "no JSON": (read(b"hello"), Kind.INFERENCE, None, UNREADABLE, "invalid JSON"),
+    "no model": (read(b"{}"), Kind.INFERENCE, None, BAD_NAME, "model is required"),
+    "bad zstd": (
+        read(b"{}", encoding="zstd", path="/v1/messages"),
+        Kind.INFERENCE,
+        None,
+        UNREADABLE,
+        "invalid zstd body",
+    ),
+    "show": (of_name("llama3", path="/api/show"), Kind.DESCRIBE, LLAMA3, None, ""),
+    "show by name": (read(b'{"name":"llama3"}', path="/api/show"), Kind.DESCRIBE, LLAMA3, None, ""),
+    "show by both": (read(b'{"model":"","name":"llama3"}', path="/api/show"), Kind.DESCRIBE, LLAMA3, None, ""),
+    "a large description": (read(b'{"a":', path="/api/show", seen=9, size=9), Kind.DESCRIBE, None, TOO_LARGE, ""),
+    "inspect, a model": (message(bridge.INSPECT, body=b'{"Model":"llama3"}'), Kind.INFERENCE, LLAMA3, None, ""),
+    "inspect, no model": (message(bridge.INSPECT, body=b"{}"), Kind.INFERENCE, None, BAD_NAME, "model is required"),
+    "inspect, no JSON": (message(bridge.INSPECT, body=b"hi"), Kind.INFERENCE, None, UNREADABLE, "invalid JSON"),
+    "inspect, no body": (message(bridge.INSPECT), Kind.INFERENCE, None, UNREADABLE, "missing request body"),
+    "a model of a namespace in the path": (message(path="/v1/models/ns/m:8b", method="GET"), Kind.LIST, None, None, ""),
+    "bad model in the path": (
+        message(path="/v1/models/a b", method="GET"),
+        Kind.DESCRIBE,
+        None,
+        BAD_NAME,
+        "invalid model name",
+    ),
+    "model in the path, read": (message(path="/v1/models/llama3", method="GET"), Kind.DESCRIBE, LLAMA3, None, ""),
+    "a list": (message(path="/api/tags", method="GET"), Kind.LIST, None, None, ""),
+    "a method that Ollama refuses": (message(method="GET"), Kind.LIST, None, None, ""),
+    "no method": (message(method=None), Kind.LIST, None, None, ""),
+    "a list, whatever its body": (of_name("a b", path="/api/tags"), Kind.LIST, None, None, ""),
+    "a pull": (message(path="/api/pull"), Kind.MANAGE, None, None, ""),
+    "a blob of gigabytes": (message(path="/api/blobs/sha256:0", size=10**12), Kind.MANAGE, None, None, ""),
+    "no path": (message(path=None), Kind.LIST, None, None, ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("sent", "kind", "model", "problem", "detail"), SHOWS.values(), ids=SHOWS)
+def test_what_a_message_shows(sent, kind, model, problem, detail):
+    facts = inspected(sent) if sent.name == bridge.INSPECT else bridge.facts(sent, POLICY)
+    assert (facts.request_id, facts.kind, facts.model, facts.problem) == ("r1", kind, model, problem)
+    assert facts.detail.startswith(detail)
+    assert bool(facts.detail) is bool(detail)
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/api/show"])
+def test_who_asks_without_the_body_has_files_of_another_version(path):
+    with pytest.raises(bridge.Unasked, match="render HAProxy's files again"):
+        bridge.facts(message(path=path), POLICY)
+
+
+def test_the_whole_body_is_asked_for_when_its_beginning_and_end_do_not_tell():
+    with pytest.raises(NeedsWhole):
+        bridge.facts(read(b'{"a":"x', size=900, seen=900), POLICY)
+    assert [(one.name, one.value) for one in bridge.whole_wanted()] == [("action", "inspect"), ("reason", "inspect")]
+
+
+@pytest.mark.parametrize("sent", [case[0] for case in SHOWS.values() if case[0].name != bridge.INSPECT])
+def test_arguments_are_found_by_name_and_the_absent_are_none(sent):
+    known = {key: value for key, value in sent.args.items() if value is not None}
+    turned = {"some other": "x", **dict(reversed(known.items())), "": 7}
+    assert bridge.facts(Message(sent.name, turned), POLICY) == bridge.facts(sent, POLICY)
+
+
+@pytest.mark.parametrize(
+    ("path", "dialect"),
+    [("/api/chat", Dialect.OLLAMA), ("/v1/completions", Dialect.OPENAI), ("/v1/messages", Dialect.ANTHROPIC)],
+)
+def test_the_callers_dialect(path, dialect):
+    assert bridge.facts(of_name("a", path=path), POLICY).dialect is dialect
+
+
+def test_counts_come_along():
+    facts = bridge.facts(of_name("a", load="g0:3:1:1 g1:0:0:0"), POLICY)
+    assert facts.loads == {"g0": InstanceLoad(3, 1, True), "g1": InstanceLoad(0, 0, False)}
+
+
+ALONG = [
+    # argument, value -> what it says, of which fact
+    ("size", 4711, "body_bytes", 4711),
+    ("size", None, "body_bytes", 0),
+    ("caller", "10.0.0.5", "caller", "10.0.0.5"),
+    ("caller", b"10.0.0.5", "caller", "10.0.0.5"),
+    ("caller", ip_address("10.0.0.5"), "caller", "10.0.0.5"),
+    ("caller", ip_address("fe80::1"), "caller", "fe80::1"),
+    ("caller", 7_234_567, "caller", "7234567"),
+    ("caller", None, "caller", ""),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "fact", "expected"), ALONG)
+def test_what_else_comes_along(name, value, fact, expected):
+    in_path = bridge.facts(message(path="/v1/models/a", method="GET", **{name: value}), POLICY)
+    whole = inspected(message(bridge.INSPECT, body=b'{"model":"a"}', **{name: value}))
+    for facts in (in_path, whole, bridge.facts(of_name("a", **{name: value}), POLICY)):
+        assert getattr(facts, fact) == expected
+
+
+def test_hints_come_along():
+    body = b'{"model":"a","options":{"num_ctx":8192},"messages":[{"role":"user","content":"hi"}]}'
+    facts, whole = bridge.facts(read(body), POLICY), inspected(message(bridge.INSPECT, body=body))
+    assert (facts.num_ctx, facts.prefix) == (whole.num_ctx, whole.prefix)
+    assert facts.num_ctx == 8192
+    assert facts.prefix
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"), [({"id": "r7"}, "r7"), ({"id": b"r7"}, "r7"), ({}, ""), ({"id": None}, "")]
+)
+def test_whose_turn_is_asked_for(sent, expected):
+    assert bridge.request_id(Message(bridge.HOLD, sent)) == expected
+
+
+LOADS = {
+    "": {},
+    "g0:0:0:1": {"g0": InstanceLoad(0, 0, True)},
+    " g0:12:345:0  g-1.x:1:2:1 ": {"g0": InstanceLoad(12, 345, False), "g-1.x": InstanceLoad(1, 2, True)},
+    "g0:1:2 g1:1:2:3:4:5 g2 :": {},
+    "g0:1:2:1:1a2b": {"g0": InstanceLoad(1, 2, True, "1a2b")},
+    "g0:-:0:1 g1:1:-1:1 g2::0:1 g3:1.5:0:1": {},
+    "g0:\u0661:0:1": {"g0": InstanceLoad(1, 0, True)},  # a digit is a digit
+    "g0:-:0:1 g1:7:0:1": {"g1": InstanceLoad(7, 0, True)},
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), LOADS.items())
+def test_haproxys_counts(text, expected):
+    assert bridge.loads(text) == expected
+
+
+values = st.none() | st.booleans() | st.integers() | st.text() | st.binary(max_size=50)
+args = st.dictionaries(st.sampled_from([*bridge.READ_ARGS, "body", ""]), values)
+methods = st.sampled_from(["POST", "GET", "DELETE"])
+paths = st.sampled_from(["/api/chat", "/api/show", "/v1/models/x", "/api/tags", "/api/pull", "/v1/messages"])
+
+
+@untimed
+@given(args, methods, paths, st.sampled_from(sorted(bridge.MESSAGES)))
+def test_any_arguments_are_decided_and_answered(args, method, path, name):
+    sent = Message(name, {**args, "method": method, "path": path})
+    try:
+        facts = inspected(sent) if name == bridge.INSPECT else bridge.facts(sent, POLICY)
+    except (bridge.Unasked, NeedsWhole) as error:
+        assert (name == bridge.READ) is isinstance(error, NeedsWhole)
+        return
+    needs_model = facts.kind in (Kind.INFERENCE, Kind.DESCRIBE)
+    assert needs_model is ((facts.model is None) is (facts.problem is not None))
+    choice = choose(facts, FleetSpec((InstanceSpec("g0", 4),)), Snapshot(0.0))
+    assert {action.name for action in bridge.actions(choice, facts)} <= set(bridge.VARIABLES)
+
+
+def asked(dialect=Dialect.OLLAMA):
+    return RequestFacts("r1", Kind.INFERENCE, dialect, LLAMA3)
+
+
+def variables(choice, facts):
+    actions = bridge.actions(choice, facts)
+    assert all(isinstance(action, SetVar) and action.scope is Scope.TXN for action in actions)
+    found = {action.name: action.value for action in actions}
+    assert len(found) == len(actions)
+    return found
+
+
+@pytest.mark.parametrize("dialect", Dialect)
+def test_variables_of_a_route(dialect):
+    choice = Choice(Action.ROUTE, "loaded", "g0")
+    assert variables(choice, asked(dialect)) == {"action": "route", "reason": "loaded", "server": "g0"}
+
+
+def test_variables_of_a_held_request():
+    """No server: HAProxy asks again, and gets it with the next answer."""
+    choice = Choice(Action.HOLD, "loaded", "g0")
+    assert variables(choice, asked()) == {"action": "hold", "reason": "loaded"}
+
+
+REJECTED = [
+    (Dialect.OLLAMA, 404, ""),
+    (Dialect.OPENAI, 404, "not_found_error"),
+    (Dialect.ANTHROPIC, 404, "not_found_error"),
+    (Dialect.OPENAI, 503, "api_error"),
+    (Dialect.ANTHROPIC, 503, "overloaded_error"),
+]
+
+
+@pytest.mark.parametrize(("dialect", "status", "error_type"), REJECTED)
+def test_variables_of_a_rejection(dialect, status, error_type):
+    choice = Choice(Action.REJECT, "why", status=status, message="what to do")
+    expected = {
+        "action": "reject",
+        "reason": "why",
+        "status": status,
+        "message": "what to do",
+        "error_type": error_type,
+    }
+    assert variables(choice, asked(dialect)) == expected
+
+
+def test_when_to_try_again():
+    choice = Choice(Action.REJECT, "no instance up", status=503, message="m", retry_after_s=5)
+    assert variables(choice, asked())["retry_after"] == 5
+
+
+FLEET = fleet_of('instances: [{name: gpu0, url: "http://h:1"}, {name: gpu1, url: "http://h:2"}]')
+
+
+@pytest.fixture(scope="module")
+def files():
+    return haproxy_files(FLEET)
+
+
+def settings_of(config, section):
+    """The lines of one section of an HAProxy file, by their first word."""
+    body = re.search(rf"^{section}\n((?:[ \t]+.*\n|\n)*)", config, re.M)
+    assert body, section
+    return dict(line.split(None, 1) for line in body[1].splitlines() if len(line.split(None, 1)) == 2)
+
+
+SENT = [
+    (bridge.ROUTE, bridge.ROUTE_ARGS, "pointsman"),
+    (bridge.READ, bridge.READ_ARGS, "pointsman"),
+    (bridge.CHANGE, bridge.CHANGE_ARGS, "pointsman"),
+    (bridge.INSPECT, bridge.INSPECT_ARGS, "pointsman-hold"),
+    (bridge.HOLD, bridge.HOLD_ARGS, "pointsman-hold"),
+]
+
+
+@pytest.mark.parametrize(("name", "args", "engine_name"), SENT)
+def test_messages_and_arguments_are_those_of_haproxys_file(files, name, args, engine_name):
+    engine = files["spoe-pointsman.conf"]
+    sent = settings_of(engine, f"spoe-message {name}")["args"].split()
+    assert dict(one.split("=", 1) for one in sent) == dict(args)
+    assert settings_of(engine, f"spoe-group {name}")["messages"].split() == [name]
+    assert f"send-spoe-group {engine_name} {name} " in files["haproxy.cfg"]
+    assert name in settings_of(engine, f"spoe-agent {engine_name}-agent")["groups"].split()
+    assert f"filter spoe engine {engine_name} config" in files["haproxy.cfg"]
+
+
+def test_no_other_message_is_sent(files):
+    sent = re.findall(r"^spoe-message (\S+)", files["spoe-pointsman.conf"], re.M)
+    assert set(sent) == bridge.MESSAGES
+
+
+def test_variables_are_those_of_haproxys_files(files):
+    engine = settings_of(files["spoe-pointsman.conf"], "spoe-agent pointsman-agent")
+    assert set(engine["register-var-names"].split()) == {*bridge.VARIABLES, "error"}
+    hold = settings_of(files["spoe-pointsman.conf"], "spoe-agent pointsman-hold-agent")
+    assert set(hold["register-var-names"].split()) == {*bridge.VARIABLES, "error", "hold_error"}
+    assert hold["option"] and hold["use-backend"] == engine["use-backend"]
+    read = set(re.findall(r"txn\.pm\.(\w+)", "".join(files.values())))
+    assert read == {*bridge.VARIABLES, "error", "hold_ms"}
+    assert "option set-process-time hold_ms\n" in files["spoe-pointsman.conf"]
+
+
+def test_what_haproxy_sends_is_set_before(files):
+    """Each `var(txn.pm_...)` in an argument is set in haproxy.cfg before the groups are sent."""
+    before, _, _ = files["haproxy.cfg"].rpartition("send-spoe-group pointsman read")
+    for sample in bridge.READ_ARGS.values():
+        for name in re.findall(r"var\((txn\.\w+)\)", sample):
+            assert re.search(rf"set-var(-fmt)?\({re.escape(name)}\)", before), name
+
+
+def test_every_status_of_a_rejection_has_its_answer(files):
+    returned = {int(status) for status in re.findall(r"return status (\d+) .* if rejected \{", files["haproxy.cfg"])}
+    assert returned == set(REJECTIONS)
+
+
+def test_the_agent_is_given_longer_than_it_takes_to_turn_a_held_request_away():
+    files = haproxy_files(
+        fleet_of('instances: [{name: g, url: "http://h:1"}]\npolicies: {hold_timeout: 90s, retry_after: 1s}')
+    )
+    waits = settings_of(files["spoe-pointsman.conf"], "spoe-agent pointsman-hold-agent")["timeout"]
+    assert re.fullmatch(r"processing (\d+)s", waits)
+    assert int(waits.split()[1][:-1]) > 90
+
+
+def test_where_nothing_is_held_nobody_asks():
+    files = haproxy_files(fleet_of('instances: [{name: g, url: "http://h:1"}]\npolicies: {hold_timeout: 0s}'))
+    assert "send-spoe-group pointsman-hold hold" not in files["haproxy.cfg"]
+    sent = re.findall(r"^spoe-message (\S+)", files["spoe-pointsman.conf"], re.M)
+    assert set(sent) == bridge.MESSAGES - {bridge.HOLD}
+
+
+def test_counts_are_sent_in_the_form_that_is_read(files):
+    form = re.search(r'set-var-fmt\(txn\.pm_load\) "(.*)"', files["haproxy.cfg"])[1]
+    text = re.sub(r"%\[srv_conn\([^)]*\)\]", "3", form)
+    text = re.sub(r"%\[srv_queue\([^)]*\)\]", "2", text)
+    text = re.sub(r"%\[srv_is_up\([^)]*\)\]", "1", text)
+    told = {instance.name: InstanceLoad(3, 2, True, instance.tag) for instance in FLEET.instances}
+    assert bridge.loads(text) == told

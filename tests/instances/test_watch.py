@@ -1,0 +1,316 @@
+"""Evidence from polls, lines, grants and probes, and what the agent is told."""
+
+from dataclasses import replace
+
+import pytest
+from structlog.testing import capture_logs
+
+from spoe_agent.agent.agent import Agent
+from spoe_agent.agent.board import Board
+from spoe_agent.agent.learner import Ending
+from spoe_agent.fleet import loads, specs
+from spoe_agent.haproxy.log import Line
+from spoe_agent.instances.health import HealthPolicy
+from spoe_agent.instances.watch import Watch
+from spoe_agent.routing import Action, Dialect, Exclusion, Health, InstanceState, Kind, LoadedModel, RequestFacts
+from spoe_agent.routing.names import canonical
+
+FLEET = """
+defaults: {num_parallel: 2}
+instances:
+  - {name: g0, url: "http://127.0.0.1:11435"}
+  - {name: g1, url: "http://127.0.0.1:11436"}
+policies: {hold_timeout: 0}
+"""
+A, B = canonical("a"), canonical("b")
+WELL, NONE = Ending(0.5, 2.0, is_whole=True), Ending(-0.001, -0.001, is_whole=False)
+
+
+class Clock:
+    def __init__(self):
+        self.now_s = 100.0
+
+    def __call__(self):
+        return self.now_s
+
+
+class Bench:
+    """Two instances, `a` loaded on g0 only; probes answer what `outcome` says."""
+
+    def __init__(self):
+        self.clock, self.board, self.outcome, self.probed = Clock(), Board(), "", []
+        self.agent = Agent(specs(loads(FLEET)), self.board, self.nothing, clock=self.clock)
+        self.listed = []
+        policy = HealthPolicy(stall_s=10.0, load_stall_s=20.0)
+        self.watch = Watch(self.agent, policy, self.probe, self.clock, self.listed.append)
+        self.poll("g0", {A: LoadedModel(1, 1)})
+        self.poll("g1", {})
+
+    async def nothing(self):
+        pass
+
+    async def probe(self, instance, what, deadline_s):
+        self.probed.append((instance, what.model, what.is_cold))
+        return self.outcome
+
+    def poll(self, name, loaded, health=Health.UP, **more):
+        state = InstanceState(health, loaded, self.clock(), {A: 10, B: 20}, self.clock(), **more)
+        self.watch.published(name, state)
+
+    def ask(self, number, model="a"):
+        return self.agent.decide(RequestFacts(f"r{number}", Kind.INFERENCE, Dialect.OLLAMA).naming(model))
+
+    def end(self, number, server="g0", ending=WELL, **more):
+        return self.watch.ended(Line(f"r{number}", server, ending, **more))
+
+    def relisted(self, server, kind, status):
+        self.watch.ended(Line("r0", server, NONE, status, kind=kind))
+        return self.listed
+
+    def later(self, seconds):
+        self.clock.now_s += seconds
+        self.watch.look()
+
+    async def probe_all(self):
+        for health in self.watch.due():
+            await self.watch.probe(health)
+
+    def state(self, name="g0"):
+        return self.watch.health[name].state
+
+
+@pytest.mark.parametrize(
+    ("more", "state"),
+    [
+        ({"status": 500}, "suspect"),
+        ({"status": 502, "termination": "SH"}, "suspect"),
+        ({"termination": "SD"}, "suspect"),
+        ({"termination": "SC", "status": 503}, "down"),
+        ({"server": "g1", "is_redispatched": True}, "down"),
+        ({"server": "g1"}, "up"),
+        ({"status": 503}, "up"),
+        ({"status": 404}, "up"),
+        ({"termination": "CD"}, "up"),
+    ],
+)
+def test_two_endings(more, state):
+    bench = Bench()
+    for number in range(2):
+        assert bench.ask(number).instance == "g0"
+        bench.end(number, **{"server": "g0", "ending": NONE, **more})
+    assert str(bench.state()) == state
+
+
+def test_a_doubted_instance_is_passed_over_and_comes_back_with_an_answer():
+    bench = Bench()
+    bench.ask("late")
+    for number in range(2):
+        bench.ask(number)
+        bench.end(number, ending=NONE, status=500)
+    choice = bench.ask("next")
+    assert choice.instance == "g1"
+    against = choice.candidates[0]
+    assert (against.exclusion, "answered 500" in against.detail) == (Exclusion.SUSPECT, True)
+    bench.end("late")
+    assert bench.state() is Health.UP
+
+
+def test_nobody_who_waits_gets_the_slot_of_the_second_who_failed():
+    """Both instances are full; the slots of g0 come free because its requests fail."""
+    bench = Bench()
+    granted = []
+    bench.agent.granted = lambda facts, _: granted.append(facts.request_id)
+    bench.agent.fleet = replace(bench.agent.fleet, policy=replace(bench.agent.fleet.policy, hold_s=60.0))
+    bench.poll("g1", {A: LoadedModel(1, 1)})
+    where = {number: bench.ask(number).instance for number in range(4)}
+    assert [bench.ask(number).action for number in (4, 5)] == [Action.HOLD] * 2
+    for number in [number for number, name in where.items() if name == "g0"]:
+        bench.end(number, ending=NONE, status=500)
+    assert (bench.state(), granted) == (Health.SUSPECT, ["r4"])
+
+
+def test_with_everybody_in_doubt_all_are_used():
+    bench = Bench()
+    for name in ("g0", "g1"):
+        bench.watch.health[name].stalled("silent", True, bench.clock())
+        bench.poll(name, {A: LoadedModel(1, 1)})
+    assert bench.ask(1).action is Action.ROUTE
+
+
+async def test_silence_with_a_free_slot_is_settled_by_a_probe_of_that_model():
+    bench = Bench()
+    bench.poll("g0", {A: LoadedModel(9, 9), B: LoadedModel(1, 1)})
+    bench.ask(1)
+    bench.later(9.0)
+    await bench.probe_all()
+    assert bench.probed == []
+    bench.later(2.0)
+    await bench.probe_all()
+    assert (bench.probed, bench.state()) == ([("g0", A, False)], Health.UP)
+    bench.outcome = "gave no token"
+    bench.later(11.0)
+    await bench.probe_all()
+    assert bench.state() is Health.SUSPECT
+    assert "gave no token" in bench.watch.health["g0"].evidence
+
+
+async def test_one_long_answer_makes_the_next_no_evidence_and_is_forgotten():
+    """Both slots are taken, so no probe would tell; usual are 2 s."""
+    bench = Bench()
+    bench.poll("g1", {}, Health.DOWN, why="refused")
+
+    def stalls(seconds):
+        bench.poll("g0", {A: LoadedModel(1, 1)})
+        for number in range(2):
+            assert bench.ask(number).instance == "g0"
+        bench.later(seconds)
+        found = bench.state() is Health.SUSPECT
+        for number in range(2):
+            bench.end(number)
+        bench.poll("g0", {A: LoadedModel(1, 1)})
+        return found
+
+    def usual(times):
+        for _ in range(times):
+            bench.ask("usual")
+            bench.end("usual")
+
+    usual(50)
+    assert stalls(40.0)
+    bench.ask("long")
+    bench.end("long", ending=Ending(0.5, 60.0, is_whole=True))
+    assert not stalls(100.0)
+    usual(200)
+    assert stalls(100.0)
+
+
+def test_a_load_that_does_not_end_keeps_loads_away_but_not_requests():
+    bench = Bench()
+    # The load can only go to g0.
+    bench.poll("g1", {}, Health.DOWN, why="refused")
+    assert bench.ask("b", "b").instance == "g0"
+    bench.later(19.0)
+    assert bench.state() is Health.UP
+    bench.later(1000.0)
+    assert bench.watch.health["g0"].loads_in_doubt
+    bench.poll("g0", {A: LoadedModel(1, 1)})
+    bench.poll("g1", {})
+    assert bench.ask(1).instance == "g0"
+    bench.poll("g0", {A: LoadedModel(1, 1), B: LoadedModel(1, 1)})
+    assert bench.state() is Health.UP
+
+
+def test_a_load_that_was_answered_for_is_not_doubted_while_lists_do_not_come():
+    bench = Bench()
+    bench.poll("g1", {}, Health.DOWN, why="refused")
+    bench.ask("b1", "b")
+    bench.later(2.0)
+    bench.end("b1")
+    bench.ask("b2", "b")
+    bench.later(1000.0)
+    assert not bench.watch.health["g0"].loads_in_doubt
+
+
+async def test_who_was_down_is_probed_with_the_smallest_model_when_nothing_is_loaded():
+    bench = Bench()
+    bench.poll("g0", {}, Health.DOWN, why="refused")
+    bench.poll("g0", {})
+    assert bench.state() is Health.RECOVERING
+    assert bench.ask(1).instance == "g1"
+    await bench.probe_all()
+    assert (bench.probed, bench.state()) == ([("g0", A, True)], Health.UP)
+
+
+def test_a_drain_by_hand_is_said_once_and_obeyed():
+    bench = Bench()
+    with capture_logs() as logs:
+        bench.watch.drain("g0")
+        bench.watch.drain("g0")
+        bench.poll("g0", {A: LoadedModel(1, 1)})
+    (line,) = logs
+    assert (line["before"], line["after"], line["evidence"]) == ("up", "drained", "by hand")
+    assert bench.ask(1).candidates[0].exclusion is Exclusion.DRAINED
+    bench.watch.ready("g0")
+    assert bench.ask(2).instance == "g0"
+
+
+def test_a_drain_by_hand_outlives_the_agent_and_is_said_once():
+    bench = Bench()
+    with capture_logs() as logs:
+        bench.watch.restore({"g1", "gone"}, {})
+        bench.poll("g1", {})
+    assert bench.watch.drained == {"g1"}
+    said = [(line["log_level"], line["instance"], line.get("after")) for line in logs]
+    assert said == [("warning", "g1", "drained"), ("warning", "gone", None)]
+    assert "before the agent was restarted" in logs[0]["evidence"]
+    bench.watch.ready("g1")
+    assert bench.watch.drained == set()
+
+
+@pytest.mark.parametrize(
+    ("server", "kind", "status", "listed"),
+    [
+        ("g0", Kind.MANAGE, 200, [["g0", "g1"]]),
+        ("g1", Kind.MANAGE, 201, [["g0", "g1"]]),
+        ("g0", Kind.MANAGE, 404, []),
+        ("g0", Kind.INFERENCE, 404, [["g0", "g1"]]),
+        ("g0", Kind.DESCRIBE, 404, [["g0", "g1"]]),
+        ("g0", Kind.INFERENCE, 200, []),
+        ("g0", Kind.LIST, 404, []),
+        ("<NOSRV>", Kind.INFERENCE, 404, []),
+    ],
+)
+def test_who_is_asked_for_lists_after_a_request(server, kind, status, listed):
+    """The instances that share the store that was changed, or lacks what it was believed to have."""
+    assert Bench().relisted(server, kind, status) == listed
+
+
+BAD, GOOD = ("GET /api/ps answered 500",), ("",)
+LISTS = {
+    # polls, one a second, over and over; at most so many lines and probes in ten minutes
+    "always wrong": (BAD, 2, 20),
+    "no JSON": (("GET /api/ps answered no JSON: x",), 2, 20),
+    "changing reasons": (("GET /api/ps answered 500", "no answer in time"), 2, 20),
+    "every other one": (BAD + GOOD, 0, 0),
+    "two of three": (BAD * 2 + GOOD, 2, 20),
+    "good for five in ten": (BAD * 5 + GOOD * 5, 4, 30),
+    "good": (GOOD, 0, 0),
+}
+
+
+@pytest.mark.parametrize(("polls", "lines", "probes"), LISTS.values(), ids=LISTS)
+async def test_lists_that_fail_for_ten_minutes_are_said_once(polls, lines, probes):
+    """The instance answers requests all the time."""
+    bench, silences = Bench(), 0
+    with capture_logs() as logs:
+        for second in range(600):
+            why = polls[second % len(polls)]
+            silences = silences + 1 if why else 0
+            health = Health.SLOW if why else Health.UP
+            bench.poll("g0", {A: LoadedModel(1, 1)}, health, why=why, silences=silences)
+            bench.clock.now_s += 1
+            await bench.probe_all()
+    assert len([line for line in logs if line["log_level"] != "debug"]) <= lines
+    assert len(bench.probed) <= probes
+    assert bench.state() is Health.UP
+
+
+async def test_lists_that_fail_and_probes_that_fail_then_are_proof():
+    bench = Bench()
+    for second in range(120):
+        bench.outcome = "no token" if second > 60 else ""
+        bench.poll("g0", {A: LoadedModel(1, 1)}, Health.SLOW, why="GET /api/ps answered 500", silences=2 + second)
+        bench.clock.now_s += 1
+        await bench.probe_all()
+    assert bench.state() is Health.SUSPECT
+    assert "500; probe: no token" in bench.watch.health["g0"].evidence
+
+
+def test_lists_come_again_when_they_have_come_for_a_while():
+    bench = Bench()
+    with capture_logs() as logs:
+        for silent in (True, True, False, True, *[False] * 70):
+            health, why = (Health.SLOW, "no answer in time") if silent else (Health.UP, "")
+            bench.poll("g0", {A: LoadedModel(1, 1)}, health, why=why)
+            bench.clock.now_s += 1
+    assert [line["event"] for line in logs] == ["instance's lists do not come", "instance's lists come again"]
