@@ -22,7 +22,8 @@ from rich.table import Table
 from spoe_agent.agent.account import Grant
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
-from spoe_agent.agent.learner import Ending, Learner
+from spoe_agent.agent.ending import Ending
+from spoe_agent.agent.learner import Learner
 from spoe_agent.routing import (
     Dialect,
     FleetSpec,

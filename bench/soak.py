@@ -24,7 +24,7 @@ import structlog
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.answers import HeldAnswers
 from spoe_agent.agent.board import Board
-from spoe_agent.agent.learner import Ending
+from spoe_agent.agent.ending import Ending
 from spoe_agent.agent.tally import SETTLE_S
 from spoe_agent.routing import (
     Action,

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import structlog
 
+from spoe_agent.agent.ending import Line
 from spoe_agent.agent.statefile import Kept, dump, parse, save
 from spoe_agent.assemble import Parts
 from spoe_agent.haproxy.check import CheckServer, Guard
 from spoe_agent.haproxy.contact import Contact
 from spoe_agent.haproxy.limiter import Limiter
-from spoe_agent.haproxy.log import HAProxyLog, Line
+from spoe_agent.haproxy.log import HAProxyLog
 from spoe_agent.haproxy.passing import Passed, abandon, freeze, hand, thaw
 from spoe_agent.haproxy.server import Server
 from spoe_agent.process import systemd

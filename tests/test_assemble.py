@@ -8,10 +8,9 @@ from contextlib import asynccontextmanager
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
-from spoe_agent.agent.learner import Ending
+from spoe_agent.agent.ending import Ending, Line
 from spoe_agent.assemble import assemble
 from spoe_agent.fleet import load, loads
-from spoe_agent.haproxy.log import Line
 from spoe_agent.routing import Action, Candidate, Choice, Dialect, Health, Kind, RequestFacts
 from spoe_agent.routing.names import canonical
 from spoe_agent.simulator.catalog import Catalog, Model

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from bench.policies.baselines import LeastConn
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
-from spoe_agent.agent.learner import Ending
+from spoe_agent.agent.ending import Ending
 from spoe_agent.fleet.schema import Policies
 from spoe_agent.routing import (
     Action,

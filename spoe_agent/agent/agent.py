@@ -12,17 +12,16 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 
-import aiohttp
 import structlog
 
 from spoe_agent.agent import decided
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.chooser import Chooser
-from spoe_agent.agent.learner import Ending, Learner
+from spoe_agent.agent.ending import Ending
+from spoe_agent.agent.learner import Learner
 from spoe_agent.agent.recent import Recent
 from spoe_agent.agent.second_look import SecondLook
 from spoe_agent.agent.waiting import WaitingRoom
-from spoe_agent.instances.ollama import UnexpectedAnswer
 from spoe_agent.routing import Action, Choice, FleetSpec, InstanceLoad, InstanceState, Kind, RequestFacts
 from spoe_agent.routing.hold import HoldQueue, Ticket, lane
 from spoe_agent.routing.names import display
@@ -39,8 +38,8 @@ ROOM_DEADLINE_S = 0.15
 """How long a request waits for its victims' unloading to be asked for: until then Ollama would choose others. With
 second_look.DEADLINE_S it stays within HAProxy's `timeout processing`; the load itself takes seconds."""
 
-Unload = Callable[[str, str], Awaitable[None]]
-"""Asks an instance to unload a model (display name) as soon as it is idle."""
+Unload = Callable[[str, str], Awaitable[str]]
+"""Asks an instance to unload a model (display name) as soon as it is idle: "" or what went wrong."""
 
 Granted = Callable[[RequestFacts, Choice], None]
 """Told a held request, and its Choice at last."""
@@ -234,9 +233,12 @@ class Agent:
             return
         try:
             async with asyncio.timeout(ROOM_DEADLINE_S):
-                await asyncio.gather(*(unload(instance, display(model)) for model in choice.victims))
-        except (OSError, TimeoutError, UnexpectedAnswer, aiohttp.ClientError) as error:
-            log.debug("unloading failed", instance=instance, models=choice.victims, why=str(error))
+                said = await asyncio.gather(*(unload(instance, display(model)) for model in choice.victims))
+        except TimeoutError:
+            said = [f"no answer within {1000 * ROOM_DEADLINE_S:.0f} ms"]
+        failures = "; ".join(filter(None, said))
+        if failures:
+            log.debug("unloading failed", instance=instance, models=choice.victims, why=failures)
 
     def is_worth_a_second_look(self, choice: Choice) -> bool:
         """Tell whether a refusal may only be due to lists that are a few seconds old (a model just pulled)."""

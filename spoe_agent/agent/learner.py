@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from spoe_agent.agent.ending import Ending
 from spoe_agent.routing.choice import Tier
 from spoe_agent.routing.learned import Learned
 
@@ -31,18 +32,6 @@ PUBLISH_INTERVAL_S = 0.5
 
 STREAMED_S = 0.005
 """An answer that comes all at once, `stream: false`, has its first byte with its last: it tells nothing of loads."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a request ended, as HAProxy saw it."""
-
-    first_byte_s: float
-    """From the connection to the instance until its headers; Ollama sends them with the first token."""
-    total_s: float
-    """From the connection to the instance until the last byte."""
-    is_whole: bool
-    """Status 200, and both sides were content (termination state `--`)."""
 
 
 @dataclass(slots=True)

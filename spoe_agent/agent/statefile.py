@@ -18,12 +18,22 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from spoe_agent.agent.account import Ledger
 from spoe_agent.agent.learner import Learner, Mean, Pair
-from spoe_agent.instances.health import Doubt
+from spoe_agent.routing.snapshot import Health
 
 log = structlog.get_logger()
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 """Times of another boot mean nothing now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """What speaks against an instance, as one agent tells the next."""
+
+    base: Health
+    evidence: str
+    loads_in_doubt: bool
+    load_evidence: str
 
 
 @dataclass(frozen=True, slots=True)

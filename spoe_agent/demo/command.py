@@ -22,7 +22,7 @@ from rich.live import Live
 from spoe_agent.demo.tally import Tally
 from spoe_agent.demo.traffic import Model, Seen, client, schedule, send, zipf
 from spoe_agent.fleet import FleetError, load
-from spoe_agent.instances.ollama import OllamaClient, UnexpectedAnswer
+from spoe_agent.instances.ollama import FAILURES, OllamaClient
 from spoe_agent.instances.reach import reach
 from spoe_agent.rig import haproxy, mitmproxy
 from spoe_agent.rig.process import RigError
@@ -137,7 +137,7 @@ async def _own_models(stack: Stack) -> list[Model]:
             source = OllamaClient(session, reach(instance), timeout_s)
             try:
                 names = await source.installed()
-            except (OSError, TimeoutError, aiohttp.ClientError, UnexpectedAnswer) as error:
+            except FAILURES as error:
                 raise RigError(f"{instance.name} at {instance.url} does not answer: {error}") from error
             found.update({key: Model(display(key), _embeds(key)) for key in names if not is_cloud(key)})
     if not found:

@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from spoe_agent.haproxy.log import Line
+from spoe_agent.agent.ending import Line
 from spoe_agent.haproxy.processes import Processes, birth
 
 log = structlog.get_logger()

@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 from spoe_agent.agent.account import Grant
 from spoe_agent.agent.agent import Agent
+from spoe_agent.agent.ending import Line
 from spoe_agent.fleet import Fleet, Instance
 from spoe_agent.haproxy.check import line as check_line
 from spoe_agent.haproxy.limits import Bounds, Capacity, Limit, Pace
-from spoe_agent.haproxy.log import Line
 from spoe_agent.instances.watch import Watch
 from spoe_agent.routing import Health, Snapshot
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
 from pydantic_core import from_json
 
-from spoe_agent.agent.learner import Ending
-from spoe_agent.routing.surface import Kind, classify
+from spoe_agent.agent.ending import Ending, Line
+from spoe_agent.routing.surface import classify
 
 log = structlog.get_logger()
 
@@ -78,32 +77,6 @@ class HAProxyLog:
 
 _NEWS = (b"Server ", b"Backup Server ", b"Proxy ", b"backend ", b"Backend ", b"Health check ", b"Agent check ")
 """What HAProxy writes to every log of a proxy, whatever the format: servers that come and go."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """What a finished request's line says."""
-
-    request_id: str
-    server: str
-    ending: Ending
-    status: int = 200
-    termination: str = "--"
-    """HAProxy's two letters (configuration.txt 8.5): who ended it, and in which phase."""
-    size_bytes: int = 0
-    """Sent to the client, headers included."""
-    is_redispatched: bool = False
-    """The instance it was meant for did not take it, and another did (`server`). The times are not that one's alone."""
-    process: str = ""
-    """The HAProxy process that had it; "" when it gave no name."""
-    begun_at_s: float = 0.0
-    """When it came, in seconds since 1970."""
-    fell_back: bool = False
-    """HAProxy decided alone, because no answer came to its question; or could not ask all it wanted."""
-    spoe_error: str = ""
-    """HAProxy's number for what went wrong with a question (SPOE.txt); "" when nothing did."""
-    kind: Kind = Kind.LIST
-    """What the request was for."""
 
 
 UNSET = "-"

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
+from spoe_agent.agent.statefile import Doubt
 from spoe_agent.routing.snapshot import Health, InstanceState
 
 REFUSALS_UNTIL_DOWN = 2
@@ -44,16 +45,6 @@ class Transition:
     before: Health
     after: Health
     evidence: str
-
-
-@dataclass(frozen=True, slots=True)
-class Doubt:
-    """What speaks against an instance, as one agent tells the next."""
-
-    base: Health
-    evidence: str
-    loads_in_doubt: bool
-    load_evidence: str
 
 
 class InstanceHealth:

@@ -25,8 +25,12 @@ class UnexpectedAnswer(Exception):
     """The server answered, but not as Ollama does."""
 
 
+FAILURES = (OSError, TimeoutError, aiohttp.ClientError, UnexpectedAnswer)
+"""What goes wrong with a call for no fault of ours."""
+
+
 class OllamaClient:
-    """Asks one Ollama server. Every call raises OSError, TimeoutError, aiohttp.ClientError or UnexpectedAnswer."""
+    """Asks one Ollama server. Every call may raise any of FAILURES."""
 
     def __init__(self, session: aiohttp.ClientSession, remote: Remote, timeout_s: float) -> None:
         self._session = session

@@ -1,7 +1,7 @@
 """The Ollamas of a fleet, each polled in a task of its own; they come and go with the fleet file.
 
 Lives here: which are polled, and that a new one was read before anybody hears of it. Must not live here: how one is
-read (telemetry.poll), what readings mean (watch).
+read (poll), what readings mean (watch).
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from spoe_agent.fleet import Fleet, Instance, PollPolicy
+from spoe_agent.instances.http import said
+from spoe_agent.instances.ollama import FAILURES
 from spoe_agent.instances.poll import Poller, Source, Timing
 from spoe_agent.routing.snapshot import InstanceState
 
@@ -108,10 +110,14 @@ class Ollamas:
         """Ask one for its lists now; one that the fleet file lost just now is not asked."""
         await _read([one for name, one in self._all.items() if name == instance])
 
-    async def unload(self, instance: str, model: str) -> None:
-        """Have an instance unload a model; one that the fleet file lost just now does not."""
-        if instance in self._all:
-            await self._all[instance].client.unload(model)
+    async def unload(self, instance: str, model: str) -> str:
+        """Have an instance unload a model; one that the fleet file lost just now does not. Return what went wrong."""
+        try:
+            if instance in self._all:
+                await self._all[instance].client.unload(model)
+        except FAILURES as error:
+            return said(error)
+        return ""
 
     def find(self, name: str) -> Instance | None:
         """Return an instance that is in force."""

@@ -17,7 +17,7 @@ import aiohttp
 
 from spoe_agent.instances import beat
 from spoe_agent.instances.http import said
-from spoe_agent.instances.ollama import UnexpectedAnswer
+from spoe_agent.instances.ollama import FAILURES
 from spoe_agent.routing.snapshot import Health, InstanceState, LoadedModel
 
 JITTER = 0.1
@@ -105,7 +105,7 @@ class Poller:
             self._state = replace(self._state, silences=0 if await self._lives() else silences + 1)
         except (ConnectionRefusedError, aiohttp.ClientConnectorError) as error:
             self._refused(said(error))
-        except (UnexpectedAnswer, OSError, aiohttp.ClientError) as error:
+        except FAILURES as error:
             self._turn(Health.SLOW, said(error))
             self._state = replace(self._state, silences=silences + 1)
         else:
@@ -116,7 +116,7 @@ class Poller:
         """Tell whether it answers what takes no lock in Ollama: then its lists are only in transition."""
         try:
             await self._source.version()
-        except (TimeoutError, UnexpectedAnswer, OSError, aiohttp.ClientError):
+        except FAILURES:
             return False
         return True
 

@@ -16,9 +16,10 @@ import structlog
 
 from spoe_agent.agent.account import Grant
 from spoe_agent.agent.agent import Agent
-from spoe_agent.haproxy.log import Line
+from spoe_agent.agent.ending import Line
+from spoe_agent.agent.statefile import Doubt
 from spoe_agent.instances.complaint import Complaint
-from spoe_agent.instances.health import Doubt, HealthPolicy, InstanceHealth, Transition
+from spoe_agent.instances.health import HealthPolicy, InstanceHealth, Transition
 from spoe_agent.instances.others import Others
 from spoe_agent.instances.probe import Target, target
 from spoe_agent.instances.saying import log_poll, log_turn

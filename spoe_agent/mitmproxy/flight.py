@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from spoe_agent.agent.learner import Ending
+from spoe_agent.agent.ending import Ending
 from spoe_agent.mitmproxy.router import LEFT, End, Passage
 from spoe_agent.routing import Choice, RequestFacts
 

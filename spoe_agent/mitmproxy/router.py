@@ -14,12 +14,12 @@ from pathlib import Path
 import aiohttp
 import structlog
 
-from spoe_agent.agent.learner import Ending, Learner
+from spoe_agent.agent.ending import Ending, Line
+from spoe_agent.agent.learner import Learner
 from spoe_agent.assemble import Parts, assemble
 from spoe_agent.fleet import Fleet, FleetError, Instance
 from spoe_agent.fleet.differences import differences
 from spoe_agent.fleet.file import FleetFile
-from spoe_agent.haproxy.log import Line
 from spoe_agent.mitmproxy.answers import WAITED
 from spoe_agent.mitmproxy.follow import another
 from spoe_agent.mitmproxy.slots import Slots

@@ -21,7 +21,7 @@ from spoe_agent.fleet import Fleet, FleetError, Instance
 from spoe_agent.haproxy import program
 from spoe_agent.haproxy.render import haproxy_files, write
 from spoe_agent.instances.http import Remote, TooLong, get, said
-from spoe_agent.instances.ollama import OllamaClient, UnexpectedAnswer
+from spoe_agent.instances.ollama import FAILURES, OllamaClient
 from spoe_agent.instances.reach import reach
 from spoe_agent.process.listening import Place, places
 from spoe_agent.process.owners import owner
@@ -59,7 +59,7 @@ async def _instance(session: aiohttp.ClientSession, one: Instance, timeout_s: fl
         version = await OllamaClient(session, reach(one), timeout_s).version()
     except TimeoutError:
         return Remark(Level.WRONG, f"{one.name}: {one.url} does not answer within {timeout_s:g} s")
-    except (OSError, aiohttp.ClientError, UnexpectedAnswer) as error:
+    except FAILURES as error:
         return Remark(Level.WRONG, f"{one.name}: {one.url}: {said(error)}")
     except FleetError as error:
         return Remark(Level.WRONG, f"{one.name}: {error}")

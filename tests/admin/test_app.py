@@ -15,12 +15,11 @@ from spoe_agent.admin.status import status
 from spoe_agent.admin.table import tables
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
-from spoe_agent.agent.learner import Ending
+from spoe_agent.agent.ending import Ending, Line
 from spoe_agent.fleet import Listen, loads, specs
 from spoe_agent.fleet.file import FleetFile
 from spoe_agent.haproxy.contact import Contact
 from spoe_agent.haproxy.limiter import Limiter
-from spoe_agent.haproxy.log import Line
 from spoe_agent.instances.health import HealthPolicy
 from spoe_agent.instances.watch import Watch
 from spoe_agent.process.listening import bind

@@ -1,16 +1,15 @@
 import asyncio
 from dataclasses import replace
 
-import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.chooser import MAX_HOMES
-from spoe_agent.agent.learner import Ending, Learner
+from spoe_agent.agent.ending import Ending
+from spoe_agent.agent.learner import Learner
 from spoe_agent.agent.second_look import INTERVAL_S
-from spoe_agent.instances.ollama import UnexpectedAnswer
 from spoe_agent.routing import (
     Action,
     FleetSpec,
@@ -248,7 +247,7 @@ def test_names_of_models_that_do_not_exist_take_no_memory():
 class Rooms(Rig):
     """An agent whose one instance has A loaded and room for one model; notes what it is asked to unload."""
 
-    def __init__(self, fault=None, can_unload=True):
+    def __init__(self, fault="", can_unload=True):
         super().__init__()
         self.unloaded, self.fault, self.answers_now = [], fault, asyncio.Event()
         self.answers_now.set()
@@ -262,8 +261,9 @@ class Rooms(Rig):
     async def unload(self, instance, model):
         self.unloaded.append((instance, model))
         await self.answers_now.wait()
-        if self.fault is not None:
+        if isinstance(self.fault, Exception):
             raise self.fault
+        return self.fault
 
 
 async def test_what_must_go_is_unloaded_before_the_load():
@@ -289,9 +289,8 @@ async def test_an_agent_that_cannot_unload_leaves_it_to_ollama():
     assert rig.unloaded == []
 
 
-@pytest.mark.parametrize("fault", [TimeoutError(), OSError(), UnexpectedAnswer("404"), aiohttp.ClientError()])
-async def test_unloading_that_fails_holds_up_nobody(fault):
-    rig = Rooms(fault)
+async def test_unloading_that_fails_holds_up_nobody():
+    rig = Rooms("unloading a:latest answered 404")
     await rig.agent.make_room(rig.agent.decide(asks(B)))
     assert rig.unloaded == [("g0", "a:latest")]
 

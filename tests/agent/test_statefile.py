@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from spoe_agent.agent.account import Grant, Ledger
-from spoe_agent.agent.learner import Ending, Learner
-from spoe_agent.agent.statefile import Kept, dump, parse, restore, save
-from spoe_agent.instances.health import Doubt
+from spoe_agent.agent.ending import Ending
+from spoe_agent.agent.learner import Learner
+from spoe_agent.agent.statefile import Doubt, Kept, dump, parse, restore, save
 from spoe_agent.routing import Health, Tier
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spoe_agent.agent.learner import Ending
+from spoe_agent.agent.ending import Ending
 from spoe_agent.agent.waiting import DOWN_S, MAX_LANES, REASK_AT
 from spoe_agent.routing import (
     Health,

@@ -3,9 +3,8 @@
 import pytest
 from structlog.testing import capture_logs
 
-from spoe_agent.agent.learner import Ending
+from spoe_agent.agent.ending import Ending, Line
 from spoe_agent.haproxy.contact import GRACE_S, RECENT_S, REPEAT_S, Contact
-from spoe_agent.haproxy.log import Line
 
 STARTED_S = 1_700_000_000.0
 

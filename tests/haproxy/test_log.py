@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 import pytest
 from structlog.testing import capture_logs
 
-from spoe_agent.agent.learner import Ending
+from spoe_agent.agent.ending import Ending, Line
 from spoe_agent.fleet import loads as fleet_of
-from spoe_agent.haproxy.log import HAProxyLog, Line, read_line
+from spoe_agent.haproxy.log import HAProxyLog, read_line
 from spoe_agent.haproxy.render import haproxy_files
 from tests.loops import on_each_loop
 

@@ -7,9 +7,8 @@ from structlog.testing import capture_logs
 
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
-from spoe_agent.agent.learner import Ending
+from spoe_agent.agent.ending import Ending, Line
 from spoe_agent.fleet import loads, specs
-from spoe_agent.haproxy.log import Line
 from spoe_agent.instances.health import HealthPolicy
 from spoe_agent.instances.watch import Watch
 from spoe_agent.routing import Action, Dialect, Exclusion, Health, InstanceState, Kind, LoadedModel, RequestFacts

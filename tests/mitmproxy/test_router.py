@@ -3,7 +3,7 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from spoe_agent.agent.learner import Ending
+from spoe_agent.agent.ending import Ending
 from spoe_agent.fleet import loads
 from spoe_agent.mitmproxy.router import End, Router, connects
 from spoe_agent.mitmproxy.slots import Slots

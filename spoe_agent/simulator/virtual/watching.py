@@ -11,8 +11,7 @@ from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from spoe_agent.agent.agent import Agent
-from spoe_agent.agent.learner import Ending
-from spoe_agent.haproxy.log import Line
+from spoe_agent.agent.ending import Ending, Line
 from spoe_agent.instances.health import HealthPolicy
 from spoe_agent.instances.poll import REFUSALS_UNTIL_DOWN
 from spoe_agent.instances.probe import Target

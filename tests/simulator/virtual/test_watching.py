@@ -6,7 +6,7 @@ import pytest
 
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
-from spoe_agent.agent.learner import Ending
+from spoe_agent.agent.ending import Ending
 from spoe_agent.routing import Dialect, FleetSpec, Health, InstanceLoad, InstanceSpec, Kind, LoadedModel, RequestFacts
 from spoe_agent.routing.names import canonical
 from spoe_agent.simulator.virtual.requests import BROKEN, CLIENT_LEFT, SERVED, TIMED_OUT, Record

@@ -1,0 +1,48 @@
+"""How a request ended, in the words of HAProxy's log line; a front end without HAProxy says it in the same.
+
+Must not live here: how lines are read (haproxy.log), what follows from them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spoe_agent.routing.surface import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a request ended, as HAProxy saw it."""
+
+    first_byte_s: float
+    """From the connection to the instance until its headers; Ollama sends them with the first token."""
+    total_s: float
+    """From the connection to the instance until the last byte."""
+    is_whole: bool
+    """Status 200, and both sides were content (termination state `--`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a finished request's line says."""
+
+    request_id: str
+    server: str
+    ending: Ending
+    status: int = 200
+    termination: str = "--"
+    """HAProxy's two letters (configuration.txt 8.5): who ended it, and in which phase."""
+    size_bytes: int = 0
+    """Sent to the client, headers included."""
+    is_redispatched: bool = False
+    """The instance it was meant for did not take it, and another did (`server`). The times are not that one's alone."""
+    process: str = ""
+    """The HAProxy process that had it; "" when it gave no name."""
+    begun_at_s: float = 0.0
+    """When it came, in seconds since 1970."""
+    fell_back: bool = False
+    """HAProxy decided alone, because no answer came to its question; or could not ask all it wanted."""
+    spoe_error: str = ""
+    """HAProxy's number for what went wrong with a question (SPOE.txt); "" when nothing did."""
+    kind: Kind = Kind.LIST
+    """What the request was for."""

@@ -1,0 +1,58 @@
+"""All instances in force, without a server: clients are stand-ins."""
+
+import aiohttp
+import pytest
+
+from spoe_agent.fleet import loads
+from spoe_agent.instances.ollama import UnexpectedAnswer
+from spoe_agent.instances.ollamas import Ollamas
+
+FLEET = "instances: [{name: g0, url: 'http://127.0.0.1:11435'}]"
+
+
+class Client:
+    """An Ollama without models, of which unloading goes wrong as it is told."""
+
+    def __init__(self, fault):
+        self.fault, self.unloaded = fault, []
+
+    async def loaded(self):
+        return {}
+
+    async def installed(self):
+        return {}
+
+    async def version(self):
+        return "0.30.0"
+
+    async def unload(self, model):
+        self.unloaded.append(model)
+        if self.fault is not None:
+            raise self.fault
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (None, ""),
+        (TimeoutError(), "TimeoutError"),
+        (ConnectionResetError(104, "Connection reset by peer"), "[Errno 104] Connection reset by peer"),
+        (UnexpectedAnswer("unloading x answered 404"), "unloading x answered 404"),
+        (aiohttp.ServerDisconnectedError(), "Server disconnected"),
+    ],
+)
+async def test_unloading_says_what_went_wrong(fault, said):
+    client = Client(fault)
+    ollamas = Ollamas(lambda *_: client)
+    ollamas.put_in_force(await ollamas.read(loads(FLEET), lambda *_: None))
+    assert await ollamas.unload("g0", "x") == said
+    assert client.unloaded == ["x"]
+    assert await ollamas.unload("gone", "x") == ""
+    assert client.unloaded == ["x"]
+
+
+async def test_a_bug_in_unloading_is_not_hidden():
+    ollamas = Ollamas(lambda *_: Client(ZeroDivisionError()))
+    ollamas.put_in_force(await ollamas.read(loads(FLEET), lambda *_: None))
+    with pytest.raises(ZeroDivisionError):
+        await ollamas.unload("g0", "x")
