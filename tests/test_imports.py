@@ -2,6 +2,7 @@
 
 import ast
 import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 import spoe_agent
 
 ROOT = Path(spoe_agent.__file__).parent
+MAP = ROOT.parent / "docs" / "architecture.md"
 FILES = sorted(ROOT.rglob("*.py"))
 
 
@@ -66,10 +68,34 @@ def standard_imports(package):
     }
 
 
-def test_the_packages_are_where_they_are_looked_for():
-    for package in ("routing", "spop", "telemetry", "fleet", "bridge", "agent", "server", "cli", "serve"):
-        assert f"spoe_agent.{package}" in IMPORTS
-    assert "spoe_agent.routing.names.canonical" in IMPORTS["spoe_agent.instances.ollama"]
+def room_of(name):
+    """`spoe_agent.agent.board` is in the room `agent`; the bare top package has nothing but a version."""
+    parts = name.split(".")
+    return parts[1] if len(parts) > 1 and parts[0] == "spoe_agent" and parts[1] != "__version__" else ""
+
+
+def rooms():
+    """Every room with those that it imports, as docs/architecture.md has them."""
+    lines = re.findall(r"^\| `([a-z_]+)(?:\.py)?` \| [^|]+ \| ([^|]*)\|$", MAP.read_text(), re.M)
+    return {room: set(re.findall(r"`([a-z_]+)`", known)) for room, known in lines}
+
+
+ROOMS = rooms()
+
+
+def test_the_map_has_every_room():
+    assert {room_of(module) for module in IMPORTS} - {"", "__main__"} == set(ROOMS)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_those_that_the_map_says(room):
+    known = {room_of(name) for module in IMPORTS if room_of(module) == room for name in IMPORTS[module]}
+    assert known - {"", room} == ROOMS[room]
+
+
+def test_no_arrow_leads_back():
+    graph = TopologicalSorter(ROOMS)
+    assert set(graph.static_order()) == set(ROOMS)
 
 
 IMPURE = {"asyncio", "time", "datetime", "random", "secrets", "uuid", "logging", "socket", "os", "sys", "pathlib", "io"}
@@ -89,57 +115,15 @@ def test_spop_knows_nothing_but_itself():
     assert not standard_imports("spoe_agent.spop") & (IMPURE - {"io"})
 
 
-def test_telemetry_knows_what_a_snapshot_is_made_of():
-    """And what is learned, which the learner makes; no part of the decision."""
-    allowed = ("snapshot", "facts", "names", "learned", "surface", "choice.Tier")
-    known = project_imports("spoe_agent.telemetry") - {"spoe_agent.routing", "spoe_agent.routing.choice"}
-    assert all(within(name, *(f"spoe_agent.routing.{one}" for one in allowed)) for name in known)
+@pytest.mark.parametrize("module", ["spoe_agent.cli", "spoe_agent.serve_command", "addon"])
+def test_the_outermost_are_imported_by_nobody(module):
+    assert users_of(module) <= {"spoe_agent.__main__"}
 
 
-def test_the_bridge_knows_spop_routing_and_bodies():
-    allowed = ("spoe_agent.spop", "spoe_agent.routing", "spoe_agent.requests")
-    assert all(within(name, *allowed) for name in project_imports("spoe_agent.haproxy.bridge"))
-
-
-def test_nobody_else_joins_spop_and_routing():
-    """`server` and `decisions` hand what they get from one to the other, and so name both; they look into neither."""
-    both = users_of("spoe_agent.spop") & users_of("spoe_agent.routing")
-    assert both <= {"spoe_agent.haproxy.bridge", "spoe_agent.haproxy.server", "spoe_agent.haproxy.decisions"}
-
-
-def test_what_both_fronts_read_is_read_without_knowing_them():
-    """What is read is put in routing's words; decisions are not known here."""
-    words = ("spoe_agent.requests", "spoe_agent.routing.change", "spoe_agent.routing.names")
-    assert all(within(name, *words) for name in project_imports("spoe_agent.requests"))
-
-
-def test_the_agent_knows_decisions_and_the_board_only():
-    """And the learner; of the client that asks Ollama, how it fails."""
-    own = ("agent", "chooser", "decided", "waiting", "reservations", "recent", "second_look")
-    live = ("telemetry.board", "telemetry.account", "telemetry.learner")
-    allowed = [f"spoe_agent.{name}" for name in ("routing", *live, *own)]
-    failure = {"spoe_agent.instances.ollama", "spoe_agent.instances.ollama.UnexpectedAnswer"}
-    for module in own:
-        assert all(within(name, *allowed) for name in project_imports(f"spoe_agent.{module}") - failure)
-
-
-@pytest.mark.parametrize(
-    ("package", "users"),
-    [
-        ("addon", set()),
-        ("spoe_agent.haproxy.server", {"spoe_agent.service"}),
-        ("spoe_agent.service", {"spoe_agent.serve"}),
-        ("spoe_agent.cli", {"spoe_agent.__main__"}),
-    ],
-)
-def test_the_outermost_are_imported_by_nobody(package, users):
-    assert users_of(package) == users
-
-
-@pytest.mark.parametrize("package", ["spoe_agent.simulator", "spoe_agent.rig", "spoe_agent.demo"])
+@pytest.mark.parametrize("package", ["spoe_agent.simulator", "spoe_agent.rig", "spoe_agent.demo", "bench", "tests"])
 def test_what_is_for_trying_out_stays_out_of_the_product(package):
-    product = ("routing", "spop", "telemetry", "fleet", "bridge", "body", "agent", "server", "serve")
-    assert not {user for user in users_of(package) if within(user, *(f"spoe_agent.{name}" for name in product))}
+    trying = {"simulator", "rig", "demo"}
+    assert {room_of(user) for user in users_of(package)} <= trying
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if not path.name.startswith("__")], ids=module_name)
