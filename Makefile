@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench bench-live haproxy nginx clean
+.PHONY: demo test check bench bench-policies bench-live haproxy nginx clean
 
 # `make demo ARGS="--front mitmproxy"` needs no HAProxy.
 demo: $(VENV)/.installed $(if $(findstring mitmproxy,$(ARGS)),,haproxy)
@@ -20,9 +20,13 @@ check: $(VENV)/.installed
 bench: $(VENV)/.installed haproxy
 	$(BIN)/python -m bench.agent_throughput $(ARGS)
 
+# Routing on virtual time: policies of the field and ours.
+bench-policies: $(VENV)/.installed
+	$(BIN)/python -m bench.policies $(ARGS)
+
 # Real fronts before simulated instances; nginx is compared too where it is installed (apt-get install nginx-light).
 bench-live: $(VENV)/.installed haproxy
-	$(BIN)/pointsman bench live $(ARGS)
+	$(BIN)/python -m bench.live $(ARGS)
 
 haproxy:
 	@sh scripts/install.sh haproxy

@@ -16,7 +16,6 @@ from spoe_agent import __version__
 COMMANDS = {
     "addon": "spoe_agent.mitmproxy.command:addon",
     "apply": "spoe_agent.admin.apply_command:apply",
-    "bench": "bench.policies.command:bench",
     "caller": "spoe_agent.requests.caller_command:caller",
     "check": "spoe_agent.surroundings.command:check",
     "demo": "spoe_agent.demo.command:demo",

@@ -1,4 +1,4 @@
-"""`pointsman bench live`: options, the run arm by arm, and how it ends.
+"""`python -m bench.live`: options, the run arm by arm, and how it ends.
 
 Must not live here: processes, figures.
 """

@@ -1,4 +1,4 @@
-"""`pointsman bench policies`: options, the run, and how it is shown.
+"""`python -m bench.policies`: options, the run, and how it is shown.
 
 Must not live here: simulations, figures.
 """
@@ -15,7 +15,6 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from bench.live.command import live
 from bench.policies import plan
 from bench.policies.arms import ARMS, COMPARED
 from bench.policies.arrivals import TraceError, read_trace
@@ -31,15 +30,7 @@ from bench.policies.workloads import TooShort
 from spoe_agent import __version__
 
 
-@click.group()
-def bench() -> None:
-    """Measure routing, on simulated fleets."""
-
-
-bench.add_command(live)
-
-
-@bench.command()
+@click.command()
 @click.option("--fleet", "fleets", type=click.Choice(list(FLEETS)), multiple=True, help="Repeatable.")
 @click.option("--load", "loads", type=click.FloatRange(0.01, 2.0), multiple=True, help="Of nominal; repeatable.")
 @click.option("--workload", "workloads", type=click.Choice(list(WORKLOADS)), multiple=True, help="Repeatable.")
@@ -99,7 +90,7 @@ def policies(
         return
     show_capacities(output, capacities(_rows(verdicts)))
     if not has_solver():
-        output.print("No floor of loading: it needs scipy. Try: pip install 'pointsman[bench]'")
+        output.print("No floor of loading: it needs scipy. Try: pip install -e '.[dev]'")
 
 
 def _rows(verdicts: Sequence[Verdict]) -> list[Row]:
@@ -127,7 +118,7 @@ def _check(wanted: Sequence[Cell], seeds: int, source: Source) -> None:
 
 def _check_plot(path: Path | None) -> None:
     if path is not None and find_spec("matplotlib") is None:
-        raise click.ClickException("--plot needs matplotlib. Try: pip install 'pointsman[bench]'")
+        raise click.ClickException("--plot needs matplotlib. Try: pip install -e '.[dev]'")
 
 
 def _plot(path: Path, rows: Sequence[Row]) -> None:

@@ -16,7 +16,7 @@ from spoe_agent.routing.choice import EVICT, RELOAD
 from spoe_agent.routing.hold import Ticket
 
 PATIENCE_S = 8.0
-"""How long a request waits for a busy model to become idle by itself. In `pointsman bench policies` anything from one
+"""How long a request waits for a busy model to become idle by itself. In `python -m bench.policies` anything from one
 second up gives the same times: there are pauses enough. This is for models that never pause."""
 
 

@@ -29,7 +29,7 @@ _BYTES_PER_TOKEN = 4
 
 SOON_S = 60.0
 """A victim that is wanted again within this time went in vain. Shorter than keep_alive, so that of two models that
-are both wanted within five minutes the one that is wanted sooner stays; 30 to 60 did best in `pointsman bench policies`
+are both wanted within five minutes the one that is wanted sooner stays; 30 to 60 did best in `python -m bench.policies`
 where models do not fit."""
 
 AGAIN_WITHIN_S = 300.0

@@ -69,7 +69,7 @@ class Weights:
     """What a new copy saves its model's later requests, where the instances that have it are busier."""
     share: float = 0.4
     """Part of a service time that each request beside ours costs, it and us together. One slows a decode step by 0.15
-    (llama.cpp's batching) and delays prefill; 0.4 did best in `pointsman bench policies`."""
+    (llama.cpp's batching) and delays prefill; 0.4 did best in `python -m bench.policies`."""
     prefix: float = 1.0
     """Prefill that a cached prefix saves."""
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from bench.live.command import live
 from bench.live.fronts import LIVE_ARMS
-from bench.policies.command import bench
 from spoe_agent.rig.process import RigError
 
 FIELDS = {
@@ -36,7 +36,7 @@ def test_all_arms_get_the_same_requests(tmp_path: Path) -> None:
     skip_without(*LIVE_ARMS)
     records = tmp_path / "records.jsonl"
     options = ["--fleet", "F2-few", "--requests", "30", "--time-scale", "40", "--records", str(records), "--json"]
-    result = CliRunner().invoke(bench, ["live", *options], catch_exceptions=False)
+    result = CliRunner().invoke(live, [*options], catch_exceptions=False)
     printed = json.loads(result.stdout)
     lines = [json.loads(line) for line in records.read_text().splitlines()]
     by_arm = {arm: [line for line in lines if line["arm"] == arm] for arm in LIVE_ARMS}
@@ -61,7 +61,7 @@ def test_a_missing_program_costs_its_arm_only(haproxy: None, monkeypatch: pytest
     monkeypatch.setenv("NGINX", "/nonexistent/nginx")
     arms = ["--arm", "nginx_leastconn", "--arm", "leastconn"]
     options = ["--fleet", "F2-few", "--requests", "10", "--time-scale", "100"]
-    result = CliRunner().invoke(bench, ["live", *arms, *options], catch_exceptions=False)
+    result = CliRunner().invoke(live, [*arms, *options], catch_exceptions=False)
 
     assert result.exit_code == 0
     assert "nginx_leastconn is skipped: nginx is not installed. Try: apt-get install nginx-light" in result.stderr
@@ -70,7 +70,7 @@ def test_a_missing_program_costs_its_arm_only(haproxy: None, monkeypatch: pytest
 
 def test_with_no_program_at_all_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NGINX", "/nonexistent/nginx")
-    result = CliRunner().invoke(bench, ["live", "--arm", "nginx_leastconn"])
+    result = CliRunner().invoke(live, ["--arm", "nginx_leastconn"])
 
     assert result.exit_code == 1
     assert "apt-get install nginx-light" in result.stderr

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from bench.policies.command import bench
+from bench.policies.command import policies
 
-TINY = ["policies", "--quick", "--requests", "60", "--processes", "1"]
+TINY = ["--quick", "--requests", "60", "--processes", "1"]
 
 
 def test_quick_prints_one_json_object() -> None:
-    result = CliRunner().invoke(bench, [*TINY, "--json"], catch_exceptions=False)
+    result = CliRunner().invoke(policies, [*TINY, "--json"], catch_exceptions=False)
     printed = json.loads(result.stdout)
 
     assert result.exit_code == 0
@@ -30,7 +30,7 @@ def test_tables_records_and_picture(tmp_path: Path) -> None:
     trace.write_text("timestamp_s,model_rank,servegen_client,input_tokens,output_tokens\n" + "\n".join(lines))
     options = ["--fleet", "F2", "--load", "0.2", "--workload", "W1", "--arm", "leastconn", "--arm", "pointsman"]
     files = ["--trace", str(trace), "--records", str(records), "--plot", str(picture)]
-    result = CliRunner().invoke(bench, ["policies", "--processes", "1", *options, *files], catch_exceptions=False)
+    result = CliRunner().invoke(policies, ["--processes", "1", *options, *files], catch_exceptions=False)
 
     assert result.exit_code == 0
     assert "fleet F2, load 0.20, workload W1, 50 requests" in result.stdout
@@ -42,9 +42,9 @@ def test_seeds_do_not_make_several_windows_of_one_trace(tmp_path: Path) -> None:
     trace = tmp_path / "trace.csv"
     lines = [f"{n}.5,M0{n % 3},7,{100 + n},20" for n in range(50)]
     trace.write_text("timestamp_s,model_rank,servegen_client,input_tokens,output_tokens\n" + "\n".join(lines))
-    options = ["policies", "--fleet", "F2", "--load", "0.2", "--arm", "leastconn", "--trace", str(trace), "--json"]
-    same = CliRunner().invoke(bench, [*options, "--seeds", "3", "--workload", "W1", "--workload", "W2"])
-    other = CliRunner().invoke(bench, [*options, "--seeds", "3", "--workload", "W2", "--processes", "1"])
+    options = ["--fleet", "F2", "--load", "0.2", "--arm", "leastconn", "--trace", str(trace), "--json"]
+    same = CliRunner().invoke(policies, [*options, "--seeds", "3", "--workload", "W1", "--workload", "W2"])
+    other = CliRunner().invoke(policies, [*options, "--seeds", "3", "--workload", "W2", "--processes", "1"])
 
     assert same.exit_code == 2
     assert "--seeds vary generated traffic only: with this trace W1 would be" in same.stderr
@@ -67,7 +67,7 @@ def test_seeds_do_not_make_several_windows_of_one_trace(tmp_path: Path) -> None:
 def test_mistakes_are_told(tmp_path: Path, options: list[str], message: str) -> None:
     (tmp_path / "bad.csv").write_text("a,b\n")
     given = [option.format(folder=tmp_path) for option in options]
-    result = CliRunner().invoke(bench, [*TINY, *given])
+    result = CliRunner().invoke(policies, [*TINY, *given])
 
     assert result.exit_code != 0
     assert message in result.stderr.replace("\n", " ")
