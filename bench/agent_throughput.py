@@ -3,8 +3,6 @@
 Three arms, one after another, each under the same load (wrk) and with the same upstream (a second HAProxy that
 takes the body and answers by itself): `plain` is HAProxy balancing by leastconn; `reads bodies` waits for the body;
 `agent` is the whole. Ratios are to `plain`. Run it: make bench, or make bench ARGS="--size 1000000 --model-last"
-
-Must not live here: anything that decides; this only measures.
 """
 
 from __future__ import annotations

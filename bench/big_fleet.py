@@ -1,7 +1,7 @@
 """A big fleet for measurements: an agent for it, and the other side, which replays fixed answers over loopback HTTP.
 
 The other side is a child process: a port for each Ollama, and under /hN a GPU host with both kinds of telemetry.
-Everything that the fleet file may say is left at its default. Must not live here: what is measured.
+Everything that the fleet file may say is left at its default.
 """
 
 from __future__ import annotations

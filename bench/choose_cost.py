@@ -1,7 +1,7 @@
 """What one decision costs: microseconds of `choose`, and of the agent's whole `decide`, by the size of the fleet.
 
 Each figure is the least of many rounds, so that what else the machine does counts little. The collector is off, and
-nothing is logged. Run it: python -m bench.choose_cost. Must not live here: anything that decides; this only measures.
+nothing is logged. Run it: python -m bench.choose_cost.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 All in memory and on virtual time: the agent with its board, held queue and held answers; HAProxy and the Ollamas are
 played here. What goes wrong in life goes wrong here, at random from a seed: clients leave at any moment, log lines are
 lost, answers come too late, requests are sent on to another instance, instances die with all they serve. At the end
-some requests are still running; the agent must count exactly those. Prints one line of JSON; exits 1 on drift.
-Run it: python -m bench.soak. Must not live here: anything that decides.
+some requests are still running; the agent must count exactly those. Prints one line of JSON; exits 1 on drift. Run it:
+python -m bench.soak.
 """
 
 from __future__ import annotations

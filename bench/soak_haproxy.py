@@ -2,9 +2,9 @@
 
 Many clients at once send mixed requests through HAProxy to fast simulated Ollamas. Some leave, some run into HAProxy's
 timeout, some wait too long for a slot, and a share of the log lines is lost on the way. At the end a few requests are
-still running; the agent's count of grants must be HAProxy's count of connections, for each instance. Prints one line
-of JSON; exits 1 on drift. `bench.soak` does the same in memory, with more that goes wrong and on virtual time.
-Run it: python -m bench.soak_haproxy. Must not live here: anything that decides.
+still running; the agent's count of grants must be HAProxy's count of connections, for each instance. Prints one line of
+JSON; exits 1 on drift. `bench.soak` does the same in memory, with more that goes wrong and on virtual time. Run it:
+python -m bench.soak_haproxy.
 """
 
 from __future__ import annotations

@@ -5,8 +5,6 @@ The agent is put together as `pointsman serve` does it, from a fleet file that l
 polls of the Ollamas, the GPUs of 32 hosts (through `pointsman telemetry` or dcgm-exporters), the watch over health
 and the limits. HAProxy's requests and agent-checks are not in it.
 Run it: python -m bench.telemetry_cost. It exits with 1 when the goal is missed.
-
-Must not live here: the fleet and its other side (big_fleet), what telemetry does to decisions (telemetry_tail).
 """
 
 from __future__ import annotations

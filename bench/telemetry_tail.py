@@ -7,8 +7,6 @@ same machine here, and what they take from its cores and caches is no part of th
 third is held against. Three times are taken: of the decision alone (`decide`), of the CPU in it, and from sending to
 decided, in which a request also waits for whatever else the loop does. Each slice has percentiles of its own, and of
 these the median counts. Run it: python -m bench.telemetry_tail
-
-Must not live here: the fleet and its other side (big_fleet), what telemetry costs (telemetry_cost).
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """What makes the parts of an agent, and has them follow the fleet file while they run.
 
-Lives here: who is connected to whom, and in which order a new fleet is put in force. Must not live here: anything that
-any of them does, sockets, when the file is read.
+Lives here: who is connected to whom, and in which order a new fleet is put in force.
 """
 
 from __future__ import annotations

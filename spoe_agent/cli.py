@@ -1,7 +1,7 @@
 """The command `pointsman`: which commands there are, and where each is found.
 
-Must not live here: what they do. A command's module is only loaded when it is run, so that the agent's process
-does not carry the demo's and the simulator's libraries.
+A command's module is only loaded when it is run, so that the agent's process does not carry the demo's and the
+simulator's libraries.
 """
 
 from __future__ import annotations

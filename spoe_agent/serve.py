@@ -1,7 +1,6 @@
 """`pointsman serve`: puts the agent together, runs it until SIGTERM or SIGINT, drains; or hands over to a new one.
 
-Lives here: which command and signal does what, and in which order things start and stop. Must not live here: anything
-that any of them does (service, succession).
+Lives here: which command and signal does what, and in which order things start and stop.
 """
 
 from __future__ import annotations

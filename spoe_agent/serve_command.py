@@ -1,4 +1,4 @@
-"""The command `serve`: options, logging, and how errors end it. Must not live here: the agent."""
+"""The command `serve`: options, logging, and how errors end it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What HAProxy has of a running agent: answers, checks, its log; opened, closed, and handed to another process.
 
-Lives here: in which order. Must not live here: operators (admin), how a new agent is started (succession).
+Lives here: in which order.
 """
 
 from __future__ import annotations

@@ -124,10 +124,3 @@ def test_the_outermost_are_imported_by_nobody(module):
 def test_what_is_for_trying_out_stays_out_of_the_product(package):
     trying = {"simulator", "rig", "demo"}
     assert {room_of(user) for user in users_of(package)} <= trying
-
-
-@pytest.mark.parametrize("path", [path for path in FILES if not path.name.startswith("__")], ids=module_name)
-def test_each_module_says_what_must_not_live_there(path):
-    text = (ast.get_docstring(ast.parse(path.read_text())) or "").lower()
-    said = re.search(r"\b(not|no|nothing|nobody|only|never|without|knows neither)\b", text)
-    assert said, "say what lives here, and what must not"

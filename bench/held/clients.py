@@ -1,7 +1,7 @@
 """Callers: one connection each, opened before its request is sent, so that thousands can ask in the same instant.
 
-Hand-made HTTP/1.1, because a client library costs more than HAProxy and agent together. Answers must have a
-Content-Length, as all of Ollama's have that are not streamed. Must not live here: what is asked, and when.
+Hand-made HTTP/1.1, because a client library costs more than HAProxy and agent together. Answers must have a Content-
+Length, as all of Ollama's have that are not streamed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One slot that many want: the fleet, a request that takes the slot for ever, and a crowd of callers.
 
 The slot is shared by three models of different priority, so that the order in which its instance sees requests is the
-order in which they were granted. Must not live here: what is measured (scenes), processes (rig).
+order in which they were granted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What one decision takes that needs no holding: of HAProxy with an instance behind it, and of the agent alone.
-
-Must not live here: what else goes on meanwhile.
-"""
+"""What one decision takes that needs no holding: of HAProxy with an instance behind it, and of the agent alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A lossy way between HAProxy and the agent's log port. Must not live here: anything that reads the lines."""
+"""A lossy way between HAProxy and the agent's log port."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scenes as tables for people. Must not live here: measuring (scenes)."""
+"""The scenes as tables for people."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The stack as it is in production, with a door to HAProxy's counts and, if wanted, a lossy log.
 
-Lives here: starting, and reading what HAProxy, agent and kernel say of themselves. Must not live here: traffic.
+Lives here: starting, and reading what HAProxy, agent and kernel say of themselves.
 """
 
 from __future__ import annotations

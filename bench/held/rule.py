@@ -1,8 +1,8 @@
 """Who should be next: the rule of the held queue in its simplest form, to check what was really served against it.
 
 Priority class, then fair share between callers, then age. Here every caller weighs the same and every request is
-predicted to take the same time, so that a fair share is a number of requests; and everybody is held before the first
-is served. Must not live here: the queue that is checked, or anything from it.
+predicted to take the same time, so that a fair share is a number of requests; and everybody is held before the first is
+served.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The measurements: a crowd held at once, two keys of unequal appetite, patience beside haste, one single instant.
-
-Must not live here: the crowd and its slot (crowd), printing (report).
-"""
+"""The measurements: a crowd held at once, two keys of unequal appetite, patience beside haste, one single instant."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Live figures beside the discrete-event ones of the same schedule, and whether the two agree.
 
 Absolute times differ by what sockets cost; what must agree are ratios to the baseline and the order of the arms.
-Must not live here: running anything, display.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The client of a live run: sends on schedule whatever the answers do (open loop), and notes what it sees.
-
-Must not live here: what is sent when (workloads), processes, figures.
-"""
+"""The client of a live run: sends on schedule whatever the answers do (open loop), and notes what it sees."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""`python -m bench.live`: options, the run arm by arm, and how it ends.
-
-Must not live here: processes, figures.
-"""
+"""`python -m bench.live`: options, the run arm by arm, and how it ends."""
 
 from __future__ import annotations
 

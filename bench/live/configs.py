@@ -1,8 +1,7 @@
 """What nginx and HAProxy are configured with where no agent helps them.
 
 The same for all: no buffering of answers, kept connections to the instances, no retries, `TIMEOUT_S` without a byte.
-`x-pointsman` tells which instance answered, as the agent's own configuration does. Must not live here: the agent's
-configuration (fleet.render), processes.
+`x-pointsman` tells which instance answered, as the agent's own configuration does.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """The fleet file that the agent gets in a live run, its times as much shorter as the simulated fleet is faster.
 
-Must not live here: listeners (the rig picks ports).
-
 What cannot be scaled: the agent's priors (a load at 3 GB/s, say), which what it learns replaces at the first sample
 of a model on an instance; the five minutes over which it forgets arrivals; the quarter second between its looks at
 held requests. The discrete-event run beside a live one has the agent's clock as slow (pointsman.Variant.time_scale),

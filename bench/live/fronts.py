@@ -1,7 +1,4 @@
-"""The fronts of a live run, by the name of their discrete-event arm.
-
-Must not live here: configurations (configs, fleet.render), traffic.
-"""
+"""The fronts of a live run, by the name of their discrete-event arm."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One instance of a named fleet as a process of its own: `python -m bench.live.instance F4 0 PORT 5`.
 
 `pointsman simulate` knows a model by name and size; here instances have the very profile and catalogue that the
-discrete-event benchmark gives them. Must not live here: the simulator.
+discrete-event benchmark gives them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The result of a live run for people.
-
-Must not live here: figures.
-"""
+"""The result of a live run for people."""
 
 from __future__ import annotations
 

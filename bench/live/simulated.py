@@ -1,7 +1,4 @@
-"""The discrete-event runs that belong to a live run: the same schedule, fleet and arms.
-
-Must not live here: sockets, figures.
-"""
+"""The discrete-event runs that belong to a live run: the same schedule, fleet and arms."""
 
 from __future__ import annotations
 

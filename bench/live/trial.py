@@ -1,7 +1,4 @@
-"""One arm of a live run: a fresh fleet, its front, the whole schedule, and what is left when all have answered.
-
-Must not live here: the other arms, figures.
-"""
+"""One arm of a live run: a fresh fleet, its front, the whole schedule, and what is left when all have answered."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The physical limit to draw beside every policy: no model ever has to load, and output lengths are known.
 
-Not a bound by proof, but what remains when loading is free. Must not live here: bounds that are proven (bounds).
+Not a bound by proof, but what remains when loading is free.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The table of policies that are compared.
-
-Must not live here: their rules.
-"""
+"""The table of policies that are compared."""
 
 from __future__ import annotations
 

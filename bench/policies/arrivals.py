@@ -1,7 +1,6 @@
 """Who asks when, and how much: traces read from files.
 
-Lives here: the file formats. Must not live here: models and fleets (workloads give ranks a model), made-up traffic
-(generator).
+Lives here: the file formats.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 Each chooses only among servers whose memory holds the model: whoever runs a mixed fleet gives models that fit only some
 servers a backend of their own. The counts are over all of a server's requests, better than those of several backends.
-Must not live here: bounded hashing (bounded_hash), the loading-free ideal (all_warm), ours (pointsman).
 """
 
 from __future__ import annotations

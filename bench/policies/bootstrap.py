@@ -1,7 +1,4 @@
-"""How sure a comparison is: its windows, and their blocks of 60 s, drawn anew again and again.
-
-Must not live here: what is compared (compare).
-"""
+"""How sure a comparison is: its windows, and their blocks of 60 s, drawn anew again and again."""
 
 from __future__ import annotations
 

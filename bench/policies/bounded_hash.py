@@ -1,8 +1,7 @@
 """HAProxy's strongest affinity without an agent: consistent hash of the model, bounded load.
 
-`balance hash` on the model, `hash-type consistent`, `hash-balance-factor 125` (HAProxy configuration manual;
-Mirrokni, Thorup, Zadimoghaddam, arXiv 1608.01350). Servers that cannot hold the model are not in its backend (as in
-baselines). Must not live here: other policies.
+`balance hash` on the model, `hash-type consistent`, `hash-balance-factor 125` (HAProxy configuration manual; Mirrokni,
+Thorup, Zadimoghaddam, arXiv 1608.01350). Servers that cannot hold the model are not in its backend (as in baselines).
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What no policy can beat: floors that hold whatever is decided.
-
-Must not live here: the linear programme (load_bound), policies.
-"""
+"""What no policy can beat: floors that hold whatever is decided."""
 
 from __future__ import annotations
 

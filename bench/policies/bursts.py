@@ -1,7 +1,6 @@
 """Made-up bursts on one model: a code assistant's traffic, as in Azure's 2023 code trace.
 
 Long prompts, short answers, arrivals with a coefficient of variation of 13: crowds with long silences between them.
-Must not live here: the traffic that they come on top of (workloads).
 """
 
 from __future__ import annotations

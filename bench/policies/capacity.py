@@ -1,7 +1,4 @@
-"""How much load a policy carries: the highest at which nine in ten requests are in time.
-
-Must not live here: what in time means (samples).
-"""
+"""How much load a policy carries: the highest at which nine in ten requests are in time."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What is run: cells of fleet, load and workload, each with every policy and seed, over all processor cores.
-
-Must not live here: the simulation itself, figures.
-"""
+"""What is run: cells of fleet, load and workload, each with every policy and seed, over all processor cores."""
 
 from __future__ import annotations
 

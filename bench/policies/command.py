@@ -1,7 +1,4 @@
-"""`python -m bench.policies`: options, the run, and how it is shown.
-
-Must not live here: simulations, figures.
-"""
+"""`python -m bench.policies`: options, the run, and how it is shown."""
 
 from __future__ import annotations
 

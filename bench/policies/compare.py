@@ -1,7 +1,4 @@
-"""One policy against another over the same requests: ratios, how sure they are, and minute by minute.
-
-Must not live here: what ratios ought to be (goals), how limits are found (bootstrap).
-"""
+"""One policy against another over the same requests: ratios, how sure they are, and minute by minute."""
 
 from __future__ import annotations
 

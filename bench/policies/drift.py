@@ -1,8 +1,7 @@
 """Made-up traffic of other hours: each model has its own time of the day, and one falls silent and comes back.
 
 A window of two hours out of a day. Every model's users have their peak around the evening, each model's a little
-earlier or later, so what is popular differs from window to window and shifts within each. Must not live here: gaps,
-lengths and swings within the hour (generator).
+earlier or later, so what is popular differs from window to window and shifts within each.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The fleets that policies are compared on: instances, catalogues, and what their names for load and regime mean.
-
-Must not live here: traffic, routing.
-"""
+"""The fleets that policies are compared on: instances, catalogues, and what their names for load and regime mean."""
 
 from __future__ import annotations
 

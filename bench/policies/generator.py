@@ -2,7 +2,7 @@
 
 Popularity falls with rank as rank^-1.05 (ServeGen's clients, production model markets); each model's arrivals are
 bursty (coefficient of variation about 1.2, with a tail to 5) and swing 4 to 24 fold over the hours; lengths are
-lognormal, fitted to the Azure 2023 conversation trace. Must not live here: files, fleets.
+lognormal, fitted to the Azure 2023 conversation trace.
 """
 
 from __future__ import annotations

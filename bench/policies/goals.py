@@ -3,8 +3,6 @@
 A goal counts as met when the unfavourable 95 % limit of the figure is on its right side; the worst minute and the worst
 model's p95 are point values, and so are R0's loads: a handful that ought to be equal leaves no room for a limit. Where
 the baseline is swamped, ratios to it are not judged, except in RS, whose question is overload.
-
-Must not live here: how ratios are computed.
 """
 
 from __future__ import annotations

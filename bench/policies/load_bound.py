@@ -2,7 +2,7 @@
 
 Between two requests for a model that are far apart, either it stays, and takes its memory all the while, or it is
 loaded again. How instances divide the memory, replicas, queueing and short gaps are left out, all in the policy's
-favour, so the seconds are a floor. Must not live here: other bounds.
+favour, so the seconds are a floor.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The mixes W1 to W7, WX and the rest: which model each arrival asks for, and for how many tokens.
-
-Must not live here: where arrivals come from (arrivals, generator), at what load and with what troubles (workloads).
-"""
+"""The mixes W1 to W7, WX and the rest: which model each arrival asks for, and for how many tokens."""
 
 from __future__ import annotations
 

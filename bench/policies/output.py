@@ -1,7 +1,4 @@
-"""What the benchmark's commands write to: files for raw records, and a progress bar.
-
-Must not live here: what is written.
-"""
+"""What the benchmark's commands write to: files for raw records, and a progress bar."""
 
 from __future__ import annotations
 

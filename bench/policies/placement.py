@@ -1,6 +1,6 @@
 """Which model belongs where, once and for all, when the work of every model is known beforehand.
 
-Pure. Not an optimum: greedy, then improved by single steps. Must not live here: which copy a request goes to (static).
+Pure. Not an optimum: greedy, then improved by single steps.
 """
 
 from __future__ import annotations

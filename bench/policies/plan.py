@@ -1,7 +1,4 @@
-"""Which cells a run consists of.
-
-Must not live here: options and their parsing (command), running (cells).
-"""
+"""Which cells a run consists of."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Ratios as a picture: each policy's mean time to the first token over load, a panel per fleet. Needs matplotlib.
-
-Must not live here: figures.
-"""
+"""Ratios as a picture: each policy's mean time to the first token over load, a panel per fleet. Needs matplotlib."""
 
 from __future__ import annotations
 

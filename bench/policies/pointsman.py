@@ -1,7 +1,6 @@
 """Our own policy in the benchmark: the agent that runs behind HAProxy, on virtual time.
 
-It plays HAProxy: counts with every request, a log line at each end. Must not live here: anything that decides, and
-what the agent learns of its instances besides (watching).
+It plays HAProxy: counts with every request, a log line at each end.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The result for people: a table per cell, the goals, met or missed.
-
-Must not live here: figures.
-"""
+"""The result for people: a table per cell, the goals, met or missed."""
 
 from __future__ import annotations
 

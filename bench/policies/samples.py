@@ -1,7 +1,4 @@
-"""What is kept of each request: one line of plain values, as the raw file has it.
-
-Must not live here: sums over many (summary), the live record (requests).
-"""
+"""What is kept of each request: one line of plain values, as the raw file has it."""
 
 from __future__ import annotations
 

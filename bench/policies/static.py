@@ -1,6 +1,6 @@
 """What placing models can reach at best: the whole trace is known, every copy is loaded before and never goes.
 
-Feasible only where the catalogue fits the fleet; what finds no place is refused. Must not live here: the placement.
+Feasible only where the catalogue fits the fleet; what finds no place is refused.
 """
 
 from __future__ import annotations

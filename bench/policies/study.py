@@ -1,7 +1,4 @@
-"""All cells of one command: collects what the simulations yield, cell by cell, and judges each that is whole.
-
-Must not live here: what a verdict is (verdicts), where the work runs (cells).
-"""
+"""All cells of one command: collects what the simulations yield, cell by cell, and judges each that is whole."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The figures of one policy in one cell, over all seeds.
-
-Must not live here: comparisons (compare), simulations.
-"""
+"""The figures of one policy in one cell, over all seeds."""
 
 from __future__ import annotations
 

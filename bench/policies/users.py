@@ -1,7 +1,4 @@
-"""The closed loop: so many users, each of whom asks again some time after the answer is complete.
-
-Must not live here: what they ask (workloads).
-"""
+"""The closed loop: so many users, each of whom asks again some time after the answer is complete."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""From the runs of one cell to its rows, ratios and goals.
-
-Must not live here: how anything is computed or shown; this only puts the parts together.
-"""
+"""From the runs of one cell to its rows, ratios and goals."""
 
 from __future__ import annotations
 

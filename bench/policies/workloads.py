@@ -1,7 +1,4 @@
-"""Workloads: the requests of a mix for one fleet, at what load, with what troubles.
-
-Must not live here: which model each arrival asks for (mixes), policies.
-"""
+"""Workloads: the requests of a mix for one fleet, at what load, with what troubles."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The agent's admin port: GET /status, POST /instances/NAME/drain and /ready, /reload, /reload/undo and /restart.
 
 It has no password and changes where requests go, so it listens on loopback unless the fleet file says otherwise, and
-takes no request that a web page could make another's browser send. Must not live here: what the status holds (status).
+takes no request that a web page could make another's browser send.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
        that does not know how to wait would send them anywhere.
     4. HAProxy asks for what is new: it runs with it.
 
-What fails undoes what was done before it. Must not live here: what a reload means to the agent (admin.reload).
+What fails undoes what was done before it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The command `apply`: options, output and exit codes. Must not live here: the steps (apply)."""
+"""The command `apply`: options, output and exit codes."""
 
 from __future__ import annotations
 

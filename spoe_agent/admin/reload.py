@@ -1,7 +1,6 @@
 """The fleet file's changes while the agent runs: taken up on demand, refused when they cannot be, undone.
 
-Lives here: what is in force, and what the file says beside that. Must not live here: how parts follow (assemble),
-HAProxy's side (haproxy.apply), HTTP (app).
+Lives here: what is in force, and what the file says beside that.
 """
 
 from __future__ import annotations

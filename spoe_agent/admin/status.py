@@ -1,6 +1,6 @@
 """The agent's whole state as plain data, for people and scripts.
 
-Must not live here: HTTP (app), tables (table). Ages are seconds; nothing of a prompt is in it.
+Ages are seconds; nothing of a prompt is in it.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""The status as plain columns, for 80 characters and for whatever a terminal can show. Must not live here: what is in
-it (status), asking for it (command)."""
+"""The status as plain columns, for 80 characters and for whatever a terminal can show."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """One instance's account on the board: what was granted to it, what loads there, and what is about to go.
 
 Lives here: the bookkeeping of grants, of loads that `/api/ps` does not list until they are done, of models that were
-asked to go, and of the model that the instance is being emptied for. Must not live here: HAProxy's counts and when a
-grant is given up (board), decisions.
+asked to go, and of the model that the instance is being emptied for.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """The agent's heart: decides requests against the live board, and keeps account of what it decided.
 One per process, for every front end.
-
-Must not live here: sockets, SPOP, HTTP; the decision itself (routing); who waits for what (waiting).
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Held requests and who waits for their answers: joins grants with the connections that asked.
-
-Must not live here: the order of the queue (routing.hold), when a slot is free (agent), bytes (server).
-"""
+"""Held requests and who waits for their answers: joins grants with the connections that asked."""
 
 from __future__ import annotations
 

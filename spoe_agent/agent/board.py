@@ -7,7 +7,7 @@ prove it gone, when its HAProxy process has ended, or when its time is up, so no
 
 Counts are those of one HAProxy process, and grants belong to the one that asked: after a reload the old process still
 carries its streams, and of two HAProxys each sees only its own. So counts prove or disprove nobody else's grants; what
-the others carry is added to them. Must not live here: I/O, decisions, when a process has ended.
+the others carry is added to them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""`choose` on the live board: puts the snapshot together, and enters what was chosen.
-
-Must not live here: the decision itself (routing), the queue (waiting), who is told (agent).
-"""
+"""`choose` on the live board: puts the snapshot together, and enters what was chosen."""
 
 from __future__ import annotations
 

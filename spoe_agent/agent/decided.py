@@ -1,7 +1,5 @@
 """A decision for the log, as fields that people and scripts read: what was asked, what was chosen, and for every
 instance its seconds term by term, or why it was out of the question.
-
-Must not live here: the decision (routing), when it is logged (agent).
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""How a request ended, in the words of HAProxy's log line; a front end without HAProxy says it in the same.
-
-Must not live here: how lines are read (haproxy.log), what follows from them.
-"""
+"""How a request ended, in the words of HAProxy's log line; a front end without HAProxy says it in the same."""
 
 from __future__ import annotations
 

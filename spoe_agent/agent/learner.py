@@ -1,8 +1,7 @@
 """What HAProxy's log lines teach: how long models load and run, and how often they are asked for.
 
 Robust on purpose: only requests that ended well count, one sample moves an estimate by little and never by more than
-its bound, and what was never seen has no estimate (routing has priors). Must not live here: files (statefile),
-decisions. Times are passed in.
+its bound, and what was never seen has no estimate (routing has priors). Times are passed in.
 """
 
 from __future__ import annotations

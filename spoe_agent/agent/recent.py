@@ -1,7 +1,4 @@
-"""A memory of bounded size: what was used longest ago goes first.
-
-Must not live here: what is remembered, and why so much of it.
-"""
+"""A memory of bounded size: what was used longest ago goes first."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 That one cannot simply be sent away: while Ollama waits for it to become idle, it still takes new requests for it
 (ollama#17408). So it gets no more from here until the other has loaded. Lives here: for whom, where, and when that is
-given up. Must not live here: the queue (waiting), what it means for others (routing.warmth), the account (board).
+given up.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Whether what nobody has may be there after all: lists are seconds old, and a model may have come since.
 
-Lives here: how often lists are read anew for that, and who waits for it. Must not live here: reading them, deciding.
+Lives here: how often lists are read anew for that, and who waits for it.
 """
 
 from __future__ import annotations

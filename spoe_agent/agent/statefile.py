@@ -2,7 +2,7 @@
 by hand, what is in flight, and what speaks against instances.
 
 Written whole to a file beside it and moved into place, so that no reader sees half of it. A damaged or foreign file is
-left out with a warning: priors do until the agent has learned anew. Must not live here: learning, draining, accounts.
+left out with a warning: priors do until the agent has learned anew.
 """
 
 from __future__ import annotations

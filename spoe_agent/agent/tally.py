@@ -1,7 +1,4 @@
-"""How the counts of one HAProxy process differ from what was granted to it, and for how long.
-
-Must not live here: what follows from a difference (board).
-"""
+"""How the counts of one HAProxy process differ from what was granted to it, and for how long."""
 
 from __future__ import annotations
 

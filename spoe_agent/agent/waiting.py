@@ -1,8 +1,6 @@
 """Requests that are held until a slot is free: who is held, who goes next, and what is done for those who wait long.
 
-Lives here: the queue in use, bursts, the time limit, and loads that a queue is worth. Must not live here: the order of
-the queue (routing.hold), whether a slot is free (routing.choose), places that are emptied (reservations), how anybody
-is told (agent, held).
+Lives here: the queue in use, bursts, the time limit, and loads that a queue is worth.
 """
 
 from __future__ import annotations

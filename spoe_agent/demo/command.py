@@ -1,7 +1,4 @@
-"""The command: options, the run, and how it ends.
-
-Must not live here: traffic, counting, processes.
-"""
+"""The command: options, the run, and how it ends."""
 
 from __future__ import annotations
 

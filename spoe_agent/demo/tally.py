@@ -1,7 +1,4 @@
-"""What a run came to: the numbers of `--json`, and the table people watch.
-
-Must not live here: traffic, processes.
-"""
+"""What a run came to: the numbers of `--json`, and the table people watch."""
 
 from __future__ import annotations
 

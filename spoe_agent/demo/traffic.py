@@ -1,6 +1,6 @@
 """Mixed requests in all dialects, sent on a schedule and recorded.
 
-Lives here: what clients do, and what they see. Must not live here: processes, display.
+Lives here: what clients do, and what they see.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What instances and models may be called, and which character is wrong in a name that is not one.
-
-Must not live here: which names exist (checks), what Ollama makes of a model's name (routing.names).
-"""
+"""What instances and models may be called, and which character is wrong in a name that is not one."""
 
 from __future__ import annotations
 

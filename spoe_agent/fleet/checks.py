@@ -1,8 +1,7 @@
 """Rules that join several values of the fleet file.
 
-Lives here: one small function per rule, all in `CHECKS`. They get a draft: what could be read, with defaults merged.
-A rule says nothing about what is missing from it, and names in `depends` what else it rests on.
-Must not live here: rules for a single value (units, schema).
+Lives here: one small function per rule, all in `CHECKS`. They get a draft: what could be read, with defaults merged. A
+rule says nothing about what is missing from it, and names in `depends` what else it rests on.
 """
 
 from __future__ import annotations

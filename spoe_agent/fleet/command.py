@@ -1,7 +1,4 @@
-"""`pointsman schema`.
-
-Must not live here: rules of the fleet file.
-"""
+"""`pointsman schema`."""
 
 from __future__ import annotations
 

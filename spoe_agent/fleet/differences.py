@@ -1,7 +1,4 @@
-"""What differs between two fleets, in the words of the fleet file.
-
-Must not live here: what follows from it.
-"""
+"""What differs between two fleets, in the words of the fleet file."""
 
 from __future__ import annotations
 

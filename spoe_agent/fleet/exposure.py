@@ -1,4 +1,4 @@
-"""Which of Pointsman's own ports other hosts could reach. Must not live here: the front, which clients are to reach."""
+"""Which of Pointsman's own ports other hosts could reach."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """The fleet file while it is being edited: what it says now, read anew only when its content is another.
 
-Content is compared, not times: editors, copies and checkouts set those as they like. Must not live here: what a new
-fleet means to anybody.
+Content is compared, not times: editors, copies and checkouts set those as they like.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Whether two ways to write a host mean the same one.
-
-Must not live here: looking names up; only what the writing itself tells.
-"""
+"""Whether two ways to write a host mean the same one."""
 
 from __future__ import annotations
 

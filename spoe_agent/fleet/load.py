@@ -1,7 +1,6 @@
 """From a file to a fleet, or to all that is wrong with it.
 
 Lives here: the order of the steps, and how a section with bad values is still checked for the rest.
-Must not live here: single rules (units, checks), YAML (source).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What can be wrong with a fleet file, as the user reads it: file, line, key, what is wrong, what to write instead.
 
-Lives here: the forms of a problem. Must not live here: how problems are found.
+Lives here: the forms of a problem.
 """
 
 from __future__ import annotations

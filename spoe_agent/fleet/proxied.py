@@ -1,7 +1,4 @@
-"""Instances behind a TLS or path proxy: rules for them, and where HAProxy passes on what goes there.
-
-Must not live here: what a URL may look like (urls).
-"""
+"""Instances behind a TLS or path proxy: rules for them, and where HAProxy passes on what goes there."""
 
 from __future__ import annotations
 

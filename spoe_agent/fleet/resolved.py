@@ -1,6 +1,6 @@
 """The fleet as the rest of the product uses it: defaults merged, derived values worked out, all frozen.
 
-Lives here: what follows from several keys of the fleet file. Must not live here: reading or refusing the file.
+Lives here: what follows from several keys of the fleet file.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The fleet file's shape: one pydantic model per section, documented for people and editors.
 
-Lives here: keys, types, defaults, what each key means. Must not live here: rules that join sections (checks),
-values worked out from several keys (resolved).
+Lives here: keys, types, defaults, what each key means.
 
 The *Draft classes are the same sections with nothing required, so that a section with one bad key can still be
 checked for all the rest.

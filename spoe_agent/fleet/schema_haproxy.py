@@ -1,7 +1,4 @@
-"""The fleet file's section on HAProxy: where its files are, how it is told of them, how it finds the agent.
-
-Must not live here: the agent's own addresses (schema, Listeners).
-"""
+"""The fleet file's section on HAProxy: where its files are, how it is told of them, how it finds the agent."""
 
 from __future__ import annotations
 

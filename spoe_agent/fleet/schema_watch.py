@@ -1,4 +1,4 @@
-"""The fleet file's sections on watching: health, limits, GPUs. Must not live here: the other sections (schema)."""
+"""The fleet file's sections on watching: health, limits, GPUs."""
 
 from __future__ import annotations
 

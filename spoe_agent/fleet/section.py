@@ -1,4 +1,4 @@
-"""What all sections of the fleet file have in common. Must not live here: any section."""
+"""What all sections of the fleet file have in common."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The fleet file's text as data, and the line on which each value stands.
 
-Lives here: YAML. Must not live here: what the keys mean.
+Lives here: YAML.
 
 Scalars are read by the core schema of YAML 1.2, not by PyYAML's rules of 1.1: there an unquoted PCI bus id
 `0000:03:00.0` is a number to the base of 60, and `on` is a truth value. One thing of 1.1 is kept, because people use

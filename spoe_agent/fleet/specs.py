@@ -1,7 +1,4 @@
-"""From the fleet file to what routing knows of the fleet.
-
-Must not live here: anything the file does not say.
-"""
+"""From the fleet file to what routing knows of the fleet."""
 
 from __future__ import annotations
 

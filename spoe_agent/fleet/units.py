@@ -1,6 +1,6 @@
 """Types of single values in the fleet file: durations, sizes, addresses, names.
 
-Lives here: how one value is read from text, and its JSON schema. Must not live here: rules that need two values.
+Lives here: how one value is read from text, and its JSON schema.
 """
 
 from __future__ import annotations

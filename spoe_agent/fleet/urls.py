@@ -1,7 +1,4 @@
-"""The URL of an Ollama: what it may look like, and its parts.
-
-Must not live here: rules that need two values, how it is reached (instances).
-"""
+"""The URL of an Ollama: what it may look like, and its parts."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """pydantic's errors in the words of the fleet file's user.
 
-Lives here: messages, hints, the guess what a misspelt key was meant to be. Must not live here: rules.
+Lives here: messages, hints, the guess what a misspelt key was meant to be.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """AMD GPUs through the files of the kernel's amdgpu driver (Documentation/gpu/amdgpu, driver-misc and thermal).
 
-Needs no library and no root. Must not live here: threads and deadlines: reading these files wakes a sleeping GPU and
-may block on a broken one.
+Needs no library and no root.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The latest readings of all sources by UUID, and how each source is doing.
-
-Must not live here: I/O, when to read (poll), what readings mean (group).
-"""
+"""The latest readings of all sources by UUID, and how each source is doing."""
 
 from __future__ import annotations
 

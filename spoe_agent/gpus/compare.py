@@ -1,7 +1,6 @@
 """Our readings beside nvidia-smi's of the same second: `python -m spoe_agent.gpus.compare [--json]`.
 
-For machines with NVIDIA GPUs. Lives here: running nvidia-smi, reading its CSV, differences. Must not live here:
-anything that routing uses.
+For machines with NVIDIA GPUs. Lives here: running nvidia-smi, reading its CSV, differences.
 """
 
 from __future__ import annotations

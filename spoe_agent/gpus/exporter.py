@@ -1,7 +1,6 @@
 """GPUs of another host through a Prometheus exporter: which metric is which field of a reading.
 
-NVIDIA's dcgm-exporter is known by name; others by an `ExporterNames` of your own. Must not live here: HTTP (http),
-deadlines.
+NVIDIA's dcgm-exporter is known by name; others by an `ExporterNames` of your own.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """An instance's GPUs together: what a decision may ask of them.
 
-Pure: readings and times are arguments. Must not live here: what to do about it.
+Pure: readings and times are arguments.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""One page of another host, for sources that ask one.
-
-Must not live here: how to ask (telemetry.http), deadlines (poll), formats.
-"""
+"""One page of another host, for sources that ask one."""
 
 from __future__ import annotations
 

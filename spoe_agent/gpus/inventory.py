@@ -1,7 +1,4 @@
-"""Whether the fleet file and the hosts agree on GPUs: whom it names and nobody reads, who is there and is not named.
-
-Must not live here: reading GPUs, how what is found is told.
-"""
+"""Whether the fleet file and the hosts agree on GPUs: whom it names and nobody reads, who is there and is not named."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """NVIDIA GPUs through NVML: which calls make a reading. Nothing is started before the first reading.
 
-Must not live here: error codes (nvml_calls), threads and deadlines (threaded, poll). A full reading costs 0.5 to
-10 ms per GPU, and any call may block for ever in the driver: never read on the event loop.
+A full reading costs 0.5 to 10 ms per GPU, and any call may block for ever in the driver: never read on the event loop.
 """
 
 from __future__ import annotations

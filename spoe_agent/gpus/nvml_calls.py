@@ -1,7 +1,6 @@
 """NVIDIA's management library (NVML) as this package calls it: the binding's shape, its error codes, one call.
 
-Lives here: which errors mean "no value", "this GPU is gone" or "no driver". Must not live here: which values a reading
-is made of (nvml).
+Lives here: which errors mean "no value", "this GPU is gone" or "no driver".
 """
 
 from __future__ import annotations

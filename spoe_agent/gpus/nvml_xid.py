@@ -1,7 +1,4 @@
-"""The driver's error codes (Xid) from NVML's event queue, without waiting.
-
-Must not live here: which codes condemn a GPU (group).
-"""
+"""The driver's error codes (Xid) from NVML's event queue, without waiting."""
 
 from __future__ import annotations
 

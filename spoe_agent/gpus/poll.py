@@ -1,7 +1,7 @@
 """Reads every source, each in its own task with its own deadline, and publishes what it says.
 
-A source that is slow, dead or hanging delays no other. Changes of state are logged once. Must not live here: how a
-source reads. Clock, sleep and jitter are passed in, so that tests own time.
+A source that is slow, dead or hanging delays no other. Changes of state are logged once. Clock, sleep and jitter are
+passed in, so that tests own time.
 """
 
 from __future__ import annotations

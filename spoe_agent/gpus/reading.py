@@ -1,7 +1,6 @@
 """One GPU at one moment, whoever read it. `None` always means: no value.
 
-Lives here: the type, its units, the names of clock limits. Must not live here: how a value is obtained, what it means
-for routing (group).
+Lives here: the type, its units, the names of clock limits.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""GPUs of another host through its `pointsman telemetry`.
-
-Must not live here: the JSON format (wire), deadlines.
-"""
+"""GPUs of another host through its `pointsman telemetry`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From how people name a GPU (index, UUID, PCI bus id) to its UUID. Pure; must not live here: reading GPUs."""
+"""From how people name a GPU (index, UUID, PCI bus id) to its UUID. Pure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """`pointsman telemetry --listen`: this host's readings as JSON for a router elsewhere.
 
-Lives here: pollers, board and HTTP server put together. Must not live here: the format (wire), sources.
+Lives here: pollers, board and HTTP server put together.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""A reader that may block, off the event loop: one thread per reading, left behind when it hangs.
-
-Must not live here: deadlines (poll cancels what takes too long), what is read.
-"""
+"""A reader that may block, off the event loop: one thread per reading, left behind when it hangs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The GPUs behind each instance: reads the fleet file's sources, and says what the readings mean for each instance.
-
-Must not live here: how GPUs are read (gpus), how old a reading may be (the fleet file), what follows from it (routing).
-"""
+"""The GPUs behind each instance: reads the fleet file's sources, and says what the readings mean for each instance."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Readings as JSON between `pointsman telemetry` and a router on another host.
 
 Lives here: the format. Clocks differ between hosts, so the page carries its own clock's time beside readings dated by
-the same clock; what counts is the difference. Must not live here: who asks whom, and how.
+the same clock; what counts is the difference.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """SPOE on one side, routing on the other: arguments to facts, Choice to variables.
 
 The only file that knows both. All names that haproxy/spoe-pointsman.conf and haproxy.cfg share with the agent are
-constants here; the renderer takes them from here. Must not live here: I/O, decisions.
+constants here; the renderer takes them from here.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """HAProxy's agent-check: answers for each instance its state and its limit, one line per connection.
 
-    gpu0\\n  ->  up ready 100% maxconn:8\\n         (configuration.txt 5.2, agent-check)
+    gpu0\n  ->  up ready 100% maxconn:8\n         (configuration.txt 5.2, agent-check)
 
-Each answer is the full state, because HAProxy keeps whatever an answer leaves out. Must not live here: limits
-(telemetry.limits), health.
+Each answer is the full state, because HAProxy keeps whatever an answer leaves out.
 """
 
 from __future__ import annotations

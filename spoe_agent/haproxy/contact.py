@@ -1,7 +1,4 @@
-"""Whether HAProxy asks the agent: questions on one side, log lines of requests that went on without it on the other.
-
-Must not live here: sockets, who has ended (processes), how the status looks.
-"""
+"""Whether HAProxy asks the agent: questions on one side, log lines of requests that went on without it on the other."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A message of HAProxy's, and the variables that answer it: at once, or after something else has happened.
-
-Must not live here: sockets, who waits for a held request's answer (server, held), what is decided (agent).
-"""
+"""A message of HAProxy's, and the variables that answer it: at once, or after something else has happened."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""An agent that stops, or is about to be another process: what its connections must know of that.
-
-Must not live here: sockets, who is told what (server).
-"""
+"""An agent that stops, or is about to be another process: what its connections must know of that."""
 
 from __future__ import annotations
 

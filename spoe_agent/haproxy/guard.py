@@ -6,7 +6,7 @@ answers every instance's check with what the fleet file says; when all have aske
 `python -m spoe_agent.haproxy.guard FD`; each line of standard input is a beat; one that is not empty has the answers by
 name, as JSON.
 
-Only the standard library, and little of it: it starts fast and stays small. Must not live here: limits that follow.
+Only the standard library, and little of it: it starts fast and stays small.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Whole bodies, read beside all other work: they may be tens of megabytes, and made to take long.
-
-Must not live here: how a body is read (requests), what is decided then (agent).
-"""
+"""Whole bodies, read beside all other work: they may be tens of megabytes, and made to take long."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The connection limits of all instances: gathers what each can do, and tells agent and HAProxy.
-
-Must not live here: the formula (telemetry.limits), sockets (agent_check).
-"""
+"""The connection limits of all instances: gathers what each can do, and tells agent and HAProxy."""
 
 from __future__ import annotations
 

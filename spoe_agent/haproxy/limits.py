@@ -4,7 +4,7 @@
 
 `slots` are those of the models that are loaded or loading, and of one more where there is room for it. `factor` is 1,
 and less while answers come slower than they used to, memory is short or clocks are held down; it falls at once and
-recovers slowly. Pure: time is passed in. Must not live here: how HAProxy is told (agent_check).
+recovers slowly. Pure: time is passed in.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """HAProxy's line per finished request, as a datagram: the moment a grant ends.
 
-Must not live here: accounts (board). Lost or foreign datagrams are normal; neither is an error.
+Lost or foreign datagrams are normal; neither is an error.
 """
 
 from __future__ import annotations

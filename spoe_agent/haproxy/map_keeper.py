@@ -1,7 +1,7 @@
 """Keeps HAProxy's map of models current: in the folder that it reads when it starts, and in its memory while it runs.
 
 Off the decisions' path: looked at once a second, written when something changed or was changed by others (a reload, a
-new rendering). Must not live here: what is in the map (models_map), HAProxy's commands (runtime).
+new rendering).
 """
 
 from __future__ import annotations

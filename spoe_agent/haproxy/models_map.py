@@ -1,8 +1,8 @@
 """Which instance has which model, as a map that HAProxy goes by when the agent does not answer.
 
 A line is a regex of a model's name in short form, and the instances that may serve it: `^llama3:latest$ ,gpu0+,gpu2,`
-(`+`: loaded there). The first that matches holds. Of what is not known nothing is claimed: an instance whose lists
-were never read may have any model. Pure: no I/O. Must not live here: files and sockets (map_keeper, runtime).
+(`+`: loaded there). The first that matches holds. Of what is not known nothing is claimed: an instance whose lists were
+never read may have any model. Pure: no I/O.
 """
 
 from __future__ import annotations

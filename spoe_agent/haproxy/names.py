@@ -1,7 +1,4 @@
-"""How HAProxy finds a server that the fleet file names: nothing for an address, more for a name.
-
-Must not live here: looking names up (that is HAProxy's work, and surroundings.names' for `check`).
-"""
+"""How HAProxy finds a server that the fleet file names: nothing for an address, more for a name."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """HAProxy's connections, as one process passes them to another while requests go on.
 
 First nothing more is read, so that what comes waits in the kernel; what is under way is answered; then each connection
-is a socket and a little state. Must not live here: how it is sent (succession), the protocol (spop).
+is a socket and a little state.
 """
 
 from __future__ import annotations

@@ -7,8 +7,6 @@ hangs up at once: neither silence nor a closed connection proves it dead. Cases,
 2. it runs on this host, and the operating system has no such process any more: it has ended.
 3. it cannot be seen from here (another host, a container): it has ended when it is not connected and has neither
    asked nor logged for SILENT_S.
-
-Must not live here: what it still had (telemetry.board), sockets.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""HAProxy's program: where it is, which version, what it says of a configuration.
-
-Must not live here: what is in a configuration (fleet.render), running it (rig).
-"""
+"""HAProxy's program: where it is, which version, what it says of a configuration."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""HAProxy's files from the fleet file: haproxy.cfg, spoe-pointsman.conf, map of models, origins and hosts, errors.
-
-Must not live here: names that agent and HAProxy share (bridge), and anything that runs.
-"""
+"""HAProxy's files from the fleet file: haproxy.cfg, spoe-pointsman.conf, map of models, origins and hosts, errors."""
 
 from __future__ import annotations
 

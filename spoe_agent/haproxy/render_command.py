@@ -1,4 +1,4 @@
-"""The command `render`: writes other programs' files. Must not live here: what is in them (render)."""
+"""The command `render`: writes other programs' files."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""HAProxy's files as they lie in their folder, against what a fleet gives.
-
-Must not live here: what is in them (fleet.render).
-"""
+"""HAProxy's files as they lie in their folder, against what a fleet gives."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""HAProxy's runtime API, as far as maps go (management.txt 9.3): one command a connection, over its stats socket.
-
-Must not live here: what is in a map, and when it changes.
-"""
+"""HAProxy's runtime API, as far as maps go (management.txt 9.3): one command a connection, over its stats socket."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """SPOP over asyncio: sockets and time on one side, `spop.Connection` and the Agent on the other.
 
-Lives here: connections, one write per batch of answers, backpressure, drain. Must not live here: the protocol (spop),
-names of arguments and variables (bridge), decisions (agent).
+Lives here: connections, one write per batch of answers, backpressure, drain.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 Each time the process wakes up costs more than a question does, so polls at moments of their own take more CPU than the
 same polls on a common beat. All of them at once would keep requests waiting: with 64 instances and 32 GPU hosts at
-their default intervals, a beat has four, which take less time than one decision. Must not live here: how long a pause
-is (each poller's).
+their default intervals, a beat has four, which take less time than one decision.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Something that goes wrong again and again, said once when it begins and once when it is over.
 
-Pure: time is passed in. Must not live here: what goes wrong, and how it is said.
+Pure: time is passed in.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
                up ─▶ down ─▶ recovering ─▶ up   it refuses connections; lists answer again; a request was answered
     drained: by hand, whatever else is true, until `ready`
 
-Pure: no I/O, and time is passed in. Must not live here: where evidence comes from (watch), who may serve (routing).
+Pure: no I/O, and time is passed in.
 """
 
 from __future__ import annotations

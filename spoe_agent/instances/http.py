@@ -1,7 +1,4 @@
-"""One GET with a bound on its size, and the session for many of them.
-
-Must not live here: how long an answer may take, what a status means.
-"""
+"""One GET with a bound on its size, and the session for many of them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""One Ollama's lists over HTTP: `/api/ps`, `/api/tags`, `/api/version` into plain data.
-
-Must not live here: when to ask, what a failure means (poll), who looks at it.
-"""
+"""One Ollama's lists over HTTP: `/api/ps`, `/api/tags`, `/api/version` into plain data."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """The Ollamas of a fleet, each polled in a task of its own; they come and go with the fleet file.
 
-Lives here: which are polled, and that a new one was read before anybody hears of it. Must not live here: how one is
-read (poll), what readings mean (watch).
+Lives here: which are polled, and that a new one was read before anybody hears of it.
 """
 
 from __future__ import annotations

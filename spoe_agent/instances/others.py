@@ -10,8 +10,7 @@ and had nothing since the last reading:
     its `expires_at` is past  somebody else's request runs, and has for long
 
 What it cannot tell: how many there are (one is assumed), a single request while it runs on a model that was used
-before, and anything about models that we use at the same time. Pure: time is passed in. Must not live here: what
-follows (routing).
+before, and anything about models that we use at the same time. Pure: time is passed in.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Polls every Ollama, each in its own task with its own deadline, and publishes what it says.
 
-A slow or dead instance delays nobody. Must not live here: HTTP details (ollama), what readings say of an instance's
-health, decisions. Clock, sleep and jitter are passed in, so that tests own time.
+A slow or dead instance delays nobody. Clock, sleep and jitter are passed in, so that tests own time.
 """
 
 from __future__ import annotations

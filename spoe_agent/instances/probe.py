@@ -1,7 +1,7 @@
 """One request of one token, to see whether an instance answers prompts.
 
 It asks for what is loaded, with the context it is loaded with: Ollama reloads a model for another one. It sets no
-keep_alive, so the model stays as long as its users want. Must not live here: when to probe (telemetry.health).
+keep_alive, so the model stays as long as its users want.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How the agent reaches an instance: URL, Host, certificates. Must not live here: what it is asked."""
+"""How the agent reaches an instance: URL, Host, certificates."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Asks instances for their lists at once, when what they have is known to have changed.
-
-Must not live here: what shows that (watch), how lists are read (telemetry.poll).
-"""
+"""Asks instances for their lists at once, when what they have is known to have changed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The log's lines about instances' health: each change once.
-
-Must not live here: what changes it (telemetry.health), how often lists are worth a word (instances.complaint).
-"""
+"""The log's lines about instances' health: each change once."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Requests and loads that do not come to their end: what the board's grants show of them.
 
-Pure: grants, times and expectations are arguments. Must not live here: what follows from it (telemetry.health).
+Pure: grants, times and expectations are arguments.
 
 HAProxy tells of a request when it has ended, so a stream that has begun looks like one that has not. As long as the
 model has a free slot, a probe tells the two apart at once; when all its slots are taken, a probe would only wait

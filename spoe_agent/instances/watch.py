@@ -1,7 +1,6 @@
 """Who is believed in: takes evidence from polls, log lines, stalls and probes to each instance's InstanceHealth.
 
-Lives here: which evidence goes where, and the probes' tasks. Must not live here: states and their rules
-(telemetry.health), what counts as a stall (stall), what a probe asks (probe).
+Lives here: which evidence goes where, and the probes' tasks.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What haproxy.cfg does by configuration, for a front end that is Python: limits, fail-over, answers at the door.
+"""The front end on a laptop: mitmproxy's hooks, and what haproxy.cfg does elsewhere (limits, fail-over, refusals).
 
-Must not live here: the decision (routing, agent), and anything of mitmproxy's (addon).
+Must not live here: the decision (routing, agent), sockets of the agent's own. mitmproxy itself is imported only by the
+script that it loads, and by what that loads.
 """

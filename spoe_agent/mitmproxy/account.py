@@ -1,7 +1,4 @@
-"""A choice as one line, and as plain data: what tools show and files keep.
-
-Must not live here: the word or two for headers and logs (Choice.reason).
-"""
+"""A choice as one line, and as plain data: what tools show and files keep."""
 
 from __future__ import annotations
 

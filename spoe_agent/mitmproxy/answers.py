@@ -1,7 +1,4 @@
-"""Answers given at the door, as haproxy.cfg gives them: errors in the caller's dialect.
-
-Must not live here: who is turned away, and how an answer is sent.
-"""
+"""Answers given at the door, as haproxy.cfg gives them: errors in the caller's dialect."""
 
 from __future__ import annotations
 

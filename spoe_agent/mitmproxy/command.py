@@ -1,4 +1,4 @@
-"""`pointsman addon`: where the script for mitmproxy is. Must not live here: the addon, nor an import of mitmproxy."""
+"""`pointsman addon`: where the script for mitmproxy is."""
 
 from __future__ import annotations
 

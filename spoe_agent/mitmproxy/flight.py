@@ -1,7 +1,4 @@
-"""A request from its headers to its end, as the front end remembers it.
-
-Must not live here: anything that acts on it.
-"""
+"""A request from its headers to its end, as the front end remembers it."""
 
 from __future__ import annotations
 

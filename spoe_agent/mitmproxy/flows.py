@@ -1,7 +1,4 @@
-"""mitmproxy's flows: what they say of a request, and how they are sent on or answered.
-
-Must not live here: when (hooks), decisions.
-"""
+"""mitmproxy's flows: what they say of a request, and how they are sent on or answered."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The fleet file while it is being edited: waits for another fleet in it.
-
-Must not live here: what a new fleet means to anybody.
-"""
+"""The fleet file while it is being edited: waits for another fleet in it."""
 
 from __future__ import annotations
 

@@ -8,8 +8,6 @@ comment; its metadata, which is saved with it, has all terms.
 Whole request bodies are read before they are routed, so `max_inspected_body` does not limit them; `stream_large_bodies`
 must stay off, because it picks the server before the model is known. mitmproxy 11 closes connections on which nothing
 moved for 10 minutes; with 12 that follows `response_timeout`.
-
-Must not live here: decisions, limits, retries (router), mitmproxy's inner layers (mitmproxy).
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """mitmproxy's HTTP layer, with errors in the caller's dialect. The one module that needs mitmproxy, for the addon.
 
 Works on mitmproxy's proxy core, which versions may change: pyproject.toml bounds them, and the tests run both ends.
-Must not live here: hooks (addon), what errors look like (answers).
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The core's log as lines of the host program's own (Python's logging).
-
-Must not live here: what is logged.
-"""
+"""The core's log as lines of the host program's own (Python's logging)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """Who is turned away before anything is asked: pages of foreign origins, requests under a foreign host name; and what
 browsers are told (CORS). As haproxy.cfg does it.
-
-Must not live here: whose pages and which hosts these are (requests.foreign).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The way of one request where no HAProxy is: ask the agent, wait while it holds the request, take a connection of the
 chosen instance, try another when it refuses connections.
 
-Lives here: the order of these steps, and the agent's life beside them. Must not live here: decisions (agent), HTTP.
+Lives here: the order of these steps, and the agent's life beside them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Connections per instance: so many at a time, and a line for each, first come first served (HAProxy's `maxconn`).
-
-Must not live here: which instance a request goes to.
-"""
+"""Connections per instance: so many at a time, and a line for each, first come first served (HAProxy's `maxconn`)."""
 
 from __future__ import annotations
 

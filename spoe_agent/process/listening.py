@@ -1,6 +1,6 @@
 """The agent's own addresses: all are bound before anything else happens, or none is and it is said who has them.
 
-Lives here: sockets, bound but not listening yet, and what is in the way. Must not live here: who serves on them.
+Lives here: sockets, bound but not listening yet, and what is in the way.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Who has an address: looked up in /proc, for the message that it is taken.
 
 Only what this user may see is found: other users' processes have an address without a name. Of a foreign process only
-its name is told, because command lines may hold secrets. Must not live here: what follows from it.
+its name is told, because command lines may hold secrets.
 """
 
 from __future__ import annotations

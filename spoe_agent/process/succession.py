@@ -5,8 +5,7 @@
        HAProxy's connections with the requests that are held on them.
     3. The new one goes on with them and says `taken`. The old one ends. HAProxy notices nothing.
 
-What goes wrong before `taken` leaves the old one in its place. Must not live here: what the state is (assemble), how
-connections are frozen (haproxy.passing).
+What goes wrong before `taken` leaves the old one in its place.
 """
 
 from __future__ import annotations

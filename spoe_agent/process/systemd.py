@@ -1,7 +1,4 @@
-"""What a service manager is told (sd_notify(3)); without one, nothing is done.
-
-Must not live here: when something is true.
-"""
+"""What a service manager is told (sd_notify(3)); without one, nothing is done."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""The model's name from a whole request body, read as Ollama would read it.
-
-Must not live here: HAProxy, routing, anything about other fields' contents, bodies of which a part is missing
-(requests.glimpse).
-"""
+"""The model's name from a whole request body, read as Ollama would read it."""
 
 from __future__ import annotations
 

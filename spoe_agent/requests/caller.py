@@ -1,7 +1,6 @@
 """Whose request it is, for a fair share of what is held: by key where there is one, else by address.
 
 haproxy.cfg finds the same (its xxh3 gives the same number), which a test compares. Keys are never kept or shown.
-Must not live here: what a caller's share is.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The command `caller`: prints what a key's caller is called. Must not live here: how keys are hashed (caller)."""
+"""The command `caller`: prints what a key's caller is called."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 The body is read as Go's encoding/json reads it into Ollama's structs (api/types.go): keys in any case, the last of
 several counts, what follows the value is ignored. A body that cannot be read names nothing; Ollama says what is wrong
-with it. Must not live here: where the change goes (routing.stores).
+with it.
 """
 
 from __future__ import annotations

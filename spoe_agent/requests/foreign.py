@@ -1,8 +1,7 @@
 """Web pages of foreign origins, and requests under a foreign host name: who may come, as Ollama has it.
 
-Ollama guards itself by `Origin` and `Host` (gin-contrib/cors, server/routes.go allowedHostsMiddleware); neither
-reaches it from here, so the door does it. haproxy.cfg follows the same rules, from the lists that are given here.
-Must not live here: how a refusal is answered.
+Ollama guards itself by `Origin` and `Host` (gin-contrib/cors, server/routes.go allowedHostsMiddleware); neither reaches
+it from here, so the door does it. haproxy.cfg follows the same rules, from the lists that are given here.
 """
 
 from __future__ import annotations

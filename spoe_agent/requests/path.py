@@ -1,7 +1,6 @@
 """A request's path as Ollama takes it: Go's net/url and gin's routes look at the decoded one, and tell cases apart.
 
-haproxy.cfg does the same with `url_dec`. What gin sends elsewhere (`/api/chat/`: 307) or does not know runs
-no model. Must not live here: which path means what (routing.surface).
+haproxy.cfg does the same with `url_dec`. What gin sends elsewhere (`/api/chat/`: 307) or does not know runs no model.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""RequestFacts from a whole request.
-
-Must not live here: what HAProxy sends (bridge), how a body names its model (body) and what else it shows (requests).
-"""
+"""RequestFacts from a whole request."""
 
 from __future__ import annotations
 

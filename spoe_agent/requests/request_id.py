@@ -1,6 +1,6 @@
 """The `X-Request-Id` that client, log and Ollama see: the client's own where it is fit for a log, else ours.
 
-Ours, which must be unique, is what agent and HAProxy know a request by; the log has both. Must not live here: ours.
+Ours, which must be unique, is what agent and HAProxy know a request by; the log has both.
 """
 
 from __future__ import annotations

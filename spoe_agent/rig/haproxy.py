@@ -1,7 +1,4 @@
-"""HAProxy binaries and a running HAProxy for a fleet.
-
-Must not live here: the configuration's content (fleet.render).
-"""
+"""HAProxy binaries and a running HAProxy for a fleet."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The stack with the mitmproxy addon in front: no agent process and no HAProxy.
-
-Must not live here: the addon.
-"""
+"""The stack with the mitmproxy addon in front: no agent process and no HAProxy."""
 
 from __future__ import annotations
 

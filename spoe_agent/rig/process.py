@@ -1,7 +1,4 @@
-"""Child processes that are always ended, and ready when they say so.
-
-Must not live here: which programs, and with what configuration.
-"""
+"""Child processes that are always ended, and ready when they say so."""
 
 from __future__ import annotations
 

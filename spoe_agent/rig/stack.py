@@ -1,7 +1,4 @@
-"""The whole stack on free ports: simulated Ollamas (or the user's own), the agent, HAProxy.
-
-Must not live here: traffic.
-"""
+"""The whole stack on free ports: simulated Ollamas (or the user's own), the agent, HAProxy."""
 
 from __future__ import annotations
 

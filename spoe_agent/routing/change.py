@@ -1,7 +1,4 @@
-"""What a request that changes a model store wants.
-
-Must not live here: how it was read (requests), where it goes (stores).
-"""
+"""What a request that changes a model store wants."""
 
 from __future__ import annotations
 

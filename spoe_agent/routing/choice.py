@@ -1,7 +1,7 @@
 """The answer of the decision, with all its reasons.
 
 Lives here: Choice and what it is made of. The same object feeds SPOE variables, logs, `x-pointsman` and the demo's
-table. Must not live here: how it is reached, and how it is written to anybody.
+table.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The decision: facts, fleet and snapshot in, Choice out.
 
-Pure: no I/O, no clock, no random numbers, no logging; equal inputs give equal answers. So the same function runs
-behind HAProxy, on a laptop and in benchmarks. Must not live here: how facts were read, what a Choice turns into.
+Pure: no I/O, no clock, no random numbers, no logging; equal inputs give equal answers. So the same function runs behind
+HAProxy, on a laptop and in benchmarks.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """What serving a request on one instance costs: predicted seconds to the first token, and the price to others.
 
-Lives here: one pure function per term. Must not live here: who may serve (eligibility), how warm it is (warmth), who
-is best (choose).
+Lives here: one pure function per term.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One request's need, and one instance's situation: what the terms of the decision are computed from.
 
 Lives here: what is looked up once per request (Demand) or once per request and instance (Site), instead of in every
-term. Must not live here: judgements; they are in eligibility, warmth and cost.
+term.
 """
 
 from __future__ import annotations

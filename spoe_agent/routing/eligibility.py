@@ -2,7 +2,6 @@
 
 Lives here: exclusions, in the order in which they are told. What would exclude an instance for good (pins, models)
 comes before what may pass (down), so that the last word says whether waiting helps.
-Must not live here: costs, preferences, time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """How long things take and how much room they need: what was learned, else priors from sizes.
 
 Lives here: priors, each with its source, used until something better is known.
-Must not live here: learning, and the decision itself.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """What is known of one request when it must be routed.
 
 Lives here: the request's facts as frozen data, and the counts HAProxy sends along with it.
-Must not live here: how they were read (bridge, addon), and anything that decides.
 """
 
 from __future__ import annotations

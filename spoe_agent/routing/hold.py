@@ -5,7 +5,7 @@ queueing (Goyal, Vin, Cheng 1996): a caller's clock advances by the predicted se
 divided by its weight, and the caller furthest behind is next. A caller that was idle starts at the present, so nobody
 saves up. Whoever has waited long is served before everybody, so no class starves another.
 
-Pure: no clock, no I/O. Must not live here: whether a slot is free (choose), how anybody is told.
+Pure: no clock, no I/O.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What experience says of times and arrivals, as frozen data. Where it says nothing, `estimates` has priors.
-
-Must not live here: learning (telemetry.learner), judgements.
-"""
+"""What experience says of times and arrivals, as frozen data. Where it says nothing, `estimates` has priors."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Model names as Ollama reads them (internal/modelref/modelref.go, types/model/name.go).
 
-Lives here: one canonical key per model, so that `llama3`, `LLAMA3:latest` and
-`registry.ollama.ai/library/llama3` are one model to us as they are to Ollama.
-Must not live here: anything about which instance has a model.
+Lives here: one canonical key per model, so that `llama3`, `LLAMA3:latest` and `registry.ollama.ai/library/llama3` are
+one model to us as they are to Ollama.
 """
 
 from __future__ import annotations

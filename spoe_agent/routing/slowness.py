@@ -1,7 +1,4 @@
-"""What makes an instance slower than was learned: GPUs held down, and models that spilled to the CPU.
-
-Must not live here: what excludes an instance (eligibility), seconds of anything else (cost).
-"""
+"""What makes an instance slower than was learned: GPUs held down, and models that spilled to the CPU."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """What is known of the fleet at one moment: whole, frozen, dated.
 
-Lives here: readings of each Ollama and the board's account of what is in flight. Must not live here: how they are
-obtained (telemetry), and anything that changes after it was published.
+Lives here: readings of each Ollama and the board's account of what is in flight.
 """
 
 from __future__ import annotations

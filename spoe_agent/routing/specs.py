@@ -1,7 +1,7 @@
 """The fleet as routing sees it: what never changes while requests flow.
 
-Lives here: frozen specifications of instances, model rules and policy. `spoe_agent.fleet` makes them from the
-fleet file. Must not live here: files, defaults for users (they are in the fleet file's schema), live state.
+Lives here: frozen specifications of instances, model rules and policy. `spoe_agent.fleet` makes them from the fleet
+file.
 """
 
 from __future__ import annotations

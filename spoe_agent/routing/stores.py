@@ -10,8 +10,6 @@ partial file, and there are no locks.
                                              already (an update), else the home store, else the first
     delete, push, copy                       a store that has the model; of these one that it is pinned to, else the
                                              first. One that nobody has goes to the first: Ollama says so itself
-
-Must not live here: how a change is read, and changes of several stores at once.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Ollama's HTTP surface: what each path is for, and in which dialect its caller wants errors.
 
-Source: server/routes.go GenerateRoutes. Must not live here: anything about instances or models.
+Source: server/routes.go GenerateRoutes.
 """
 
 from __future__ import annotations

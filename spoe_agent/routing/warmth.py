@@ -1,6 +1,6 @@
 """How warm an instance is for a model, and what would have to go for it.
 
-Lives here: tiers, memory, victims. Must not live here: seconds (cost), who may serve (eligibility).
+Lives here: tiers, memory, victims.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Ollama's own words for requests that name no model, or one that nobody has: they differ from path to path.
 
-What Ollama 0.33 answered, asked each; clients match on these texts. Must not live here: when which one is due.
+What Ollama 0.33 answered, asked each; clients match on these texts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The simulator's own endpoints under /sim: faults, counters, GPU, and what was asked. Ollama has none of these.
-
-Must not live here: what a fault does (faults, loader), and anything that a client of Ollama would call.
-"""
+"""The simulator's own endpoints under /sim: faults, counters, GPU, and what was asked. Ollama has none of these."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Anthropic's Messages API as Ollama speaks it: POST /v1/messages (anthropic/anthropic.go).
-
-Not here: waiting and streaming (serving.py).
-"""
+"""Anthropic's Messages API as Ollama speaks it: POST /v1/messages (anthropic/anthropic.go)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What an instance says of itself and its models: /, version, tags, show, ps, and OpenAI's /v1/models.
 
-Here: shapes (api/types.go:737-844). Not here: inference.
+Here: shapes (api/types.go:737-844).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Ollama's own API for inference: /api/generate, /api/chat, /api/embed, /api/embeddings.
 
-Here: their fields and shapes (api/types.go). Not here: waiting and streaming (serving.py).
+Here: their fields and shapes (api/types.go).
 """
 
 from __future__ import annotations

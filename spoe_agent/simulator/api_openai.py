@@ -1,7 +1,4 @@
-"""OpenAI's API as Ollama speaks it: chat and text completions, embeddings (openai/openai.go, middleware/openai.go).
-
-Not here: /v1/responses (api_responses.py), /v1/models (api_models.py), waiting and streaming (serving.py).
-"""
+"""OpenAI's API as Ollama speaks it: chat and text completions, embeddings (openai/openai.go, middleware/openai.go)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""OpenAI's Responses API as Ollama speaks it: POST /v1/responses (openai/responses.go).
-
-Not here: waiting and streaming (serving.py).
-"""
+"""OpenAI's Responses API as Ollama speaks it: POST /v1/responses (openai/responses.go)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What changes the model store: pull, push, create, copy, delete, blobs (routes.go:1102-1300, 1647-1753; create.go).
 
 The registry that is pulled from has the built-in models and no others. Of blobs only the size is kept: nothing is
-looked for in a GGUF. Not here: lists (api_models.py), where models are kept (catalog.py, store.py).
+looked for in a GGUF.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """From a decoded request body to work for the scheduler, the same for all dialects.
 
-Here: model look-up, keep_alive, options, token counts. Not here: shapes of answers (api_*.py) and HTTP.
+Here: model look-up, keep_alive, options, token counts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The models a simulated instance has in its store: names, sizes, shapes.
 
-Here: immutable facts about models, the look-up by name, and a store in memory. Not here: whether a model is loaded
-(runner.py), a store in a folder (store.py).
+Here: immutable facts about models, the look-up by name, and a store in memory.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Drives the scheduler core with real time and tells waiting handlers what happened.
 
-The only place where the pure core meets asyncio. Not here: HTTP, and any rule of Ollama's.
+The only place where the pure core meets asyncio.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Ollama's errors: the exception that handlers raise, and its JSON in the dialect of the path that was asked.
 
-Texts that only one handler uses stand there; the shapes are here. Not here: HTTP.
+Texts that only one handler uses stand there; the shapes are here.
 """
 
 from __future__ import annotations

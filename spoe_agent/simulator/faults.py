@@ -1,7 +1,6 @@
 """Faults that tests switch on and off while the server runs.
 
-Here: which faults are in force, and for whom. Not here: the endpoint (admin.py), and how most of them show, which is
-where they bite (serving.py, api_models.py, loader.py).
+Here: which faults are in force, and for whom.
 """
 
 from __future__ import annotations

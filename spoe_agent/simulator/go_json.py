@@ -1,7 +1,7 @@
 """Request bodies as Go's encoding/json reads them into a struct, which differs from Python's json.
 
-Keys match whatever their case, the last duplicate wins, and bytes after the first value are ignored. Keys of
-free maps (``options``) keep their case: only structs fold. Not here: what the fields mean.
+Keys match whatever their case, the last duplicate wins, and bytes after the first value are ignored. Keys of free maps
+(``options``) keep their case: only structs fold.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Who may talk to a loopback Ollama: the Host check and the Origin check (routes.go:1803-1839, gin-contrib/cors).
 
-Pure predicates on header values. Must not live here: requests and answers; the middleware that uses these is in
-middleware.py.
+Pure predicates on header values.
 """
 
 from __future__ import annotations

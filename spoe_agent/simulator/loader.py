@@ -1,7 +1,7 @@
 """The scheduling loop of Ollama (processPending, sched.go:225-365): the queue of requests whose model is not loaded.
 
-One request is at the head, and its load or eviction blocks all others here; requests for loaded models do not
-pass through. Not here: memory arithmetic (residency.py) and what happens once a request has its runner (service.py).
+One request is at the head, and its load or eviction blocks all others here; requests for loaded models do not pass
+through.
 """
 
 from __future__ import annotations

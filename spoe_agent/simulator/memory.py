@@ -1,7 +1,4 @@
-"""Where a model's memory goes and what that does to its speed. Pure functions of profile and model.
-
-Not here: which models are loaded, and what is evicted for a new one (scheduler.py).
-"""
+"""Where a model's memory goes and what that does to its speed. Pure functions of profile and model."""
 
 from __future__ import annotations
 

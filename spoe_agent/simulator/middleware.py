@@ -1,7 +1,6 @@
 """What happens to every request around its handler, in the order of Ollama's own chain (routes.go:1841-1929).
 
 Record, Origin and Host checks, then errors into JSON of the right dialect, and gin's texts for 404 and 405.
-Must not live here: what any one endpoint does; the predicates are in guard.py.
 """
 
 from __future__ import annotations

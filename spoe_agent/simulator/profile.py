@@ -1,7 +1,6 @@
 """What one simulated Ollama process runs on, and how it is configured.
 
 Here: hardware speeds, sizes and the OLLAMA_* settings that the scheduler obeys, as plain numbers with their sources.
-Not here: models (catalog.py) and anything that changes while the simulation runs.
 """
 
 from __future__ import annotations

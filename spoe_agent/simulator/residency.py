@@ -1,6 +1,6 @@
 """Which runners hold the GPU group's memory: loaded, loading, or just stopped and not yet given back.
 
-Here: memory accounting, unloading, /api/ps and the order of victims. Not here: the queue and when to load (loader.py).
+Here: memory accounting, unloading, /api/ps and the order of victims.
 """
 
 from __future__ import annotations

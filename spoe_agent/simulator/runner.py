@@ -6,8 +6,7 @@ GPU to itself, and flows at a speed that changes only when the set of active slo
 - decode, b active slots:              1 / (sharers x (1 + k (b - 1)))
 - prefill, p prefilling, d decoding:   1 / (sharers x (p + k d)), for prefill is bound by compute, so slots divide it
 
-``sharers`` is the number of runners computing on the GPU group (share.py). Not here: loading, eviction, keep_alive
-timers (scheduler.py); the runner only stores their values.
+``sharers`` is the number of runners computing on the GPU group (share.py).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A simulated Ollama server on a socket: routes, life cycle. Not here: what the handlers do."""
+"""A simulated Ollama server on a socket: routes, life cycle."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Requests on loaded runners: attaching, slots, finishing, and the keep_alive timer.
-
-Not here: requests whose model is not loaded (loader.py), and the arithmetic of progress (runner.py).
-"""
+"""Requests on loaded runners: attaching, slots, finishing, and the keep_alive timer."""
 
 from __future__ import annotations
 

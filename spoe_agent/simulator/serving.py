@@ -1,7 +1,7 @@
 """Serving one ask in any dialect: wait, stream token by token or answer whole, and clean up when the client leaves.
 
 Nothing is sent, no headers either, before the first token exists: Ollama flushes them with the first chunk
-(routes.go:2097-2144). Not here: what an answer looks like (the Dialect) and when tokens exist (engine.py).
+(routes.go:2097-2144).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Server-sent events as the /v1 endpoints write them. Must not live here: what is in an event (the api_ modules)."""
+"""Server-sent events as the /v1 endpoints write them."""
 
 from __future__ import annotations
 

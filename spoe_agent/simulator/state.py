@@ -1,7 +1,4 @@
-"""What the handlers of one simulated server share, and how they find it on the aiohttp application.
-
-Must not live here: handlers, and anything that changes what is shared.
-"""
+"""What the handlers of one simulated server share, and how they find it on the aiohttp application."""
 
 from __future__ import annotations
 

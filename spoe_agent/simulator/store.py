@@ -1,7 +1,6 @@
 """A model store in a folder, which several simulated instances may share as Ollamas share OLLAMA_MODELS.
 
 A manifest is a JSON file, read again at every look as Ollama does, so what one instance writes all others see at once.
-Not here: what a model is (catalog.py), and any lock: Ollama has none either.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The frames that open and end a connection: HELLO and DISCONNECT of both sides (SPOE.txt 3.2.4 to 3.2.9).
 
-Pure functions between payloads and types. Must not live here: who sends which when, and the negotiated size; they
-belong to the connection.
+Pure functions between payloads and types.
 """
 
 from collections.abc import Mapping

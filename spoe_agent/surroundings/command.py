@@ -1,7 +1,4 @@
-"""`pointsman check`: the file, what is doubtful around it, and with --live whether everybody is there.
-
-Must not live here: rules, and how anything is found out.
-"""
+"""`pointsman check`: the file, what is doubtful around it, and with --live whether everybody is there."""
 
 from __future__ import annotations
 

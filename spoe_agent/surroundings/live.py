@@ -1,7 +1,4 @@
-"""Whether all that a fleet file names is there and does its part: each Ollama, each port, HAProxy.
-
-Must not live here: what stands in the file (fleet), names (names), GPUs (gpus.inventory).
-"""
+"""Whether all that a fleet file names is there and does its part: each Ollama, each port, HAProxy."""
 
 from __future__ import annotations
 

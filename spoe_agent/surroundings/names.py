@@ -1,7 +1,4 @@
-"""Whether the names in a fleet file lead anywhere from here, and whether HAProxy would find that out too.
-
-Must not live here: what HAProxy does with a name (haproxy.names).
-"""
+"""Whether the names in a fleet file lead anywhere from here, and whether HAProxy would find that out too."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """HAProxy's health check of one server, as our template and every baseline's configuration have it.
 
-`check inter 2s fastinter 500ms downinter 1s fall 2 rise 1` with `GET /` (configuration.txt 5.2). Must not live here:
-what follows from it (front, struck).
+`check inter 2s fastinter 500ms downinter 1s fall 2 rise 1` with `GET /` (configuration.txt 5.2).
 """
 
 from __future__ import annotations

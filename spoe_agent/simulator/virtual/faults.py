@@ -1,7 +1,6 @@
 """What goes wrong with one instance of a fleet, again and again, and how it looks from outside.
 
-Lives here: kinds, times, and a simulated instance that can be struck. Must not live here: what the front notices of
-it (checks), what becomes of requests (simulation).
+Lives here: kinds, times, and a simulated instance that can be struck.
 """
 
 from __future__ import annotations

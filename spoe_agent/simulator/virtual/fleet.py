@@ -1,7 +1,4 @@
-"""A simulated fleet, and what its instances can hold and do.
-
-Must not live here: traffic, routing, which fleets are compared (bench.policies.fleets).
-"""
+"""A simulated fleet, and what its instances can hold and do."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The front's account: connections per server, queues, limits. HAProxy's rules; nginx has the counts without queues.
-
-Must not live here: which server is chosen (routers), time (simulation).
-"""
+"""The front's account: connections per server, queues, limits. HAProxy's rules; nginx has the counts without queues."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""One request before, and one after: what is sent, and what became of it.
-
-Must not live here: how either comes about.
-"""
+"""One request before, and one after: what is sent, and what became of it."""
 
 from __future__ import annotations
 

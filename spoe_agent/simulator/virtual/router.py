@@ -1,7 +1,4 @@
-"""What every routing policy of the benchmark is: asked per request, told what happened.
-
-Must not live here: any policy.
-"""
+"""What every routing policy of the benchmark is: asked per request, told what happened."""
 
 from __future__ import annotations
 

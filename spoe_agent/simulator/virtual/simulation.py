@@ -1,7 +1,6 @@
 """One fleet, one policy, one workload, on one virtual clock.
 
-The order of things is by time alone; at the same instant instances come before clients' timers, timers before
-arrivals. Must not live here: policies, the front's rules, figures, what goes wrong (struck).
+The order of things is by time alone; at the same instant instances come before clients' timers, timers before arrivals.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A simulation in which one instance is struck again and again, and the front as it deals with that.
 
 The same for every policy: HAProxy's health check, `option redispatch 1` where nobody listens, 502 for what a dying
-process had begun. Must not live here: what strikes (faults), the rest of the simulation.
+process had begun.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What one run leaves: every request's record, and what the instances did for them.
-
-Must not live here: figures (summary), what makes things happen (simulation).
-"""
+"""What one run leaves: every request's record, and what the instances did for them."""
 
 from __future__ import annotations
 

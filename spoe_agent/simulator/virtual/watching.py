@@ -1,7 +1,6 @@
 """The agent's watch over its instances, on virtual time: what pollers and HAProxy's log tell it, and its probes.
 
-It plays the poller and drives the watch's own coroutines by hand, for there is no event loop. Must not live here: the
-rules (watch, telemetry.health), HAProxy's counts (pointsman).
+It plays the poller and drives the watch's own coroutines by hand, for there is no event loop.
 """
 
 from __future__ import annotations
