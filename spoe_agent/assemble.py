@@ -145,8 +145,11 @@ async def assemble(fleet: Fleet, session: aiohttp.ClientSession, learner: Learne
             return "is not in the fleet file any more"
         return await probe(session, reach(to), what, deadline_s)
 
+    def refused(instance: str) -> None:
+        watch.refused(instance)
+
     ollamas, board = Ollamas(connect), Board()
-    agent = Agent(specs(fleet), board, ollamas.refresh, learner=learner, unload=ollamas.unload)
+    agent = Agent(specs(fleet), board, ollamas.refresh, learner=learner, unload=ollamas.unload, refused=refused)
     watch = Watch(agent, health_policy(fleet), ask, relist=Relister(ollamas.refresh_one))
     parts = Parts(fleet, agent, watch, ollamas, lambda fleet: GpuWatch(fleet, board, session))
     await parts.adopt(fleet)

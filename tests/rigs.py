@@ -35,11 +35,11 @@ class Clock:
 class Rig:
     """An agent on a real board; `pulled` are models that the instances list only when asked anew."""
 
-    def __init__(self, pulled=()):
+    def __init__(self, pulled=(), **more):
         self.clock, self.board, self.pulled, self.refreshed = Clock(), Board(), pulled, 0
         self.answers = asyncio.Event()
         self.answers.set()
-        self.agent = Agent(FLEET, self.board, self.refresh, self.clock)
+        self.agent = Agent(FLEET, self.board, self.refresh, self.clock, **more)
         self.publish(A)
 
     def publish(self, *installed, loaded=()):

@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -121,6 +122,13 @@ async def test_who_is_gone_is_polled_no_more_and_who_stays_is():
             while parts.board.state("g1").loaded_at_s == read_at_s:
                 await asyncio.sleep(0.01)
         assert parts.board.state("g0").loaded_at_s is None
+
+
+async def test_who_refuses_requests_is_down_before_a_poll_finds_it():
+    async with ollama("a") as one, running(fleet({0: one})) as parts:
+        for number in range(2):
+            parts.agent.decide(replace(asks(f"r{number}", "a"), tried=("g0",)))
+        assert parts.board.state("g0").health is Health.DOWN
 
 
 async def test_rules_and_weights_hold_at_once_for_who_is_held():

@@ -39,6 +39,9 @@ second_look.DEADLINE_S it stays within HAProxy's `timeout processing`; the load 
 Unload = Callable[[str, str], Awaitable[str]]
 """Asks an instance to unload a model (display name) as soon as it is idle: "" or what went wrong."""
 
+Refused = Callable[[str], None]
+"""Told an instance's name."""
+
 Granted = Callable[[RequestFacts, Choice], None]
 """Told a held request, and its Choice at last."""
 
@@ -53,9 +56,9 @@ class Agent:
         clock: monotonic seconds.
         learner: what was learned before.
         unload: makes room; None: Ollama chooses what goes.
+        refused: told of an instance that did not take a request.
 
     `granted` is told when a held request is decided, `left` when it ended before; front ends that hold set them.
-    `refused` is told of an instance that did not take a request; who judges instances sets it.
     """
 
     def __init__(
@@ -66,16 +69,17 @@ class Agent:
         clock: Callable[[], float] = time.monotonic,
         learner: Learner | None = None,
         unload: Unload | None = None,
+        refused: Refused = lambda _instance: None,
     ) -> None:
         self.board = board
         self.learner = learner or Learner()
         self.granted: Granted = lambda _request, _choice: None
         self.left: Callable[[RequestFacts], None] = lambda _request: None
-        self.refused: Callable[[str], None] = lambda _instance: None
         self._chooser = Chooser(fleet, board, self.learner)
         self._room = WaitingRoom(self._chooser)
         self._second_look = SecondLook(refresh, clock)
         self._unload = unload
+        self._refused = refused
         self._clock = clock
         self._servers: Mapping[str, InstanceLoad] = {}
         self._gone: Recent[str, None] = Recent(MAX_GONE)
@@ -128,7 +132,7 @@ class Agent:
         load = facts.loads.get(last)
         # Where HAProxy's check found it down meanwhile, it was not even asked.
         if last and (load is None or load.is_up):
-            self.refused(last)
+            self._refused(last)
         self._room.leave(facts.request_id)
         self.left(facts)
         self.release()

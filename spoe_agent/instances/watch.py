@@ -87,7 +87,6 @@ class Watch:
         self._last_sign_s: dict[str, dict[str, float]] = {name: {} for name in self._specs}
         self._silent: dict[str, str] = {}
         self._longest_s: dict[str, float] = {}
-        agent.refused = self._refused
 
     def adopt(self, policy: HealthPolicy, gone: Iterable[str]) -> None:
         """Follow the agent's fleet, which has changed, and judge by another policy.
@@ -162,7 +161,8 @@ class Watch:
             return health.served(now_s)
         return None
 
-    def _refused(self, instance: str) -> None:
+    def refused(self, instance: str) -> None:
+        """Take note that a request could not connect, and comes around again."""
         health = self.health.get(instance)
         if health is not None:
             self._note(health.refused(REFUSED, self._clock()))

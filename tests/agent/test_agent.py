@@ -57,8 +57,8 @@ def test_simultaneous_requests_are_spread_before_haproxy_counts_them():
 
 
 def test_a_request_that_comes_around_again_leaves_nothing_where_it_was():
-    rig, refused = Rig(), []
-    rig.agent.refused = refused.append
+    refused = []
+    rig = Rig(refused=refused.append)
     rig.publish(A, loaded=[A])
     first = rig.agent.decide(asks()).instance
     second = rig.agent.decide(asks(tried=(first,)))
@@ -73,8 +73,8 @@ def test_a_request_that_comes_around_again_leaves_nothing_where_it_was():
     ("loads", "refused"), [({}, ["g0"]), ({"g0": True}, ["g0"]), ({"g0": False}, []), ({"g1": False}, ["g0"])]
 )
 def test_whom_haproxys_check_found_down_refused_nothing(loads, refused):
-    rig, told = Rig(), []
-    rig.agent.refused = told.append
+    told = []
+    rig = Rig(refused=told.append)
     counts = {name: InstanceLoad(0, 0, is_up) for name, is_up in loads.items()}
     rig.agent.decide(asks(tried=("g0",), loads=counts))
     rig.agent.decide(asks(tried=("g0", ""), loads=counts))
