@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bench.policies.pointsman import USUAL
 from spoe_agent.simulator.virtual.fleet import FleetPlan
+from spoe_agent.simulator.virtual.pointsman import USUAL
 from spoe_agent.simulator.virtual.simulation import TIMEOUT_S
 
 LEAST_TIMEOUT_S = 0.2

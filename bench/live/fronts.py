@@ -15,11 +15,11 @@ import yaml
 from bench.live import configs
 from bench.live.fleet_file import document
 from bench.policies.arms import BASELINE, OURS
-from bench.policies.pointsman import max_connections
 from spoe_agent.rig.haproxy import find_haproxy
 from spoe_agent.rig.process import Process, RigError, accepts, free_port
 from spoe_agent.rig.stack import Stack
 from spoe_agent.simulator.virtual.fleet import FleetPlan
+from spoe_agent.simulator.virtual.pointsman import max_connections
 
 HOST = "127.0.0.1"
 

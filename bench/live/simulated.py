@@ -7,9 +7,9 @@ from dataclasses import replace
 from bench.live.agreement import Simulated
 from bench.policies.arms import ARMS, OURS
 from bench.policies.cells import replay
-from bench.policies.pointsman import Pointsman, Variant
 from bench.policies.workloads import Workload
 from spoe_agent.simulator.virtual.fleet import FleetPlan
+from spoe_agent.simulator.virtual.pointsman import Pointsman, Variant
 
 HASH_SALTS = 8
 """Where HAProxy's hash puts a model is luck, and two models on one server cost much: so many placements."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from bench.policies.all_warm import AllWarm, without_loading
 from bench.policies.baselines import LeastConn, NginxLeastConn, Prequal, Random, WarmFirst
 from bench.policies.bounded_hash import BoundedHash
-from bench.policies.pointsman import Pointsman, Variant, max_connections
 from bench.policies.static import Static
 from spoe_agent.routing.specs import Weights
 from spoe_agent.simulator import InstanceProfile, Model
 from spoe_agent.simulator.virtual.fleet import FleetPlan
+from spoe_agent.simulator.virtual.pointsman import Pointsman, Variant, max_connections
 from spoe_agent.simulator.virtual.requests import Request
 from spoe_agent.simulator.virtual.router import Router
 

@@ -117,3 +117,4 @@ class StruckSimulation(Simulation):
         self._follow(record, verdict, now_s)
         if isinstance(verdict, Refusal):
             self._router.ended(record, self._front, now_s)
+        self._grant(now_s)

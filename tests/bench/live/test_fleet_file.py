@@ -8,8 +8,8 @@ import yaml
 
 from bench.live.fleet_file import document
 from bench.policies.fleets import FLEETS
-from bench.policies.pointsman import fleet_spec
 from spoe_agent.fleet import load, loads, specs
+from spoe_agent.simulator.virtual.pointsman import fleet_spec
 
 PLAN = FLEETS["F4h"]
 ADDRESSES = [f"127.0.0.1:{port}" for port in range(9001, 9005)]

@@ -7,6 +7,7 @@ import pytest
 from bench.policies.fleets import FLEETS, regime
 from spoe_agent.simulator.profile import GB
 from spoe_agent.simulator.virtual.fleet import fits, prefill_s, step_s
+from spoe_agent.simulator.virtual.pointsman import fleet_spec
 from tests.simulator.virtual.builders import MODELS, PROFILE, fleet, model
 
 A, B = MODELS["a"], MODELS["b"]
@@ -94,6 +95,11 @@ def test_every_model_fits_somewhere() -> None:
     for plan in FLEETS.values():
         assert all(any(fits(model, profile) for profile in plan.instances) for model in plan.models), plan.name
         assert list(plan.models) == sorted(plan.models, key=lambda model: model.size_bytes)
+
+
+def test_the_agent_can_be_told_of_every_fleet() -> None:
+    for plan in FLEETS.values():
+        assert len(fleet_spec(plan).instances) == len(plan.instances)
 
 
 def test_instances_have_names() -> None:

@@ -110,6 +110,26 @@ def test_whoever_insists_gets_503_after_three_retries() -> None:
     assert asked == [11.0] * 4 and outcome.sent_to_struck == 4
 
 
+def test_who_is_kept_hears_at_once_of_a_place_that_a_refused_one_left() -> None:
+    class Keeping(First):
+        def route(self, request: Request, front: Front, now_s: float) -> Verdict:
+            return Wait.ROUTER if request.work.id == 0 else 0
+
+        def again(self, request: Request, front: Front, now_s: float) -> Verdict:
+            free.append(0)
+            return 1
+
+        def grants(self, front: Front, now_s: float) -> Iterable[tuple[int, Verdict]]:
+            granted_at_s.extend(now_s for _ in free)
+            return [(free.pop(), 1)] if free else []
+
+    free: list[int] = []
+    granted_at_s: list[float] = []
+    simulate([request(0, at_s=10.5), request(1, at_s=11.0)], Keeping(), GONE)
+
+    assert granted_at_s == [11.0]
+
+
 def test_a_hung_instance_looks_well_and_serves_nobody() -> None:
     router = First()
     outcome = simulate([request(0, at_s=9.0), request(1, at_s=20.0), request(2, at_s=71.0)], router, HANG)

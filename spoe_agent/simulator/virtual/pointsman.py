@@ -1,6 +1,6 @@
-"""Our own policy in the benchmark: the agent that runs behind HAProxy, on virtual time.
+"""Our own policy on virtual time: the agent that runs behind HAProxy.
 
-It plays HAProxy: counts with every request, a log line at each end.
+It plays HAProxy: counts with every request, another question for whom an instance did not take, a log line at each end.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from bench.policies.baselines import LeastConn
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.ending import Ending
@@ -62,40 +61,38 @@ class Pointsman(Router):
         self._now_s = 0.0
         self._names = fleet.names()
         self._position = {name: server for server, name in enumerate(self._names)}
-        self._agent = Agent(fleet_spec(fleet, variant), Board(), _nothing_new, clock=self._agents_time_s)
+        self.agent = Agent(fleet_spec(fleet, variant), Board(), _nothing_new, clock=self._agents_time_s)
         on_disk = {canonical(model.name): model.size_bytes for model in installed}
-        self._watching = Watching(self._agent, on_disk, self._agents_time_s, variant.time_scale)
-        self._leastconn = LeastConn()
-        self._redispatched: set[int] = set()
-        self._sent_at_s: dict[int, float] = {}
+        self._watching = Watching(self.agent, on_disk, self._agents_time_s, variant.time_scale)
+        self._sent: dict[int, tuple[str, float]] = {}
+        """Where each request was sent last, and when."""
+        self._tried: dict[int, tuple[str, ...]] = {}
+        """Instances that did not take a request, oldest first."""
         self._victims: dict[int, tuple[str, ...]] = {}
         self._models = {canonical(model.name): model for model in installed}
         self._granted: list[tuple[str, Choice]] = []
-        self._agent.granted = lambda facts, choice: self._granted.append((facts.request_id, choice))
-
-    @property
-    def in_flight(self) -> int:
-        """Requests that the agent believes to be on their way."""
-        return self._agent.board.grants
+        self.agent.granted = lambda facts, choice: self._granted.append((facts.request_id, choice))
 
     def _agents_time_s(self) -> float:
         return self._now_s / self._variant.time_scale
 
     def route(self, request: Request, front: Front, now_s: float) -> Verdict:
         self._now_s = now_s
-        return self._verdict(request.work.id, self._agent.decide(self._facts(request, front)))
+        return self._verdict(request.work.id, self.agent.decide(self._facts(request, front)))
 
     def _verdict(self, request_id: int, choice: Choice) -> Verdict:
         if choice.action is Action.HOLD:
             return Wait.ROUTER
-        self._sent_at_s[request_id] = self._now_s
+        if choice.instance is None:
+            return Refusal(choice.status)
+        self._sent[request_id] = choice.instance, self._now_s
         if choice.victims:
             self._victims[request_id] = choice.victims
-        return Refusal(choice.status) if choice.instance is None else self._position[choice.instance]
+        return self._position[choice.instance]
 
     def grants(self, front: Front, now_s: float) -> list[tuple[int, Verdict]]:
         self._now_s = now_s
-        self._agent.tick()
+        self.agent.tick()
         granted, self._granted = self._granted, []
         return [(int(request_id), self._verdict(int(request_id), choice)) for request_id, choice in granted]
 
@@ -112,10 +109,12 @@ class Pointsman(Router):
         self._watching.refused(self._names[server])
 
     def again(self, request: Request, front: Front, now_s: float) -> Verdict:
-        """HAProxy does not ask twice: it takes another server by the backend's own algorithm."""
-        self._redispatched.add(request.work.id)
-        self._victims.pop(request.work.id, None)
-        return self._leastconn.with_room(front.servers, front)
+        """HAProxy asks once more, and says whom it tried (`frontend pointsman_again`)."""
+        request_id = request.work.id
+        instance, _ = self._sent.pop(request_id)
+        self._tried[request_id] = (*self._tried.get(request_id, ()), instance)
+        self._victims.pop(request_id, None)
+        return self.route(request, front, now_s)
 
     def probes(self, now_s: float) -> Iterable[Probe]:
         self._now_s = now_s
@@ -137,9 +136,10 @@ class Pointsman(Router):
         self._now_s = now_s
         request_id = record.request.work.id
         server = "" if record.server is None else self._names[record.server]
-        ending = _ending(record, self._sent_at_s.pop(request_id, now_s), self._variant.time_scale)
-        self._watching.ended(record, server, ending, request_id in self._redispatched)
-        self._redispatched.discard(request_id)
+        _, sent_at_s = self._sent.pop(request_id, ("", now_s))
+        is_redispatched = self._tried.pop(request_id, None) is not None
+        ending = _ending(record, sent_at_s, self._variant.time_scale, is_redispatched)
+        self._watching.ended(record, server, ending, is_redispatched)
 
     def _facts(self, request: Request, front: Front) -> RequestFacts:
         loads = {
@@ -154,14 +154,18 @@ class Pointsman(Router):
             body_bytes=4 * request.work.prompt_tokens,
             num_ctx=request.work.num_ctx,
             prefix=request.work.session or "",
+            tried=self._tried.get(request.work.id, ()),
         )
         return facts.naming(request.work.model.name)
 
 
-def _ending(record: Record, sent_at_s: float, time_scale: float) -> Ending:
-    """Return what HAProxy's log line would say of a request that was sent to its server then."""
+def _ending(record: Record, sent_at_s: float, time_scale: float, is_redispatched: bool) -> Ending:
+    """Return what HAProxy's log line would say of a request that was sent to its server then. Times of one that went
+    around are not its last server's alone: nothing is learned of them.
+    """
     first_at_s = record.ended_at_s if record.first_at_s is None else record.first_at_s
-    return Ending((first_at_s - sent_at_s) / time_scale, (record.ended_at_s - sent_at_s) / time_scale, record.served)
+    first_s, total_s = (first_at_s - sent_at_s) / time_scale, (record.ended_at_s - sent_at_s) / time_scale
+    return Ending(first_s, total_s, record.served and not is_redispatched)
 
 
 def fleet_spec(fleet: FleetPlan, variant: Variant = USUAL) -> FleetSpec:
