@@ -33,7 +33,7 @@ from spoe_agent.haproxy.bridge import BODY_HEADROOM_BYTES
 from spoe_agent.haproxy.render import haproxy_files, write
 from spoe_agent.rig.haproxy import find_haproxy, version
 from spoe_agent.rig.process import Process, RigError, accepts, free_port
-from spoe_agent.rig.stack import POINTSMAN
+from spoe_agent.rig.stack import agent_process
 
 CONNECTIONS = (1, 32, 256)
 INSTANCES = 8
@@ -130,7 +130,7 @@ async def _front(arm: str, fleet: Fleet, folder: Path) -> AsyncIterator[tuple[Pr
     """Start HAProxy as the arm wants it, with the agent if the arm has one; end both."""
     config = _config(arm, fleet, folder / arm.replace(" ", "-"))
     (folder / "one-thread.cfg").write_text(ONE_THREAD)
-    agent = Process("agent", [*POINTSMAN, "serve", "--fleet", folder / "fleet.yaml"], folder)
+    agent = agent_process(folder / "fleet.yaml", folder)
     if arm == "agent":
         await agent.start()
         await agent.ready(lambda: _exists(folder / "spop.sock"))

@@ -15,18 +15,14 @@ import uvloop
 
 from spoe_agent.fleet import FleetError, find
 from spoe_agent.fleet.file import FleetFile
+from spoe_agent.fleet.option import fleet_option
 from spoe_agent.serve import serve as run_agent
 
 LEVELS = ["debug", "info", "warning", "error"]
 
 
 @click.command()
-@click.option(
-    "--fleet",
-    "fleet_file",
-    type=click.Path(path_type=Path),
-    help="Fleet file; else ./fleet.yaml, else /etc/pointsman/fleet.yaml.",
-)
+@fleet_option
 @click.option(
     "--state",
     type=click.Path(dir_okay=False, path_type=Path),

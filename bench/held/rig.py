@@ -20,9 +20,8 @@ import aiohttp
 from bench.held.relay import Relay
 from spoe_agent.fleet.units import Listen
 from spoe_agent.haproxy.render import haproxy_files, write
-from spoe_agent.rig.haproxy import front_is_ready
 from spoe_agent.rig.process import Process, RigError, free_port
-from spoe_agent.rig.stack import POINTSMAN, Stack
+from spoe_agent.rig.stack import Stack, agent_process
 
 STATS = "global\n    stats socket ipv4@127.0.0.1:{port} level user\n"
 SERVERS, AGENT = "pointsman_ollama", "pointsman_agent"
@@ -39,9 +38,7 @@ class ObservedStack(Stack):
     web: aiohttp.ClientSession = field(init=False)
 
     async def _start_front(self) -> None:
-        self.agent = Process("agent", [*POINTSMAN, "serve", "--fleet", self.fleet_file], self.folder)
-        await self._exit.enter_async_context(self.agent)
-        await self.agent.ready(self.agent_is_ready)
+        self.agent = await self._started(agent_process(self.fleet_file, self.folder), self.agent_is_ready)
         self.web = await self._exit.enter_async_context(aiohttp.ClientSession())
         listeners = self.fleet.listeners
         if self.lost_share:
@@ -51,8 +48,7 @@ class ObservedStack(Stack):
         stats = self.folder / "stats.cfg"
         stats.write_text(STATS.format(port=self.stats_port))
         command: list[str | Path] = [self.binary, "-db", "-f", stats, "-f", self.folder / "haproxy" / "haproxy.cfg"]
-        self.haproxy = await self._exit.enter_async_context(Process("haproxy", command, self.folder))
-        await self.haproxy.ready(lambda: front_is_ready(self.fleet))
+        self.haproxy = await self._started(Process("haproxy", command, self.folder), self._front_is_ready)
 
     @property
     def port(self) -> int:

@@ -11,9 +11,10 @@ import click
 
 from spoe_agent.admin.apply import NotUndone, Refused
 from spoe_agent.admin.apply import apply as apply_edit
-from spoe_agent.admin.command import ask, fleet_option
+from spoe_agent.admin.command import ask
 from spoe_agent.fleet import FleetError, find
 from spoe_agent.fleet.file import FleetFile
+from spoe_agent.fleet.option import fleet_option
 
 
 class _NotUndone(click.ClickException):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import aiohttp
 import click
@@ -18,24 +18,13 @@ from rich.live import Live
 
 from spoe_agent.admin.table import tables
 from spoe_agent.fleet import FleetError, Listen, find, load
+from spoe_agent.fleet.option import fleet_option
 from spoe_agent.instances.http import said
 
 ANSWER_DEADLINE_S = 15.0
 """A reload reads what is new in the fleet file first."""
 RESTART_DEADLINE_S = 90.0
 REDRAW_S = 1.0
-
-_Command = TypeVar("_Command", bound=Callable[..., None])
-
-
-def fleet_option(command: _Command) -> _Command:
-    """Add --fleet: it says where the agent listens."""
-    return click.option(
-        "--fleet",
-        "fleet_file",
-        type=click.Path(path_type=Path),
-        help="Fleet file; else ./fleet.yaml, else /etc/pointsman/fleet.yaml.",
-    )(command)
 
 
 @click.command()

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from spoe_agent.fleet import FleetError, find, load
+from spoe_agent.fleet.option import fleet_option
 from spoe_agent.haproxy.render import haproxy_files, write
 
 
@@ -16,12 +17,7 @@ def render() -> None:
 
 
 @render.command()
-@click.option(
-    "--fleet",
-    "fleet_file",
-    type=click.Path(path_type=Path),
-    help="Fleet file; else ./fleet.yaml, else /etc/pointsman/fleet.yaml.",
-)
+@fleet_option
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 
 from spoe_agent.fleet import Fleet
 from spoe_agent.haproxy import program
 from spoe_agent.haproxy.render import haproxy_files, write
-from spoe_agent.rig.process import Process, RigError, accepts
+from spoe_agent.rig.process import Process, accepts
+from spoe_agent.rig.program import asked, required
 
 MISSING = "HAProxy is not installed. Install it with your package manager, for example: apt-get install haproxy"
 
 
 def find_haproxy() -> str:
     """Return the HAProxy to use: $HAPROXY, else the one on the path (or in sbin). Raises RigError."""
-    found = program.find()
-    if found is None:
-        named = os.environ.get("HAPROXY")
-        raise RigError(f"$HAPROXY is {named}, which is not a program" if named else MISSING)
-    return found
+    return required(program.find(), "HAPROXY", MISSING)
 
 
 def version(binary: str) -> str:
     """Return `2.6.12` of `HAProxy version 2.6.12-1+deb12u3 ...`. Raises RigError."""
-    try:
-        return program.version(binary)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise RigError(f"cannot run {binary}: {error}") from error
+    return asked(program.version, binary)
 
 
 def haproxy(binary: str, fleet: Fleet, folder: Path) -> Process:

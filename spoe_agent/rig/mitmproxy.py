@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spoe_agent.mitmproxy.command import SCRIPT
-from spoe_agent.rig.haproxy import front_is_ready
-from spoe_agent.rig.process import Process, RigError
+from spoe_agent.rig.process import Process
+from spoe_agent.rig.program import asked, required
 from spoe_agent.rig.stack import Stack
 
 MISSING = "mitmproxy is not installed. Install it with: pip install 'pointsman[mitmproxy]'"
@@ -21,18 +21,16 @@ MISSING = "mitmproxy is not installed. Install it with: pip install 'pointsman[m
 def find_mitmdump() -> str:
     """Return the mitmdump to use: $MITMDUMP, else the one beside this Python, else on the path. Raises RigError."""
     places = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    found = os.environ.get("MITMDUMP") or shutil.which("mitmdump", path=places)
-    if not found:
-        raise RigError(MISSING)
-    return found
+    return required(shutil.which(os.environ.get("MITMDUMP") or "mitmdump", path=places), "MITMDUMP", MISSING)
 
 
 def version(binary: str) -> str:
     """Return `11.0.2` of `Mitmproxy: 11.0.2 ...`. Raises RigError."""
-    try:
-        said = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
-    except (OSError, subprocess.SubprocessError) as error:
-        raise RigError(f"cannot run {binary}: {error}") from error
+    return asked(_version, binary)
+
+
+def _version(binary: str) -> str:
+    said = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
     found = re.search(r"Mitmproxy: (\S+)", said)
     return found[1] if found else "unknown"
 
@@ -45,5 +43,4 @@ class MitmproxyStack(Stack):
 
     async def _start_front(self) -> None:
         command = [self.binary, "-s", str(SCRIPT), "--set", f"pointsman_fleet={self.fleet_file}"]
-        self.mitmdump = await self._exit.enter_async_context(Process("mitmdump", command, self.folder))
-        await self.mitmdump.ready(lambda: front_is_ready(self.fleet))
+        self.mitmdump = await self._started(Process("mitmdump", command, self.folder), self._front_is_ready)

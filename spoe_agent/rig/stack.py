@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +21,11 @@ CONTEXT_LENGTH = 4096
 """Of the simulated instances: its own default."""
 
 POINTSMAN = (sys.executable, "-m", "spoe_agent")
+
+
+def agent_process(fleet_file: Path, folder: Path) -> Process:
+    """Return the agent, not started."""
+    return Process("agent", [*POINTSMAN, "serve", "--fleet", fleet_file], folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +92,19 @@ class Stack:
         await self._start_front()
 
     async def _start_front(self) -> None:
-        self.agent = Process("agent", [*POINTSMAN, "serve", "--fleet", self.fleet_file], self.folder)
+        self.agent = agent_process(self.fleet_file, self.folder)
         if self.with_agent:
-            await self._exit.enter_async_context(self.agent)
-            await self.agent.ready(self.agent_is_ready)
-        self.haproxy = await self._exit.enter_async_context(haproxy(self.binary, self.fleet, self.folder))
-        await self.haproxy.ready(lambda: front_is_ready(self.fleet))
+            await self._started(self.agent, self.agent_is_ready)
+        self.haproxy = await self._started(haproxy(self.binary, self.fleet, self.folder), self._front_is_ready)
+
+    async def _started(self, process: Process, is_ready: Callable[[], Awaitable[bool]]) -> Process:
+        """Start a process that is ended with the rest, and return it when it is ready."""
+        await self._exit.enter_async_context(process)
+        await process.ready(is_ready)
+        return process
+
+    async def _front_is_ready(self) -> bool:
+        return await front_is_ready(self.fleet)
 
     async def agent_is_ready(self) -> bool:
         """Tell whether the agent listens."""

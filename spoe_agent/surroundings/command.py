@@ -12,6 +12,7 @@ import click
 import structlog
 
 from spoe_agent.fleet import Fleet, FleetError, find, load
+from spoe_agent.fleet.option import FILE, fleet_option
 from spoe_agent.fleet.problems import Problem, dotted
 from spoe_agent.fleet.source import read
 from spoe_agent.gpus.inventory import disagreements, is_here
@@ -20,20 +21,19 @@ from spoe_agent.gpus.service import local_sources, read_once
 from spoe_agent.surroundings.live import Level, look
 from spoe_agent.surroundings.names import doubtful_names
 
-_FILE = click.Path(path_type=Path)
 _GPU_DEADLINE_S = 5.0
 
 
 @click.command()
-@click.argument("files", nargs=-1, type=_FILE, metavar="[FILE]...")
-@click.option("--fleet", type=_FILE, help="Fleet file. Default: ./fleet.yaml, else /etc/pointsman/fleet.yaml.")
+@click.argument("files", nargs=-1, type=FILE, metavar="[FILE]...")
+@fleet_option
 @click.option("--live", is_flag=True, help="Ask each Ollama, look at ports and HAProxy too; exit 1 if any fails.")
-def check(files: tuple[Path, ...], fleet: Path | None, live: bool) -> None:
+def check(files: tuple[Path, ...], fleet_file: Path | None, live: bool) -> None:
     """Check fleet files; print every problem with file, line and key, and exit 1 if there is any.
 
     What is doubtful on this host is printed as a warning: names that lead nowhere, GPUs that nobody reads or names.
     """
-    named = (*files, *([fleet] if fleet else []))
+    named = (*files, *([fleet_file] if fleet_file else []))
     results = [_checked(path, live) for path in named or (None,)]
     if not all(results):
         raise SystemExit(1)
