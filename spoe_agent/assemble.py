@@ -15,6 +15,7 @@ import aiohttp
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.learner import Learner
+from spoe_agent.agent.persistently import persistently
 from spoe_agent.agent.statefile import Kept
 from spoe_agent.fleet import Fleet, Instance, PollPolicy, specs
 from spoe_agent.gpus.watch import GpuWatch
@@ -72,9 +73,9 @@ class Parts:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                for runs in (self.ollamas.run(), self.watch.run(), self._tick()):
-                    group.create_task(runs)
-                self._gpu_task = group.create_task(self.gpus.run())
+                for run in (self.ollamas.run, self.watch.run, self._tick):
+                    group.create_task(persistently(run.__qualname__, run))
+                self._gpu_task = group.create_task(persistently("GPUs", self.gpus.run))
         finally:
             self._group = None
 
@@ -116,7 +117,7 @@ class Parts:
         self.board.publish_gpus({})
         if self._group is not None and self._gpu_task is not None:
             self._gpu_task.cancel()
-            self._gpu_task = self._group.create_task(self.gpus.run())
+            self._gpu_task = self._group.create_task(persistently("GPUs", self.gpus.run))
 
     async def _tick(self) -> None:
         while True:

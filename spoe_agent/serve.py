@@ -11,8 +11,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import structlog
 from spoe_agent.admin.app import Admin
 from spoe_agent.admin.reload import Reloader
 from spoe_agent.admin.status import status
+from spoe_agent.agent.persistently import persistently
 from spoe_agent.agent.statefile import Kept, restore
 from spoe_agent.assemble import Parts, assemble
 from spoe_agent.fleet import Fleet, FleetError
@@ -74,19 +76,24 @@ async def serve(file: FleetFile, state: Path | None = None) -> None:
         gc.freeze()
         log.info("ready", spop=[str(listen) for listen in fleet.listeners.spop], instances=len(fleet.instances))
         systemd.notify("READY=1")
-        followed = _reload_on(signals[signal.SIGHUP], reloader), _restart_on(signals[signal.SIGUSR2], service)
+        background: dict[str, Callable[[], Awaitable[None]]] = {
+            "looking for edits of the fleet file": reloader.run,
+            "keeping HAProxy's map of models": keeper.run,
+            "SIGHUP": partial(_reload_on, signals[signal.SIGHUP], reloader),
+            "SIGUSR2": partial(_restart_on, signals[signal.SIGUSR2], service),
+        }
         stops = [signals[number] for number in (signal.SIGTERM, signal.SIGINT)]
-        await _run(service, (reloader.run(), keeper.run(), *followed), stops)
+        await _run(service, background, stops)
     log.info("stopped")
 
 
 async def _run(
-    service: Service, background: Iterable[Coroutine[Any, Any, None]], stops: Iterable[asyncio.Event]
+    service: Service, background: Mapping[str, Callable[[], Awaitable[None]]], stops: Iterable[asyncio.Event]
 ) -> None:
     """Run all until one of the events, and drain; or until another process has taken over."""
     async with asyncio.TaskGroup() as group:
         service.run_in(group)
-        tasks = [group.create_task(runs) for runs in background]
+        tasks = [group.create_task(persistently(what, run)) for what, run in background.items()]
         ends = [group.create_task(event.wait()) for event in (*stops, service.succeeded)]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if not service.succeeded.is_set():

@@ -15,6 +15,7 @@ from pathlib import Path
 import structlog
 
 from spoe_agent.agent.ending import Line
+from spoe_agent.agent.persistently import persistently
 from spoe_agent.agent.statefile import Kept, dump, parse, save
 from spoe_agent.assemble import Parts
 from spoe_agent.haproxy.check import CheckServer, Guard
@@ -89,10 +90,10 @@ class Service:
     def run_in(self, group: asyncio.TaskGroup) -> None:
         """Keep it informed in this group, until it is stopped."""
         self._group = group
-        own = self._keep_often(), self._review(), systemd.pet_watchdog()
-        runs = (self.parts.run(), self.limiter.run(), *own)
-        self._guarding = group.create_task(self._guard.run())
-        self._tasks = [self._guarding, *(group.create_task(one) for one in runs)]
+        own = self._keep_often, self._review, systemd.pet_watchdog
+        runs = self._guard.run, self.parts.run, self.limiter.run, *own
+        self._tasks = [group.create_task(persistently(run.__qualname__, run)) for run in runs]
+        self._guarding = self._tasks[0]
 
     async def stop(self) -> None:
         """End what runs."""
@@ -133,10 +134,14 @@ class Service:
             self.sockets.leave()
             return
         self.keep()
-        self._log.close()
-        self._checks.close()
+        self._close_own()
         self._server.close_listeners()
         self.sockets.close()
+
+    def _close_own(self) -> None:
+        self._log.close()
+        self._checks.close()
+        self._guard.close()
 
     async def hand_over(self) -> int:
         """Put a new agent in this one's place; return its process id. Raises Failed, and then this one goes on."""
@@ -167,8 +172,7 @@ class Service:
         self._guard.end()
         await asyncio.wait([self._guarding])
         await self.stop()
-        self._log.close()
-        self._checks.close()
+        self._close_own()
 
     async def _send(self, successor: Successor) -> None:
         by_place, connections = self.sockets.by_place(), hand(self._server)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import aiohttp
 import structlog
 
 from spoe_agent.agent.board import Board
+from spoe_agent.agent.persistently import persistently
 from spoe_agent.fleet import Fleet, Instance
 from spoe_agent.fleet.schema_watch import GpuSource, SignalPolicy, Telemetry
 from spoe_agent.gpus.board import GpuBoard
@@ -101,9 +101,13 @@ class GpuWatch:
 
     async def _look_once(self, source: Source) -> None:
         """Read GPUs that nobody asked for. That there are none, or that they do not answer, is nobody's business."""
-        with suppress(SourceError, TimeoutError):
+        try:
             async with asyncio.timeout(self._policy.timeout):
                 self._gpus.publish(source.name, await source.read(self._clock()))
+        except (SourceError, TimeoutError):
+            return
+        except Exception:  # our own fault: it must not cost the sources that are asked for, and be seen
+            log.exception("GPUs that no instance names cannot be read", source=source.name)
 
     async def run(self) -> None:
         """Read, and tell the board, until cancelled."""
@@ -112,10 +116,13 @@ class GpuWatch:
             return
         async with asyncio.TaskGroup() as tasks:
             for poller in self._pollers:
-                tasks.create_task(poller.run())
-            while True:
-                self.look()
-                await asyncio.sleep(LOOK_S)
+                tasks.create_task(persistently("reading GPUs", poller.run))
+            tasks.create_task(persistently("judging GPUs", self._look_often))
+
+    async def _look_often(self) -> None:
+        while True:
+            self.look()
+            await asyncio.sleep(LOOK_S)
 
     def look(self) -> None:
         """Tell the board what the readings mean now."""

@@ -120,40 +120,53 @@ class Guard:
         self._changed.set()
 
     async def run(self) -> None:
-        """Start the child, and beat until cancelled."""
+        """Start the child, and beat until it is to end, or cancelled. May be run again."""
         command = (sys.executable, "-m", "spoe_agent.haproxy.guard", str(self._sock.fileno()))
         child = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.PIPE, pass_fds=(self._sock.fileno(),)
         )
-        self._sock.close()
-        stdin = child.stdin
-        if stdin is None:
-            return
+        stdin = cast(asyncio.StreamWriter, child.stdin)
         try:
-            told: Mapping[str, str] = {}
-            while not self._is_over:
-                lines = self._lines()
-                stdin.write(json.dumps(dict(lines)).encode() + b"\n" if lines != told else b"\n")
-                told = lines
-                await stdin.drain()
-                await self._pause()
-            self._is_over = False
-            stdin.write(END + b"\n")
-            await stdin.drain()
+            await self._beat(stdin)
+            await _end(stdin)
             await child.wait()
         except (BrokenPipeError, ConnectionResetError):
             log.warning("the guard of the limits has ended; they would stay as they are if the agent died")
+        except Exception:
+            # The agent lives: nobody is to be given other answers than its own.
+            await _end(stdin)
+            raise
         finally:
             with suppress(OSError):
                 stdin.close()
+
+    async def _beat(self, stdin: asyncio.StreamWriter) -> None:
+        told: Mapping[str, str] = {}
+        while not self._is_over:
+            lines = self._lines()
+            stdin.write(json.dumps(dict(lines)).encode() + b"\n" if lines != told else b"\n")
+            told = lines
+            await stdin.drain()
+            await self._pause()
 
     def end(self) -> None:
         """Another agent is there, with a guard of its own: this one's is to end without a word."""
         self._is_over = True
         self.tell()
 
+    def close(self) -> None:
+        """Give the copy of the socket back."""
+        self._sock.close()
+
     async def _pause(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(BEAT_S):
                 await self._changed.wait()
         self._changed.clear()
+
+
+async def _end(stdin: asyncio.StreamWriter) -> None:
+    """Have the child end without a word."""
+    with suppress(BrokenPipeError, ConnectionResetError):
+        stdin.write(END + b"\n")
+        await stdin.drain()

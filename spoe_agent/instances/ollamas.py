@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from spoe_agent.agent.persistently import persistently
 from spoe_agent.fleet import Fleet, Instance, PollPolicy
 from spoe_agent.instances.http import said
 from spoe_agent.instances.ollama import FAILURES
@@ -135,7 +136,8 @@ class Ollamas:
 
     def _start(self, one: Ollama) -> None:
         if self._group is not None:
-            self._tasks[one] = self._group.create_task(one.poller.run())
+            what = f"polls of {one.instance.name}"
+            self._tasks[one] = self._group.create_task(persistently(what, one.poller.run))
 
 
 async def _read(ollamas: Iterable[Ollama]) -> None:

@@ -1,6 +1,7 @@
 """What readings of GPUs mean for an instance."""
 
 import pytest
+from structlog.testing import capture_logs
 
 from spoe_agent.agent.board import Board
 from spoe_agent.fleet import loads
@@ -126,6 +127,17 @@ async def test_gpus_that_nobody_names_are_looked_at_once_and_told_of(used_bytes,
     watch = GpuWatch(loads(NAMES_NONE), Board(), None, local=lambda: (local,))
     await watch.run()  # ends: there is nothing to go on reading for
     assert [warning.startswith("the GPUs of this host are not read") for warning in watch.warnings()] == [True] * told
+
+
+async def test_a_bug_in_a_source_that_nobody_asked_for_costs_nothing_else():
+    class Broken(Local):
+        async def read(self, now_s):
+            raise ZeroDivisionError
+
+    watch = GpuWatch(loads(NAMES_NONE), Board(), None, local=lambda: (Broken(),))
+    with capture_logs() as logs:
+        await watch.run()
+    assert [line["exc_info"] for line in logs] == [True]
 
 
 async def test_gpus_that_are_named_and_not_there_are_told_of():

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from spoe_agent.fleet import Listen
-from spoe_agent.haproxy.check import CheckServer, line
+from spoe_agent.haproxy.check import CheckServer, Guard, line
 from spoe_agent.process.listening import bind
 from spoe_agent.rig.process import free_port
 
@@ -155,3 +155,27 @@ async def test_a_guard_does_not_outlive_haproxys_absence():
         child.stdin.close()
         async with asyncio.timeout(DEADLINE_S):
             assert await child.wait() == 0
+
+
+async def test_the_agents_side_begins_anew_after_a_bug():
+    """The child before ended without a word: the agent lives."""
+    listen, faults = Listen(host="127.0.0.1", port=free_port()), [ZeroDivisionError()]
+    sock = bind(listen)
+    sock.listen()
+    sock.setblocking(False)
+
+    def lines():
+        if faults:
+            raise faults.pop()
+        guard.end()
+        return LINES
+
+    guard = Guard(sock.dup(), lines)
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            with pytest.raises(ZeroDivisionError):
+                await guard.run()
+            await guard.run()
+    finally:
+        guard.close()
+        sock.close()

@@ -1,5 +1,7 @@
 """All instances in force, without a server: clients are stand-ins."""
 
+import asyncio
+
 import aiohttp
 import pytest
 
@@ -8,6 +10,10 @@ from spoe_agent.instances.ollama import UnexpectedAnswer
 from spoe_agent.instances.ollamas import Ollamas
 
 FLEET = "instances: [{name: g0, url: 'http://127.0.0.1:11435'}]"
+TWO = """
+instances: [{name: g0, url: "http://127.0.0.1:11435"}, {name: g1, url: "http://127.0.0.1:11436"}]
+policies: {poll: {interval: 100ms}}
+"""
 
 
 class Client:
@@ -56,3 +62,32 @@ async def test_a_bug_in_unloading_is_not_hidden():
     ollamas.put_in_force(await ollamas.read(loads(FLEET), lambda *_: None))
     with pytest.raises(ZeroDivisionError):
         await ollamas.unload("g0", "x")
+
+
+class Broken(Client):
+    """An Ollama whose answers show a bug of ours, once it is in force."""
+
+    def __init__(self):
+        super().__init__(None)
+        self.is_broken = False
+
+    async def loaded(self):
+        if self.is_broken:
+            raise ZeroDivisionError
+        return {}
+
+
+async def test_a_bug_in_one_instances_polls_costs_no_other():
+    """Nor does it end the task group, which would end the agent."""
+    clients, published = {"g0": Broken(), "g1": Client(None)}, []
+    ollamas = Ollamas(lambda instance, _: clients[instance.name])
+    ollamas.put_in_force(await ollamas.read(loads(TWO), lambda name, _: published.append(name)))
+    clients["g0"].is_broken = True
+    published.clear()
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        task = group.create_task(ollamas.run())
+        while published.count("g1") < 3 or "g0" not in published:
+            # Mended in the end, as one answer that shows the bug gives way to others.
+            clients["g0"].is_broken = published.count("g1") < 3
+            await asyncio.sleep(0.01)
+        task.cancel()
