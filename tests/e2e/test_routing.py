@@ -16,7 +16,8 @@ from tests.e2e.conftest import chat, routed, seen_by
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.both_fronts]
 
-MEGABYTE = [{"role": "user", "content": "x" * 1_000_000}]
+LARGE = {"metadata": "x" * 1_000_000, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
+"""Not a long prompt: a simulated model would take its time to read that."""
 
 
 async def test_a_model_stays_where_it_is_loaded(stack: Stack, session: aiohttp.ClientSession) -> None:
@@ -36,8 +37,8 @@ async def test_a_pin_holds(stack: Stack, session: aiohttp.ClientSession, name: s
 
 
 BODIES: list[tuple[str, bytes]] = [
-    ("model last, 1 MB", json.dumps({"messages": MEGABYTE, "max_tokens": 1, "model": "gamma"}).encode()),
-    ("model first, 5 MB", json.dumps({"model": "gamma", "max_tokens": 1, "messages": MEGABYTE * 5}).encode()),
+    ("model last, 1 MB", json.dumps({**LARGE, "model": "gamma"}).encode()),
+    ("model first, 5 MB", json.dumps({"model": "gamma", **LARGE, "metadata": "x" * 5_000_000}).encode()),
     (
         "escaped slash",
         b'{"messages": [{"role": "user", "content": "hi"}], "model": "library\\/gamma", "max_tokens": 1}',
