@@ -111,6 +111,7 @@ class Agent:
             self._withdraw(facts)
         choice = self._room.join(facts, now_s) if self.hold and not facts.tried else None
         if choice is None:
+            self.board.reconcile(facts.loads, facts.process, now_s)
             choice = self._chooser.look(facts, now_s, self.hold.waiting(lane(facts)))
             if choice.action is Action.HOLD:
                 self._room.keep(facts, choice, now_s)
@@ -189,7 +190,6 @@ class Agent:
         )
         if instances != self.fleet.instances:
             self.fleet = replace(self.fleet, instances=instances)
-            self.board.version += 1
             self.release()
 
     def missing_in_haproxy(self) -> list[str]:
@@ -205,7 +205,6 @@ class Agent:
         """Take another fleet, with everything that is known, granted and held. `release` is to follow."""
         self.fleet = fleet
         self._room.queue.weigh(fleet.policy.caller_weights)
-        self.board.version += 1
 
     @property
     def homes(self) -> list[tuple[str, str]]:

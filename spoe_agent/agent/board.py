@@ -13,11 +13,11 @@ the others carry is added to them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 
-from spoe_agent.agent.account import FRESH_S, Account, Grant, Ledger
-from spoe_agent.agent.tally import SETTLE_S, Tally
+from spoe_agent.agent.account import Grant, Ledger
+from spoe_agent.agent.tally import SETTLE_S, CountedAccount, Tally
 from spoe_agent.routing.facts import InstanceLoad
 from spoe_agent.routing.learned import NOTHING, Learned
 from spoe_agent.routing.snapshot import NO_ACTIVITY, UNKNOWN_STATE, Activity, GpuGroup, InstanceState, Snapshot
@@ -25,40 +25,22 @@ from spoe_agent.routing.snapshot import NO_ACTIVITY, UNKNOWN_STATE, Activity, Gp
 GRANT_LIFETIME_S = 3600.0
 """No grant is believed in longer, whatever happened."""
 
-BEYOND_LIFETIME_S = 10.0
-"""Another process's connections that are no grants (from before a restart, or decided without us) are believed in so
-long after it asked last."""
-
-
-@dataclass(slots=True)
-class _Instance(Account):
-    """An account, and how it has differed from each process's counts."""
-
-    tallies: dict[str, Tally] = field(default_factory=dict)
-
-    def elsewhere(self, process: str, now_s: float) -> int:
-        """Return the requests that other processes have here."""
-        others = len(self.grants) - self.asked_by[process]
-        if len(self.tallies) < 2:
-            return others
-        return others + sum(
-            tally.beyond
-            for name, tally in self.tallies.items()
-            if name != process and now_s - tally.asked_at_s <= BEYOND_LIFETIME_S
-        )
-
 
 class Board:
     """Holds the latest readings and the account of grants; gives out Snapshots. Times are monotonic seconds."""
 
     def __init__(self) -> None:
         self._states: dict[str, InstanceState] = {}
-        self._accounts: dict[str, _Instance] = {}
+        self._accounts: dict[str, CountedAccount] = {}
         self._where: dict[str, str] = {}
         self._gpus: Mapping[str, GpuGroup] = {}
         self._trained: dict[str, int] = {}
-        self.version = 0
+        self._version = 0
+
+    @property
+    def version(self) -> int:
         """Counts what happened: as long as it stands still, so do slots."""
+        return self._version
 
     @property
     def grants(self) -> int:
@@ -67,7 +49,7 @@ class Board:
 
     def publish(self, instance: str, state: InstanceState) -> None:
         """Replace an instance's readings. Loads that they show, or disprove, are no longer pending."""
-        self.version += 1
+        self._version += 1
         self._states = {**self._states, instance: state}
         account = self._accounts.get(instance)
         if account is None or state.loaded_at_s is None:
@@ -87,14 +69,14 @@ class Board:
 
     def publish_gpus(self, gpus: Mapping[str, GpuGroup]) -> None:
         """Replace what is known of the instances' GPUs."""
-        self.version += 1
+        self._version += 1
         self._gpus = gpus
 
     def forget_instance(self, instance: str) -> None:
         """An instance is not in the fleet any more, or is another server now: its readings and loads do not count.
         What was granted there is still under way.
         """
-        self.version += 1
+        self._version += 1
         self._states = {name: state for name, state in self._states.items() if name != instance}
         if instance in self._accounts:
             self._accounts[instance].forget_models()
@@ -105,9 +87,9 @@ class Board:
 
     def take(self, ledgers: Mapping[str, Ledger], now_s: float) -> None:
         """Go on where an agent before this one was: what it granted is still under way, unless it is too old."""
-        self.version += 1
+        self._version += 1
         for name, ledger in ledgers.items():
-            account = self._accounts.setdefault(name, _Instance())
+            account = self._accounts.setdefault(name, CountedAccount())
             account.take(ledger)
             self._where.update({grant.request_id: name for grant in ledger.grants})
             self._expire(account, now_s)
@@ -131,24 +113,24 @@ class Board:
         requests until readings show that they went, or stayed.
         """
         self.end(grant.request_id)
-        account = self._accounts.setdefault(grant.instance, _Instance())
+        account = self._accounts.setdefault(grant.instance, CountedAccount())
         account.add(grant)
         account.load(grant, self._states.get(grant.instance), victims)
-        self.version += 1
+        self._version += 1
         self._where[grant.request_id] = grant.instance
 
     def reserve(self, instance: str, model: str, leaving: tuple[str, ...]) -> None:
         """Empty an instance for a model: those that are to go for it take no more requests."""
-        self._accounts.setdefault(instance, _Instance()).reserve(model, leaving)
-        self.version += 1
+        self._accounts.setdefault(instance, CountedAccount()).reserve(model, leaving)
+        self._version += 1
 
     def unreserve(self, instance: str) -> None:
         """Give that up."""
         self._accounts[instance].unreserve()
-        self.version += 1
+        self._version += 1
 
     def activity(self, instance: str) -> Activity:
-        """Return the account of an instance as it is, not reconciled with anybody's counts."""
+        """Return the account of an instance as it is, whatever anybody counts."""
         account = self._accounts.get(instance)
         return NO_ACTIVITY if account is None else account.show()
 
@@ -166,7 +148,7 @@ class Board:
 
     def end(self, request_id: str) -> Grant | None:
         """Strike a request off, because its log line arrived, and return its grant as `find` does."""
-        self.version += 1
+        self._version += 1
         instance = self._where.pop(request_id, None)
         if instance is not None:
             return self._accounts[instance].drop(request_id)
@@ -187,10 +169,34 @@ class Board:
         account = self._accounts.get(instance)
         return {} if account is None else account.asked_by
 
-    def _strike(self, account: _Instance, request_id: str) -> None:
-        self.version += 1
+    def _strike(self, account: CountedAccount, request_id: str) -> None:
+        self._version += 1
         del self._where[request_id]
         account.strike(request_id)
+
+    def reconcile(self, loads: Mapping[str, InstanceLoad], process: str, now_s: float) -> None:
+        """Hold what was granted to a HAProxy process against the counts that came with its question: strike off what
+        they prove gone, and take back what they prove alive.
+        """
+        for name, load in loads.items():
+            account = self._accounts.get(name)
+            if account is not None:
+                self._reconcile(account, load, process, now_s)
+
+    def _reconcile(self, account: CountedAccount, load: InstanceLoad, process: str, now_s: float) -> None:
+        tally = account.tallies.get(process)
+        if tally is None:
+            tally = account.tallies[process] = Tally()
+        excess = account.excess(process, load)
+        tally.beyond, tally.asked_at_s = max(0, -excess), now_s
+        if excess <= 0:
+            tally.surplus.least = 0
+            self._restore_live(account, tally, process, now_s)
+            return
+        tally.shortage.least = 0
+        lost = excess - account.unseen(process, excess, now_s)
+        counts_none = not load.connections + load.queued
+        self._strike_lost(account, tally, process, lost, counts_none, now_s)
 
     def snapshot(
         self,
@@ -201,58 +207,33 @@ class Board:
         home: str | None = None,
         process: str = "",
     ) -> Snapshot:
-        """Return everything live, reconciled with the counts that came with the request being decided.
+        """Return everything live, as it is for a request that came with these counts of this process.
 
-        `process` is the one whose counts they are; `learned`, `waiting` and `home` are put in as they are (see
-        Snapshot).
+        `learned`, `waiting` and `home` are put in as they are (see Snapshot).
         """
         activity = {
             name: self._activity(account, loads.get(name), process, now_s) for name, account in self._accounts.items()
         }
         return Snapshot(now_s, self._states, activity, learned, waiting, home, self._gpus, self._trained)
 
-    def _activity(self, account: _Instance, load: InstanceLoad | None, process: str, now_s: float) -> Activity:
-        if load is None:
-            return account.show()
-        tally = account.tallies.get(process)
-        if tally is None:
-            tally = account.tallies[process] = Tally()
-        fresh = self._reconcile(account, tally, process, load.connections + load.queued, now_s)
-        shown, elsewhere = account.show(), account.elsewhere(process, now_s)
-        return replace(shown, unseen=fresh, elsewhere=elsewhere) if fresh or elsewhere else shown
-
-    def _reconcile(self, account: _Instance, tally: Tally, process: str, counted: int, now_s: float) -> int:
-        """Hold a process's grants against its count; return how many of them may not be connections yet."""
-        excess = account.asked_by[process] - counted
-        tally.beyond, tally.asked_at_s = max(0, -excess), now_s
-        if excess <= 0:
-            tally.surplus.least = 0
-            self._restore_live(account, tally, process, now_s)
-            return 0
-        tally.shortage.least = 0
-        fresh = self._fresh(account, process, excess, now_s)
-        self._strike_lost(account, tally, process, excess - fresh, counted, now_s)
-        return fresh
-
     @staticmethod
-    def _fresh(account: _Instance, process: str, excess: int, now_s: float) -> int:
-        """Return how many of the process's newest `excess` grants may not be connections yet."""
-        fresh = 0
-        for grant in reversed(account.grants.values()):
-            if fresh == excess or now_s - grant.at_s > FRESH_S:
-                break
-            fresh += grant.process == process
-        return fresh
+    def _activity(account: CountedAccount, load: InstanceLoad | None, process: str, now_s: float) -> Activity:
+        shown = account.show()
+        if load is None:
+            return shown
+        unseen = account.unseen(process, account.excess(process, load), now_s)
+        elsewhere = account.elsewhere(process, now_s)
+        return replace(shown, unseen=unseen, elsewhere=elsewhere) if unseen or elsewhere else shown
 
     def _strike_lost(
-        self, account: _Instance, tally: Tally, process: str, surplus: int, counted: int, now_s: float
+        self, account: CountedAccount, tally: Tally, process: str, surplus: int, counts_none: bool, now_s: float
     ) -> None:
         """Drop the oldest grants once there have been more than HAProxy counts for a while: log lines were lost.
 
         Not at once: a request's counts can overtake the log line of one that just ended, and which grant that line
         is for is not known before it comes. Only when HAProxy counts nobody can no line name another grant.
         """
-        if not tally.surplus.see(surplus, now_s) and counted:
+        if not tally.surplus.see(surplus, now_s) and not counts_none:
             return
         own = (grant for grant in account.grants.values() if grant.process == process)
         for grant in list(islice(own, tally.surplus.least)):
@@ -261,7 +242,7 @@ class Board:
             self._strike(account, grant.request_id)
         tally.surplus.least = 0
 
-    def _restore_live(self, account: _Instance, tally: Tally, process: str, now_s: float) -> None:
+    def _restore_live(self, account: CountedAccount, tally: Tally, process: str, now_s: float) -> None:
         """Take grants back once HAProxy has counted more for a while: of several, one that lives was struck off, and
         the line of the other came after all (HAProxy had sent it on to another instance).
         """
@@ -271,10 +252,10 @@ class Board:
         for grant in reversed(struck[-tally.shortage.least :]):
             account.restore(grant)
             self._where[grant.request_id] = grant.instance
-            self.version += 1
+            self._version += 1
         tally.shortage.least = 0
 
-    def _expire(self, account: _Instance, now_s: float) -> None:
+    def _expire(self, account: CountedAccount, now_s: float) -> None:
         while account.grants:
             oldest = next(iter(account.grants.values()))
             if now_s - oldest.at_s <= GRANT_LIFETIME_S:

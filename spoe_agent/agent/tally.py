@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from spoe_agent.agent.account import FRESH_S, Account
+from spoe_agent.routing.facts import InstanceLoad
+
 SETTLE_S = 2.0
 """A grant that HAProxy has not counted for so long is gone: its log line was lost, not only late."""
+
+BEYOND_LIFETIME_S = 10.0
+"""Another process's connections that are no grants (from before a restart, or decided without us) are believed in so
+long after it asked last."""
 
 
 @dataclass(slots=True)
@@ -13,7 +20,7 @@ class Above:
     """How long a number has been above zero."""
 
     least: int = 0
-    """The least that it was in every snapshot since then."""
+    """The least that it was whenever it was looked at since then."""
     since_s: float = 0.0
 
     def see(self, number: int, now_s: float) -> bool:
@@ -35,3 +42,34 @@ class Tally:
     beyond: int = 0
     """Connections beyond the grants when it asked last."""
     asked_at_s: float = 0.0
+
+
+@dataclass(slots=True)
+class CountedAccount(Account):
+    """An account, and how it has differed from each process's counts."""
+
+    tallies: dict[str, Tally] = field(default_factory=dict)
+
+    def excess(self, process: str, load: InstanceLoad) -> int:
+        """Return how many more requests were granted to a process than it counts; below zero: how many fewer."""
+        return self.asked_by[process] - load.connections - load.queued
+
+    def unseen(self, process: str, excess: int, now_s: float) -> int:
+        """Return how many of the process's newest `excess` grants may not be connections yet."""
+        fresh = 0
+        for grant in reversed(self.grants.values()) if excess > 0 else ():
+            if fresh == excess or now_s - grant.at_s > FRESH_S:
+                break
+            fresh += grant.process == process
+        return fresh
+
+    def elsewhere(self, process: str, now_s: float) -> int:
+        """Return the requests that other processes have here."""
+        others = len(self.grants) - self.asked_by[process]
+        if len(self.tallies) < 2:
+            return others
+        return others + sum(
+            tally.beyond
+            for name, tally in self.tallies.items()
+            if name != process and now_s - tally.asked_at_s <= BEYOND_LIFETIME_S
+        )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from spoe_agent.agent.chooser import Chooser
 from spoe_agent.agent.reservations import Reservations
-from spoe_agent.routing import Action, Choice, InstanceLoad, Kind, RequestFacts
+from spoe_agent.routing import Action, Choice, FleetSpec, InstanceLoad, Kind, RequestFacts
 from spoe_agent.routing.hold import HoldQueue, Ticket, lane
 
 MAX_LANES = 1_000
@@ -40,6 +40,7 @@ class _Last:
     """How the last request of a lane came to be held."""
 
     version: int
+    fleet: FleetSpec
     waiting: int
     choice: Choice
     ticket: Ticket
@@ -74,7 +75,8 @@ class WaitingRoom:
         self.queue.add(ticket)
         if len(self._last) > MAX_LANES:
             self._last.clear()
-        self._last[ticket.lane] = _Last(self._board.version, self.queue.waiting(ticket.lane), choice, ticket)
+        as_of = self._board.version, self._chooser.fleet
+        self._last[ticket.lane] = _Last(*as_of, self.queue.waiting(ticket.lane), choice, ticket)
 
     def join(self, facts: RequestFacts, now_s: float) -> Choice | None:
         """Hold a request like the one before it, as long as nothing happened since and the queue is not much longer.
@@ -83,7 +85,9 @@ class WaitingRoom:
         anew, because at some length loading elsewhere is worth its price.
         """
         last = self._last.get(lane(facts))
-        if last is None or last.version != self._board.version or facts.kind is not Kind.INFERENCE:
+        if last is None or facts.kind is not Kind.INFERENCE:
+            return None
+        if last.version != self._board.version or last.fleet is not self._chooser.fleet:
             return None
         waiting = self.queue.waiting(lane(facts))
         if not waiting or waiting > REASK_AT * last.waiting:

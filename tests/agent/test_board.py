@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from spoe_agent.agent.account import FRESH_S, LOADING_LIFETIME_S, MAX_STRUCK, MEAN_WINDOW_S, Grant
-from spoe_agent.agent.board import BEYOND_LIFETIME_S, GRANT_LIFETIME_S, Board
-from spoe_agent.agent.tally import SETTLE_S
+from spoe_agent.agent.board import GRANT_LIFETIME_S, Board
+from spoe_agent.agent.tally import BEYOND_LIFETIME_S, SETTLE_S
 from spoe_agent.routing import Health, InstanceLoad, InstanceState, LoadedModel, Tier
 from spoe_agent.routing.learned import Learned
 from spoe_agent.routing.names import canonical
@@ -37,8 +37,14 @@ def grant(it, request_id, instance, model, at_s, victims=()):
     it.grant(Grant(request_id, instance, model, at_s), victims)
 
 
+def reconciled(it, loads, now_s, process=""):
+    """What is known for a question that came with these counts."""
+    it.reconcile(loads, process, now_s)
+    return it.snapshot(loads, now_s, process=process)
+
+
 def in_flight(it, loads, now_s):
-    return dict(it.snapshot(loads, now_s).active("g0").in_flight)
+    return dict(reconciled(it, loads, now_s).active("g0").in_flight)
 
 
 def loading(it, now_s=1000.0):
@@ -88,7 +94,7 @@ def test_a_log_line_ends_its_request_once():
 
 def test_a_grant_is_found_until_its_line_comes():
     it = board(("1", A, 0.0))
-    it.snapshot(counts(0), SETTLE_S + 1)  # struck off: its line may have been lost
+    reconciled(it, counts(0), SETTLE_S + 1)  # struck off: its line may have been lost
     for found in (Grant("1", "g0", A, 0.0), None):
         assert it.find("1") == it.end("1") == found
 
@@ -100,13 +106,24 @@ def test_the_end_of_a_request_tells_what_was_granted():
     assert it.end("1") is None
 
 
+@pytest.mark.parametrize("counted", [0, 1, 9])
+def test_looking_changes_nothing(counted):
+    """Whatever counts are looked at, and however long: only `reconcile` holds grants against them."""
+    it = board(("1", A, 0.0), ("2", A, 0.0))
+    reconciled(it, counts(2), 0.5)
+    before = it.version, it.activity("g0"), it.ledgers()
+    for now_s in (1.0, 10.0, 20.0):
+        assert it.snapshot(counts(counted), now_s).active("g0").in_flight == {A: 2}
+    assert (it.version, it.activity("g0"), it.ledgers()) == before
+
+
 def test_every_event_counts_and_looking_is_none():
     it, seen = Board(), []
     for happens in (
         lambda: it.publish("g0", reading()),
         lambda: grant(it, "1", "g0", A, 0.0),
         lambda: it.end("1"),
-        lambda: it.snapshot(counts(0), 9.0),
+        lambda: reconciled(it, counts(0), 9.0),
     ):
         happens()
         seen.append(it.version)
@@ -119,7 +136,7 @@ def test_striking_off_a_lost_request_is_an_event():
     """Whoever is held may have the slot that nobody knew to be free."""
     it = board(("1", A, 0.0))
     before = it.version
-    it.snapshot(counts(0), 10.0)
+    reconciled(it, counts(0), 10.0)
     assert it.version > before
 
 
@@ -156,7 +173,7 @@ UNSEEN = [
 def test_grants_too_fresh_for_haproxys_counts():
     for ages_s, (connections, queued), expected in UNSEEN:
         it = board(*((str(i), A, 10.0 - age_s) for i, age_s in enumerate(ages_s)))
-        unseen = it.snapshot(counts(connections, queued), 10.0).active("g0").unseen
+        unseen = reconciled(it, counts(connections, queued), 10.0).active("g0").unseen
         assert unseen == expected, (ages_s, connections, queued)
 
 
@@ -539,7 +556,7 @@ def test_how_busy_an_instance_was():
 
     def mean(now_s):
         it.publish("g0", reading(A, at_s=now_s))
-        return it.snapshot(counts(2), now_s).active("g0").mean_in_flight
+        return reconciled(it, counts(2), now_s).active("g0").mean_in_flight
 
     # How long it has been so when the first reading comes, nobody knows.
     began_s = 1000.0
@@ -567,7 +584,7 @@ def test_the_mean_is_there_beside_grants_too_fresh_to_be_counted():
     it.publish("g0", reading(A, at_s=9.0))
     it.publish("g0", reading(A, at_s=10.0))
     grant(it, "2", "g0", A, 11.0)
-    activity = it.snapshot(counts(1), 11.0).active("g0")
+    activity = reconciled(it, counts(1), 11.0).active("g0")
     assert (activity.unseen, activity.mean_in_flight > 0) == (1, True)
 
 
@@ -609,7 +626,7 @@ def asked(it, request_id, process, at_s=0.0, instance="g0"):
 
 def seen(it, process, connections, now_s):
     """What the board shows of g0 to a process that counts so many connections there."""
-    return it.snapshot(counts(connections), now_s, process=process).active("g0")
+    return reconciled(it, counts(connections), now_s, process).active("g0")
 
 
 def test_a_processs_counts_say_nothing_of_anothers_grants():
@@ -698,7 +715,7 @@ class Traffic(RuleBasedStateMachine):
         return {name: InstanceLoad(where.count(name), 0, is_up=True) for name in ("g0", "g1")}
 
     def look(self, process):
-        return self.board.snapshot(self.loads(process), self.now_s, process=process)
+        return reconciled(self.board, self.loads(process), self.now_s, process)
 
     @rule(
         instance=st.sampled_from(["g0", "g1"]),
