@@ -21,6 +21,7 @@ from pathlib import Path
 
 from mitmproxy import connection, ctx, http, tls
 from mitmproxy.addonmanager import Loader
+from mitmproxy.exceptions import OptionsError
 from mitmproxy.proxy.layer import NextLayer
 
 from spoe_agent.fleet import Fleet, FleetError, find, load
@@ -48,7 +49,8 @@ class Pointsman:
     def __init__(self, router: Router | None = None) -> None:
         self._router = router or Router()
         self._flights: dict[str, Flight] = {}
-        self._path: Path
+        self._path: Path | None = None
+        self._is_running = False
         self.fleet: Fleet | None = None
         self._listens = ""
         self._is_held_back = False
@@ -61,35 +63,43 @@ class Pointsman:
         self._is_held_back = hold_back()
 
     def configure(self, updated: set[str]) -> None:
-        """Read the fleet file. One that cannot be used is logged, which ends mitmproxy when it is just starting."""
+        """Read the fleet file. One that cannot be used raises OptionsError, and the option is as it was; while there is
+        none to go on with it is logged, which ends mitmproxy when it is just starting.
+        """
         if OPTION not in updated:
             return
         try:
             path = _fleet_file(ctx.options.pointsman_fleet)
+            if path == self._path:  # mitmproxy takes back what was refused; edits of the file are followed anyway
+                return
             self.fleet, self._path = load(path), path
         except FleetError as refused:
+            if self.fleet is not None:
+                raise OptionsError(str(refused)) from None
             log.error("%s", refused)
             return
-        if self._task is not None:
+        if self._is_running:
             self.done()
-            self.running()
+            self._start(path, self.fleet)
 
     def running(self) -> None:
         """Start. Also called when this file was edited, then on a new object; hence not async."""
-        if self.fleet is None:
-            return
+        self._is_running = True
+        if self.fleet is not None and self._path is not None:
+            self._start(self._path, self.fleet)
+
+    def _start(self, path: Path, fleet: Fleet) -> None:
         if ctx.options.mode == ["regular"]:
             self._listens = "regular"
-            _complain_if_taken(self.fleet)
+            _complain_if_taken(fleet)
         # Reverse mode would connect to its fixed address before anything is known of the request, and write that
         # address over the host that the client asked for.
         ctx.options.update(connection_strategy="lazy", keep_host_header=True)
-        loop = asyncio.get_running_loop()
-        self._task = loop.create_task(self._router.run(self._path, self.fleet, self._use))
+        self._task = asyncio.get_running_loop().create_task(self._router.run(path, fleet, self._use))
         self._task.add_done_callback(_report)
 
     def done(self) -> None:
-        """Stop what `running` started."""
+        """Stop what was started."""
         if self._task is not None:
             self._task.cancel()
             self._task = None

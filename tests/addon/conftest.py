@@ -34,9 +34,11 @@ class Bench:
         self.slots = Slots()
         self.refusing = set()
         self.tried = []
+        self.starts = []
         self.addon = hooks.Pointsman(Router(self.assemble, self.connects, self.slots))
 
     async def assemble(self, fleet, session, learner):
+        self.starts.append(fleet)
         return self.parts
 
     async def connects(self, host, port):

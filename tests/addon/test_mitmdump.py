@@ -9,6 +9,7 @@ import socket
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
+import aiohttp
 import pytest
 import yaml
 from h2.connection import H2Connection
@@ -297,6 +298,26 @@ async def test_an_edited_fleet_file_takes_effect_and_a_bad_one_does_not(running)
     assert await to() == "gpu1"
 
 
+async def test_mitmwebs_options_say_what_is_wrong_with_a_fleet_file(tmp_path):
+    front, port = Front(tmp_path, [1]), free_port()
+    web = ("--web-port", str(port), "--no-web-open-browser", "--set", "web_password=secret")
+    options = ("-s", SCRIPT, *web, "--set", f"pointsman_fleet={front.file}")
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("instances: 7\n")
+    headers = {"Authorization": "Bearer secret", "X-XSRFToken": "aa", "Cookie": "_xsrf=aa"}
+    async with (
+        Process("mitmweb", [Path(find_mitmdump()).with_name("mitmweb"), *options], tmp_path) as process,
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}", headers=headers) as session,
+    ):
+        await process.ready(lambda: front_is_ready(load(front.file)))
+        async with session.put("/options", json={"pointsman_fleet": str(bad)}) as answer:
+            assert answer.status == 400
+            assert (await answer.text()).startswith(f"{bad}:1: instances: must be a list, not 7")
+        async with session.get("/options") as answer:
+            assert (await answer.json())["pointsman_fleet"]["value"] == str(front.file)
+        assert await accepts("127.0.0.1", front.port)
+
+
 async def ends_with(folder, *options):
     command = [find_mitmdump(), "-s", SCRIPT, *options]
     async with Process("mitmdump", command, folder) as process:
@@ -310,6 +331,7 @@ async def test_it_does_not_start_without_a_fleet_file(tmp_path):
     assert status == 1
     assert f"{tmp_path / 'none.yaml'}: cannot be read: No such file or directory" in said
     assert "listening" not in said
+    assert "Traceback" not in said
 
 
 async def test_it_says_how_mitmproxy_is_told_the_fleet_file(tmp_path, monkeypatch):

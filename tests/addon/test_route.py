@@ -3,11 +3,13 @@
 import asyncio
 import json
 import logging
+import re
 import runpy
 from inspect import isfunction
 from pathlib import Path
 
 import pytest
+from mitmproxy.exceptions import OptionsError
 from mitmproxy.hooks import all_hooks
 from mitmproxy.test import taddons
 
@@ -250,15 +252,55 @@ async def test_a_flow_that_is_replayed_is_routed_again(bench):
 
 
 async def test_a_bad_fleet_file_is_told_line_by_line(tmp_path, logs):
+    """A script's own OptionsError would come with a traceback; one error in the log ends mitmproxy's start as well."""
     file = tmp_path / "fleet.yaml"
     file.write_text("instances: [{name: gpu0, url: nonsense}]\n")
     addon = hooks.Pointsman()
     with taddons.context(addon) as context:
         context.configure(addon, pointsman_fleet=str(file))
         assert f"{file}:1: instances[0].url" in logs.text
+        assert addon.fleet is None
         file.write_text(FLEET)
         context.configure(addon, pointsman_fleet=f"{tmp_path}/./fleet.yaml")
         assert [instance.name for instance in addon.fleet.instances] == ["gpu0", "gpu1"]
+
+
+@pytest.mark.parametrize(("text", "why"), [("instances: 7\n", ":1: instances: "), (None, ": cannot be read: ")])
+async def test_whoever_sets_a_bad_fleet_file_is_told_and_nothing_changes(bench, tmp_path, text, why):
+    """Nor does it when the file before has become bad meanwhile."""
+    bad = tmp_path / "bad.yaml"
+    if text is not None:
+        bad.write_text(text)
+    flow = await bench.send(flow_of(body=CHAT))
+    bench.file.write_text("instances: 7\n")
+    with pytest.raises(OptionsError, match=re.escape(str(bad) + why)):
+        bench.context.options.update(pointsman_fleet=str(bad))
+
+    assert bench.context.options.pointsman_fleet == str(bench.file)
+    await settle()
+    assert len(bench.starts) == 1
+    bench.addon.response(flow)
+    assert (await bench.send(flow_of(body=CHAT))).metadata["pointsman"]["instance"] == "gpu0"
+
+
+async def test_another_fleet_file_is_taken(bench, tmp_path):
+    other = tmp_path / "other.yaml"
+    other.write_text(FLEET.replace("11435", "11535"))
+    await settle()
+    bench.context.options.update(pointsman_fleet=str(other))
+    await settle()
+    assert [fleet.instances[0].port for fleet in bench.starts] == [11435, 11535]
+
+
+async def test_a_script_that_began_without_a_fleet_starts_with_the_first(tmp_path, logs):
+    bench = Bench(FLEET, tmp_path)
+    bench.file.rename(tmp_path / "later.yaml")
+    await bench.start()
+    assert f"{bench.file}: cannot be read: " in logs.text
+    bench.context.options.update(pointsman_fleet=str(tmp_path / "later.yaml"))
+    await settle()
+    assert len(bench.starts) == 1
+    bench.stop()
 
 
 async def test_reverse_mode_connects_nowhere_by_itself(bench):
