@@ -39,6 +39,7 @@ from spoe_agent.routing import (
     LoadedModel,
     ModelRule,
     Policy,
+    Reason,
     RequestFacts,
 )
 from spoe_agent.routing.names import canonical
@@ -274,7 +275,7 @@ class Soak:
     def _act(self, choice: Choice, facts: RequestFacts) -> None:
         if choice.instance is None:
             self.tally.rejected += 1
-            self.tally.turned_away += choice.reason == "hold timeout"
+            self.tally.turned_away += choice.reason is Reason.HOLD_TIMEOUT
             self._end(facts.request_id, "PR")
         else:
             self.tally.routed += 1

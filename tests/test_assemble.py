@@ -12,7 +12,7 @@ from aiohttp.abc import AbstractResolver
 from spoe_agent.agent.ending import Ending, Line
 from spoe_agent.assemble import assemble
 from spoe_agent.fleet import load, loads
-from spoe_agent.routing import Action, Candidate, Choice, Dialect, Health, Kind, RequestFacts
+from spoe_agent.routing import Action, Candidate, Choice, Dialect, Health, Kind, Reason, RequestFacts
 from spoe_agent.routing.names import canonical
 from spoe_agent.simulator.catalog import Catalog, Model
 from spoe_agent.simulator.server import SimulatedOllama
@@ -53,7 +53,9 @@ async def test_polls_probes_and_unloads_are_let_in_where_requests_are(tmp_path):
         assert (state.health, set(state.installed)) == (Health.UP, {A})
         parts.watch.health["g0"].stalled("a is silent", False, 0.0)
         await parts.watch.probe(parts.watch.health["g0"])
-        await parts.agent.make_room(Choice(Action.ROUTE, "evict", "g0", candidates=(Candidate("g0", victims=(A,)),)))
+        await parts.agent.make_room(
+            Choice(Action.ROUTE, Reason.EVICT, "g0", candidates=(Candidate("g0", victims=(A,)),))
+        )
         async with session.get(f"http://127.0.0.1:{port}/sim/requests") as answer:
             seen = (await answer.json())["requests"]
     assert [request["path"] for request in seen if request["method"] == "POST"] == ["/api/generate"] * 2

@@ -20,7 +20,7 @@ from spoe_agent.agent.learner import Learner
 from spoe_agent.agent.recent import Recent
 from spoe_agent.agent.second_look import SecondLook
 from spoe_agent.agent.waiting import WaitingRoom
-from spoe_agent.routing import Action, Choice, FleetSpec, InstanceLoad, InstanceState, Kind, RequestFacts
+from spoe_agent.routing import Action, Choice, FleetSpec, InstanceLoad, InstanceState, Kind, Reason, RequestFacts
 from spoe_agent.routing.hold import HoldQueue, Ticket, lane
 from spoe_agent.routing.names import display
 
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 MAX_GONE = 10_000
 """Requests remembered that ended before they were decided."""
 
-_LATE = Choice(Action.REJECT, "too late", status=503, message="the request ended before it was decided")
+_LATE = Choice(Action.REJECT, Reason.TOO_LATE, message="the request ended before it was decided")
 """HAProxy no longer waits for this answer."""
 
 ROOM_DEADLINE_S = 0.15
@@ -243,8 +243,7 @@ class Agent:
 
     def is_worth_a_second_look(self, choice: Choice) -> bool:
         """Tell whether a refusal may only be due to lists that are a few seconds old (a model just pulled)."""
-        is_unknown = choice.action is Action.REJECT and choice.status == 404
-        return is_unknown and self._second_look.is_worth_it
+        return choice.reason is Reason.NOT_FOUND and self._second_look.is_worth_it
 
     async def decide_again(self, facts: RequestFacts) -> Choice:
         """Ask the instances for their lists, briefly, and decide anew.

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable
 
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.recent import Recent
-from spoe_agent.routing import Action, Choice, RequestFacts
+from spoe_agent.routing import Action, Choice, Reason, RequestFacts
 
 Answer = Callable[[Choice, RequestFacts], None]
 
 MAX_EARLY = 10_000
 """Grants that nobody has asked for yet. Those of clients who left in between are never asked for."""
 
-_LEFT = Choice(Action.REJECT, "client left", status=503, message="the client left")
+_LEFT = Choice(Action.REJECT, Reason.CLIENT_LEFT, message="the client left")
 
 
 class HeldAnswers:

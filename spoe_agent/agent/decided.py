@@ -19,7 +19,7 @@ def fields(facts: RequestFacts, choice: Choice) -> dict[str, Any]:
         "process": facts.process,
         "action": str(choice.action),
         "instance": choice.instance,
-        "reason": choice.reason,
+        "reason": choice.reason_text,
         **({"status": choice.status, "message": choice.message} if choice.status else {}),
         "candidates": {one.instance: _candidate(one) for one in choice.candidates},
     }

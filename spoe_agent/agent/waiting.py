@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 from spoe_agent.agent.chooser import Chooser
 from spoe_agent.agent.reservations import Reservations
-from spoe_agent.routing import Action, Choice, FleetSpec, InstanceLoad, Kind, RequestFacts
+from spoe_agent.routing import Action, Choice, FleetSpec, InstanceLoad, Kind, Reason, RequestFacts
+from spoe_agent.routing.choice import PASSING
 from spoe_agent.routing.hold import HoldQueue, Ticket, lane
 
 MAX_LANES = 1_000
@@ -156,7 +157,7 @@ class WaitingRoom:
         Where nobody is up it goes on waiting: an instance may be back before its time is over.
         """
         choice = self._look(ticket, now_s)
-        if choice.action is Action.HOLD or (choice.status == 503 and self._chooser.fleet.policy.hold_s):
+        if choice.action is Action.HOLD or (choice.reason in PASSING and self._chooser.fleet.policy.hold_s):
             return None
         self._reservations.end(ticket.lane)
         self._chooser.enter(ticket.facts, choice, now_s)
@@ -166,8 +167,7 @@ class WaitingRoom:
 def _too_late(hold_s: float, retry_after_s: int) -> Choice:
     return Choice(
         Action.REJECT,
-        "hold timeout",
-        status=503,
+        Reason.HOLD_TIMEOUT,
         message=f"no slot was free within {hold_s:.0f} s; try again later",
         retry_after_s=retry_after_s,
     )

@@ -201,7 +201,7 @@ def process(message: Message) -> str:
 
 def actions(choice: Choice, request: RequestFacts) -> tuple[Action, ...]:
     """Return the variables that tell HAProxy what was chosen."""
-    found: dict[str, str | int] = {"action": str(choice.action), "reason": choice.reason}
+    found: dict[str, str | int] = {"action": str(choice.action), "reason": choice.reason_text}
     if request.asked:
         found["model"] = request.asked
     if choice.action is Choices.ROUTE:

@@ -10,7 +10,7 @@ from spoe_agent.routing import Candidate, Choice
 def summary(choice: Choice) -> str:
     """Return one line: what was chosen and why, and what speaks against each other instance."""
     others = [candidate for candidate in choice.candidates if candidate.instance != choice.instance]
-    chosen = f"{choice.instance or choice.status}: {choice.reason}"
+    chosen = f"{choice.instance or choice.status}: {choice.reason_text}"
     return " | ".join([chosen, *(f"{other.instance}: {_against(other)}" for other in others)])
 
 
@@ -26,7 +26,7 @@ def account(choice: Choice) -> dict[str, Any]:
     return {
         "action": str(choice.action),
         "instance": choice.instance,
-        "reason": choice.reason,
+        "reason": choice.reason_text,
         "status": choice.status,
         "message": choice.message,
         "candidates": [_candidate(candidate) for candidate in choice.candidates],

@@ -193,7 +193,7 @@ class Pointsman:
     def _add_headers(self, response: http.Response, flight: Flight) -> None:
         response.headers["X-Request-Id"] = flight.shown_id
         if flight.choice is not None and self.fleet is not None and self.fleet.policies.explain_header:
-            response.headers["x-pointsman"] = f"{flight.choice.instance or '-'} {flight.choice.reason}"
+            response.headers["x-pointsman"] = f"{flight.choice.instance or '-'} {flight.choice.reason_text}"
         if flight.origin:
             response.headers["Access-Control-Allow-Origin"] = flight.origin
             response.headers.add("Vary", "Origin")
@@ -240,7 +240,7 @@ class Pointsman:
 def _turned_away(flow: http.HTTPFlow, flight: Flight, fleet: Fleet) -> Answer | None:
     visitor = visit(flow)
     refused = refusal(visitor, fleet)
-    if is_foreign_page(visitor) and (refused is None or refused.reason != FOREIGN_ORIGIN):
+    if is_foreign_page(visitor) and (refused is None or refused.reason is not FOREIGN_ORIGIN):
         flight.origin = visitor.origin
     if refused is None:
         return preflight(visitor)

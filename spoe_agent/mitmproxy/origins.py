@@ -17,7 +17,7 @@ from spoe_agent.requests.foreign import (
     is_same,
     may_call,
 )
-from spoe_agent.routing import Action, Choice
+from spoe_agent.routing import Action, Choice, Reason
 
 METHODS = "GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS"
 MAX_AGE_S = 43200
@@ -52,8 +52,8 @@ def refusal(visit: Visit, fleet: Fleet) -> Choice | None:
     return _forbid(FOREIGN_HOST, told)
 
 
-def _forbid(reason: str, message: str) -> Choice:
-    return Choice(Action.REJECT, reason, status=403, message=message)
+def _forbid(reason: Reason, message: str) -> Choice:
+    return Choice(Action.REJECT, reason, message=message)
 
 
 def is_foreign_page(visit: Visit) -> bool:

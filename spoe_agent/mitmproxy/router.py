@@ -23,14 +23,14 @@ from spoe_agent.fleet.file import FleetFile
 from spoe_agent.mitmproxy.answers import WAITED
 from spoe_agent.mitmproxy.follow import another
 from spoe_agent.mitmproxy.slots import Slots
-from spoe_agent.routing import Action, Choice, InstanceLoad, Kind, RequestFacts
+from spoe_agent.routing import Action, Choice, InstanceLoad, Kind, Reason, RequestFacts
 
 log = structlog.get_logger()
 
 CONNECT_TIMEOUT_S = 5.0
 """`timeout connect` of haproxy.cfg."""
 
-_QUEUED_TOO_LONG = Choice(Action.REJECT, "queue timeout", status=503, message=WAITED)
+_QUEUED_TOO_LONG = Choice(Action.REJECT, Reason.QUEUE_TIMEOUT, message=WAITED)
 
 
 _NO_ANSWER = Ending(0.0, 0.0, is_whole=False)

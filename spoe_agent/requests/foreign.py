@@ -10,6 +10,8 @@ import re
 from collections.abc import Sequence
 from ipaddress import IPv6Address, ip_address, ip_network
 
+from spoe_agent.routing import Reason
+
 LOCAL_NAME = "localhost"
 LOCAL_SUFFIXES = (".localhost", ".local", ".internal")
 LOCAL_NETWORKS = (
@@ -18,8 +20,7 @@ LOCAL_NETWORKS = (
     *("0.0.0.0/32", "::/128"),  # unspecified
 )
 """Addresses under which Ollama answers: a page cannot make one of these its own name."""
-FOREIGN_ORIGIN = "foreign origin"
-FOREIGN_HOST = "foreign host"
+FOREIGN_ORIGIN, FOREIGN_HOST = Reason.FOREIGN_ORIGIN, Reason.FOREIGN_HOST
 SHOWN = 200
 """Characters of a caller's own text that a refusal repeats."""
 

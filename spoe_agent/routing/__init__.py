@@ -3,7 +3,7 @@
 Imports only itself and the standard library without I/O, clocks, randomness and logging (a test checks it).
 """
 
-from spoe_agent.routing.choice import Action, Candidate, Choice, Cost, Exclusion, Tier
+from spoe_agent.routing.choice import Action, Candidate, Choice, Cost, Exclusion, Reason, Tier
 from spoe_agent.routing.choose import choose
 from spoe_agent.routing.facts import InstanceLoad, Problem, RequestFacts
 from spoe_agent.routing.snapshot import Activity, Health, InstanceState, LoadedModel, Snapshot
@@ -28,6 +28,7 @@ __all__ = [
     "ModelRule",
     "Policy",
     "Problem",
+    "Reason",
     "RequestFacts",
     "Snapshot",
     "Tier",

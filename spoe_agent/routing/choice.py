@@ -6,8 +6,10 @@ table.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from types import MappingProxyType
 from typing import NamedTuple
 
 
@@ -38,6 +40,64 @@ class Exclusion(StrEnum):
     """Passed over, because another instance may serve that nothing speaks against."""
     GPU = "gpu"
     """The same, for its GPUs."""
+
+
+class Reason(StrEnum):
+    """Why a request goes where it goes, or nowhere: for headers, logs and people, in these words."""
+
+    LOADED = "loaded"
+    """The tiers of those that run a model, see Tier."""
+    LOADING = "loading"
+    RELOAD = "reload"
+    ROOM = "room"
+    EVICT = "evict"
+    INFERENCE = "inference"
+    """The kinds of those that need no model loaded, see Kind: this one is a cloud model's."""
+    DESCRIBE = "describe"
+    MANAGE = "manage"
+    LIST = "list"
+    UNREADABLE = "unreadable"
+    BAD_NAME = "bad model name"
+    TOO_LARGE = "too large"
+    FOREIGN_ORIGIN = "foreign origin"
+    FOREIGN_HOST = "foreign host"
+    NOT_FOUND = "not found"
+    CANNOT_FIT = "cannot fit"
+    OTHER_STORE = "other store"
+    NO_INSTANCE_UP = "no instance up"
+    NO_LISTS = "no lists yet"
+    HOLD_TIMEOUT = "hold timeout"
+    QUEUE_TIMEOUT = "queue timeout"
+    """It had an instance, but no connection of it came free in time."""
+    TOO_LATE = "too late"
+    """It ended before it was decided."""
+    CLIENT_LEFT = "client left"
+    """It ended while it was held, or comes around again."""
+
+
+STATUS: Mapping[Reason, int] = MappingProxyType(
+    {
+        Reason.UNREADABLE: 400,
+        Reason.BAD_NAME: 400,
+        Reason.TOO_LARGE: 413,
+        Reason.FOREIGN_ORIGIN: 403,
+        Reason.FOREIGN_HOST: 403,
+        Reason.NOT_FOUND: 404,
+        # Not 503: clients would try again, and again in vain.
+        Reason.CANNOT_FIT: 400,
+        Reason.OTHER_STORE: 400,
+        Reason.NO_INSTANCE_UP: 503,
+        Reason.NO_LISTS: 503,
+        Reason.HOLD_TIMEOUT: 503,
+        Reason.QUEUE_TIMEOUT: 503,
+        Reason.TOO_LATE: 503,
+        Reason.CLIENT_LEFT: 503,
+    }
+)
+"""HTTP status by reason to reject."""
+
+PASSING = frozenset({Reason.NO_INSTANCE_UP, Reason.NO_LISTS})
+"""Reasons to reject that may be gone in a moment: who is held waits for that."""
 
 
 class Tier(IntEnum):
@@ -106,18 +166,27 @@ class Choice:
     """What to do with a request, and why."""
 
     action: Action
-    reason: str
-    """One word or two for headers and logs: `loaded`, `room`, `not found`, ..."""
+    reason: Reason
     instance: str | None = None
     """Set when the action is ROUTE; when it is HOLD, where it would wait least as things are."""
     tier: Tier | None = None
-    status: int = 0
-    """HTTP status when the action is REJECT."""
     message: str = ""
     """What a rejected caller is told, without the dialect's wrapping."""
     retry_after_s: int | None = None
     candidates: tuple[Candidate, ...] = ()
     """Every instance of the fleet, in file order."""
+    failed: tuple[str, ...] = ()
+    """Instances that did not take it before."""
+
+    @property
+    def status(self) -> int:
+        """HTTP status when the action is REJECT, else 0."""
+        return STATUS.get(self.reason, 0)
+
+    @property
+    def reason_text(self) -> str:
+        """The reason as headers and logs tell it: of a request that comes around again, why it does."""
+        return f"again: {', '.join(self.failed)} failed" if self.failed else str(self.reason)
 
     @property
     def victims(self) -> tuple[str, ...]:

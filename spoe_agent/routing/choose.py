@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from zlib import crc32
 
-from spoe_agent.routing.choice import LOADED, Action, Candidate, Choice, Cost, Exclusion
+from spoe_agent.routing import refusals
+from spoe_agent.routing.choice import LOADED, Action, Candidate, Choice, Cost, Reason, Tier
 from spoe_agent.routing.cost import WARM, Pool, cost, pool
 from spoe_agent.routing.demand import Demand, Site, demand, site
 from spoe_agent.routing.eligibility import exclusions
-from spoe_agent.routing.facts import Problem, RequestFacts
-from spoe_agent.routing.names import display, shortest
+from spoe_agent.routing.facts import RequestFacts
 from spoe_agent.routing.slowness import USUAL, slowness
 from spoe_agent.routing.snapshot import Snapshot
 from spoe_agent.routing.specs import FleetSpec
@@ -24,13 +24,16 @@ from spoe_agent.routing.warmth import Standing, has_room_for_all, has_slot, stan
 NEARLY = 0.2
 """Of instances that are alike, learned times count as equal within this part of them."""
 
+_OF_TIER = {tier: Reason(tier.name.lower()) for tier in Tier}
+_OF_KIND = {kind: Reason(kind) for kind in Kind}
+
 _Judged = tuple[Candidate, Site]
 
 
 def choose(facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot) -> Choice:
     """Return where the request goes, or the answer it gets at the door; with every instance and why."""
     if facts.problem is not None:
-        return _refuse_unread(facts, fleet)
+        return refusals.unread(facts, facts.problem, fleet)
     need = demand(facts, fleet, snapshot)
     sites = [site(spec, facts, snapshot) for spec in fleet.instances]
     if facts.kind is Kind.MANAGE:
@@ -39,13 +42,12 @@ def choose(facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot) -> Choice:
     candidates = _running(need, sites, excluded) if need.runs else _answering(sites, excluded)
     eligible = [pair for pair in zip(candidates, sites, strict=True) if pair[0].exclusion is None]
     if not eligible:
-        return _refuse_unserved(need, candidates)
+        return refusals.unserved(need, candidates)
     best = _least(need, eligible)
-    reason = best.tier.name.lower() if best.tier is not None else str(facts.kind)
-    if facts.refusing:
-        reason = f"again: {', '.join(facts.refusing)} failed"
     held = fleet.policy.hold_s > 0 and need.runs and not _may_run(need, sites, best)
-    return Choice(Action.HOLD if held else Action.ROUTE, reason, best.instance, best.tier, candidates=candidates)
+    action = Action.HOLD if held else Action.ROUTE
+    reason = _OF_KIND[facts.kind] if best.tier is None else _OF_TIER[best.tier]
+    return Choice(action, reason, best.instance, best.tier, candidates=candidates, failed=facts.refusing)
 
 
 def _changing(need: Demand, sites: list[Site]) -> Choice:
@@ -53,11 +55,11 @@ def _changing(need: Demand, sites: list[Site]) -> Choice:
     change = need.facts.change or UNREADABLE
     message = misplaced(change, need.fleet, sites)
     if message:
-        return Choice(Action.REJECT, reason="other store", status=400, message=message)
+        return Choice(Action.REJECT, Reason.OTHER_STORE, message=message)
     found = writer(change, need.fleet, sites, lambda of_store: exclusions(need, of_store))
     if found.best is None:
-        return _refuse_unserved(need, found.candidates)
-    return Choice(Action.ROUTE, str(need.facts.kind), found.best.instance, candidates=found.candidates)
+        return refusals.unserved(need, found.candidates)
+    return Choice(Action.ROUTE, _OF_KIND[need.facts.kind], found.best.instance, candidates=found.candidates)
 
 
 def _answering(sites: list[Site], excluded: list[Candidate | None]) -> tuple[Candidate, ...]:
@@ -142,65 +144,3 @@ def _spread(begun: int, instance: str) -> int:
     Fibonacci hashing (a product with 2^32 over the golden ratio) undoes that.
     """
     return crc32(instance.encode(), begun) * 0x9E3779B1 & 0xFFFFFFFF
-
-
-_UNREAD = {
-    Problem.UNREADABLE: (400, "unreadable"),
-    Problem.BAD_NAME: (400, "bad model name"),
-    Problem.NAMELESS: (404, "not found"),
-    Problem.TOO_LARGE: (413, "too large"),
-}
-
-
-def _refuse_unread(facts: RequestFacts, fleet: FleetSpec) -> Choice:
-    """No model could be read: answered at the door, because any instance would be a guess."""
-    problem = facts.problem or Problem.UNREADABLE
-    status, reason = _UNREAD[problem]
-    message = facts.detail
-    if problem is Problem.TOO_LARGE:
-        limit = fleet.policy.max_inspected_bytes
-        message = (
-            f"the request body is larger than {limit} bytes, and its beginning names no model: put 'model' first, "
-            "name it in the header X-Model, or raise max_inspected_body in the fleet file"
-        )
-    return Choice(Action.REJECT, reason=reason, status=status, message=message)
-
-
-def _refuse_unserved(need: Demand, candidates: tuple[Candidate, ...]) -> Choice:
-    """No instance may serve it: 503 when waiting may help, 404 when nobody has the model."""
-    told = {candidate.exclusion for candidate in candidates}
-    name = need.facts.asked or display(need.model)
-    if told & {Exclusion.DOWN, Exclusion.DRAINED, Exclusion.NOT_IN_HAPROXY}:
-        served = f"that serves model '{name}' " if need.model else ""
-        what = "is up" if Exclusion.DOWN in told else "takes requests: drained by hand"
-        if not told & {Exclusion.DOWN, Exclusion.DRAINED}:
-            what = "is in HAProxy yet: it was added to the fleet file just now"
-        return Choice(
-            Action.REJECT,
-            reason="no instance up",
-            status=503,
-            message=f"no Ollama instance {served}{what}; try again shortly",
-            retry_after_s=need.fleet.policy.retry_after_s,
-            candidates=candidates,
-        )
-    if Exclusion.NO_LISTS in told:
-        message = (
-            f"an Ollama instance has just started and lists no models yet, perhaps it has '{name}'; try again shortly"
-        )
-        return Choice(
-            Action.REJECT,
-            reason="no lists yet",
-            status=503,
-            message=message,
-            retry_after_s=need.fleet.policy.retry_after_s,
-            candidates=candidates,
-        )
-    if Exclusion.CANNOT_FIT in told:
-        details = "; ".join(f"{c.instance} {c.detail}" for c in candidates if c.exclusion is Exclusion.CANNOT_FIT)
-        message = f"model '{name}' does not fit the GPU memory of any instance: {details}"
-        # Not 503: clients would try again, and again in vain.
-        return Choice(Action.REJECT, reason="cannot fit", status=400, message=message, candidates=candidates)
-    # The text of Ollama's own 404, so that clients who match on it go on working.
-    words = need.facts.words
-    message = words.unknown.format(shortest(name) if words.is_short else name)
-    return Choice(Action.REJECT, reason="not found", status=404, message=message, candidates=candidates)

@@ -63,7 +63,7 @@ def test_a_request_that_comes_around_again_leaves_nothing_where_it_was():
     first = rig.agent.decide(asks()).instance
     second = rig.agent.decide(asks(tried=(first,)))
     assert {first, second.instance} == {"g0", "g1"}
-    assert second.reason == f"again: {first} failed"
+    assert second.reason_text == f"again: {first} failed"
     assert (rig.in_flight(), refused) == ({second.instance: {A: 1}}, [first])
     assert rig.agent.decide(asks(tried=(first, second.instance))).status == 503
     assert (rig.in_flight(), refused) == ({}, [first, second.instance])

@@ -5,12 +5,12 @@ import json
 from structlog.testing import capture_logs
 
 from spoe_agent.agent.decided import fields
-from spoe_agent.routing import Action, Candidate, Choice, Cost, Exclusion, Tier
+from spoe_agent.routing import Action, Candidate, Choice, Cost, Exclusion, Reason, Tier
 from tests.rigs import B, Held, asks
 
 CHOICE = Choice(
     Action.ROUTE,
-    "evict",
+    Reason.EVICT,
     "g0",
     Tier.EVICT,
     candidates=(
@@ -46,7 +46,7 @@ def test_every_instance_is_told_term_by_term():
 
 
 def test_a_refusal_is_told_with_its_answer():
-    told = fields(asks(None), Choice(Action.REJECT, "not found", status=404, message="model 'x' not found"))
+    told = fields(asks(None), Choice(Action.REJECT, Reason.NOT_FOUND, message="model 'x' not found"))
     assert (told["model"], told["status"], told["message"]) == (None, 404, "model 'x' not found")
 
 

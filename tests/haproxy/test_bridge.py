@@ -20,6 +20,7 @@ from spoe_agent.routing import (
     Kind,
     Policy,
     Problem,
+    Reason,
     RequestFacts,
     Snapshot,
     choose,
@@ -264,40 +265,45 @@ def variables(choice, facts):
 
 @pytest.mark.parametrize("dialect", Dialect)
 def test_variables_of_a_route(dialect):
-    choice = Choice(Action.ROUTE, "loaded", "g0")
+    choice = Choice(Action.ROUTE, Reason.LOADED, "g0")
     assert variables(choice, asked(dialect)) == {"action": "route", "reason": "loaded", "server": "g0"}
 
 
 def test_variables_of_a_held_request():
     """No server: HAProxy asks again, and gets it with the next answer."""
-    choice = Choice(Action.HOLD, "loaded", "g0")
+    choice = Choice(Action.HOLD, Reason.LOADED, "g0")
     assert variables(choice, asked()) == {"action": "hold", "reason": "loaded"}
 
 
 REJECTED = [
-    (Dialect.OLLAMA, 404, ""),
-    (Dialect.OPENAI, 404, "not_found_error"),
-    (Dialect.ANTHROPIC, 404, "not_found_error"),
-    (Dialect.OPENAI, 503, "api_error"),
-    (Dialect.ANTHROPIC, 503, "overloaded_error"),
+    (Dialect.OLLAMA, Reason.NOT_FOUND, ""),
+    (Dialect.OPENAI, Reason.NOT_FOUND, "not_found_error"),
+    (Dialect.ANTHROPIC, Reason.NOT_FOUND, "not_found_error"),
+    (Dialect.OPENAI, Reason.NO_LISTS, "api_error"),
+    (Dialect.ANTHROPIC, Reason.NO_LISTS, "overloaded_error"),
 ]
 
 
-@pytest.mark.parametrize(("dialect", "status", "error_type"), REJECTED)
-def test_variables_of_a_rejection(dialect, status, error_type):
-    choice = Choice(Action.REJECT, "why", status=status, message="what to do")
+@pytest.mark.parametrize(("dialect", "reason", "error_type"), REJECTED)
+def test_variables_of_a_rejection(dialect, reason, error_type):
+    choice = Choice(Action.REJECT, reason, message="what to do")
     expected = {
         "action": "reject",
-        "reason": "why",
-        "status": status,
+        "reason": str(reason),
+        "status": choice.status,
         "message": "what to do",
         "error_type": error_type,
     }
     assert variables(choice, asked(dialect)) == expected
 
 
+def test_variables_of_a_request_that_comes_around_again():
+    choice = Choice(Action.ROUTE, Reason.LOADED, "g1", failed=("g0",))
+    assert variables(choice, asked())["reason"] == "again: g0 failed"
+
+
 def test_when_to_try_again():
-    choice = Choice(Action.REJECT, "no instance up", status=503, message="m", retry_after_s=5)
+    choice = Choice(Action.REJECT, Reason.NO_INSTANCE_UP, message="m", retry_after_s=5)
     assert variables(choice, asked())["retry_after"] == 5
 
 

@@ -9,7 +9,7 @@ from spoe_agent.fleet import loads
 from spoe_agent.haproxy.render import haproxy_files
 from spoe_agent.mitmproxy.answers import BROKEN, FAILED, WAITED, Answer, error_body, rejection
 from spoe_agent.mitmproxy.origins import MAX_AGE_S, METHODS
-from spoe_agent.routing import Action, Choice, Dialect, Kind, RequestFacts
+from spoe_agent.routing import Action, Choice, Dialect, Kind, Reason, RequestFacts
 from spoe_agent.routing.surface import error_type
 
 FILES = haproxy_files(loads('instances: [{name: gpu0, url: "http://h:1"}]'))
@@ -49,7 +49,7 @@ def test_any_message_makes_json(dialect, status, message, request_id):
 
 @pytest.mark.parametrize("retry_after_s", [None, 5])
 def test_a_rejection_says_what_the_choice_says(retry_after_s):
-    choice = Choice(Action.REJECT, "why", status=503, message="m", retry_after_s=retry_after_s)
+    choice = Choice(Action.REJECT, Reason.NO_INSTANCE_UP, message="m", retry_after_s=retry_after_s)
     answer = rejection(choice, RequestFacts("r1", Kind.INFERENCE, Dialect.ANTHROPIC))
     expected = {"Content-Type": "application/json"} | ({"Retry-After": "5"} if retry_after_s else {})
     assert answer == Answer(503, expected, error_body(Dialect.ANTHROPIC, 503, "m", "r1"))

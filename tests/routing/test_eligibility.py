@@ -127,7 +127,7 @@ def test_who_did_not_take_a_request_is_not_asked_again(tried, instance, reason):
     """g2 has not the model, g3 is not among its pins: they are not asked either."""
     of = fleet("g0", "g1", "g2", "g3", rules=[ModelRule("a", instances=("g0", "g1", "g2"))])
     choice = choose(asks(tried=tried), of, moment(g0=state(A), g1=state(), g2=NOT_HERE, g3=state(A)))
-    assert (choice.instance, choice.reason) == (instance, reason)
+    assert (choice.instance, choice.reason_text) == (instance, reason)
     if instance is None:
         assert (choice.status, choice.retry_after_s) == (503, 5)
 

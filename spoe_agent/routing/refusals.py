@@ -1,0 +1,82 @@
+"""What requests are told that go nowhere: a reason, and a text for the caller."""
+
+from __future__ import annotations
+
+from spoe_agent.routing.choice import PASSING, Action, Candidate, Choice, Exclusion, Reason
+from spoe_agent.routing.demand import Demand
+from spoe_agent.routing.facts import Problem, RequestFacts
+from spoe_agent.routing.names import display, shortest
+from spoe_agent.routing.specs import FleetSpec
+
+UNREAD = {
+    Problem.UNREADABLE: Reason.UNREADABLE,
+    Problem.BAD_NAME: Reason.BAD_NAME,
+    Problem.NAMELESS: Reason.NOT_FOUND,
+    Problem.TOO_LARGE: Reason.TOO_LARGE,
+}
+
+UNSERVED = {
+    # What may pass, so that waiting helps.
+    Exclusion.DOWN: Reason.NO_INSTANCE_UP,
+    Exclusion.DRAINED: Reason.NO_INSTANCE_UP,
+    Exclusion.NOT_IN_HAPROXY: Reason.NO_INSTANCE_UP,
+    Exclusion.SUSPECT: Reason.NO_INSTANCE_UP,
+    Exclusion.GPU: Reason.NO_INSTANCE_UP,
+    Exclusion.NO_LISTS: Reason.NO_LISTS,
+    # What does not.
+    Exclusion.CANNOT_FIT: Reason.CANNOT_FIT,
+    Exclusion.NOT_PINNED: Reason.NOT_FOUND,
+    Exclusion.NOT_INSTALLED: Reason.NOT_FOUND,
+    Exclusion.OTHER_STORE: Reason.NOT_FOUND,
+}
+"""The reason to reject where these exclude every instance; of several that hold, the first one here."""
+
+_RANK = {exclusion: rank for rank, exclusion in enumerate(UNSERVED)}
+
+
+def unread(facts: RequestFacts, problem: Problem, fleet: FleetSpec) -> Choice:
+    """No model could be read: answered at the door, because any instance would be a guess."""
+    message = facts.detail
+    if problem is Problem.TOO_LARGE:
+        limit = fleet.policy.max_inspected_bytes
+        message = (
+            f"the request body is larger than {limit} bytes, and its beginning names no model: put 'model' first, "
+            "name it in the header X-Model, or raise max_inspected_body in the fleet file"
+        )
+    return Choice(Action.REJECT, UNREAD[problem], message=message)
+
+
+def unserved(demand: Demand, candidates: tuple[Candidate, ...]) -> Choice:
+    """No instance may serve it; each candidate says why."""
+    told = {candidate.exclusion for candidate in candidates if candidate.exclusion is not None}
+    reason = UNSERVED[min(told, key=_RANK.__getitem__)] if told else Reason.NO_INSTANCE_UP
+    message = _message(reason, demand, told, candidates)
+    retry_after_s = demand.fleet.policy.retry_after_s if reason in PASSING else None
+    return Choice(Action.REJECT, reason, message=message, retry_after_s=retry_after_s, candidates=candidates)
+
+
+def _message(reason: Reason, demand: Demand, told: set[Exclusion], candidates: tuple[Candidate, ...]) -> str:
+    name = demand.facts.asked or display(demand.model)
+    match reason:
+        case Reason.NO_INSTANCE_UP:
+            served = f"that serves model '{name}' " if demand.model else ""
+            return f"no Ollama instance {served}{_missing(told)}; try again shortly"
+        case Reason.NO_LISTS:
+            what = "an Ollama instance has just started and lists no models yet"
+            return f"{what}, perhaps it has '{name}'; try again shortly"
+        case Reason.CANNOT_FIT:
+            details = "; ".join(f"{c.instance} {c.detail}" for c in candidates if c.exclusion is Exclusion.CANNOT_FIT)
+            return f"model '{name}' does not fit the GPU memory of any instance: {details}"
+    # The text of Ollama's own 404, so that clients who match on it go on working.
+    words = demand.facts.words
+    return words.unknown.format(shortest(name) if words.is_short else name)
+
+
+def _missing(told: set[Exclusion]) -> str:
+    if Exclusion.DOWN in told:
+        return "is up"
+    if Exclusion.DRAINED in told:
+        return "takes requests: drained by hand"
+    if Exclusion.NOT_IN_HAPROXY in told:
+        return "is in HAProxy yet: it was added to the fleet file just now"
+    return "is up"
