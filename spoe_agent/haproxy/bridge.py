@@ -7,17 +7,15 @@ constants here; the renderer takes them from here.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import replace
 from functools import lru_cache
 
-from spoe_agent.requests.body import BodyError, model_reading, parsed
-from spoe_agent.requests.changes import read_change
-from spoe_agent.requests.glimpse import HEAD_BYTES, Glimpse, NeedsWhole, TooLarge, model_of
-from spoe_agent.requests.hints import NONE, Hints, beginning, hints_of
+from spoe_agent.requests.body import parsed
+from spoe_agent.requests.glimpse import HEAD_BYTES, Glimpse, NeedsWhole, TooLarge
+from spoe_agent.requests.hints import beginning
+from spoe_agent.requests.reading import asked, content, glimpsed, read, without_body
 from spoe_agent.routing import Action as Choices
 from spoe_agent.routing import Choice, InstanceLoad, Policy, Problem, RequestFacts
-from spoe_agent.routing.surface import Dialect, Kind, classify, dialect, error_type, path_model
-from spoe_agent.routing.words import words_of
+from spoe_agent.routing.surface import Kind, error_type
 from spoe_agent.spop import Action, Message, Scope, SetVar
 
 ROUTE = "route"
@@ -85,16 +83,17 @@ def facts(message: Message, policy: Policy) -> RequestFacts:
     """
     args = message.args
     if message.name != READ:
-        return _without_model(args, _facts(args, NONE))
+        known = without_body(_asked(args), _text(args, "path"), _bytes(args, "body"))
+        if known is None:
+            raise Unasked("`route` for a body that names the model: render HAProxy's files again")
+        return known
     head = _bytes(args, "head")
     document = parsed(head) if len(head) >= _number(args, "size") else beginning(head)
-    request = _facts(args, hints_of(_text(args, "path"), document))
+    request = _asked(args, document)
     if request.kind in (Kind.LIST, Kind.MANAGE):
         return request
     try:
-        return request.naming(model_of(_glimpse(args, policy, request), document))
-    except BodyError as error:
-        return _unreadable(request, error)
+        return glimpsed(request, _glimpse(args, policy, request), document)
     except TooLarge:
         given = _text(args, "given")
         return request.naming(given) if given else request.without_model(Problem.TOO_LARGE)
@@ -108,30 +107,21 @@ def reading(message: Message) -> Generator[None, None, RequestFacts]:
     """Return what an `inspect` says of its request, with pauses: its body may be large."""
     args = message.args
     body = _bytes(args, "body")
-    request = _facts(args, hints_of(_text(args, "path"), beginning(body[:HEAD_BYTES])))
+    request = _asked(args, beginning(body[:HEAD_BYTES]))
     if request.kind in (Kind.LIST, Kind.MANAGE):
         return request
-    encoding = _encoding(args, request)
-    try:
-        name = yield from model_reading(body, _text(args, "type"), encoding, request.words.takes_name)
-    except BodyError as error:
-        return _unreadable(request, error)
-    return request.naming(name)
+    return (yield from read(request, body, _text(args, "type"), _text(args, "encoding")))
 
 
-def _facts(args: Mapping[str, object], hints: Hints) -> RequestFacts:
-    path, counts = _text(args, "path"), loads(_text(args, "load"))
-    return RequestFacts(
+def _asked(args: Mapping[str, object], document: object = None) -> RequestFacts:
+    return asked(
         _text(args, "id"),
-        classify(_text(args, "method"), path),
-        dialect(path),
-        words=words_of(path),
-        loads=counts,
-        servers=counts,
+        _text(args, "method"),
+        _text(args, "path"),
+        document,
         caller=_text(args, "caller"),
         body_bytes=_number(args, "size"),
-        num_ctx=hints.num_ctx,
-        prefix=hints.prefix,
+        loads=loads(_text(args, "load")),
         process=_text(args, "process"),
         tried=_tried(_text(args, "tried")),
     )
@@ -141,31 +131,8 @@ def _glimpse(args: Mapping[str, object], policy: Policy, request: RequestFacts) 
     seen, size = _number(args, "seen"), _number(args, "size")
     # Of a chunked body the size is what has come: it may go on behind what HAProxy can keep.
     is_within = size <= seen < policy.max_inspected_bytes
-    content = _text(args, "type"), _encoding(args, request)
-    return Glimpse(_bytes(args, "head"), _bytes(args, "tail"), size, is_within, *content, request.words.takes_name)
-
-
-def _encoding(args: Mapping[str, object], request: RequestFacts) -> str:
-    """Ollama unpacks nothing on its own API."""
-    return "" if request.dialect is Dialect.OLLAMA else _text(args, "encoding")
-
-
-def _unreadable(request: RequestFacts, error: BodyError) -> RequestFacts:
-    told = request.words.about(error.fault, error.found) or str(error)
-    return request.without_model(Problem.UNREADABLE, told)
-
-
-def _without_model(args: Mapping[str, object], request: RequestFacts) -> RequestFacts:
-    """Return what is known when no body was to name a model."""
-    path = _text(args, "path")
-    if request.kind is Kind.MANAGE:
-        return replace(request, change=read_change(path, _bytes(args, "body")))
-    if request.kind is Kind.LIST:
-        return request
-    in_path = path_model(path)
-    if in_path is None:
-        raise Unasked("`route` for a body that names the model: render HAProxy's files again")
-    return request.naming(in_path)
+    how = content(request, _text(args, "type"), _text(args, "encoding"))
+    return Glimpse(_bytes(args, "head"), _bytes(args, "tail"), size, is_within, *how)
 
 
 @lru_cache(maxsize=512)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from enum import StrEnum
+from typing import TypeVar, cast
 
 import zstandard
 from pydantic_core import from_json
@@ -17,6 +18,8 @@ PARSED_BYTES = 64 * 1024
 """Bodies up to this size are parsed at once, which says best what is wrong with one; of larger ones only the top level
 is looked at."""
 PIECE_BYTES = 128 * 1024
+
+Read = TypeVar("Read")
 
 
 class Fault(StrEnum):
@@ -49,12 +52,16 @@ def read_model(body: bytes, content_type: str = "", content_encoding: str = "", 
     Raises:
         BodyError: the body is empty, not JSON, or its `model` is not a string.
     """
-    reading = model_reading(body, content_type, content_encoding, takes_name)
+    return at_once(model_reading(body, content_type, content_encoding, takes_name))
+
+
+def at_once(reading: Generator[None, None, Read]) -> Read:
+    """Return what a reading with pauses comes to, without any."""
     while True:
         try:
             next(reading)
         except StopIteration as done:
-            return str(done.value)
+            return cast(Read, done.value)
 
 
 def model_reading(

@@ -1,16 +1,23 @@
-"""RequestFacts from a whole request."""
+"""RequestFacts from what a front end saw of a request, by the same steps for all: what is routed is what Ollama runs.
+
+1. `asked`: what its head shows. 2. `without_body`: what is known when no body need name a model. 3. Which one the body
+names: `glimpsed` of beginning and end, `read` of all of it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 
-from spoe_agent.requests.body import BodyError, read_model
+from spoe_agent.requests.body import BodyError, at_once, model_reading
 from spoe_agent.requests.changes import read_change
-from spoe_agent.requests.glimpse import HEAD_BYTES
+from spoe_agent.requests.glimpse import HEAD_BYTES, Glimpse, model_of
 from spoe_agent.requests.hints import beginning, hints_of
-from spoe_agent.routing import Kind, Problem, RequestFacts
+from spoe_agent.routing import InstanceLoad, Kind, Problem, RequestFacts
 from spoe_agent.routing.surface import DESCRIBE_PATH, INFERENCE_PATHS, Dialect, classify, dialect, path_model
 from spoe_agent.routing.words import words_of
+
+_NOT_COUNTED: Mapping[str, InstanceLoad] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,32 +37,91 @@ class Whole:
 
 
 def facts(whole: Whole) -> RequestFacts:
-    """Return what a request shows, as haproxy.cfg and the bridge find it; counts are left to the router."""
-    path = whole.path
-    request = RequestFacts(
-        whole.request_id,
-        classify(whole.method, path),
+    """Return what a whole request shows; counts are left to the router."""
+    names_model = whole.method == "POST" and (whole.path in INFERENCE_PATHS or whole.path == DESCRIBE_PATH)
+    document = beginning(whole.body[:HEAD_BYTES]) if names_model else None
+    head = whole.request_id, whole.method, whole.path
+    request = asked(*head, document, caller=whole.caller, body_bytes=len(whole.body))
+    known = without_body(request, whole.path, whole.body)
+    return known or at_once(read(request, whole.body, whole.content_type, whole.content_encoding))
+
+
+def asked(
+    request_id: str,
+    method: str,
+    path: str,
+    document: object = None,
+    *,
+    caller: str = "",
+    body_bytes: int = 0,
+    loads: Mapping[str, InstanceLoad] = _NOT_COUNTED,
+    process: str = "",
+    tried: tuple[str, ...] = (),
+) -> RequestFacts:
+    """Return what is known of a request before its model.
+
+    `document`: of its body what could be parsed, if that may have hints.
+    """
+    hints = hints_of(path, document)
+    return RequestFacts(
+        request_id,
+        classify(method, path),
         dialect(path),
         words=words_of(path),
-        caller=whole.caller,
-        body_bytes=len(whole.body),
+        loads=loads,
+        servers=loads,
+        caller=caller,
+        body_bytes=body_bytes,
+        num_ctx=hints.num_ctx,
+        prefix=hints.prefix,
+        process=process,
+        tried=tried,
     )
-    if whole.method == "POST" and (path in INFERENCE_PATHS or path == DESCRIBE_PATH):
-        hints = hints_of(path, beginning(whole.body[:HEAD_BYTES]))
-        request = replace(request, num_ctx=hints.num_ctx, prefix=hints.prefix)
+
+
+def without_body(request: RequestFacts, path: str, body: bytes) -> RequestFacts | None:
+    """Return all that is to be known of a request that no model is named for, or that names one in its path. None: its
+    body names one.
+    """
     if request.kind is Kind.MANAGE:
-        return replace(request, change=read_change(path, whole.body))
-    return request if request.kind is Kind.LIST else _named(request, whole)
+        return replace(request, change=read_change(path, body))
+    if request.kind is Kind.LIST:
+        return request
+    in_path = path_model(path)
+    return None if in_path is None else request.naming(in_path)
 
 
-def _named(request: RequestFacts, whole: Whole) -> RequestFacts:
-    in_path = path_model(whole.path)
-    if in_path is not None:
-        return request.naming(in_path)
-    # Ollama unpacks nothing on its own API.
-    encoding = "" if request.dialect is Dialect.OLLAMA else whole.content_encoding
+def glimpsed(request: RequestFacts, glimpse: Glimpse, document: object = None) -> RequestFacts:
+    """Return the facts with the model that beginning and end of a body name, or with what is wrong with it.
+
+    `document` and errors raised, but for BodyError: see `glimpse.model_of`.
+    """
     try:
-        return request.naming(read_model(whole.body, whole.content_type, encoding, request.words.takes_name))
+        return request.naming(model_of(glimpse, document))
     except BodyError as error:
-        told = request.words.about(error.fault, error.found) or str(error)
-        return request.without_model(Problem.UNREADABLE, told)
+        return _unreadable(request, error)
+
+
+def read(
+    request: RequestFacts, body: bytes, content_type: str, content_encoding: str
+) -> Generator[None, None, RequestFacts]:
+    """Return the facts with the model that a whole body names, or with what is wrong with it; with pauses, for a body
+    may be large.
+    """
+    try:
+        name = yield from model_reading(body, *content(request, content_type, content_encoding))
+    except BodyError as error:
+        return _unreadable(request, error)
+    return request.naming(name)
+
+
+def content(request: RequestFacts, content_type: str, content_encoding: str) -> tuple[str, str, bool]:
+    """Return how a body is to be read: its type, its encoding, and whether `name` stands in for `model`. Ollama unpacks
+    nothing on its own API.
+    """
+    return content_type, "" if request.dialect is Dialect.OLLAMA else content_encoding, request.words.takes_name
+
+
+def _unreadable(request: RequestFacts, error: BodyError) -> RequestFacts:
+    told = request.words.about(error.fault, error.found) or str(error)
+    return request.without_model(Problem.UNREADABLE, told)

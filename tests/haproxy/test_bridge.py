@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from spoe_agent.fleet import loads as fleet_of
 from spoe_agent.haproxy import bridge
 from spoe_agent.haproxy.render import REJECTIONS, haproxy_files
+from spoe_agent.requests.changes import CHANGE_PATHS
 from spoe_agent.requests.glimpse import NeedsWhole
 from spoe_agent.routing import (
     Action,
@@ -27,6 +28,7 @@ from spoe_agent.routing import (
 )
 from spoe_agent.routing.names import canonical
 from spoe_agent.spop import Message, Scope, SetVar
+from tests.requests.naming import CASES
 
 POLICY = Policy(max_inspected_bytes=1000)
 LLAMA3, NS_M = canonical("llama3"), canonical("ns/m:8b")
@@ -77,32 +79,14 @@ def inspected(sent):
             return done.value
 
 
-FORM = b'--B\r\nContent-Disposition: form-data; name="model"\r\n\r\nllama3\r\n--B--\r\n'
 SHOWS = {
     # message -> kind, model's key, problem, what the caller is told
-    "a model": (of_name("llama3"), Kind.INFERENCE, LLAMA3, None, ""),
     "too large, with a model in the head": (of_name("llama3", seen=999, size=9999), Kind.INFERENCE, LLAMA3, None, ""),
     "too large, by Content-Length": (read(b'{"a":', seen=900, size=9999), Kind.INFERENCE, None, TOO_LARGE, ""),
     "too large, chunked": (read(b'{"a":', seen=1000, size=1000), Kind.INFERENCE, None, TOO_LARGE, ""),
     "too large, but named": (read(b'{"a":', seen=9, size=9999, given="llama3"), Kind.INFERENCE, LLAMA3, None, ""),
     "named twice": (of_name("llama3", given="other"), Kind.INFERENCE, LLAMA3, None, ""),
-    "no body": (read(), Kind.INFERENCE, None, UNREADABLE, "missing request body"),
     "no sizes": (message(bridge.READ), Kind.INFERENCE, None, UNREADABLE, "missing request body"),
-    "a bad name": (of_name("a b"), Kind.INFERENCE, None, BAD_NAME, "invalid model name"),
-    "a name with broken UTF-8": (of_name("ll\udcffama"), Kind.INFERENCE, None, BAD_NAME, "invalid model name"),
-    "an empty name": (of_name(""), Kind.INFERENCE, None, BAD_NAME, "model is required"),
-    "a number": (of_name(7), Kind.INFERENCE, None, UNREADABLE, "json: cannot unmarshal number into Go struct field"),
-    "cloud": (of_name("gpt-oss:20b-cloud"), Kind.INFERENCE, canonical("gpt-oss:20b:cloud"), None, ""),
-    "an escaped key": (read(b'{"\\u006dodel":"llama3"}'), Kind.INFERENCE, LLAMA3, None, ""),
-    "a form": (
-        read(FORM, "multipart/form-data; boundary=B", path="/v1/audio/transcriptions"),
-        Kind.INFERENCE,
-        LLAMA3,
-        None,
-        "",
-    ),
-    "no JSON": (read(b"hello"), Kind.INFERENCE, None, UNREADABLE, "invalid JSON"),
-    "no model": (read(b"{}"), Kind.INFERENCE, None, BAD_NAME, "model is required"),
     "bad zstd": (
         read(b"{}", encoding="zstd", path="/v1/messages"),
         Kind.INFERENCE,
@@ -110,28 +94,8 @@ SHOWS = {
         UNREADABLE,
         "invalid zstd body",
     ),
-    "show": (of_name("llama3", path="/api/show"), Kind.DESCRIBE, LLAMA3, None, ""),
-    "show by name": (read(b'{"name":"llama3"}', path="/api/show"), Kind.DESCRIBE, LLAMA3, None, ""),
-    "show by both": (read(b'{"model":"","name":"llama3"}', path="/api/show"), Kind.DESCRIBE, LLAMA3, None, ""),
     "a large description": (read(b'{"a":', path="/api/show", seen=9, size=9), Kind.DESCRIBE, None, TOO_LARGE, ""),
-    "inspect, a model": (message(bridge.INSPECT, body=b'{"Model":"llama3"}'), Kind.INFERENCE, LLAMA3, None, ""),
-    "inspect, no model": (message(bridge.INSPECT, body=b"{}"), Kind.INFERENCE, None, BAD_NAME, "model is required"),
-    "inspect, no JSON": (message(bridge.INSPECT, body=b"hi"), Kind.INFERENCE, None, UNREADABLE, "invalid JSON"),
-    "inspect, no body": (message(bridge.INSPECT), Kind.INFERENCE, None, UNREADABLE, "missing request body"),
-    "a model of a namespace in the path": (message(path="/v1/models/ns/m:8b", method="GET"), Kind.LIST, None, None, ""),
-    "bad model in the path": (
-        message(path="/v1/models/a b", method="GET"),
-        Kind.DESCRIBE,
-        None,
-        BAD_NAME,
-        "invalid model name",
-    ),
-    "model in the path, read": (message(path="/v1/models/llama3", method="GET"), Kind.DESCRIBE, LLAMA3, None, ""),
-    "a list": (message(path="/api/tags", method="GET"), Kind.LIST, None, None, ""),
-    "a method that Ollama refuses": (message(method="GET"), Kind.LIST, None, None, ""),
     "no method": (message(method=None), Kind.LIST, None, None, ""),
-    "a list, whatever its body": (of_name("a b", path="/api/tags"), Kind.LIST, None, None, ""),
-    "a pull": (message(path="/api/pull"), Kind.MANAGE, None, None, ""),
     "a blob of gigabytes": (message(path="/api/blobs/sha256:0", size=10**12), Kind.MANAGE, None, None, ""),
     "no path": (message(path=None), Kind.LIST, None, None, ""),
 }  # fmt: skip
@@ -143,6 +107,30 @@ def test_what_a_message_shows(sent, kind, model, problem, detail):
     assert (facts.request_id, facts.kind, facts.model, facts.problem) == ("r1", kind, model, problem)
     assert facts.detail.startswith(detail)
     assert bool(facts.detail) is bool(detail)
+
+
+def read_whole(case):
+    """The message of haproxy.cfg for a request, as if all of its body came along."""
+    if case.names_in_body:
+        return read(case.body, case.type, case.encoding, path=case.path)
+    if case.path in CHANGE_PATHS:
+        return message(bridge.CHANGE, case.path, case.method, body=case.body)
+    return message(bridge.ROUTE, case.path, case.method)
+
+
+def inspect(case):
+    args = {"body": case.body, "type": case.type, "encoding": case.encoding}
+    return message(bridge.INSPECT, case.path, case.method, **args)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_what_a_request_is_for(case):
+    seen = [bridge.facts(read_whole(case), Policy())]
+    if case.names_in_body:
+        seen.append(inspected(inspect(case)))
+    for facts in seen:
+        assert (facts.kind, facts.model, facts.problem) == (case.kind, case.model, case.problem)
+        assert facts.detail.startswith(case.told)
 
 
 @pytest.mark.parametrize("path", ["/api/chat", "/api/show"])

@@ -3,39 +3,16 @@ import json
 import pytest
 
 from spoe_agent.requests.reading import Whole, facts
-from spoe_agent.routing import Dialect, Kind, Problem
-from spoe_agent.routing.names import canonical
-
-M = canonical("m")
-JSON = b'{"model":"m"}'
-FORM = b'--B\r\nContent-Disposition: form-data; name="model"\r\n\r\nm\r\n--B--\r\n'
+from spoe_agent.routing import Dialect
+from tests.requests.naming import CASES
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body", "kind", "model", "problem"),
-    [
-        ("POST", "/api/chat", JSON, Kind.INFERENCE, M, None),
-        ("POST", "/api/show", JSON, Kind.DESCRIBE, M, None),
-        ("GET", "/v1/models/m", b"", Kind.DESCRIBE, M, None),
-        ("GET", "/v1/models/n/m", b"", Kind.LIST, None, None),
-        ("GET", "/api/tags", b"", Kind.LIST, None, None),
-        ("GET", "/api/chat", JSON, Kind.LIST, None, None),
-        ("POST", "/api/pull", JSON, Kind.MANAGE, None, None),
-        ("POST", "/api/chat", b"no", Kind.INFERENCE, None, Problem.UNREADABLE),
-        ("POST", "/api/chat", b'{"model":"a b"}', Kind.INFERENCE, None, Problem.BAD_NAME),
-        ("POST", "/api/chat", b'{"x":"%s","model":"m"}' % (b"y" * 5_000_000), Kind.INFERENCE, M, None),
-    ],
-)
-def test_what_a_request_shows(method, path, body, kind, model, problem):
-    shown = facts(Whole("r1", method, path, body))
-    assert (shown.request_id, shown.kind, shown.model, shown.problem) == ("r1", kind, model, problem)
-    assert shown.body_bytes == len(body)
-
-
-def test_forms_need_their_type():
-    path = "/v1/audio/transcriptions"
-    assert facts(Whole("r1", "POST", path, FORM, "multipart/form-data; boundary=B")).model == M
-    assert facts(Whole("r1", "POST", path, FORM)).problem is Problem.UNREADABLE
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_what_a_request_is_for(case):
+    shown = facts(Whole("r1", case.method, case.path, case.body, case.type, case.encoding))
+    assert (shown.request_id, shown.kind, shown.model, shown.problem) == ("r1", case.kind, case.model, case.problem)
+    assert shown.detail.startswith(case.told)
+    assert shown.body_bytes == len(case.body)
 
 
 def test_the_dialect_is_the_paths():
