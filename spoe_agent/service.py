@@ -41,7 +41,7 @@ REVIEW_S = 1.0
 """How often HAProxy's processes are looked after."""
 
 FREEZE_DEADLINE_S = 0.5
-"""Answers that are under way take no longer (agent.ROOM_DEADLINE_S and REFRESH_DEADLINE_S)."""
+"""Answers that are under way take no longer (agent.ROOM_DEADLINE_S, second_look.DEADLINE_S)."""
 
 
 class Service:
@@ -63,6 +63,8 @@ class Service:
         self._group: asyncio.TaskGroup | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._handing = asyncio.Lock()
+        self._is_open = False
+        """It takes checks and lines."""
 
     async def open(self, connections: Iterable[tuple[socket.socket, Passed]] = ()) -> None:
         """Answer from now on, also on connections that another process has had."""
@@ -71,6 +73,7 @@ class Service:
         await self._checks.listen(check)
         self._log = HAProxyLog(ended, self._ended)
         self._log.start()
+        self._is_open = True
         for sock, passed in connections:
             await self._server.adopt(sock, passed)
         for sock in self.sockets.of("spop"):
@@ -96,7 +99,11 @@ class Service:
         self._guarding = self._tasks[0]
 
     async def stop(self) -> None:
-        """End what runs."""
+        """End what runs, for good."""
+        self._group = None
+        await self._cease()
+
+    async def _cease(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -139,6 +146,9 @@ class Service:
         self.sockets.close()
 
     def _close_own(self) -> None:
+        if not self._is_open:
+            return
+        self._is_open = False
         self._log.close()
         self._checks.close()
         self._guard.close()
@@ -148,31 +158,42 @@ class Service:
         async with self._handing:
             log.info("restarting")
             successor = await Successor.start(self._command)
-            await self._freeze()
-            begun_s = time.monotonic()
             try:
+                await self._rest()
+                begun_s = time.monotonic()
                 if not await freeze(self._server, FREEZE_DEADLINE_S):
                     raise Failed("answers under way were not written in time")
                 await self._send(successor)
-            except Failed:
+            except BaseException as error:
                 await successor.give_up()
-                thaw(self._server)
-                await self.open()
-                if self._group is not None:
-                    self.run_in(self._group)
-                raise
+                await self._go_on()
+                if isinstance(error, Failed) or not isinstance(error, Exception):
+                    raise
+                log.exception("restart failed")
+                raise Failed(f"{type(error).__name__}: {error}") from error
             frozen_ms = round(1000 * (time.monotonic() - begun_s))
             log.info("a new agent has taken over", pid=successor.pid, frozen_ms=frozen_ms)
-            systemd.notify(f"MAINPID={successor.pid}")
+            # The new one's own sign of life may have come when nobody believed it yet.
+            systemd.notify(f"MAINPID={successor.pid}", "WATCHDOG=1")
             self.succeeded.set()
             return successor.pid
 
-    async def _freeze(self) -> None:
+    async def _rest(self) -> None:
         """Do nothing by itself any more, and read no lines: they wait for whoever is next."""
         self._guard.end()
         await asyncio.wait([self._guarding])
-        await self.stop()
+        await self._cease()
         self._close_own()
+
+    async def _go_on(self) -> None:
+        """Go on as before, however far the hand-over came."""
+        await self._cease()
+        self._close_own()
+        self._server.close_listeners()
+        thaw(self._server)
+        await self.open()
+        if self._group is not None:
+            self.run_in(self._group)
 
     async def _send(self, successor: Successor) -> None:
         by_place, connections = self.sockets.by_place(), hand(self._server)

@@ -4,8 +4,12 @@ it.
 
 import asyncio
 import json
+import os
+import resource
+import socket
 import sys
-from contextlib import asynccontextmanager
+from base64 import b64decode
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +17,6 @@ import pytest
 from spoe_agent.fleet import loads
 from spoe_agent.haproxy import bridge
 from spoe_agent.haproxy.limiter import Limiter
-from spoe_agent.haproxy.passing import Passed
 from spoe_agent.process.listening import take
 from spoe_agent.process.succession import Failed
 from spoe_agent.rig.process import free_port
@@ -58,12 +61,12 @@ def hold(number):
 
 
 @asynccontextmanager
-async def running(folder, before="pass", after="pass"):
+async def running(folder, before="pass", after="pass", command=None):
     """A service with `a` loaded on one slot; its successor is a script."""
     fleet = loads(FLEET.format(*(free_port() for _ in range(4)), folder=folder))
     made = parts(fleet, lambda: NOW_S)
     made.board.publish("g0", InstanceState(Health.UP, {A: LoadedModel(1, 1)}, NOW_S, {A: 1}, NOW_S))
-    command = (sys.executable, "-c", CHILD.format(before=before, after=after), str(folder / "got.json"))
+    command = command or (sys.executable, "-c", CHILD.format(before=before, after=after), str(folder / "got.json"))
     service = Service(made, Limiter(fleet, made.agent, made.watch), take(fleet.listeners), None, command)
     await service.open()
     async with asyncio.TaskGroup() as group:
@@ -118,7 +121,7 @@ async def test_everything_is_handed_over(tmp_path):
     assert [ticket["facts"]["request_id"] for ticket in estate["tickets"]] == ["r2"]
     passed = sorted(estate["connections"], key=lambda one: len(one["held"]))
     assert [one["held"] for one in passed] == [[], [["r2", 2, 2]]]
-    assert Passed(**passed[1]).buffered == question("a", 3)[:10].hex()
+    assert b64decode(passed[1]["buffered"]) == question("a", 3)[:10]
     # The unix socket is the new one's by now.
     assert (tmp_path / "spop.sock").exists()
 
@@ -131,6 +134,12 @@ async def test_when_nobody_takes_over_all_goes_on(tmp_path, before, after):
         await is_waited_for(service)
         with pytest.raises(Failed, match="the new agent did not"):
             await service.hand_over()
+        await _goes_on(service, addresses, one, other)
+
+
+async def _goes_on(service, addresses, one, other):
+    """It answers what was held, what has half come, and whoever is new."""
+    async with asyncio.timeout(30):
         one.send(question("unknown", 4))
         assert (await one.answer())[0] == 4
         other.send(question("a", 3)[10:])
@@ -140,3 +149,70 @@ async def test_when_nobody_takes_over_all_goes_on(tmp_path, before, after):
         async with Peer(addresses[0]) as late:
             await late.opened()
         assert service.parts.board.grants == 1
+
+
+async def test_an_agent_that_cannot_be_started_is_a_failed_restart(tmp_path):
+    """After an upgrade that moved it, say."""
+    command = [str(tmp_path / "gone")]
+    async with running(tmp_path, command=command) as (service, addresses), asked(addresses) as (one, other):
+        await is_waited_for(service)
+        with pytest.raises(Failed, match="gone cannot be started: No such file"):
+            await service.hand_over()
+        await _goes_on(service, addresses, one, other)
+
+
+@contextmanager
+def out_of_files(left):
+    """This process may open so many files more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # The next ones get the lowest numbers that are free.
+    free = [os.open("/dev/null", os.O_RDONLY) for _ in range(left + 1)]
+    for number in free:
+        os.close(number)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[-1], hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_without_room_for_copies_of_all_connections_all_goes_on(tmp_path):
+    ready, go = tmp_path / "ready", tmp_path / "go"
+    wait = (
+        f"import pathlib; pathlib.Path({str(ready)!r}).touch()\n    while not pathlib.Path({str(go)!r}).exists(): pass"
+    )
+    async with running(tmp_path, wait) as (service, addresses), asked(addresses) as (one, other):
+        await is_waited_for(service)
+        async with AsyncExitStack() as stack:
+            for _ in range(60):
+                await (await stack.enter_async_context(Peer(addresses[1]))).opened()
+            restart = asyncio.ensure_future(service.hand_over())
+            await until(ready.exists)
+            with out_of_files(40), pytest.raises(Failed, match="Too many open files"):
+                go.touch()
+                await restart
+            await _goes_on(service, addresses, one, other)
+
+
+async def test_a_restart_that_is_given_up_leaves_the_agent_as_it_was(tmp_path):
+    after = "import time; time.sleep(60)"
+    async with running(tmp_path, after=after) as (service, addresses), asked(addresses) as (one, other):
+        await is_waited_for(service)
+        restart = asyncio.ensure_future(service.hand_over())
+        await until(lambda: service._server.draining.is_frozen)
+        restart.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await restart
+        await _goes_on(service, addresses, one, other)
+
+
+async def test_the_service_manager_hears_a_sign_of_life_with_the_new_process(tmp_path, monkeypatch):
+    """The new agent's own may have come before it was believed to be the service."""
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        async with running(tmp_path) as (service, _):
+            pid = await service.hand_over()
+            await until(lambda: not Path(f"/proc/{pid}").exists())
+        assert manager.recv(1000) == f"MAINPID={pid}\nWATCHDOG=1".encode()

@@ -8,6 +8,7 @@ import structlog
 
 from spoe_agent.agent.agent import Agent
 from spoe_agent.haproxy import bridge
+from spoe_agent.haproxy.draining import Draining
 from spoe_agent.haproxy.inspector import Inspector
 from spoe_agent.requests.glimpse import NeedsWhole
 from spoe_agent.routing import Choice, RequestFacts
@@ -22,14 +23,14 @@ Later = Coroutine[None, None, Actions]
 class Decisions:
     """What the agent decides on messages that bring their facts along."""
 
-    def __init__(self, agent: Agent, news: Callable[[], None]) -> None:
+    def __init__(self, agent: Agent, news: Callable[[], None], draining: Draining) -> None:
         """`news`: called before a question is decided that was long under way."""
         self._agent = agent
         self._news = news
-        self._inspector = Inspector()
+        self._inspector = Inspector(draining)
 
     def on(self, message: Message) -> Actions | Later:
-        """Return the answer's actions, or what gives them later."""
+        """Return the answer's actions, or what gives them later, unless it raises Undecided."""
         if message.name == bridge.INSPECT:
             return self._inspected(message)
         try:

@@ -1,7 +1,7 @@
 """HAProxy's connections, as one process passes them to another while requests go on.
 
-First nothing more is read, so that what comes waits in the kernel; what is under way is answered; then each connection
-is a socket and a little state.
+First nothing more is read, so that what comes waits in the kernel; what is under way is answered, but bodies are not
+read to their end; then each connection is a socket and a little state.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from spoe_agent.haproxy.draining import Draining
-from spoe_agent.spop import Connection, State
+from spoe_agent.spop import Connection, Notify, State, encode_notify
 
 SETTLE_S = 0.005
 """A few turns of the loop."""
@@ -28,8 +28,8 @@ class Passed:
     """The HAProxy process whose it is; "" when it has not said so yet."""
     max_frame_size: int | None
     """As it was negotiated; None: HAProxy has not said hello yet."""
-    buffered: str
-    """Bytes of a frame that is not complete yet, in hexadecimal."""
+    buffered: bytes
+    """Questions that are not decided, and what has come of a frame that is not complete yet."""
     held: tuple[tuple[str, int, int], ...]
     """Requests that wait for their answer here: id, stream and frame."""
 
@@ -42,6 +42,8 @@ class Passable(asyncio.Protocol):
     _process: str
     _later: set[asyncio.Task[None]]
     """Answers under way."""
+    _undecided: list[Notify]
+    """Questions that were under way when it was frozen, and are to be decided anew by whoever has them then."""
     _asked: dict[str, tuple[int, int]]
     """Stream and frame of those that are held, by the request's id."""
 
@@ -52,12 +54,14 @@ class Passable(asyncio.Protocol):
 
     def freeze(self) -> bool:
         """Read nothing more; tell whether all answers that were under way have been written."""
-        self._transport.pause_reading()
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
         return not self._later and not self._transport.get_write_buffer_size()
 
     def thaw(self) -> None:
         """Go on."""
-        self._transport.resume_reading()
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def abandon(self) -> None:
         """Close it here: another process has it."""
@@ -67,8 +71,9 @@ class Passable(asyncio.Protocol):
         """Return a copy of the socket, and what its new owner must know."""
         size = None if self._conn.state is State.WAIT_HELLO else self._conn.max_frame_size
         held = tuple((request_id, *ids) for request_id, ids in self._asked.items())
-        sock = socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno()))
-        return sock, Passed(self._process, size, self._conn.buffered.hex(), held)
+        questions = [encode_notify(one.stream_id, one.frame_id, one.messages) for one in self._undecided]
+        passed = Passed(self._process, size, b"".join([*questions, self._conn.buffered]), held)
+        return socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno())), passed
 
 
 class Owner(Protocol):
@@ -107,8 +112,17 @@ def thaw(owner: Owner) -> None:
 
 
 def hand(owner: Owner) -> list[tuple[socket.socket, Passed]]:
-    """Return all connections for another process, as they are while frozen."""
-    return [connection.hand() for connection in owner.connections if connection.is_open]
+    """Return all connections for another process, as they are while frozen. Raises OSError: no files left."""
+    found: list[tuple[socket.socket, Passed]] = []
+    try:
+        for connection in owner.connections:
+            if connection.is_open:
+                found.append(connection.hand())
+    except BaseException:
+        for sock, _ in found:
+            sock.close()
+        raise
+    return found
 
 
 def abandon(owner: Owner) -> None:

@@ -19,6 +19,7 @@ from spoe_agent.haproxy import bridge
 from spoe_agent.haproxy.contact import Contact
 from spoe_agent.haproxy.decisions import Decisions, unanswered
 from spoe_agent.haproxy.draining import Draining
+from spoe_agent.haproxy.inspector import Undecided
 from spoe_agent.haproxy.passing import Passable, Passed
 from spoe_agent.routing import Choice, RequestFacts
 from spoe_agent.spop import Action, Connection, Hello, Notify, PeerFault, Status
@@ -62,6 +63,7 @@ class SpopProtocol(Passable):
         self._clock = clock
         self._conn = Connection()
         self._later: set[asyncio.Task[None]] = set()
+        self._undecided: list[Notify] = []
         self._transport: asyncio.Transport
         self._heard_at_s = clock()
 
@@ -83,7 +85,7 @@ class SpopProtocol(Passable):
             actions = self._hold(notify, request_id)
             if actions is not None:
                 self._send(notify, actions)
-        self.data_received(bytes.fromhex(passed.buffered))
+        self.data_received(passed.buffered)
 
     def data_received(self, data: bytes) -> None:
         """Answer what the bytes complete. Whole frames only are written, and those of one batch together."""
@@ -107,6 +109,15 @@ class SpopProtocol(Passable):
             self._transport.write(b"".join(answers))
         if self._conn.closed:
             self._transport.close()
+
+    def thaw(self) -> None:
+        """Go on, also with what was left undecided for another process."""
+        undecided, self._undecided = self._undecided, []
+        for notify in undecided:
+            actions = self._decide(notify)
+            if actions is not None:
+                self._send(notify, actions)
+        super().thaw()
 
     def eof_received(self) -> None:
         """HAProxy ends idle connections so."""
@@ -206,6 +217,9 @@ class SpopProtocol(Passable):
     async def _deliver(self, notify: Notify, answer: Coroutine[None, None, Sequence[Action]]) -> None:
         try:
             actions = await answer
+        except Undecided:
+            self._undecided.append(notify)
+            return
         except Exception:
             log.exception("decision failed")
             actions = unanswered("agent error")
@@ -231,10 +245,10 @@ class Server:
         self._contact = contact or Contact(clock)
         self._news = news
         self.held = HeldAnswers(agent)
-        self._decisions = Decisions(agent, news)
+        self.draining = Draining(checked_at_s=clock())
+        self._decisions = Decisions(agent, news, self.draining)
         self._clock = clock
         self.connections: set[SpopProtocol] = set()
-        self.draining = Draining(checked_at_s=clock())
         # A server that nobody refers to is collected, and its socket with it (uvloop).
         self._listeners: list[asyncio.Server] = []
 

@@ -11,13 +11,15 @@ What goes wrong before `taken` leaves the old one in its place.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Self
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from spoe_agent.haproxy.passing import Passed
 from spoe_agent.routing import Choice, RequestFacts
@@ -43,6 +45,8 @@ class Failed(Exception):
 
 class Estate(BaseModel):
     """What is sent beside the sockets."""
+
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
     kept: str
     """The state file's text (telemetry.statefile)."""
@@ -73,16 +77,26 @@ class Successor:
     @classmethod
     async def start(cls, command: Sequence[str]) -> Self:
         """Start the new agent by its command line, and wait until it is ready. Raises Failed."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            child = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.DEVNULL,
-                env={**os.environ, VARIABLE: str(theirs.fileno())},
-                pass_fds=(theirs.fileno(),),
-            )
+        with ExitStack() as stack:
+            try:
+                ours, theirs = map(stack.enter_context, socket.socketpair())
+                child = await asyncio.create_subprocess_exec(
+                    *command,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    env={**os.environ, VARIABLE: str(theirs.fileno())},
+                    pass_fds=(theirs.fileno(),),
+                )
+            except OSError as error:
+                # uvloop's error does not name the program.
+                raise Failed(f"{command[0]} cannot be started: {error.strerror or error}") from error
+            theirs.close()
+            stack.pop_all()
         it = cls(ours, child)
-        await it._hear(READY, START_DEADLINE_S, "did not become ready; what it says is in the log")
+        try:
+            await it._hear(READY, START_DEADLINE_S, "did not become ready; what it says is in the log")
+        except BaseException:
+            await it.give_up()
+            raise
         return it
 
     async def send(self, estate: Estate, sockets: Sequence[socket.socket]) -> None:
@@ -90,7 +104,6 @@ class Successor:
         try:
             await asyncio.to_thread(_send, self._channel, estate.model_dump_json().encode(), sockets)
         except OSError as error:
-            await self.give_up()
             raise Failed(f"the new agent cannot be told: {error}") from error
         await self._hear(TAKEN, TAKEN_DEADLINE_S, "did not take over; what it says is in the log")
         self._channel.close()
@@ -109,7 +122,6 @@ class Successor:
         except OSError:
             heard = b""
         if heard != word:
-            await self.give_up()
             raise Failed(f"the new agent {otherwise}")
 
 
@@ -161,20 +173,23 @@ class Predecessor:
         data = self._exactly(length)
         sockets: list[socket.socket] = []
         while len(sockets) < count:
-            _, numbers, _, _ = socket.recv_fds(self._channel, 1, SOCKETS_AT_ONCE)
+            _, numbers, flags, _ = socket.recv_fds(self._channel, 1, SOCKETS_AT_ONCE)
+            if flags & socket.MSG_CTRUNC:
+                raise OSError(errno.EMFILE, f"of {count} sockets, {len(sockets) + len(numbers)} could be had")
             if not numbers:
                 raise OSError("the old agent ended")
             sockets += [socket.socket(fileno=number) for number in numbers]
         return data, sockets
 
     def _exactly(self, count: int) -> bytes:
-        data = b""
-        while len(data) < count:
-            more = self._channel.recv(count - len(data))
+        data = memoryview(bytearray(count))
+        got = 0
+        while got < count:
+            more = self._channel.recv_into(data[got:])
             if not more:
                 raise OSError("the old agent ended")
-            data += more
-        return data
+            got += more
+        return bytes(data)
 
 
 def _send(channel: socket.socket, data: bytes, sockets: Sequence[socket.socket]) -> None:

@@ -67,7 +67,7 @@ def encode_frame(frame_type: FrameType, stream_id: int, frame_id: int, payload: 
 
 
 def encode_notify(stream_id: int, frame_id: int, messages: Iterable[Message]) -> bytes:
-    """HAProxy's side: write a NOTIFY frame."""
+    """HAProxy's side, and one agent's to another: write a NOTIFY frame."""
     return encode_frame(FrameType.NOTIFY, stream_id, frame_id, encode_messages(messages))
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 import pytest
@@ -21,21 +23,36 @@ from tests.e2e.operator import QUICK, by_hand, one, status
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.haproxy]
 
 CLIENTS = 8
+LATE_MS = 900
+JSON = {"Content-Type": "application/json"}
 PINS = {"models": [{"match": "beta:7b", "instances": ["gpu1"], "max_concurrent": 1}]}
 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def own(binary: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     simulated = Simulated(instances=2, models=MODELS, time_scale=20.0)
-    settings = {"policies": {**QUICK, "hold_timeout": "60s"}, **PINS}
+    settings = {"policies": {**QUICK, "hold_timeout": "60s", "max_inspected_body": "4MiB"}, **PINS}
     async with Stack(tmp_path_factory.mktemp("restart"), binary, simulated, settings=settings) as running:
         yield running
 
 
+def logged(stack: Stack, event: str) -> list[dict[str, Any]]:
+    """Return the agents' log lines of an event."""
+    lines = [json.loads(line) for line in stack.agent.output.read_text().splitlines() if line.startswith("{")]
+    return [line for line in lines if line["event"] == event]
+
+
 def pids(stack: Stack) -> list[int]:
     """Return the agents that were started by agents, by what the log says."""
-    lines = [json.loads(line) for line in stack.agent.output.read_text().splitlines() if line.startswith("{")]
-    return [line["pid"] for line in lines if line["event"] == "took over"]
+    return [line["pid"] for line in logged(stack, "took over")]
+
+
+def excused(stack: Stack) -> int:
+    """Return how many requests may fall back: none, unless this machine was so busy with other things that the moment
+    in which nobody answers was as long as `timeout processing`; then one of each client.
+    """
+    took_ms = [line["frozen_ms"] for line in logged(stack, "a new agent has taken over")]
+    return CLIENTS * sum(frozen_ms >= LATE_MS for frozen_ms in took_ms)
 
 
 @asynccontextmanager
@@ -111,10 +128,43 @@ async def test_a_new_agent_takes_over_and_no_request_is_without_one(own: Stack, 
                 await load.grows(50)
         assert await own.agent.wait() == 0
         assert set(load.statuses) == {200}
-        # None, but for a machine so busy that nobody gets an answer within `timeout processing` for a moment.
-        assert load.reasons["fallback"] <= CLIENTS, load.reasons
+        assert load.reasons["fallback"] <= excused(own), load.reasons
         assert (await status(session, own))["grants"] == 0
-        print(f"{load.statuses.total()} requests, {load.reasons['fallback']} without an agent")
+        print(f"{load.statuses.total()} requests")
+
+
+async def test_bodies_that_are_being_read_are_read_by_the_new_one(own: Stack, session: aiohttp.ClientSession) -> None:
+    """Eight at a time, each of which takes the agent a while: it never has none."""
+    filler = b'"x": "' + b"\\\\n" * 1_000_000 + b'"'
+    body = b'{%b, "model": "alpha", "stream": false, "messages": [], %b}' % (filler, filler[:20_000] + b'"')
+    found: Counter[tuple[int, str]] = Counter()
+    stop = asyncio.Event()
+
+    async def client() -> None:
+        while not stop.is_set():
+            async with session.post(f"{own.url}/api/chat", data=io.BytesIO(body), headers=JSON) as answer:
+                await answer.read()
+                found[answer.status, routed(answer)[1]] += 1
+
+    async def more(number: int = 16) -> None:
+        target = found.total() + number
+
+        async def reached() -> bool:
+            return found.total() >= target
+
+        await until(reached, 60, f"{number} more requests")
+
+    async with successors(own), asyncio.TaskGroup() as group:
+        for _ in range(CLIENTS):
+            group.create_task(client())
+        await more()
+        for _ in range(2):
+            code, said = await restart(session, own)
+            assert code == 200, said
+            await more()
+        stop.set()
+    assert {status for status, _ in found} == {200}, found
+    assert sum(count for (_, reason), count in found.items() if reason == "fallback") <= excused(own), found
 
 
 async def test_what_runs_and_what_is_held_goes_on(own: Stack, session: aiohttp.ClientSession) -> None:
@@ -158,5 +208,5 @@ async def test_one_that_does_not_come_up_leaves_the_old_one(own: Stack, session:
         await load.grows(50)
     own.fleet_file.write_text(before)
     assert set(load.statuses) == {200}
-    assert load.reasons["fallback"] <= CLIENTS, load.reasons
+    assert load.reasons["fallback"] == 0, load.reasons
     assert own.agent.is_running

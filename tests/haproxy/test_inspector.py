@@ -2,7 +2,8 @@ import asyncio
 
 import pytest
 
-from spoe_agent.haproxy.inspector import Inspector
+from spoe_agent.haproxy.draining import Draining
+from spoe_agent.haproxy.inspector import Inspector, Undecided
 from spoe_agent.routing import Dialect, Kind, RequestFacts
 
 
@@ -15,7 +16,7 @@ def reading(name, number, order):
 
 async def test_others_have_their_turn_between_two_steps():
     order = []
-    read = asyncio.get_running_loop().create_task(Inspector().read(reading("a", 3, order)))
+    read = asyncio.get_running_loop().create_task(Inspector(Draining(0.0)).read(reading("a", 3, order)))
     while not read.done():
         order.append("-")
         await asyncio.sleep(0)
@@ -24,7 +25,7 @@ async def test_others_have_their_turn_between_two_steps():
 
 
 async def test_one_body_is_read_after_the_other():
-    order, inspector = [], Inspector()
+    order, inspector = [], Inspector(Draining(0.0))
     found = await asyncio.gather(*(inspector.read(reading(name, 2, order)) for name in "ab"))
     assert [facts.request_id for facts in found] == ["a", "b"]
     assert order == ["a0", "a1", "b0", "b1"]
@@ -35,7 +36,17 @@ async def test_a_body_that_takes_too_long_is_given_up_and_the_next_one_is_read()
         while True:
             yield
 
-    inspector = Inspector(limit_s=0.01)
+    inspector = Inspector(Draining(0.0), limit_s=0.01)
     with pytest.raises(TimeoutError):
         await inspector.read(endless())
     assert (await inspector.read(reading("b", 0, []))).request_id == "b"
+
+
+async def test_what_is_read_or_waits_for_that_is_given_up_when_another_process_takes_over():
+    order, draining = [], Draining(0.0)
+    inspector = Inspector(draining)
+    reads = [asyncio.ensure_future(inspector.read(reading(name, 1000, order))) for name in "ab"]
+    await asyncio.sleep(0)
+    draining.is_frozen = True
+    assert [type(found) for found in await asyncio.gather(*reads, return_exceptions=True)] == [Undecided] * 2
+    assert "b0" not in order
