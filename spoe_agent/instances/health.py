@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from math import inf
 
 from spoe_agent.agent.statefile import Doubt
-from spoe_agent.routing.snapshot import Health, InstanceState
+from spoe_agent.instances.reading import Outcome, Reading
+from spoe_agent.routing.snapshot import Health
 
 REFUSALS_UNTIL_DOWN = 2
+"""So many connections refused, of polls or of requests, and it gets nothing until it answers again."""
+
 SILENCES_UNTIL_SUSPECT = 2
 """Polls in a row without a proper answer to anything."""
 
@@ -68,7 +71,9 @@ class InstanceHealth:
         self._base = Health.UNKNOWN
         self._shown = Health.UNKNOWN
         self._errors = 0
-        self._refusals = 0
+        self._refused_requests = 0
+        self._refused_polls = 0
+        self._silences = 0
         self._load_evidence = ""
         self._probe_due_s = now_s
         self._is_probing = False
@@ -110,40 +115,54 @@ class InstanceHealth:
         """What decisions are told beside `loads_in_doubt`: who cannot load still serves what is loaded."""
         return Health.DRAINED if self.is_drained else self._base
 
-    def polled(self, state: InstanceState, now_s: float) -> Transition | None:
-        """Take the outcome of a poll. Slow lists prove nothing: Ollama's block while it loads or unloads."""
+    @property
+    def is_gone(self) -> bool:
+        """So many polls were refused since the last answer that nothing can be loaded there any more."""
+        return self._refused_polls >= REFUSALS_UNTIL_DOWN
+
+    def polled(self, reading: Reading, now_s: float) -> Transition | None:
+        """Take what a poll brought. Once refused may be a restart, and slow lists prove nothing: Ollama's block while
+        it loads or unloads.
+        """
         self.note = ""
-        if state.health is Health.DOWN:
-            return self._enter(Health.DOWN, state.why, now_s)
-        if state.health is Health.SLOW:
-            self.note = state.why
-            return self._lists_fail(state, now_s)
+        self._silences = self._silences + 1 if reading.outcome is Outcome.SILENT else 0
+        if reading.outcome is Outcome.ANSWERED:
+            return self._lists_come(now_s)
+        if reading.outcome is Outcome.REFUSED:
+            self._refused_polls += 1
+            if self.is_gone:
+                return self._enter(Health.DOWN, reading.why, now_s)
+        self.note = reading.why
+        return self._lists_fail(reading.why, now_s)
+
+    def _lists_come(self, now_s: float) -> Transition | None:
+        self._refused_polls = 0
         if now_s - self._lists_failed_s > TRUSTED_AFTER * self._policy.probe_interval_s:
             self._answered_without_lists = 0
         if self._base is Health.DOWN:
             return self._enter(Health.RECOVERING, "lists answer again; not yet a request", now_s)
-        self._refusals = 0
+        self._refused_requests = 0
         return self._enter(Health.UP, "lists answer", now_s) if self._base is Health.UNKNOWN else None
 
-    def _lists_fail(self, state: InstanceState, now_s: float) -> Transition | None:
+    def _lists_fail(self, why: str, now_s: float) -> Transition | None:
         """Doubt who lists nothing, until a request or a probe is answered all the same. Then lists say no more, as long
         as they go on failing; now and then a probe asks again.
         """
-        if state.silences < SILENCES_UNTIL_SUSPECT:
+        if self._silences < SILENCES_UNTIL_SUSPECT:
             return None
         self._lists_failed_s = now_s
         if self._base not in (Health.UP, Health.UNKNOWN):
             return None
         if not self._answered_without_lists:
-            return self._enter(Health.SUSPECT, state.why, now_s)
+            return self._enter(Health.SUSPECT, why, now_s)
         if now_s >= self._probe_due_s:
-            self.question = state.why
+            self.question = why
         return None
 
     def refused(self, why: str, now_s: float) -> Transition | None:
         """A request could not connect."""
-        self._refusals += 1
-        return self._enter(Health.DOWN, why, now_s) if self._refusals >= REFUSALS_UNTIL_DOWN else None
+        self._refused_requests += 1
+        return self._enter(Health.DOWN, why, now_s) if self._refused_requests >= REFUSALS_UNTIL_DOWN else None
 
     def erred(self, why: str, now_s: float) -> Transition | None:
         """A request was answered wrongly, or its stream broke."""
@@ -154,7 +173,7 @@ class InstanceHealth:
 
     def served(self, now_s: float, why: str = "a request was answered") -> Transition | None:
         """A request ran to its end: that is what counts."""
-        self._errors = self._refusals = 0
+        self._errors = self._refused_requests = 0
         self.question = ""
         turn = None if self._base is Health.UP else self._enter(Health.UP, why, now_s)
         if self.note and not self._answered_without_lists:

@@ -15,9 +15,9 @@ from spoe_agent.fleet import Fleet, Instance, PollPolicy
 from spoe_agent.instances.http import said
 from spoe_agent.instances.ollama import FAILURES
 from spoe_agent.instances.poll import Poller, Source, Timing
-from spoe_agent.routing.snapshot import InstanceState
+from spoe_agent.instances.reading import Reading
 
-Publish = Callable[[str, InstanceState], None]
+Publish = Callable[[str, Reading], None]
 
 
 class Client(Source, Protocol):
@@ -39,19 +39,21 @@ class Ollama:
         timing = Timing(policy.interval, policy.tags_interval, clock)
         self.poller = Poller(instance.name, client, self._published, timing)
         self._publish = publish
-        self._last: InstanceState | None = None
+        self._kept: list[Reading] = []
         self._is_in_force = False
 
     def put_in_force(self) -> None:
         """Publish what was read, and whatever comes from now on."""
         self._is_in_force = True
-        if self._last is not None:
-            self._publish(self.instance.name, self._last)
+        kept, self._kept = self._kept, []
+        for reading in kept:
+            self._publish(self.instance.name, reading)
 
-    def _published(self, name: str, state: InstanceState) -> None:
-        self._last = state
+    def _published(self, name: str, reading: Reading) -> None:
         if self._is_in_force:
-            self._publish(name, state)
+            self._publish(name, reading)
+        else:
+            self._kept.append(reading)
 
 
 class Ollamas:

@@ -1,4 +1,4 @@
-"""Polls every Ollama, each in its own task with its own deadline, and publishes what it says.
+"""Polls every Ollama, each in its own task with its own deadline, and publishes what each poll brought.
 
 A slow or dead instance delays nobody. Clock, sleep and jitter are passed in, so that tests own time.
 """
@@ -17,15 +17,11 @@ import aiohttp
 from spoe_agent.instances import beat
 from spoe_agent.instances.http import said
 from spoe_agent.instances.ollama import FAILURES
-from spoe_agent.routing.snapshot import Health, InstanceState, LoadedModel
+from spoe_agent.instances.reading import Outcome, Reading
+from spoe_agent.routing.snapshot import LoadedModel
 
 JITTER = 0.1
 """Each pause is up to this part longer or shorter, so that polls of many instances do not march in step."""
-
-
-REFUSALS_UNTIL_DOWN = 2
-"""So many refused connections in a row, and the instance gets nothing until it answers again."""
-
 
 STARTING_S = 10.0
 """An empty list of models so soon after a server came up proves nothing: a store that is on another host may not be
@@ -33,7 +29,7 @@ there yet. Until then lists are read with every poll."""
 
 
 class Source(Protocol):
-    """What is asked: `telemetry.ollama.OllamaClient`, or a stand-in of a test."""
+    """What is asked: `OllamaClient`, or a stand-in of a test."""
 
     async def loaded(self) -> Mapping[str, LoadedModel]:
         """See OllamaClient."""
@@ -59,20 +55,19 @@ class Timing:
 
 
 class Poller:
-    """Keeps the readings of one instance current: `poll` once, then `run` until cancelled."""
+    """Publishes what polls of one instance bring: `poll` once, then `run` until cancelled."""
 
-    def __init__(
-        self, name: str, source: Source, publish: Callable[[str, InstanceState], None], timing: Timing
-    ) -> None:
+    def __init__(self, name: str, source: Source, publish: Callable[[str, Reading], None], timing: Timing) -> None:
         self._name = name
         self._source = source
         self._publish = publish
         self._timing = timing
-        self._state = InstanceState()
+        self._last: Outcome | None = None
+        self._was_away = False
+        """It refused a connection, and has not answered everything since."""
         self._lists_due_s = timing.clock()
-        self._refusals = 0
         self._proves_at_s = timing.clock()
-        # An older reading must not overwrite a newer one.
+        # An older reading must not be published after a newer one.
         self._polling = asyncio.Lock()
 
     async def run(self) -> None:
@@ -81,7 +76,7 @@ class Poller:
         After an answer it begins at any moment of the interval: polls of many at once would keep requests waiting.
         """
         timing = self._timing
-        if self._state.health is Health.UP:
+        if self._last is Outcome.ANSWERED:
             await timing.sleep(timing.interval_s * timing.jitter())
         while True:
             await self.poll()
@@ -92,24 +87,48 @@ class Poller:
         async with self._polling:
             await self._poll()
 
+    async def refresh_lists(self) -> None:
+        """Ask now, lists too: somebody wants a model that was not there a moment ago."""
+        async with self._polling:
+            # Not before the lock is ours: a poll under way may have asked for the lists too early.
+            self._lists_due_s = self._timing.clock()
+            await self._poll()
+
     async def _poll(self) -> None:
-        silences = self._state.silences
-        if silences:
-            self._state = replace(self._state, silences=0)
+        reading = await self._ask()
+        self._last = reading.outcome
+        if reading.outcome is Outcome.REFUSED:
+            # What comes up there may have other models.
+            self._was_away, self._lists_due_s = True, reading.asked_at_s
+        elif reading.outcome is Outcome.ANSWERED:
+            self._was_away = False
+        self._publish(self._name, reading)
+
+    async def _ask(self) -> Reading:
+        reading = Reading(self._timing.clock())
         try:
-            await self._read()
+            reading = replace(reading, loaded=await self._source.loaded())
+            if self._was_away or self._last is None:
+                self._proves_at_s = reading.asked_at_s + STARTING_S
+            if reading.asked_at_s >= self._lists_due_s:
+                reading = self._with_list(reading, await self._source.installed())
+            if self._last is not Outcome.ANSWERED:
+                # It may have been another program until now; while it runs its version stays.
+                reading = replace(reading, version=await self._source.version())
         except TimeoutError:
             # Ollama's lists block for seconds while it unloads (server/sched.go loadedModels): busy, not dead.
-            self._turn(Health.SLOW, "no answer in time")
-            self._state = replace(self._state, silences=0 if await self._lives() else silences + 1)
+            outcome = Outcome.SLOW if await self._lives() else Outcome.SILENT
+            return replace(reading, outcome=outcome, why="no answer in time")
         except (ConnectionRefusedError, aiohttp.ClientConnectorError) as error:
-            self._refused(said(error))
+            return replace(reading, outcome=Outcome.REFUSED, why=said(error))
         except FAILURES as error:
-            self._turn(Health.SLOW, said(error))
-            self._state = replace(self._state, silences=silences + 1)
-        else:
-            self._refusals = 0
-        self._publish(self._name, self._state)
+            return replace(reading, outcome=Outcome.SILENT, why=said(error))
+        return reading
+
+    def _with_list(self, reading: Reading, installed: Mapping[str, int]) -> Reading:
+        is_starting = not installed and reading.asked_at_s < self._proves_at_s
+        self._lists_due_s = reading.asked_at_s + (0.0 if is_starting else self._timing.lists_interval_s)
+        return replace(reading, installed=installed, is_starting=is_starting)
 
     async def _lives(self) -> bool:
         """Tell whether it answers what takes no lock in Ollama: then its lists are only in transition."""
@@ -118,48 +137,3 @@ class Poller:
         except FAILURES:
             return False
         return True
-
-    def _refused(self, why: str) -> None:
-        """Nobody listens there. Once may be a restart; twice is down, and then nothing is loaded any more."""
-        self._refusals += 1
-        self._lists_due_s = self._timing.clock()
-        if self._refusals < REFUSALS_UNTIL_DOWN:
-            self._turn(Health.SLOW, why)
-            return
-        self._state = replace(self._state, loaded={}, loaded_at_s=self._timing.clock())
-        self._turn(Health.DOWN, why)
-
-    async def refresh_lists(self) -> None:
-        """Ask now, lists too: somebody wants a model that was not there a moment ago."""
-        async with self._polling:
-            # Not before the lock is ours: a poll under way may have asked for the lists too early.
-            self._lists_due_s = self._timing.clock()
-            await self._poll()
-
-    async def _read(self) -> None:
-        asked_at_s = self._timing.clock()
-        loaded = await self._source.loaded()
-        self._state = replace(self._state, loaded=loaded, loaded_at_s=asked_at_s)
-        if self._refusals or self._state.health is Health.UNKNOWN:
-            self._proves_at_s = asked_at_s + STARTING_S
-        if asked_at_s >= self._lists_due_s:
-            self._list(await self._source.installed(), asked_at_s)
-        if self._state.health is not Health.UP:
-            # It may have been another program until now; while it runs its version stays.
-            self._state = replace(self._state, version=await self._source.version())
-        self._turn(Health.UP, "")
-
-    def _list(self, installed: Mapping[str, int], asked_at_s: float) -> None:
-        """Take a list of models."""
-        is_starting = not installed and asked_at_s < self._proves_at_s
-        self._lists_due_s = asked_at_s + (0.0 if is_starting else self._timing.lists_interval_s)
-        # What is loaded was asked before: what is not listed now was deleted since it was loaded.
-        deleted = frozenset() if is_starting else frozenset(self._state.loaded) - installed.keys()
-        self._state = replace(
-            self._state, installed=installed, installed_at_s=asked_at_s, deleted=deleted, is_starting=is_starting
-        )
-
-    def _turn(self, health: Health, why: str) -> None:
-        """Enter a state."""
-        if (health, why) != (self._state.health, self._state.why):
-            self._state = replace(self._state, health=health, why=why)

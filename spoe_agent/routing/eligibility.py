@@ -14,7 +14,7 @@ from spoe_agent.routing.names import display
 from spoe_agent.routing.snapshot import Health
 
 _DOUBTED = frozenset({Health.SUSPECT, Health.RECOVERING})
-_SERVING = frozenset({Health.UNKNOWN, Health.UP, Health.SLOW}) | _DOUBTED
+_SERVING = frozenset({Health.UNKNOWN, Health.UP}) | _DOUBTED
 
 
 def exclusions(demand: Demand, sites: list[Site]) -> list[Candidate | None]:

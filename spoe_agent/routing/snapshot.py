@@ -15,15 +15,13 @@ from spoe_agent.routing.learned import NOTHING, Learned
 
 
 class Health(StrEnum):
-    """What telemetry says of an instance; HAProxy's own check speaks through `InstanceLoad.is_up`."""
+    """The verdict on an instance; HAProxy's own check speaks through `InstanceLoad.is_up`."""
 
     UNKNOWN = "unknown"
     """Not heard of yet: nothing against it."""
     UP = "up"
-    SLOW = "slow"
-    """Did not answer in time. Ollama's lists block while it loads or unloads: in transition, not dead."""
     DOWN = "down"
-    """Refuses connections, or closes them without an answer."""
+    """Refuses connections."""
     SUSPECT = "suspect"
     """Answers lists, but there is evidence that it does not answer requests."""
     RECOVERING = "recovering"
@@ -52,7 +50,9 @@ class LoadedModel:
 
 @dataclass(frozen=True, slots=True)
 class InstanceState:
-    """The last readings of one Ollama. Times are monotonic seconds; None: never read."""
+    """What is believed of one Ollama: its latest readings, and the verdict on it. Times are monotonic seconds; None:
+    never read.
+    """
 
     health: Health = Health.UNKNOWN
     loaded: Mapping[str, LoadedModel] = field(default_factory=dict)
@@ -64,8 +64,6 @@ class InstanceState:
     version: str = ""
     why: str = ""
     """What speaks against it, for people; "" when nothing does."""
-    silences: int = 0
-    """Polls in a row to which nothing gave a proper answer."""
     others: Mapping[str, float] = field(default_factory=dict)
     """Models that others use past this agent, and how many seconds a request of theirs seems to take."""
     deleted: frozenset[str] = frozenset()

@@ -150,7 +150,7 @@ MOMENTS = {
     "full": Moment(loaded=(("alpha",), (), ()), others=(3, 3, 3)),
     "lines": Moment(loaded=(("alpha",), ("beta:7b",), ()), others=(5, 4, 3)),
     "an old reading": Moment(loaded=((), ("alpha",), ()), age_s=60.0),
-    "one is down": Moment(loaded=(("alpha",), (), ()), health=(Health.DOWN, Health.UP, Health.SLOW)),
+    "one is down": Moment(loaded=(("alpha",), (), ()), health=(Health.DOWN, Health.UP, Health.UNKNOWN)),
     "all are down": Moment(health=(Health.DOWN,) * 3),
     "the warm one refuses": Moment(loaded=(("alpha",), (), ()), refusing=(True, False, False)),
     "all refuse": Moment(refusing=(True, True, True)),

@@ -21,11 +21,12 @@ from spoe_agent.fleet.file import FleetFile
 from spoe_agent.haproxy.contact import Contact
 from spoe_agent.haproxy.limiter import Limiter
 from spoe_agent.instances.health import HealthPolicy
+from spoe_agent.instances.reading import Outcome, Reading
 from spoe_agent.instances.watch import Watch
 from spoe_agent.process.listening import bind
 from spoe_agent.process.succession import Failed
 from spoe_agent.rig.process import free_port
-from spoe_agent.routing import Dialect, Health, InstanceState, Kind, LoadedModel, RequestFacts
+from spoe_agent.routing import Dialect, Kind, LoadedModel, RequestFacts
 from spoe_agent.routing.names import canonical
 
 FLEET = """
@@ -54,7 +55,7 @@ class Bench:
         self.agent = Agent(specs(fleet), Board(), self.nothing, clock=self.clock)
         self.watch = Watch(self.agent, HealthPolicy(), self.no_probe, clock=self.clock)
         self.watch.published("g0", self.reading({A: LoadedModel(10, 6, 4096)}))
-        self.watch.published("g1", InstanceState(Health.SLOW, why="no answer in time"))
+        self.watch.published("g1", Reading(self.clock(), Outcome.SLOW, "no answer in time"))
         self.limiter = Limiter(fleet, self.agent, self.watch, clock=self.clock)
         self.contact = Contact(self.clock, self.clock, lambda _: None)
         self.agent.decide(RequestFacts("r1", Kind.INFERENCE, Dialect.OLLAMA).naming("a"))
@@ -72,7 +73,7 @@ class Bench:
         return self.does_ask
 
     def reading(self, loaded):
-        return InstanceState(Health.UP, loaded, self.clock(), {A: 10}, self.clock(), "0.33.0")
+        return Reading(self.clock(), loaded=loaded, installed={A: 10}, version="0.33.0")
 
     async def nothing(self):
         pass

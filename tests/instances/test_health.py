@@ -5,19 +5,20 @@ import pytest
 from hypothesis import given
 
 from spoe_agent.instances.health import HealthPolicy, InstanceHealth
-from spoe_agent.routing.snapshot import Health, InstanceState
+from spoe_agent.instances.reading import Outcome, Reading
+from spoe_agent.routing.snapshot import Health
 
 POLICY = HealthPolicy(errors_until_suspect=2, probe_interval_s=5.0)
-LISTS = InstanceState(Health.UP)
-SLOW = InstanceState(Health.SLOW, why="no answer in time")
-WRONG = InstanceState(Health.SLOW, why="GET /api/ps answered 500", silences=2)
-GONE = InstanceState(Health.DOWN, why="connection refused")
+LISTS = Reading(0.0)
+SLOW = Reading(0.0, Outcome.SLOW, "no answer in time")
+WRONG = Reading(0.0, Outcome.SILENT, "GET /api/ps answered 500")
+NOBODY = Reading(0.0, Outcome.REFUSED, "connection refused")
 
 EVENTS = {
     "lists": lambda it, now_s: it.polled(LISTS, now_s),
     "slow lists": lambda it, now_s: it.polled(SLOW, now_s),
     "wrong lists": lambda it, now_s: it.polled(WRONG, now_s),
-    "gone": lambda it, now_s: it.polled(GONE, now_s),
+    "nobody": lambda it, now_s: it.polled(NOBODY, now_s),
     "refused": lambda it, now_s: it.refused("refused", now_s),
     "error": lambda it, now_s: it.erred("answered 500", now_s),
     "served": lambda it, now_s: it.served(now_s),
@@ -36,15 +37,30 @@ STORIES = [
     ("", "unknown"),
     ("lists", "up"),
     ("lists, slow lists, slow lists, slow lists", "up"),
-    ("lists, wrong lists", "suspect"),
-    ("lists, gone", "down"),
+    ("lists, wrong lists", "up"),
+    ("lists, wrong lists, wrong lists", "suspect"),
+    ("lists, wrong lists, lists, wrong lists", "up"),
+    ("lists, wrong lists, slow lists, wrong lists", "up"),
+    ("lists, wrong lists, nobody, wrong lists", "up"),
+    ("wrong lists, wrong lists", "suspect"),
+    ("nobody", "unknown"),
+    ("nobody, nobody", "down"),
+    ("lists, nobody", "up"),
+    ("lists, nobody, nobody", "down"),
+    ("lists, nobody, nobody, nobody", "down"),
+    ("lists, nobody, lists, nobody", "up"),
+    ("lists, nobody, slow lists, nobody", "down"),
+    ("lists, nobody, wrong lists, nobody", "down"),
+    ("lists, nobody, nobody, slow lists", "down"),
+    ("lists, nobody, nobody, lists, served, nobody", "up"),
+    ("lists, nobody, refused", "up"),
     ("lists, refused", "up"),
     ("lists, refused, lists, refused", "up"),
     ("lists, refused, refused", "down"),
-    ("lists, gone, lists", "recovering"),
-    ("lists, gone, lists, probe failed", "recovering"),
-    ("lists, gone, lists, cold probe answered", "up"),
-    ("lists, gone, lists, served", "up"),
+    ("lists, nobody, nobody, lists", "recovering"),
+    ("lists, nobody, nobody, lists, probe failed", "recovering"),
+    ("lists, nobody, nobody, lists, cold probe answered", "up"),
+    ("lists, nobody, nobody, lists, served", "up"),
     ("lists, error", "up"),
     ("lists, error, served, error", "up"),
     ("lists, error, error", "suspect"),
@@ -60,11 +76,11 @@ STORIES = [
     ("lists, load stuck, served, probe answered", "suspect"),
     ("lists, load stuck, loaded", "up"),
     ("lists, load stuck, cold probe answered", "up"),
-    ("lists, load stuck, gone, lists, served", "up"),
+    ("lists, load stuck, nobody, nobody, lists, served", "up"),
     ("lists, drain", "drained"),
     ("lists, drain, served, probe answered, lists", "drained"),
     ("lists, drain, ready", "up"),
-    ("lists, drain, gone, ready", "down"),
+    ("lists, drain, nobody, nobody, ready", "down"),
 ]
 
 
@@ -88,6 +104,22 @@ def test_who_cannot_load_still_serves_what_is_loaded():
 def test_slow_lists_are_noted_until_they_come_again():
     assert lived("lists, slow lists").note == "no answer in time"
     assert lived("lists, slow lists, lists").note == ""
+    assert lived("lists, nobody").note == "connection refused"
+    assert lived("lists, nobody, nobody").note == ""
+
+
+@pytest.mark.parametrize(
+    ("story", "is_gone"),
+    [
+        ("lists, nobody", False),
+        ("lists, nobody, nobody", True),
+        ("lists, nobody, nobody, slow lists", True),
+        ("lists, nobody, nobody, lists", False),
+        ("lists, refused, refused", False),
+    ],
+)
+def test_only_polls_tell_that_nothing_can_be_loaded_any_more(story, is_gone):
+    assert lived(story).is_gone is is_gone
 
 
 def test_a_transition_says_what_it_rests_on():
@@ -97,12 +129,14 @@ def test_a_transition_says_what_it_rests_on():
     assert (it.since_s, it.evidence) == (9.0, "answered 502 for alpha")
 
 
-@pytest.mark.parametrize("story", ["lists", "lists, gone", "lists, error", "lists, drain"])
+@pytest.mark.parametrize("story", ["lists", "lists, nobody, nobody", "lists, error", "lists, drain"])
 def test_who_is_not_in_doubt_is_not_probed(story):
     assert not lived(story).wants_probe(1000.0)
 
 
-@pytest.mark.parametrize("story", ["lists, error, error", "lists, gone, lists", "lists, silent", "lists, load stuck"])
+@pytest.mark.parametrize(
+    "story", ["lists, error, error", "lists, nobody, nobody, lists", "lists, silent", "lists, load stuck"]
+)
 def test_probes_come_one_at_a_time_and_spaced(story):
     it = lived(story)
     assert it.wants_probe(10.0)

@@ -11,7 +11,8 @@ from aiohttp.test_utils import unused_port
 from spoe_agent.instances.http import Remote
 from spoe_agent.instances.ollama import OllamaClient, UnexpectedAnswer
 from spoe_agent.instances.poll import JITTER, STARTING_S, Poller, Timing
-from spoe_agent.routing import Health, LoadedModel
+from spoe_agent.instances.reading import Outcome
+from spoe_agent.routing import LoadedModel
 from spoe_agent.routing.names import canonical
 from tests.instances.servers import MODEL, FakeOllama
 
@@ -73,8 +74,8 @@ class Board(dict):
         self.heard = asyncio.Event()
         self.times = Counter()
 
-    def publish(self, name, state):
-        self[name] = state
+    def publish(self, name, reading):
+        self[name] = reading
         self.times[name] += 1
         self.heard.set()
 
@@ -104,9 +105,9 @@ async def running(*pollers):
 async def test_the_first_poll_reads_everything():
     it, source, clock, board = poller()
     await it.poll()
-    state = board["g0"]
-    assert (state.health, state.loaded, state.loaded_at_s) == (Health.UP, LOADED, clock.now_s)
-    assert (state.installed, state.installed_at_s, state.version) == ({A: 7}, clock.now_s, "0.33.0")
+    reading = board["g0"]
+    assert (reading.outcome, reading.why, reading.asked_at_s) == (Outcome.ANSWERED, "", clock.now_s)
+    assert (reading.loaded, reading.installed, reading.version) == (LOADED, {A: 7}, "0.33.0")
     assert source.asked == ["ps", "tags", "version"]
 
 
@@ -145,20 +146,13 @@ async def test_an_empty_list_proves_nothing_while_a_server_starts(fault, starts)
     assert not board["g0"].is_starting
 
 
-async def test_what_is_loaded_and_not_listed_was_deleted():
-    """Until the next list, readings of what is loaded tell no more."""
-    it, source, clock, board = poller(lists_interval_s=5.0)
+async def test_a_poll_brings_only_what_it_asked_for():
+    it, _, clock, board = poller()
     await it.poll()
-    assert not board["g0"].deleted
-    source.models = {canonical("b"): 7}
-    await it.refresh_lists()
-    clock.now_s += 1.0
+    clock.now_s += 1
     await it.poll()
-    assert (board["g0"].deleted, set(board["g0"].loaded)) == ({A}, {A})
-    source.models = {A: 7}
-    clock.now_s += 5.0
-    await it.poll()
-    assert not board["g0"].deleted
+    reading = board["g0"]
+    assert (reading.loaded, reading.installed, reading.version, reading.asked_at_s) == (LOADED, None, None, 101.0)
 
 
 async def test_models_that_appear_end_the_start():
@@ -190,7 +184,7 @@ async def test_the_version_is_asked_for_again_when_it_was_away(fault):
     for _ in range(2):
         await it.poll()
     assert source.asked.count("version") == 1
-    assert board["g0"].health is Health.UP
+    assert board["g0"].outcome is Outcome.ANSWERED
 
 
 class Gate(Source):
@@ -225,14 +219,14 @@ async def overtaken(at):
 
 async def test_an_older_reading_does_not_overwrite_a_newer_one():
     _, board = await overtaken("ps")
-    assert (board["g0"].loaded, board["g0"].loaded_at_s) == ({**LOADED, "answer 1": None}, 101.0)
+    assert (board["g0"].loaded, board["g0"].asked_at_s) == ({**LOADED, "answer 1": None}, 101.0)
 
 
 @pytest.mark.parametrize("at", ["ps", "tags"])
 async def test_lists_that_were_asked_for_before_somebody_wanted_them_do_not_count(at):
     source, board = await overtaken(at)
     assert source.asked.count("tags") == 2
-    assert (board["g0"].installed, board["g0"].installed_at_s) == ({A: 7, "answer 1": None}, 101.0)
+    assert (board["g0"].installed, board["g0"].asked_at_s) == ({A: 7, "answer 1": None}, 101.0)
 
 
 async def test_a_reading_is_as_old_as_the_question():
@@ -244,7 +238,7 @@ async def test_a_reading_is_as_old_as_the_question():
 
     source.loaded = slowly
     await it.poll()
-    assert board["g0"].loaded_at_s == 100.0
+    assert board["g0"].asked_at_s == 100.0
 
 
 REFUSED = ConnectionRefusedError("connection refused")
@@ -252,94 +246,62 @@ NOBODY = aiohttp.ClientConnectorError(
     ConnectionKey("h", 1, False, True, None, None, None), OSError(113, "no route to host")
 )
 FAULTS = [
-    (TimeoutError(), Health.SLOW, "no answer in time"),
-    (UnexpectedAnswer("GET /api/ps answered 500"), Health.SLOW, "GET /api/ps answered 500"),
-    (aiohttp.ServerDisconnectedError(), Health.SLOW, "Server disconnected"),
-    (ConnectionResetError(), Health.SLOW, "ConnectionResetError"),
+    (TimeoutError(), Outcome.SLOW, "no answer in time"),
+    (UnexpectedAnswer("GET /api/ps answered 500"), Outcome.SILENT, "GET /api/ps answered 500"),
+    (aiohttp.ServerDisconnectedError(), Outcome.SILENT, "Server disconnected"),
+    (ConnectionResetError(), Outcome.SILENT, "ConnectionResetError"),
+    (REFUSED, Outcome.REFUSED, "connection refused"),
+    (NOBODY, Outcome.REFUSED, "no route to host"),
 ]
 
 
-@pytest.mark.parametrize(("fault", "health", "why"), FAULTS)
-async def test_what_goes_wrong_is_published_and_so_is_recovery(fault, health, why):
+@pytest.mark.parametrize(("fault", "outcome", "why"), FAULTS)
+async def test_what_goes_wrong_is_published_and_so_is_recovery(fault, outcome, why):
     it, source, clock, board = poller()
     await it.poll()
-    for now, expected in ((fault, (health, why)), (fault, (health, why)), (None, (Health.UP, ""))):
+    for now, expected in ((fault, (outcome, why)), (fault, (outcome, why)), (None, (Outcome.ANSWERED, ""))):
         source.fault = now
         clock.now_s += 1
         await it.poll()
-        assert (board["g0"].health, board["g0"].why) == expected
+        assert (board["g0"].outcome, board["g0"].why) == expected
 
 
-@pytest.mark.parametrize("fault", [REFUSED, NOBODY])
-async def test_one_refused_connection_may_be_a_restart_and_two_are_not(fault):
-    it, source, clock, board = poller()
-    await it.poll()
-    faults = [fault, fault, fault, None, fault]
-    for now, health in zip(faults, (Health.SLOW, Health.DOWN, Health.DOWN, Health.UP, Health.SLOW), strict=True):
-        source.fault = now
-        clock.now_s += 1
-        await it.poll()
-        assert board["g0"].health is health
-
-
-@pytest.mark.parametrize(("lists", "version", "silences"), [(True, True, 0), (False, True, 0), (False, False, 3)])
-async def test_silence_is_counted_unless_it_answers_what_takes_no_lock(lists, version, silences):
+@pytest.mark.parametrize(
+    ("lists", "version", "outcome"),
+    [(True, True, Outcome.ANSWERED), (False, True, Outcome.SLOW), (False, False, Outcome.SILENT)],
+)
+async def test_silent_is_who_does_not_even_answer_what_takes_no_lock(lists, version, outcome):
     it, source, _, board = poller()
+    await it.poll()
     source.fault = None if lists else TimeoutError()
     source.version_fault = None if version else TimeoutError()
     for _ in range(3):
         await it.poll()
-    assert board["g0"].silences == silences
+        assert board["g0"].outcome is outcome
 
 
-async def test_a_server_that_answers_nonsense_is_silent_and_one_word_ends_that():
-    it, source, _, board = poller()
-    source.fault = UnexpectedAnswer("GET /api/ps answered 500")
-    for number in (1, 2):
-        await it.poll()
-        assert (board["g0"].silences, board["g0"].why) == (number, "GET /api/ps answered 500")
-    source.fault = None
-    await it.poll()
-    assert (board["g0"].silences, board["g0"].why) == (0, "")
-
-
-async def test_a_busy_ollama_keeps_its_readings_with_their_age():
-    it, source, clock, board = poller()
-    await it.poll()
-    source.fault = TimeoutError()
-    clock.now_s += 50
-    await it.poll()
-    state = board["g0"]
-    assert (state.health, state.loaded, state.loaded_at_s, state.installed) == (Health.SLOW, LOADED, 100.0, {A: 7})
-
-
-async def test_a_dead_ollama_has_nothing_loaded_and_its_lists_are_read_first_when_it_is_back():
-    it, source, clock, board = poller(lists_interval_s=1000.0)
+async def test_who_was_gone_is_asked_for_everything_when_it_is_back():
+    it, source, _, board = poller(lists_interval_s=1000.0)
     await it.poll()
     source.fault = REFUSED
     await it.poll()
-    assert board["g0"].loaded == LOADED
-    clock.now_s += 1
-    await it.poll()
-    state = board["g0"]
-    assert (state.loaded, state.loaded_at_s, state.installed) == ({}, 101.0, {A: 7})
+    assert (board["g0"].loaded, board["g0"].installed) == (None, None)
     source.fault = None
     source.asked.clear()
     await it.poll()
     assert source.asked == ["ps", "tags", "version"]
-    assert board["g0"].loaded == LOADED
 
 
 async def test_lists_that_fail_are_asked_for_again_at_the_next_poll():
     it, source, clock, board = poller()
     source.lists_fault = UnexpectedAnswer("GET /api/tags answered 500")
     await it.poll()
-    state = board["g0"]
-    assert (state.health, state.loaded, state.installed_at_s) == (Health.SLOW, LOADED, None)
+    reading = board["g0"]
+    assert (reading.outcome, reading.loaded, reading.installed) == (Outcome.SILENT, LOADED, None)
     source.lists_fault = None
     clock.now_s += 1
     await it.poll()
-    assert (board["g0"].health, board["g0"].installed_at_s) == (Health.UP, 101.0)
+    assert (board["g0"].outcome, board["g0"].installed, board["g0"].asked_at_s) == (Outcome.ANSWERED, {A: 7}, 101.0)
 
 
 async def test_a_bug_in_a_source_is_not_taken_for_a_fault_of_the_instance():
@@ -365,7 +327,7 @@ async def test_who_did_not_answer_is_asked_again_at_once():
     await it.poll()
     async with running(it):
         await board.until(lambda: board.times["g0"] >= 3)
-    assert board["g0"].health is Health.DOWN
+    assert board["g0"].outcome is Outcome.REFUSED
     assert clock.slept[0] == pytest.approx(1.0)
 
 
@@ -381,7 +343,7 @@ async def test_neither_a_slow_nor_a_dead_instance_delays_another():
     async with running(*pollers):
         await board.until(lambda: board.times["ok"] >= 20 and board.times["dead"] >= 2)
     assert "slow" not in board
-    assert (board["ok"].health, board["dead"].health) == (Health.UP, Health.DOWN)
+    assert (board["ok"].outcome, board["dead"].outcome) == (Outcome.ANSWERED, Outcome.REFUSED)
 
 
 async def test_an_instance_that_starts_hangs_and_dies_over_real_http():
@@ -392,18 +354,16 @@ async def test_an_instance_that_starts_hangs_and_dies_over_real_http():
         it = Poller("g0", OllamaClient(session, Remote(url), 30), board.publish, clock.timing())
         impatient = Poller("hasty", OllamaClient(session, Remote(url), 0.05), board.publish, clock.timing())
         await it.poll()
-        await it.poll()
-        assert board["g0"].health is Health.DOWN
+        assert board["g0"].outcome is Outcome.REFUSED
         async with ollama.serving(port):
             await it.poll()
-            assert board["g0"].health is Health.UP
+            assert board["g0"].outcome is Outcome.ANSWERED
             assert list(board["g0"].loaded) == [canonical("llama3:8b")]
             ollama.hang.clear()
             await impatient.poll()
-            assert board["hasty"].health is Health.SLOW
+            assert board["hasty"].outcome is Outcome.SILENT
         await it.poll()
-        await it.poll()
-        assert (board["g0"].health, board["g0"].loaded) == (Health.DOWN, {})
+        assert (board["g0"].outcome, board["g0"].loaded) == (Outcome.REFUSED, None)
 
 
 async def test_a_poll_that_is_cut_off_leaves_the_last_readings():
@@ -414,4 +374,4 @@ async def test_a_poll_that_is_cut_off_leaves_the_last_readings():
         async with asyncio.timeout(0):
             await it.poll()
     assert board.times["g0"] == 1
-    assert board["g0"].health is Health.UP
+    assert board["g0"].outcome is Outcome.ANSWERED

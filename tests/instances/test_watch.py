@@ -10,8 +10,9 @@ from spoe_agent.agent.board import Board
 from spoe_agent.agent.ending import Ending, Line
 from spoe_agent.fleet import loads, specs
 from spoe_agent.instances.health import HealthPolicy
+from spoe_agent.instances.reading import Outcome, Reading
 from spoe_agent.instances.watch import Watch
-from spoe_agent.routing import Action, Dialect, Exclusion, Health, InstanceState, Kind, LoadedModel, RequestFacts
+from spoe_agent.routing import Action, Dialect, Exclusion, Health, Kind, LoadedModel, RequestFacts
 from spoe_agent.routing.names import canonical
 
 FLEET = """
@@ -52,9 +53,16 @@ class Bench:
         self.probed.append((instance, what.model, what.is_cold))
         return self.outcome
 
-    def poll(self, name, loaded, health=Health.UP, **more):
-        state = InstanceState(health, loaded, self.clock(), {A: 10, B: 20}, self.clock(), **more)
-        self.watch.published(name, state)
+    def poll(self, name, loaded):
+        self.watch.published(name, Reading(self.clock(), loaded=loaded, installed={A: 10, B: 20}))
+
+    def fail(self, name, outcome, why):
+        self.watch.published(name, Reading(self.clock(), outcome, why))
+
+    def refuse(self, name):
+        """So many polls that it is down."""
+        for _ in range(2):
+            self.fail(name, Outcome.REFUSED, "refused")
 
     def ask(self, number, model="a"):
         return self.agent.decide(RequestFacts(f"r{number}", Kind.INFERENCE, Dialect.OLLAMA).naming(model))
@@ -156,7 +164,7 @@ async def test_silence_with_a_free_slot_is_settled_by_a_probe_of_that_model():
 async def test_one_long_answer_makes_the_next_no_evidence_and_is_forgotten():
     """Both slots are taken, so no probe would tell; usual are 2 s."""
     bench = Bench()
-    bench.poll("g1", {}, Health.DOWN, why="refused")
+    bench.refuse("g1")
 
     def stalls(seconds):
         bench.poll("g0", {A: LoadedModel(1, 1)})
@@ -186,7 +194,7 @@ async def test_one_long_answer_makes_the_next_no_evidence_and_is_forgotten():
 def test_a_load_that_does_not_end_keeps_loads_away_but_not_requests():
     bench = Bench()
     # The load can only go to g0.
-    bench.poll("g1", {}, Health.DOWN, why="refused")
+    bench.refuse("g1")
     assert bench.ask("b", "b").instance == "g0"
     bench.later(19.0)
     assert bench.state() is Health.UP
@@ -201,7 +209,7 @@ def test_a_load_that_does_not_end_keeps_loads_away_but_not_requests():
 
 def test_a_load_that_was_answered_for_is_not_doubted_while_lists_do_not_come():
     bench = Bench()
-    bench.poll("g1", {}, Health.DOWN, why="refused")
+    bench.refuse("g1")
     bench.ask("b1", "b")
     bench.later(2.0)
     bench.end("b1")
@@ -212,7 +220,7 @@ def test_a_load_that_was_answered_for_is_not_doubted_while_lists_do_not_come():
 
 async def test_who_was_down_is_probed_with_the_smallest_model_when_nothing_is_loaded():
     bench = Bench()
-    bench.poll("g0", {}, Health.DOWN, why="refused")
+    bench.refuse("g0")
     bench.poll("g0", {})
     assert bench.state() is Health.RECOVERING
     assert bench.ask(1).instance == "g1"
@@ -280,13 +288,14 @@ LISTS = {
 @pytest.mark.parametrize(("polls", "lines", "probes"), LISTS.values(), ids=LISTS)
 async def test_lists_that_fail_for_ten_minutes_are_said_once(polls, lines, probes):
     """The instance answers requests all the time."""
-    bench, silences = Bench(), 0
+    bench = Bench()
     with capture_logs() as logs:
         for second in range(600):
             why = polls[second % len(polls)]
-            silences = silences + 1 if why else 0
-            health = Health.SLOW if why else Health.UP
-            bench.poll("g0", {A: LoadedModel(1, 1)}, health, why=why, silences=silences)
+            if why:
+                bench.fail("g0", Outcome.SILENT, why)
+            else:
+                bench.poll("g0", {A: LoadedModel(1, 1)})
             bench.clock.now_s += 1
             await bench.probe_all()
     assert len([line for line in logs if line["log_level"] != "debug"]) <= lines
@@ -298,7 +307,7 @@ async def test_lists_that_fail_and_probes_that_fail_then_are_proof():
     bench = Bench()
     for second in range(120):
         bench.outcome = "no token" if second > 60 else ""
-        bench.poll("g0", {A: LoadedModel(1, 1)}, Health.SLOW, why="GET /api/ps answered 500", silences=2 + second)
+        bench.fail("g0", Outcome.SILENT, "GET /api/ps answered 500")
         bench.clock.now_s += 1
         await bench.probe_all()
     assert bench.state() is Health.SUSPECT
@@ -309,7 +318,9 @@ def test_lists_come_again_when_they_have_come_for_a_while():
     bench = Bench()
     with capture_logs() as logs:
         for silent in (True, True, False, True, *[False] * 70):
-            health, why = (Health.SLOW, "no answer in time") if silent else (Health.UP, "")
-            bench.poll("g0", {A: LoadedModel(1, 1)}, health, why=why)
+            if silent:
+                bench.fail("g0", Outcome.SLOW, "no answer in time")
+            else:
+                bench.poll("g0", {A: LoadedModel(1, 1)})
             bench.clock.now_s += 1
     assert [line["event"] for line in logs] == ["instance's lists do not come", "instance's lists come again"]

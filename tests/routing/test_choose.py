@@ -181,12 +181,11 @@ ROUTES = {
     "all telemetry lost": (
         asks(),
         TWO,
-        moment(g0=state(A, age_s=999, health=Health.SLOW), g1=state(B, age_s=999, health=Health.SLOW)),
+        moment(g0=state(A, age_s=999), g1=state(B, age_s=999)),
         "g0",
         "loaded",
     ),
     "a fresh reading beats an old one": (asks(), TWO, moment(g0=state(A, age_s=60), g1=state(A)), "g1", "loaded"),
-    "a slow one may serve": (asks(), fleet("g0"), moment(g0=state(A, health=Health.SLOW)), "g0", "loaded"),
     "before anything was heard": (asks(), fleet("g0"), moment(), "g0", "room"),
     "description, where installed": (
         asks(kind=Kind.DESCRIBE),

@@ -17,7 +17,7 @@ DOWN = state(health=Health.DOWN)
 TABLE = {
     "serves": (asks(), "g0", [], state(), {}, None, ""),
     "never heard of": (asks(), "g0", [], InstanceState(), {}, None, ""),
-    "slow is in transition, not dead": (asks(), "g0", [], state(health=Health.SLOW), {}, None, ""),
+    "not judged yet": (asks(), "g0", [], state(health=Health.UNKNOWN), {}, None, ""),
     "pinned here": (asks(), "g0", [ModelRule("a", instances=("g0",))], state(), {}, None, ""),
     "pinned elsewhere": (asks(), "g0", PINNED_AWAY, state(), {}, Exclusion.NOT_PINNED, "pinned to g1, g2"),
     "pin of another model": (asks(B), "g0", PINNED_AWAY, state(), {}, None, ""),

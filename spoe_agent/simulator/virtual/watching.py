@@ -5,17 +5,16 @@ It plays the poller and drives the watch's own coroutines by hand, for there is 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.ending import Ending, Line
 from spoe_agent.instances.health import HealthPolicy
-from spoe_agent.instances.poll import REFUSALS_UNTIL_DOWN
 from spoe_agent.instances.probe import Target
+from spoe_agent.instances.reading import Outcome, Reading
 from spoe_agent.instances.watch import TICK_S, Watch
-from spoe_agent.routing import Health, InstanceState, LoadedModel
+from spoe_agent.routing import LoadedModel
 from spoe_agent.simulator.virtual.requests import BROKEN, CLIENT_LEFT, TIMED_OUT, Record
 
 
@@ -55,24 +54,16 @@ class Watching:
         self._watch = Watch(agent, policy, self._send, clock)
         self._clock = clock
         self._installed = installed
-        self._states: dict[str, InstanceState] = {}
-        self._refusals: Counter[str] = Counter()
         self._probing: dict[str, Coroutine[Asked, str, None]] = {}
         self._looked_at_s = 0.0
 
     def polled(self, instance: str, loaded: Mapping[str, LoadedModel]) -> None:
         """Take what an instance has loaded."""
-        del self._refusals[instance]
-        now_s = self._clock()
-        self._publish(instance, InstanceState(Health.UP, loaded, now_s, self._installed, now_s))
+        self._watch.published(instance, Reading(self._clock(), loaded=loaded, installed=self._installed))
 
     def refused(self, instance: str) -> None:
         """Nobody listened at a poll."""
-        self._refusals[instance] += 1
-        state = replace(self._states.get(instance, InstanceState()), why="connection refused", health=Health.SLOW)
-        if self._refusals[instance] >= REFUSALS_UNTIL_DOWN:
-            state = replace(state, health=Health.DOWN, loaded={}, loaded_at_s=self._clock())
-        self._publish(instance, state)
+        self._watch.published(instance, Reading(self._clock(), Outcome.REFUSED, "connection refused"))
 
     def ended(self, record: Record, server: str, ending: Ending, is_redispatched: bool) -> None:
         """Take HAProxy's log line of a request."""
@@ -106,10 +97,6 @@ class Watching:
 
     async def _send(self, instance: str, what: Target, deadline_s: float) -> str:
         return await Asked(instance, what, deadline_s)
-
-    def _publish(self, instance: str, state: InstanceState) -> None:
-        self._states[instance] = state
-        self._watch.published(instance, state)
 
 
 def _termination(record: Record) -> str:

@@ -1,0 +1,39 @@
+"""What one poll of an Ollama brought. No judgement: that is `health`'s."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from spoe_agent.routing.snapshot import LoadedModel
+
+
+class Outcome(StrEnum):
+    """How a poll ended."""
+
+    ANSWERED = "answered"
+    SLOW = "slow"
+    """Its lists did not come in time, but it answers what takes no lock in Ollama."""
+    SILENT = "silent"
+    """Nothing gave a proper answer."""
+    REFUSED = "refused"
+    """Nobody listens there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a poll was told, all or part of it. None: not asked for, or not answered."""
+
+    asked_at_s: float
+    """Monotonic second."""
+    outcome: Outcome = Outcome.ANSWERED
+    why: str = ""
+    """What went wrong, for people; "" when nothing did."""
+    loaded: Mapping[str, LoadedModel] | None = None
+    """`/api/ps` by canonical key."""
+    installed: Mapping[str, int] | None = None
+    """Bytes on disk by canonical key (`/api/tags`)."""
+    is_starting: bool = False
+    """`installed` is empty, so soon after the server came up that it proves nothing."""
+    version: str | None = None

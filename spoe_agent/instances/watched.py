@@ -1,0 +1,125 @@
+"""What is kept of one instance beside its state on the board, and the one place where readings and verdict are joined
+to that state. Time, readings and what is in flight are passed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from spoe_agent.agent.account import Grant
+from spoe_agent.agent.ending import Line
+from spoe_agent.instances.ended import Manner, manner
+from spoe_agent.instances.health import HealthPolicy, InstanceHealth, Transition
+from spoe_agent.instances.others import Others
+from spoe_agent.instances.probe import Target, target
+from spoe_agent.instances.reading import Outcome, Reading
+from spoe_agent.instances.saying import Complaint, log_poll, log_turn
+from spoe_agent.instances.stall import Expect, load_stall, stall
+from spoe_agent.routing import Health, InstanceState, Snapshot
+
+
+@dataclass(slots=True)
+class Watched:
+    """One instance under watch. Times are monotonic seconds, but for `wall_s`, which is seconds since 1970."""
+
+    health: InstanceHealth
+    others: Others = field(default_factory=Others)
+    lists: Complaint = field(default_factory=Complaint)
+    last_sign_s: dict[str, float] = field(default_factory=dict)
+    """When each model last gave a sign of life."""
+    silent: str = ""
+    """The model that gives no answers, if one does not."""
+    is_read: bool = False
+
+    def polled(
+        self, reading: Reading, before: InstanceState, in_flight: Collection[str], now_s: float, wall_s: float
+    ) -> InstanceState:
+        """Take what a poll brought, and return the instance's state.
+
+        Args:
+            reading: the poll's.
+            before: the state until now.
+            in_flight: models for which we have requests there.
+        """
+        turn = self.health.polled(reading, now_s)
+        log_poll(self.health.instance, reading, turn, self.lists.see(bool(self.health.note), now_s))
+        state = _with(before, reading)
+        if reading.outcome is Outcome.REFUSED and self.health.is_gone:
+            state = replace(state, loaded={}, loaded_at_s=now_s)
+        fresh = state.loaded.keys() - before.loaded.keys()
+        self.last_sign_s.update(dict.fromkeys(fresh, now_s))
+        if fresh and self.is_read:
+            log_turn(self.health.loaded(now_s))
+        self.is_read = True
+        if state.loaded_at_s is not None and state.loaded_at_s != before.loaded_at_s:
+            self.others.see(state.loaded, in_flight, state.loaded_at_s, wall_s)
+        return self.judged(state, now_s)
+
+    def judged(self, state: InstanceState, now_s: float) -> InstanceState:
+        """Return a state with the verdict as it is now."""
+        health = self.health
+        return replace(
+            state,
+            health=health.for_routing,
+            loads_in_doubt=health.loads_in_doubt,
+            why=health.note if health.state is Health.UP else health.evidence,
+            others=self.others.using(now_s),
+        )
+
+    def ended(self, line: Line, grant: Grant, now_s: float) -> Transition | None:
+        """Take the end of a request that was granted to this instance."""
+        treated, why = manner(line, grant)
+        if treated is Manner.REFUSED:
+            return self.health.refused(why, now_s)
+        if treated is Manner.ERRED:
+            return self.health.erred(why, now_s)
+        if treated is Manner.UNKNOWN:
+            return None
+        self.last_sign_s[grant.model] = now_s
+        return self.health.served(now_s)
+
+    def look(
+        self, grants: Sequence[Grant], snapshot: Snapshot, expect: Expect, policy: HealthPolicy
+    ) -> Iterator[Transition | None]:
+        """Look for requests and loads that do not come to their end."""
+        state, activity = snapshot.state(self.health.instance), snapshot.active(self.health.instance)
+        running = [grant for grant in grants if grant.model in state.loaded]
+        found = stall(running, self.last_sign_s, expect, policy.stall_s, snapshot.at_s)
+        if found is not None:
+            self.silent = found.model
+            yield self.health.stalled(found.why, found.is_proven, snapshot.at_s)
+        why = load_stall(activity.unfinished, activity.in_flight, expect, policy.load_stall_s, snapshot.at_s)
+        if why:
+            yield self.health.load_stalled(why, snapshot.at_s)
+
+    def target(self, state: InstanceState) -> Target | None:
+        """Return what to probe with, or None when nothing would tell."""
+        health = self.health
+        of_loads = health.loads_in_doubt and health.for_routing is Health.UP and not health.question
+        return target(state, of_loads, self.silent)
+
+    def probed(self, what: Target, failure: str, now_s: float) -> list[Transition]:
+        """Take a probe's outcome; `failure` is empty when it was answered."""
+        self.others.ours(what.model, now_s)
+        if not failure:
+            self.last_sign_s[what.model] = now_s
+            self.silent = ""
+        return self.health.probed(failure, what.is_cold, now_s)
+
+
+def _with(state: InstanceState, reading: Reading) -> InstanceState:
+    """Return a state with what a poll brought in place of what was read before; the rest stays valid with its age."""
+    if reading.loaded is not None:
+        state = replace(state, loaded=reading.loaded, loaded_at_s=reading.asked_at_s)
+    if reading.installed is not None:
+        # What is loaded was asked for before: what is not listed now was deleted since it was loaded.
+        deleted = frozenset() if reading.is_starting else frozenset(state.loaded) - reading.installed.keys()
+        state = replace(
+            state,
+            installed=reading.installed,
+            installed_at_s=reading.asked_at_s,
+            deleted=deleted,
+            is_starting=reading.is_starting,
+        )
+    return state if reading.version is None else replace(state, version=reading.version)
