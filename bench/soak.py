@@ -22,7 +22,6 @@ import click
 import structlog
 
 from spoe_agent.agent.agent import Agent
-from spoe_agent.agent.answers import HeldAnswers
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.ending import Ending
 from spoe_agent.agent.tally import SETTLE_S
@@ -131,7 +130,6 @@ class Soak:
         rules = (ModelRule("phi4:*", max_concurrent=3), ModelRule("gemma3:*", priority=-1))
         policy = Policy(hold_s=20.0, caller_weights={"10.0.0.1": 2.0})
         self.agent = Agent(FleetSpec(specs, rules, policy), Board(), _nothing_new, lambda: self.now_s)
-        self.held = HeldAnswers(self.agent)
 
     def run(self, requests: int) -> Tally:
         """Play so many requests, and the end."""
@@ -264,7 +262,7 @@ class Soak:
         """The answer was to wait: ask for the grant, unless the client has left."""
         if request_id in self._live:
             self._asked.add(request_id)
-            if not self.held.ask(request_id, self._granted):
+            if not self.agent.ask(request_id, self._granted):
                 raise AssertionError(f"{request_id} is held, but not known")
 
     def _granted(self, choice: Choice, facts: RequestFacts) -> None:

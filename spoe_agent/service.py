@@ -200,7 +200,7 @@ class Service:
         estate = Estate(
             kept=dump(self.parts.kept()),
             tickets=list(self.parts.agent.hold),
-            early=[(replace(choice, candidates=()), facts) for choice, facts in self._server.held.early()],
+            early=[(replace(choice, candidates=()), facts) for choice, facts in self.parts.agent.answers.early()],
             homes=self.parts.agent.homes,
             places=list(by_place),
             connections=[passed for _, passed in connections],
@@ -217,6 +217,6 @@ class Service:
         estate = received.estate
         self.take(parse(estate.kept.encode()))
         self.parts.agent.take(estate.tickets, estate.homes)
-        self._server.held.take(estate.early)
+        self.parts.agent.answers.take(estate.early)
         await self.open(received.connections)
         self.parts.agent.release()

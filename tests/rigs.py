@@ -14,6 +14,7 @@ from spoe_agent.routing import (
     Kind,
     LoadedModel,
     Policy,
+    Reason,
     RequestFacts,
 )
 from spoe_agent.routing.names import canonical
@@ -73,8 +74,6 @@ class Held(Rig):
         self.board = Board()
         self.agent = Agent(fleet, self.board, self.refresh, self.clock)
         self.granted, self.gone = [], []
-        self.agent.granted = lambda facts, choice: self.granted.append((facts.request_id, choice))
-        self.agent.left = lambda facts: self.gone.append(facts.request_id)
         for name in instances:
             self.read(name, *loaded)
 
@@ -84,8 +83,18 @@ class Held(Rig):
         self.agent.published(name, state)
 
     def ask(self, *ids, **fields):
-        """Decide these requests; return what is done with each."""
-        return [self.agent.decide(asks(request_id=one, **fields)).action for one in ids]
+        """Decide these requests, and wait for those that are held; return what is done with each."""
+        actions = []
+        for one in ids:
+            actions.append(self.agent.decide(asks(request_id=one, **fields)).action)
+            self.agent.ask(one, self.told)
+        return actions
+
+    def told(self, choice, facts):
+        if choice.reason is Reason.CLIENT_LEFT:
+            self.gone.append(facts.request_id)
+        else:
+            self.granted.append((facts.request_id, choice))
 
     def names(self):
         return [name for name, _ in self.granted]

@@ -137,8 +137,8 @@ async def test_rules_and_weights_hold_at_once_for_who_is_held():
     pinned = "[{match: a, instances: [g1], max_concurrent: 1}]"
     async with ollama("a") as one, ollama("a") as other, running(fleet({0: one, 1: other}, pinned)) as parts:
         granted = []
-        parts.agent.granted = lambda request, choice: granted.append((request.request_id, choice.instance))
         assert parts.agent.decide(asks("r1", "a")).instance == "g1"
         assert parts.agent.decide(asks("r2", "a")).action is Action.HOLD
+        assert parts.agent.ask("r2", lambda choice, request: granted.append((request.request_id, choice.instance)))
         await parts.adopt(fleet({0: one, 1: other}, "[{match: a, instances: [g0]}]", weight=2))
         assert granted == [("r2", "g0")]

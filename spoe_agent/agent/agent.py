@@ -13,6 +13,7 @@ from dataclasses import replace
 import structlog
 
 from spoe_agent.agent import decided
+from spoe_agent.agent.answers import HeldAnswers, Waiter
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.chooser import Chooser
 from spoe_agent.agent.ending import Ending
@@ -42,9 +43,6 @@ Unload = Callable[[str, str], Awaitable[str]]
 Refused = Callable[[str], None]
 """Told an instance's name."""
 
-Granted = Callable[[RequestFacts, Choice], None]
-"""Told a held request, and its Choice at last."""
-
 
 class Agent:
     """Decides requests against the live board.
@@ -57,8 +55,6 @@ class Agent:
         learner: what was learned before.
         unload: makes room; None: Ollama chooses what goes.
         refused: told of an instance that did not take a request.
-
-    `granted` is told when a held request is decided, `left` when it ended before; front ends that hold set them.
     """
 
     def __init__(
@@ -73,8 +69,7 @@ class Agent:
     ) -> None:
         self.board = board
         self.learner = learner or Learner()
-        self.granted: Granted = lambda _request, _choice: None
-        self.left: Callable[[RequestFacts], None] = lambda _request: None
+        self.answers = HeldAnswers()
         self._chooser = Chooser(fleet, board, self.learner)
         self._room = WaitingRoom(self._chooser)
         self._second_look = SecondLook(refresh, clock)
@@ -135,8 +130,24 @@ class Agent:
         if last and (load is None or load.is_up):
             self._refused(last)
         self._room.leave(facts.request_id)
-        self.left(facts)
+        self.answers.left(facts)
         self.release()
+
+    def ask(self, request_id: str, waiter: Waiter) -> bool:
+        """Tell `waiter` a held request's Choice, now or when there is one. False: no such request is held (we were
+        restarted).
+        """
+        if self.answers.fetch(request_id, waiter):
+            return True
+        if request_id not in self.hold:
+            return False
+        self.answers.expect(request_id, waiter)
+        return True
+
+    def give_up(self, request_id: str) -> None:
+        """Nobody can be told any more: HAProxy closed the connection. The place in the queue is free."""
+        if self.answers.forget(request_id):
+            self.ended(request_id)
 
     def ended(self, request_id: str, server: str = "", ending: Ending | None = None) -> None:
         """Take the end of a request: its slot, or its place in the queue, is free for the next.
@@ -151,7 +162,7 @@ class Agent:
                 self.board.served(grant, self._clock())
         ticket = self._room.leave(request_id)
         if ticket is not None:
-            self.left(ticket.facts)
+            self.answers.left(ticket.facts)
         elif grant is None:
             # An end that came before its question was read, as after a pause of the whole process: what is granted to
             # such a request would be in flight for ever.
@@ -219,9 +230,8 @@ class Agent:
             self.hold.add(ticket)
 
     def flush(self) -> None:
-        """Give every held request its best place as things are, slot or not: the agent stops."""
-        self.fleet = replace(self.fleet, policy=replace(self.fleet.policy, hold_s=0.0))
-        self.release()
+        """Hold nobody any more, and give every held request its best place as things are: the agent stops."""
+        self._tell(self._room.close(self._clock()))
 
     def must_make_room(self, choice: Choice) -> bool:
         """Tell whether models have to go before the request may: `make_room` sees to it."""
@@ -257,7 +267,7 @@ class Agent:
     def _tell(self, granted: list[tuple[RequestFacts, Choice]]) -> None:
         for facts, choice in granted:
             self._log("granted", facts, choice)
-            self.granted(facts, choice)
+            self.answers.give(choice, facts)
 
     @staticmethod
     def _log(event: str, facts: RequestFacts, choice: Choice) -> None:

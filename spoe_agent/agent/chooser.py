@@ -25,6 +25,16 @@ class Chooser:
         self.learner = learner
         self.homes: Recent[str, str] = Recent(MAX_HOMES)
         """The instance that served a conversation last, by the hash of its beginning."""
+        self._may_hold = True
+
+    @property
+    def holds(self) -> bool:
+        """Requests that have no slot are held; else each goes to its best place at once."""
+        return self._may_hold and self.fleet.policy.hold_s > 0
+
+    def hold_none(self) -> None:
+        """Hold nobody any more, whatever fleet is to come."""
+        self._may_hold = False
 
     def look(self, facts: RequestFacts, now_s: float, waiting: int = 0, reserved: str = "") -> Choice:
         """Return the Choice for a request as things are.
@@ -36,7 +46,8 @@ class Chooser:
         home = self.homes.get(facts.prefix) if facts.prefix else None
         learned = self.learner.learned(now_s)
         snapshot = self.board.snapshot(facts.loads, now_s, learned, waiting, home, facts.process)
-        return choose(facts, self.fleet, _as_reserved(snapshot, reserved) if reserved else snapshot)
+        choice = choose(facts, self.fleet, _as_reserved(snapshot, reserved) if reserved else snapshot)
+        return replace(choice, action=Action.ROUTE) if choice.action is Action.HOLD and not self.holds else choice
 
     def enter(self, facts: RequestFacts, choice: Choice, now_s: float) -> None:
         """Enter the grant of a request that is routed to run a model; others take no slot."""

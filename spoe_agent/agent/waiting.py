@@ -108,6 +108,11 @@ class WaitingRoom:
         self._reservations.end_unless(self.queue.waiting)
         return [(ticket.facts, choice) for ticket, choice in granted]
 
+    def close(self, now_s: float) -> list[Granted]:
+        """Hold nobody any more: who is here gets the best place as things are, slot or not, or is turned away."""
+        self._chooser.hold_none()
+        return self.release(now_s)
+
     def expire(self, now_s: float) -> list[Granted]:
         """Turn away who has waited too long; put forward who has waited half of that."""
         policy = self._chooser.fleet.policy
@@ -157,7 +162,7 @@ class WaitingRoom:
         Where nobody is up it goes on waiting: an instance may be back before its time is over.
         """
         choice = self._look(ticket, now_s)
-        if choice.action is Action.HOLD or (choice.reason in PASSING and self._chooser.fleet.policy.hold_s):
+        if choice.action is Action.HOLD or (choice.reason in PASSING and self._chooser.holds):
             return None
         self._reservations.end(ticket.lane)
         self._chooser.enter(ticket.facts, choice, now_s)

@@ -14,7 +14,6 @@ from typing import cast
 import structlog
 
 from spoe_agent.agent.agent import Agent
-from spoe_agent.agent.answers import HeldAnswers
 from spoe_agent.haproxy import bridge
 from spoe_agent.haproxy.contact import Contact
 from spoe_agent.haproxy.decisions import Decisions, unanswered
@@ -41,7 +40,6 @@ class SpopProtocol(Passable):
     def __init__(
         self,
         agent: Agent,
-        held: HeldAnswers,
         connections: set[SpopProtocol],
         draining: Draining,
         clock: Callable[[], float],
@@ -51,7 +49,6 @@ class SpopProtocol(Passable):
         passed: Passed | None = None,
     ) -> None:
         self._agent = agent
-        self._held = held
         self._decisions = decisions
         self._contact = contact
         self._news = news
@@ -133,7 +130,7 @@ class SpopProtocol(Passable):
             return
         # A place that is given up may bring the next one its turn, which is no longer asked for then.
         for request_id in tuple(self._asked):
-            self._held.forget(request_id)
+            self._agent.give_up(request_id)
 
     def pause_writing(self) -> None:
         """HAProxy does not read its answers: take no more questions until it does."""
@@ -199,7 +196,7 @@ class SpopProtocol(Passable):
                 self._send(notify, bridge.actions(choice, request))
 
         self._asked[request_id] = notify.stream_id, notify.frame_id
-        if self._held.ask(request_id, answer):
+        if self._agent.ask(request_id, answer):
             return None
         del self._asked[request_id]
         return unanswered("not held here")
@@ -244,7 +241,6 @@ class Server:
         self._agent = agent
         self._contact = contact or Contact(clock)
         self._news = news
-        self.held = HeldAnswers(agent)
         self.draining = Draining(checked_at_s=clock())
         self._decisions = Decisions(agent, news, self.draining)
         self._clock = clock
@@ -260,7 +256,7 @@ class Server:
 
     def _protocol(self, passed: Passed | None = None) -> SpopProtocol:
         others = self._contact, self._news, self._decisions
-        return SpopProtocol(self._agent, self.held, self.connections, self.draining, self._clock, *others, passed)
+        return SpopProtocol(self._agent, self.connections, self.draining, self._clock, *others, passed)
 
     async def adopt(self, sock: socket.socket, passed: Passed) -> None:
         """Go on with a connection that another process has had."""

@@ -101,7 +101,6 @@ class Router:
         self._taken: dict[str, str] = {}
         self._known: dict[str, Kind] = {}
         self._went: dict[str, str] = {}
-        self._held: dict[str, asyncio.Future[Choice]] = {}
         self._started = asyncio.Event()
         self._running: Parts | None = None
 
@@ -119,7 +118,6 @@ class Router:
         try:
             async with aiohttp.ClientSession() as session:
                 parts = self._running = await self._assemble(fleet, session, Learner())
-                parts.agent.granted = self._granted
                 async with asyncio.TaskGroup() as group:
                     group.create_task(parts.run())
                     file = FleetFile(path)
@@ -132,11 +130,6 @@ class Router:
         finally:
             # Whoever waits for a start that failed shall not wait for ever.
             self._started.set()
-
-    def _granted(self, request: RequestFacts, choice: Choice) -> None:
-        held = self._held.get(request.request_id)
-        if held is not None and not held.done():
-            held.set_result(choice)
 
     async def route(self, request: RequestFacts) -> Passage:
         """Return where the request goes, once there is a connection for it; it has that until `leave`."""
@@ -180,11 +173,13 @@ class Router:
     async def _hold(self, request_id: str) -> Choice:
         """Wait for the agent's word."""
         held: asyncio.Future[Choice] = asyncio.get_running_loop().create_future()
-        self._held[request_id] = held
-        try:
-            return await held
-        finally:
-            del self._held[request_id]
+
+        def answer(choice: Choice, _: RequestFacts) -> None:
+            if not held.done():
+                held.set_result(choice)
+
+        self._parts.agent.ask(request_id, answer)
+        return await held
 
     async def _make_room(self, choice: Choice) -> None:
         if self._parts.agent.must_make_room(choice):

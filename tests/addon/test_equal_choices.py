@@ -206,7 +206,7 @@ def behind_haproxy(request, moment):
     choice = first = agent.decide(bridge.facts(message(request, moment, 0), fleet.policy))
     if choice.action is Action.HOLD:
         told = []
-        agent.granted = lambda _, granted: told.append(granted)
+        assert agent.ask("r1", lambda granted, _: told.append(granted))
         for _ in leaving(agent, moment):
             if told:
                 break
@@ -326,11 +326,12 @@ def served_behind_haproxy():
     made = parts(loads(WEIGHTED), lambda: NOW_S)
     publish(made.board, MOMENTS["loaded on one"])
     served = []
-    made.agent.granted = lambda facts, _: served.append(facts.request_id)
     for name in LINE:
         args = {**message(in_line(name), MOMENTS["idle"], 0).args, "id": name, "load": "gpu0:0:0:1"}
         if made.agent.decide(bridge.facts(Message(READ, args), made.agent.fleet.policy)).action is Action.ROUTE:
             served.append(name)
+        else:
+            assert made.agent.ask(name, lambda _, facts: served.append(facts.request_id))
     for name in served:  # grows while they end
         made.agent.ended(name)
     return served

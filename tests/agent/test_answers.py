@@ -1,7 +1,7 @@
 import pytest
 
 from spoe_agent.agent.agent import Agent
-from spoe_agent.agent.answers import MAX_EARLY, HeldAnswers
+from spoe_agent.agent.answers import MAX_EARLY
 from spoe_agent.agent.board import Board
 from spoe_agent.routing import (
     Action,
@@ -32,7 +32,6 @@ class Door:
         self.now_s = 0.0
         self.agent = Agent(FLEET, Board(), refresh, clock=lambda: self.now_s)
         self.agent.published("g0", InstanceState(Health.UP, {A: LoadedModel(1, 1)}, 0.0, {A: 1}, 0.0))
-        self.it = HeldAnswers(self.agent)
         self.answers = []
 
     def decide(self, *ids):
@@ -42,7 +41,7 @@ class Door:
         def answer(choice, request):
             self.answers.append((as_name or request_id, request.request_id, choice.action))
 
-        return self.it.ask(request_id, answer)
+        return self.agent.ask(request_id, answer)
 
 
 @pytest.fixture
@@ -115,16 +114,16 @@ def test_when_the_agent_stops_all_are_answered(door):
 def test_a_connection_that_closed_gives_up_its_place(door):
     door.ask("2")
     door.ask("3")
-    door.it.forget("2")
+    door.agent.give_up("2")
     assert "2" not in door.agent.hold
     door.agent.ended("1")
     assert door.answers == [("3", "3", Action.ROUTE)]
 
 
 def test_forgetting_what_nobody_asked_for_changes_nothing(door):
-    door.it.forget("1")
-    door.it.forget("2")
-    door.it.forget("9")
+    door.agent.give_up("1")
+    door.agent.give_up("2")
+    door.agent.give_up("9")
     assert len(door.agent.hold) == 2
     assert door.agent.board.grants == 1
 
@@ -134,7 +133,7 @@ def test_a_client_that_left_while_held_keeps_nobody_waiting(door):
     door.ask("2")
     door.agent.ended("2")
     assert door.answers == [("2", "2", Action.REJECT)]
-    door.it.forget("2")
+    door.agent.give_up("2")
     assert not door.ask("2")
 
 

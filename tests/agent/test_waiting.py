@@ -348,3 +348,11 @@ def test_a_queue_that_is_worth_a_load_gets_one_though_nobody_new_comes():
     assert (name, choice.instance, choice.tier) == ("3", "g1", Tier.ROOM)
     rig.read("g1", A)
     assert rig.in_flight() == {"g0": {A: 1}, "g1": {A: 1}}
+
+
+def test_a_fleet_file_that_is_read_while_the_agent_stops_has_nobody_held():
+    rig = Held()
+    rig.ask("1", "2")
+    rig.agent.flush()
+    rig.agent.adopt(replace(rig.agent.fleet))
+    assert (rig.names(), rig.ask("3")) == (["2"], [ROUTE])

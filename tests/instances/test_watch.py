@@ -126,11 +126,12 @@ def test_nobody_who_waits_gets_the_slot_of_the_second_who_failed():
     """Both instances are full; the slots of g0 come free because its requests fail."""
     bench = Bench()
     granted = []
-    bench.agent.granted = lambda facts, _: granted.append(facts.request_id)
     bench.agent.fleet = replace(bench.agent.fleet, policy=replace(bench.agent.fleet.policy, hold_s=60.0))
     bench.poll("g1", {A: LoadedModel(1, 1)})
     where = {number: bench.ask(number).instance for number in range(4)}
     assert [bench.ask(number).action for number in (4, 5)] == [Action.HOLD] * 2
+    for number in (4, 5):
+        assert bench.agent.ask(f"r{number}", lambda _, facts: granted.append(facts.request_id))
     for number in [number for number, name in where.items() if name == "g0"]:
         bench.end(number, ending=NONE, status=500)
     assert (bench.state(), granted) == (Health.SUSPECT, ["r4"])

@@ -22,6 +22,7 @@ from spoe_agent.routing import (
     Kind,
     LoadedModel,
     Policy,
+    Reason,
     RequestFacts,
 )
 from spoe_agent.routing.names import canonical
@@ -71,7 +72,6 @@ class Pointsman(Router):
         self._victims: dict[int, tuple[str, ...]] = {}
         self._models = {canonical(model.name): model for model in installed}
         self._granted: list[tuple[str, Choice]] = []
-        self.agent.granted = lambda facts, choice: self._granted.append((facts.request_id, choice))
 
     def _agents_time_s(self) -> float:
         return self._now_s / self._variant.time_scale
@@ -82,6 +82,7 @@ class Pointsman(Router):
 
     def _verdict(self, request_id: int, choice: Choice) -> Verdict:
         if choice.action is Action.HOLD:
+            self.agent.ask(str(request_id), self._answered)
             return Wait.ROUTER
         if choice.instance is None:
             return Refusal(choice.status)
@@ -89,6 +90,10 @@ class Pointsman(Router):
         if choice.victims:
             self._victims[request_id] = choice.victims
         return self._position[choice.instance]
+
+    def _answered(self, choice: Choice, facts: RequestFacts) -> None:
+        if choice.reason is not Reason.CLIENT_LEFT:
+            self._granted.append((facts.request_id, choice))
 
     def grants(self, front: Front, now_s: float) -> list[tuple[int, Verdict]]:
         self._now_s = now_s
