@@ -29,8 +29,7 @@ from rich.table import Table
 from bench.bodies import body
 from bench.throughput_files import MODELS, ONE_THREAD, PLAIN, PLAIN_BUFSIZE, READS, UPSTREAM, WRK
 from spoe_agent.fleet import Fleet, load
-from spoe_agent.haproxy.bridge import BODY_HEADROOM_BYTES
-from spoe_agent.haproxy.render import haproxy_files, write
+from spoe_agent.haproxy.render import BODY_HEADROOM_BYTES, haproxy_files, write
 from spoe_agent.rig.haproxy import find_haproxy, version
 from spoe_agent.rig.process import Process, RigError, accepts, free_port
 from spoe_agent.rig.stack import agent_process

@@ -20,6 +20,7 @@ from spoe_agent.agent.statefile import Kept, dump, parse, save
 from spoe_agent.assemble import Parts
 from spoe_agent.haproxy.check import CheckServer, Guard
 from spoe_agent.haproxy.contact import Contact
+from spoe_agent.haproxy.contract import TOLD_S
 from spoe_agent.haproxy.limiter import Limiter
 from spoe_agent.haproxy.log import HAProxyLog
 from spoe_agent.haproxy.passing import Passed, abandon, freeze, hand, thaw
@@ -33,9 +34,6 @@ log = structlog.get_logger()
 DRAIN_DEADLINE_S = 5.0
 
 KEEP_INTERVAL_S = 60.0
-
-TOLD_DEADLINE_S = 2.0
-"""Whoever drains an instance waits so long until HAProxy knows; its `agent-inter` is 500 ms."""
 
 REVIEW_S = 1.0
 """How often HAProxy's processes are looked after."""
@@ -126,7 +124,7 @@ class Service:
     async def told(self, instance: str) -> bool:
         """Wait, not for long, until HAProxy knows what was done to an instance; tell whether it does."""
         self._guard.tell()
-        return self.parts.fleet.policies.limits.follow and await self._checks.told(instance, TOLD_DEADLINE_S)
+        return self.parts.fleet.policies.limits.follow and await self._checks.told(instance, TOLD_S)
 
     async def drain(self) -> None:
         """Stop answering, without losing an answer."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Self
 
 from spoe_agent.fleet import Listen
-from spoe_agent.haproxy import bridge
+from spoe_agent.haproxy.contract import AT_ONCE, Question
 from spoe_agent.spop import (
     AgentHello,
     Disconnected,
@@ -47,7 +47,7 @@ def read(model: str | None, number: int = 1, **args: object) -> Message:
         "seen": len(body),
         "head": body,
     }
-    return Message(bridge.READ, {**dict.fromkeys(bridge.READ_ARGS), **given, **args})
+    return Message(Question.READ, {**dict.fromkeys(AT_ONCE[Question.READ]), **given, **args})
 
 
 def question(model: str | None, number: int = 1, **args: object) -> bytes:

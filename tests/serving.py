@@ -10,7 +10,7 @@ from spoe_agent.agent.board import Board
 from spoe_agent.agent.second_look import INTERVAL_S
 from spoe_agent.fleet import Listen
 from spoe_agent.haproxy.contact import Contact
-from spoe_agent.haproxy.draining import CHECKS_UNTIL_DOWN
+from spoe_agent.haproxy.contract import AGENT_CHECK
 from spoe_agent.haproxy.server import Server
 from spoe_agent.process.listening import bind
 from spoe_agent.routing import FleetSpec, Health, InstanceSpec, InstanceState, LoadedModel
@@ -123,7 +123,7 @@ async def refused(address):
         return True
 
 
-async def checks_fail(address, number=CHECKS_UNTIL_DOWN):
+async def checks_fail(address, number=AGENT_CHECK.fall):
     """HAProxy's checks, that many: each connection is closed without an answer."""
     for _ in range(number):
         async with Peer(address) as peer:

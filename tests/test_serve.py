@@ -13,7 +13,7 @@ import yaml
 from aiohttp import ClientSession
 
 from spoe_agent.fleet import load
-from spoe_agent.haproxy.draining import CHECKS_UNTIL_DOWN
+from spoe_agent.haproxy.contract import AGENT_CHECK
 from spoe_agent.haproxy.server import STOPS
 from spoe_agent.rig.process import Process, free_port
 from spoe_agent.rig.stack import POINTSMAN
@@ -77,7 +77,7 @@ class Agent(Process):
         await self.logs("draining")
         # Where nobody has checked for long, it does not wait for that.
         with suppress(ConnectionRefusedError):
-            for _ in range(CHECKS_UNTIL_DOWN):
+            for _ in range(AGENT_CHECK.fall):
                 async with Peer(self.listeners.spop[1]) as peer:
                     peer.send(HEALTH_CHECK)
                     assert await peer.ended()

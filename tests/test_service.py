@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from spoe_agent.fleet import loads
-from spoe_agent.haproxy import bridge
+from spoe_agent.haproxy.contract import Question
 from spoe_agent.haproxy.limiter import Limiter
 from spoe_agent.process.listening import take
 from spoe_agent.process.succession import Failed
@@ -57,7 +57,7 @@ NOW_S = 100.0
 
 
 def hold(number):
-    return encode_notify(number, number, [Message(bridge.HOLD, {"id": f"r{number}"})])
+    return encode_notify(number, number, [Message(Question.HOLD, {"id": f"r{number}"})])
 
 
 @asynccontextmanager

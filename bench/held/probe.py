@@ -13,7 +13,7 @@ from typing import Self
 
 from bench.held.clients import Caller
 from bench.held.rig import ObservedStack
-from spoe_agent.haproxy import bridge
+from spoe_agent.haproxy.contract import Question
 from spoe_agent.rig.process import RigError
 from spoe_agent.spop import Hello, Message, Value, encode_haproxy_hello, encode_notify
 
@@ -76,7 +76,7 @@ class AgentProbe:
         name = f"probe {self._asked}"
         body = json.dumps({"model": self._model}).encode()
         args: dict[str, Value] = {"id": name, "method": "POST", "path": "/api/chat", "caller": "probe", "head": body}
-        message = Message(bridge.READ, {**args, "size": len(body), "seen": len(body)})
+        message = Message(Question.READ, {**args, "size": len(body), "seen": len(body)})
         notify = encode_notify(self._asked, 1, [message])
         begun_s = time.perf_counter()
         self._writer.write(notify)

@@ -1,7 +1,6 @@
 """SPOE on one side, routing on the other: arguments to facts, Choice to variables.
 
-The only file that knows both. All names that haproxy/spoe-pointsman.conf and haproxy.cfg share with the agent are
-constants here; the renderer takes them from here.
+The only file that knows both. What the names mean to HAProxy is in `contract`.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from functools import lru_cache
 
+from spoe_agent.haproxy.contract import NOBODY, Argument, Question, Variable
 from spoe_agent.requests.body import parsed
 from spoe_agent.requests.glimpse import HEAD_BYTES, Glimpse, NeedsWhole, TooLarge
 from spoe_agent.requests.hints import beginning
@@ -17,56 +17,6 @@ from spoe_agent.routing import Action as Choices
 from spoe_agent.routing import Choice, InstanceLoad, Policy, Problem, RequestFacts
 from spoe_agent.routing.surface import Kind, error_type
 from spoe_agent.spop import Action, Message, Scope, SetVar
-
-ROUTE = "route"
-READ = "read"
-CHANGE = "change"
-INSPECT = "inspect"
-HOLD = "hold"
-MESSAGES = frozenset({ROUTE, READ, CHANGE, INSPECT, HOLD})
-
-ROUTE_ARGS: Mapping[str, str] = {
-    "id": "unique-id",
-    "method": "method",
-    "path": "var(txn.pm_path)",
-    "size": "req.body_size",
-    "caller": "var(txn.pm_caller)",
-    "load": "var(txn.pm_load)",
-    "process": "var(proc.pm_process)",
-    "tried": "var(txn.pm_tried)",
-}
-"""Argument names of a `route` message, and the HAProxy sample that fills each."""
-
-READ_ARGS: Mapping[str, str] = {
-    **ROUTE_ARGS,
-    "type": "req.fhdr(content-type)",
-    "encoding": "req.fhdr(content-encoding)",
-    "given": "req.fhdr(x-model)",
-    "seen": "req.body_len",
-    "head": f"req.body,bytes(0,{HEAD_BYTES})",
-    "tail": "var(txn.pm_tail)",
-}
-"""The same for `read`: asked in place of `route` when the body names the model."""
-
-CHANGE_ARGS: Mapping[str, str] = {**ROUTE_ARGS, "body": "req.body"}
-"""The same for `change`: asked in place of `route` when the store is to be changed."""
-
-INSPECT_ARGS: Mapping[str, str] = {
-    **ROUTE_ARGS,
-    "type": "req.fhdr(content-type)",
-    "encoding": "req.fhdr(content-encoding)",
-    "body": "req.body",
-}
-"""The same for `inspect`: asked after an answer "inspect", with the whole body."""
-
-HOLD_ARGS: Mapping[str, str] = {"id": "unique-id", "process": "var(proc.pm_process)"}
-"""The same for `hold`: asked after an answer "hold", and answered when a slot is free."""
-
-VARIABLES = ("action", "server", "model", "status", "reason", "message", "error_type", "retry_after")
-"""Variables of an answer; HAProxy has them as `txn.pm.NAME`."""
-
-BODY_HEADROOM_BYTES = 65_536
-"""What `tune.bufsize` is larger than the inspected part of a body: headers and HAProxy's own reserve."""
 
 
 class Unasked(Exception):
@@ -82,7 +32,7 @@ def facts(message: Message, policy: Policy) -> RequestFacts:
         Unasked: see there.
     """
     args = message.args
-    if message.name != READ:
+    if message.name != Question.READ:
         known = without_body(_asked(args), _text(args, "path"), _bytes(args, "body"))
         if known is None:
             raise Unasked("`route` for a body that names the model: render HAProxy's files again")
@@ -147,10 +97,6 @@ def loads(text: str) -> Mapping[str, InstanceLoad]:
     return found
 
 
-NOBODY = "-"
-"""Stands among the tried ones for a pass in which no instance was named."""
-
-
 def _tried(text: str) -> tuple[str, ...]:
     """Return whom earlier passes named, from `/gpu1//-/`."""
     return tuple("" if name == NOBODY else name for name in text.split("/") if name)
@@ -168,7 +114,7 @@ def process(message: Message) -> str:
 
 def actions(choice: Choice, request: RequestFacts) -> tuple[Action, ...]:
     """Return the variables that tell HAProxy what was chosen."""
-    found: dict[str, str | int] = {"action": str(choice.action), "reason": choice.reason_text}
+    found: dict[Variable, str | int] = {"action": str(choice.action), "reason": choice.reason_text}
     if request.asked:
         found["model"] = request.asked
     if choice.action is Choices.ROUTE:
@@ -179,26 +125,31 @@ def actions(choice: Choice, request: RequestFacts) -> tuple[Action, ...]:
         found["error_type"] = error_type(request.dialect, choice.status)
     if choice.retry_after_s is not None:
         found["retry_after"] = choice.retry_after_s
-    return tuple(SetVar(Scope.TXN, name, value) for name, value in found.items())
+    return tuple(variable(name, value) for name, value in found.items())
+
+
+def variable(name: Variable, value: str | int) -> Action:
+    """Return what sets a variable."""
+    return SetVar(Scope.TXN, name, value)
 
 
 def whole_wanted() -> tuple[Action, ...]:
     """Return the variables that have HAProxy ask again, with the whole body."""
-    return (SetVar(Scope.TXN, "action", INSPECT), SetVar(Scope.TXN, "reason", INSPECT))
+    return (variable("action", Question.INSPECT), variable("reason", Question.INSPECT))
 
 
-def _text(args: Mapping[str, object], name: str) -> str:
+def _text(args: Mapping[str, object], name: Argument) -> str:
     value = args.get(name)
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return "" if value is None else str(value)
 
 
-def _bytes(args: Mapping[str, object], name: str) -> bytes:
+def _bytes(args: Mapping[str, object], name: Argument) -> bytes:
     value = args.get(name)
     return value if isinstance(value, bytes) else str(value or "").encode()
 
 
-def _number(args: Mapping[str, object], name: str) -> int:
+def _number(args: Mapping[str, object], name: Argument) -> int:
     value = args.get(name)
     return value if isinstance(value, int) else 0

@@ -17,17 +17,14 @@ from typing import cast
 
 import structlog
 
+from spoe_agent.haproxy.contract import BEAT_S, TOLD_S
+from spoe_agent.haproxy.guard import END
+
 log = structlog.get_logger()
 
 READ_DEADLINE_S = 2.0
 MAX_LINE_BYTES = 256
 BACKLOG = 1024
-
-END = b"end"
-"""What a guard is told that is not to speak for anybody any more (check_guard)."""
-
-BEAT_S = 0.25
-"""Below HAProxy's `agent-inter`, so that the guard knows what HAProxy was told; well below check_guard.HUNG_S."""
 
 Answer = Callable[[str], str]
 """The line for an instance, without its end."""
@@ -105,7 +102,7 @@ class _Check(asyncio.Protocol):
 
 
 class Guard:
-    """The agent's side of check_guard: a child that takes over when the agent is gone, on a copy of the socket that is
+    """The agent's side of `guard`: a child that takes over when the agent is gone, on a copy of the socket that is
     given to it. `lines` are its answers.
     """
 
@@ -121,7 +118,7 @@ class Guard:
 
     async def run(self) -> None:
         """Start the child, and beat until it is to end, or cancelled. May be run again."""
-        command = (sys.executable, "-m", "spoe_agent.haproxy.guard", str(self._sock.fileno()))
+        command = (sys.executable, "-m", "spoe_agent.haproxy.guard", str(self._sock.fileno()), str(TOLD_S))
         child = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.PIPE, pass_fds=(self._sock.fileno(),)
         )

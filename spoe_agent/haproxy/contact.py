@@ -9,21 +9,19 @@ from typing import Any
 import structlog
 
 from spoe_agent.agent.ending import Line
+from spoe_agent.haproxy.contract import AGENT_BACKEND, AGENT_CHECK, TOO_LATE
 from spoe_agent.haproxy.processes import Processes, birth
 
 log = structlog.get_logger()
 
-GRACE_S = 5.0
-"""HAProxy finds an agent that has just started within its check's `inter`; what begins before that is no sign."""
+GRACE_S = 10 * AGENT_CHECK.inter_s
+"""HAProxy finds an agent that has just started at its next check; what begins before that is no sign."""
 
 RECENT_S = 60.0
 """A request that fell back longer ago is history."""
 
 REPEAT_S = 300.0
 """The log says it again after so long."""
-
-TOO_LATE = "1"
-"""`spoe_error` of a question that was not answered within `timeout processing` (SPOE.txt)."""
 
 
 class Contact:
@@ -83,7 +81,7 @@ class Contact:
         if self._asked_at_s is None:
             return (
                 f"HAProxy has never asked this agent, although it sends log lines: {count}. It does not reach the "
-                "address in its backend pointsman_agent; with `chroot` a unix socket's path is another for HAProxy "
+                f"address in its backend {AGENT_BACKEND}; with `chroot` a unix socket's path is another for HAProxy "
                 "(haproxy.spop in the fleet file)"
             )
         if self._asked_at_s < sign_at_s:

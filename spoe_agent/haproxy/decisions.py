@@ -8,11 +8,12 @@ import structlog
 
 from spoe_agent.agent.agent import Agent
 from spoe_agent.haproxy import bridge
+from spoe_agent.haproxy.contract import Question
 from spoe_agent.haproxy.draining import Draining
 from spoe_agent.haproxy.inspector import Inspector
 from spoe_agent.requests.glimpse import NeedsWhole
 from spoe_agent.routing import Choice, RequestFacts
-from spoe_agent.spop import Action, Message, Scope, SetVar
+from spoe_agent.spop import Action, Message
 
 log = structlog.get_logger()
 
@@ -31,7 +32,7 @@ class Decisions:
 
     def on(self, message: Message) -> Actions | Later:
         """Return the answer's actions, or what gives them later, unless it raises Undecided."""
-        if message.name == bridge.INSPECT:
+        if message.name == Question.INSPECT:
             return self._inspected(message)
         try:
             facts = bridge.facts(message, self._agent.fleet.policy)
@@ -72,4 +73,4 @@ class Decisions:
 
 def unanswered(reason: str) -> Actions:
     """Without `action` HAProxy goes by its map of models; a reason alone wakes the request."""
-    return (SetVar(Scope.TXN, "reason", reason),)
+    return (bridge.variable("reason", reason),)

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-CHECKS_UNTIL_DOWN = 2
-"""`fall` of the agent's server in haproxy.cfg: so many checks must fail until HAProxy asks no more."""
-
-
-CHECK_INTERVAL_S = 2.0
-"""Longer than `inter` of that check: no check for so long means no HAProxy."""
+from spoe_agent.haproxy.contract import AGENT_CHECK, GONE_S
 
 
 @dataclass(slots=True)
@@ -30,9 +25,9 @@ class Draining:
 
     def is_over(self, now_s: float) -> bool:
         """With nobody connected: no HAProxy is there that might still ask."""
-        return self.is_known or now_s - self.checked_at_s > CHECK_INTERVAL_S
+        return self.is_known or now_s - self.checked_at_s > GONE_S
 
     @property
     def is_known(self) -> bool:
         """HAProxy had its failed checks: it opens no more connections."""
-        return self.refused_checks >= CHECKS_UNTIL_DOWN
+        return self.refused_checks >= AGENT_CHECK.fall

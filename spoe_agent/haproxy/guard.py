@@ -2,9 +2,9 @@
 
 HAProxy keeps the last limit that an agent-check told it; a check that finds nobody changes nothing. So a child of the
 agent holds the same listening socket. It does nothing while the agent beats. When the agent has died or hangs, it
-answers every instance's check with what the fleet file says; when all have asked, it ends. Usage, by agent_check only:
-`python -m spoe_agent.haproxy.guard FD`; each line of standard input is a beat; one that is not empty has the answers by
-name, as JSON.
+answers every instance's check with what the fleet file says; when all have asked, it ends, or when nobody has for
+TOLD_S: then there is no HAProxy. Usage, by check.Guard only: `python -m spoe_agent.haproxy.guard FD TOLD_S`; each line
+of standard input is a beat; one that is not empty has the answers by name, as JSON.
 
 Only the standard library, and little of it: it starts fast and stays small.
 """
@@ -23,9 +23,6 @@ from contextlib import suppress
 HUNG_S = 3.0
 """Without a beat for so long, the agent does not answer."""
 
-LAST_WORDS_S = 2.0
-"""After the agent's death HAProxy asks within its `agent-inter` (500 ms), if it is there at all."""
-
 END = b"end"
 """Another agent has taken over."""
 
@@ -38,7 +35,7 @@ def main() -> None:
     # Service managers signal the whole group; the end comes with the agent's.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    listener = socket.socket(fileno=int(sys.argv[1]))
+    listener, told_s = socket.socket(fileno=int(sys.argv[1])), float(sys.argv[2])
     lines: dict[str, str] = {}
     beats = b""
     while True:
@@ -54,7 +51,7 @@ def main() -> None:
         if told:
             lines = json.loads(told[-1])
     left = set(lines)
-    while left and select.select([listener], [], [], LAST_WORDS_S)[0]:
+    while left and select.select([listener], [], [], told_s)[0]:
         left.discard(answer_one(listener, lines))
 
 

@@ -11,11 +11,10 @@ from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.ending import Line
 from spoe_agent.fleet import Fleet, Instance
 from spoe_agent.haproxy.check import line as check_line
+from spoe_agent.haproxy.contract import BEAT_S
 from spoe_agent.haproxy.limits import Bounds, Capacity, Limit, Pace
 from spoe_agent.instances.watch import Watch
 from spoe_agent.routing import Health, Snapshot
-
-TICK_S = 0.25
 
 LEAST_BYTES = 2000
 """Shorter answers say nothing of speed: headers are most of them."""
@@ -66,7 +65,7 @@ class Limiter:
         """Follow until cancelled."""
         while True:
             self.follow()
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(BEAT_S)
 
     def follow(self) -> None:
         """Bring every limit up to date, and tell the agent."""

@@ -14,6 +14,7 @@ import structlog
 from pydantic_core import from_json
 
 from spoe_agent.agent.ending import Ending, Line
+from spoe_agent.haproxy.contract import FALLBACK, GIVEN_UP, UNSET, Field
 from spoe_agent.routing.surface import classify
 
 log = structlog.get_logger()
@@ -26,9 +27,6 @@ LINES_AT_ONCE = 1024
 be lost although there is time for them."""
 
 _MAX_LINE_BYTES = 65_536
-
-FALLBACK = "fallback"
-"""The reason of requests that HAProxy decided alone (haproxy.cfg)."""
 
 
 class HAProxyLog:
@@ -79,29 +77,23 @@ _NEWS = (b"Server ", b"Backup Server ", b"Proxy ", b"backend ", b"Backend ", b"H
 """What HAProxy writes to every log of a proxy, whatever the format: servers that come and go."""
 
 
-UNSET = "-"
-"""What HAProxy prints for a variable that is not set."""
-GIVEN_UP = "5"
-"""`spoe_error` of a question that HAProxy gave up itself, because the client had left."""
-
-
 def read_line(line: bytes) -> Line | None:
     """Return what a line says, or None when it is not one of ours. Times that were never reached are -1."""
     try:
-        fields = from_json(line)
-        well = fields["termination"] == "--" and fields["status"] == 200
+        fields: Mapping[Field, Any] = from_json(line)
+        status, termination = fields["status"], fields["termination"]
+        well = termination == "--" and status == 200
         redispatched = str(fields.get("retries", "")).startswith("+")
         first_ms, data_ms = fields["first_byte_ms"], fields["data_ms"]
         whole = well and not redispatched and first_ms >= 0 and data_ms >= 0
         ending = Ending(first_ms / 1000, (first_ms + data_ms) / 1000, whole)
-        at = str(fields.get("at", "-"))
         error = _set(fields, "spoe_error")
         return Line(
             str(fields["id"]),
-            str(fields["server"]) if at == "-" else at,
+            _set(fields, "at") or str(fields["server"]),
             ending,
-            fields["status"],
-            fields["termination"],
+            status,
+            termination,
             int(fields.get("bytes", 0)),
             redispatched,
             _set(fields, "process"),
@@ -114,12 +106,12 @@ def read_line(line: bytes) -> Line | None:
         return None
 
 
-def _set(fields: Mapping[str, Any], name: str) -> str:
+def _set(fields: Mapping[Field, Any], name: Field) -> str:
     value = str(fields.get(name, UNSET))
     return "" if value == UNSET else value
 
 
-def _fell_back(fields: Mapping[str, Any]) -> bool:
+def _fell_back(fields: Mapping[Field, Any]) -> bool:
     """Whoever left while HAProxy waited for the agent, or for a slot, went nowhere."""
     has_left = fields["termination"][0] == "C" and fields["termination"][1] != "D"
     return str(fields.get("reason", "")).startswith(FALLBACK) and not has_left

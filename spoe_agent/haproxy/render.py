@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -14,7 +13,8 @@ from spoe_agent.fleet.resolved import LOCAL_HOST, Fleet, Instance
 from spoe_agent.fleet.specs import specs
 from spoe_agent.fleet.units import Listen
 from spoe_agent.fleet.urls import is_name
-from spoe_agent.haproxy import bridge
+from spoe_agent.haproxy import contract
+from spoe_agent.haproxy.contract import HOLD_GRACE_S, LATER, Question
 from spoe_agent.haproxy.models_map import MODELS_MAP, entries, text
 from spoe_agent.haproxy.names import HOSTS, RESOLVERS, in_hosts_file, server_options
 from spoe_agent.requests import foreign, glimpse
@@ -31,8 +31,8 @@ OWN_ERRORS = (400, 408, 413, 500, 502, 503, 504)
 HOT_BUFFERS = 4
 """How many buffers each thread of HAProxy keeps. With more it is hardly faster, and keeps more of what bodies took."""
 
-HOLD_GRACE_S = 15.0
-"""How much longer HAProxy waits for an answer than a request is held: there may be a body to read first."""
+BODY_HEADROOM_BYTES = 65_536
+"""What `tune.bufsize` is larger than the inspected part of a body: headers and HAProxy's own reserve."""
 
 REJECTIONS = (400, 404, 413, 503)
 """Statuses of a Choice that rejects."""
@@ -68,6 +68,7 @@ def _template(name: str) -> Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.globals |= {"contract": contract, "seconds": _time}
     return environment.get_template(name)
 
 
@@ -84,7 +85,7 @@ def _config(fleet: Fleet, known: frozenset[str]) -> str:
         forwarded_for=f"^{FORWARDED_FOR.pattern}".replace('"', r"\""),
         checks_host=fleet.checks_host,
         local_host=LOCAL_HOST,
-        bufsize=policies.max_inspected_body + bridge.BODY_HEADROOM_BYTES,
+        bufsize=policies.max_inspected_body + BODY_HEADROOM_BYTES,
         hot_buffers=HOT_BUFFERS,
         body=glimpse,
         front=str(fleet.listeners.front),
@@ -92,7 +93,6 @@ def _config(fleet: Fleet, known: frozenset[str]) -> str:
         check=_local(fleet.listeners.check) if policies.limits.follow else None,
         agents=agents,
         resolvers=RESOLVERS if any(RESOLVERS in str(one) for one in (*instances, *agents)) else "",
-        seconds=_time,
         default_host=re.escape(DEFAULT_HOST),
         default_namespace=DEFAULT_NAMESPACE,
         default_tag=DEFAULT_TAG,
@@ -115,12 +115,7 @@ def _config(fleet: Fleet, known: frozenset[str]) -> str:
 def _engine(fleet: Fleet) -> str:
     policies = fleet.policies
     return _template("spoe-pointsman.conf.j2").render(
-        variables=[*bridge.VARIABLES, "error"],
-        route_args=_arguments(bridge.ROUTE_ARGS),
-        read_args=_arguments(bridge.READ_ARGS),
-        change_args=_arguments(bridge.CHANGE_ARGS),
-        inspect_args=_arguments(bridge.INSPECT_ARGS),
-        hold_args=_arguments(bridge.HOLD_ARGS),
+        later={name: asked for name, asked in LATER.items() if policies.hold_timeout or name is not Question.HOLD},
         hold_timeout=_time(policies.hold_timeout) if policies.hold_timeout else "",
         hold_processing=_time(policies.hold_timeout + HOLD_GRACE_S),
     )
@@ -194,10 +189,6 @@ def _local(listen: Listen) -> Listen:
 
 def _time(seconds: float) -> str:
     return f"{round(seconds * 1000)}ms" if seconds % 1 else f"{int(seconds)}s"
-
-
-def _arguments(arguments: Mapping[str, str]) -> list[str]:
-    return [f"{name}={sample}" for name, sample in arguments.items()]
 
 
 def _error_bodies() -> dict[str, str]:

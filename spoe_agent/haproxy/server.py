@@ -16,6 +16,7 @@ import structlog
 from spoe_agent.agent.agent import Agent
 from spoe_agent.haproxy import bridge
 from spoe_agent.haproxy.contact import Contact
+from spoe_agent.haproxy.contract import QUESTIONS, Question
 from spoe_agent.haproxy.decisions import Decisions, unanswered
 from spoe_agent.haproxy.draining import Draining
 from spoe_agent.haproxy.inspector import Undecided
@@ -165,13 +166,13 @@ class SpopProtocol(Passable):
 
     def _decide(self, notify: Notify) -> Sequence[Action] | None:
         """Return the answer's actions, or None when a task gives the answer later."""
-        message = next((m for m in notify.messages if m.name in bridge.MESSAGES), None)
+        message = next((m for m in notify.messages if m.name in QUESTIONS), None)
         if message is None:
             return unanswered("no message known to the agent")
         process = bridge.process(message)
         self._note_process(process)
         self._contact.asked(process)
-        if message.name == bridge.HOLD:
+        if message.name == Question.HOLD:
             return self._hold(notify, bridge.request_id(message))
         decided = self._decisions.on(message)
         if not isinstance(decided, Coroutine):

@@ -14,7 +14,7 @@ import zstandard
 from spoe_agent.agent.account import Grant
 from spoe_agent.fleet import loads, specs
 from spoe_agent.haproxy import bridge
-from spoe_agent.haproxy.bridge import CHANGE, READ, ROUTE
+from spoe_agent.haproxy.contract import Question
 from spoe_agent.mitmproxy.account import account
 from spoe_agent.mitmproxy.answers import error_body
 from spoe_agent.requests.caller import key_hash
@@ -188,12 +188,12 @@ def message(request, moment, number):
     size = len(request.body)
     args = {"id": "r1", "method": request.method, "path": path, "load": load, "size": size, "caller": request.caller}
     if changes:
-        return Message(CHANGE, {**args, "body": request.body})
+        return Message(Question.CHANGE, {**args, "body": request.body})
     if not is_read:
-        return Message(ROUTE, args)
+        return Message(Question.ROUTE, args)
     seen = glimpse(request.body)
     parts = {"seen": size, "head": seen.head, "tail": seen.tail}
-    return Message(READ, {**args, **parts, "type": request.type, "encoding": request.encoding})
+    return Message(Question.READ, {**args, **parts, "type": request.type, "encoding": request.encoding})
 
 
 def behind_haproxy(request, moment):
@@ -328,7 +328,10 @@ def served_behind_haproxy():
     served = []
     for name in LINE:
         args = {**message(in_line(name), MOMENTS["idle"], 0).args, "id": name, "load": "gpu0:0:0:1"}
-        if made.agent.decide(bridge.facts(Message(READ, args), made.agent.fleet.policy)).action is Action.ROUTE:
+        if (
+            made.agent.decide(bridge.facts(Message(Question.READ, args), made.agent.fleet.policy)).action
+            is Action.ROUTE
+        ):
             served.append(name)
         else:
             assert made.agent.ask(name, lambda _, facts: served.append(facts.request_id))

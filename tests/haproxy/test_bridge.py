@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from spoe_agent.fleet import loads as fleet_of
 from spoe_agent.haproxy import bridge
-from spoe_agent.haproxy.render import REJECTIONS, haproxy_files
+from spoe_agent.haproxy.contract import AT_ONCE, LATER, VARIABLES, Question
+from spoe_agent.haproxy.render import haproxy_files
 from spoe_agent.requests.changes import CHANGE_PATHS
 from spoe_agent.requests.glimpse import NeedsWhole
 from spoe_agent.routing import (
@@ -37,15 +38,10 @@ UNREADABLE, TOO_LARGE, BAD_NAME, _ = Problem
 untimed = settings(deadline=None)
 
 
-ARGS = {
-    bridge.ROUTE: bridge.ROUTE_ARGS,
-    bridge.READ: bridge.READ_ARGS,
-    bridge.CHANGE: bridge.CHANGE_ARGS,
-    bridge.INSPECT: bridge.INSPECT_ARGS,
-}
+ARGS = AT_ONCE | LATER
 
 
-def message(name=bridge.ROUTE, path="/api/chat", method="POST", **args):
+def message(name=Question.ROUTE, path="/api/chat", method="POST", **args):
     """A message as HAProxy sends it: every argument is there, and None where its sample found nothing."""
     assert args.keys() <= ARGS[name].keys()
     return Message(name, {**dict.fromkeys(ARGS[name]), "id": "r1", "method": method, "path": path, **args})
@@ -62,7 +58,7 @@ def test_whom_earlier_passes_named(said, tried):
 def read(body=b"", content_type="application/json", encoding=None, **args):
     """A `read` of a body that fits into its head, unless sizes say otherwise."""
     sizes = {"seen": len(body), "size": len(body)}
-    return message(bridge.READ, head=body, type=content_type, encoding=encoding, **{**sizes, **args})
+    return message(Question.READ, head=body, type=content_type, encoding=encoding, **{**sizes, **args})
 
 
 def of_name(name, **args):
@@ -86,7 +82,7 @@ SHOWS = {
     "too large, chunked": (read(b'{"a":', seen=1000, size=1000), Kind.INFERENCE, None, TOO_LARGE, ""),
     "too large, but named": (read(b'{"a":', seen=9, size=9999, given="llama3"), Kind.INFERENCE, LLAMA3, None, ""),
     "named twice": (of_name("llama3", given="other"), Kind.INFERENCE, LLAMA3, None, ""),
-    "no sizes": (message(bridge.READ), Kind.INFERENCE, None, UNREADABLE, "missing request body"),
+    "no sizes": (message(Question.READ), Kind.INFERENCE, None, UNREADABLE, "missing request body"),
     "bad zstd": (
         read(b"{}", encoding="zstd", path="/v1/messages"),
         Kind.INFERENCE,
@@ -103,7 +99,7 @@ SHOWS = {
 
 @pytest.mark.parametrize(("sent", "kind", "model", "problem", "detail"), SHOWS.values(), ids=SHOWS)
 def test_what_a_message_shows(sent, kind, model, problem, detail):
-    facts = inspected(sent) if sent.name == bridge.INSPECT else bridge.facts(sent, POLICY)
+    facts = inspected(sent) if sent.name == Question.INSPECT else bridge.facts(sent, POLICY)
     assert (facts.request_id, facts.kind, facts.model, facts.problem) == ("r1", kind, model, problem)
     assert facts.detail.startswith(detail)
     assert bool(facts.detail) is bool(detail)
@@ -114,13 +110,13 @@ def read_whole(case):
     if case.names_in_body:
         return read(case.body, case.type, case.encoding, path=case.path)
     if case.path in CHANGE_PATHS:
-        return message(bridge.CHANGE, case.path, case.method, body=case.body)
-    return message(bridge.ROUTE, case.path, case.method)
+        return message(Question.CHANGE, case.path, case.method, body=case.body)
+    return message(Question.ROUTE, case.path, case.method)
 
 
 def inspect(case):
     args = {"body": case.body, "type": case.type, "encoding": case.encoding}
-    return message(bridge.INSPECT, case.path, case.method, **args)
+    return message(Question.INSPECT, case.path, case.method, **args)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -145,7 +141,7 @@ def test_the_whole_body_is_asked_for_when_its_beginning_and_end_do_not_tell():
     assert [(one.name, one.value) for one in bridge.whole_wanted()] == [("action", "inspect"), ("reason", "inspect")]
 
 
-@pytest.mark.parametrize("sent", [case[0] for case in SHOWS.values() if case[0].name != bridge.INSPECT])
+@pytest.mark.parametrize("sent", [case[0] for case in SHOWS.values() if case[0].name != Question.INSPECT])
 def test_arguments_are_found_by_name_and_the_absent_are_none(sent):
     known = {key: value for key, value in sent.args.items() if value is not None}
     turned = {"some other": "x", **dict(reversed(known.items())), "": 7}
@@ -181,14 +177,14 @@ ALONG = [
 @pytest.mark.parametrize(("name", "value", "fact", "expected"), ALONG)
 def test_what_else_comes_along(name, value, fact, expected):
     in_path = bridge.facts(message(path="/v1/models/a", method="GET", **{name: value}), POLICY)
-    whole = inspected(message(bridge.INSPECT, body=b'{"model":"a"}', **{name: value}))
+    whole = inspected(message(Question.INSPECT, body=b'{"model":"a"}', **{name: value}))
     for facts in (in_path, whole, bridge.facts(of_name("a", **{name: value}), POLICY)):
         assert getattr(facts, fact) == expected
 
 
 def test_hints_come_along():
     body = b'{"model":"a","options":{"num_ctx":8192},"messages":[{"role":"user","content":"hi"}]}'
-    facts, whole = bridge.facts(read(body), POLICY), inspected(message(bridge.INSPECT, body=body))
+    facts, whole = bridge.facts(read(body), POLICY), inspected(message(Question.INSPECT, body=body))
     assert (facts.num_ctx, facts.prefix) == (whole.num_ctx, whole.prefix)
     assert facts.num_ctx == 8192
     assert facts.prefix
@@ -198,7 +194,7 @@ def test_hints_come_along():
     ("sent", "expected"), [({"id": "r7"}, "r7"), ({"id": b"r7"}, "r7"), ({}, ""), ({"id": None}, "")]
 )
 def test_whose_turn_is_asked_for(sent, expected):
-    assert bridge.request_id(Message(bridge.HOLD, sent)) == expected
+    assert bridge.request_id(Message(Question.HOLD, sent)) == expected
 
 
 LOADS = {
@@ -219,24 +215,24 @@ def test_haproxys_counts(text, expected):
 
 
 values = st.none() | st.booleans() | st.integers() | st.text() | st.binary(max_size=50)
-args = st.dictionaries(st.sampled_from([*bridge.READ_ARGS, "body", ""]), values)
+args = st.dictionaries(st.sampled_from([*ARGS[Question.READ], "body", ""]), values)
 methods = st.sampled_from(["POST", "GET", "DELETE"])
 paths = st.sampled_from(["/api/chat", "/api/show", "/v1/models/x", "/api/tags", "/api/pull", "/v1/messages"])
 
 
 @untimed
-@given(args, methods, paths, st.sampled_from(sorted(bridge.MESSAGES)))
+@given(args, methods, paths, st.sampled_from(list(Question)))
 def test_any_arguments_are_decided_and_answered(args, method, path, name):
     sent = Message(name, {**args, "method": method, "path": path})
     try:
-        facts = inspected(sent) if name == bridge.INSPECT else bridge.facts(sent, POLICY)
+        facts = inspected(sent) if name == Question.INSPECT else bridge.facts(sent, POLICY)
     except (bridge.Unasked, NeedsWhole) as error:
-        assert (name == bridge.READ) is isinstance(error, NeedsWhole)
+        assert (name == Question.READ) is isinstance(error, NeedsWhole)
         return
     needs_model = facts.kind in (Kind.INFERENCE, Kind.DESCRIBE)
     assert needs_model is ((facts.model is None) is (facts.problem is not None))
     choice = choose(facts, FleetSpec((InstanceSpec("g0", 4),)), Snapshot(0.0))
-    assert {action.name for action in bridge.actions(choice, facts)} <= set(bridge.VARIABLES)
+    assert {action.name for action in bridge.actions(choice, facts)} <= set(VARIABLES)
 
 
 def asked(dialect=Dialect.OLLAMA):
@@ -301,78 +297,6 @@ FLEET = fleet_of('instances: [{name: gpu0, url: "http://h:1"}, {name: gpu1, url:
 @pytest.fixture(scope="module")
 def files():
     return haproxy_files(FLEET)
-
-
-def settings_of(config, section):
-    """The lines of one section of an HAProxy file, by their first word."""
-    body = re.search(rf"^{section}\n((?:[ \t]+.*\n|\n)*)", config, re.M)
-    assert body, section
-    return dict(line.split(None, 1) for line in body[1].splitlines() if len(line.split(None, 1)) == 2)
-
-
-SENT = [
-    (bridge.ROUTE, bridge.ROUTE_ARGS, "pointsman"),
-    (bridge.READ, bridge.READ_ARGS, "pointsman"),
-    (bridge.CHANGE, bridge.CHANGE_ARGS, "pointsman"),
-    (bridge.INSPECT, bridge.INSPECT_ARGS, "pointsman-hold"),
-    (bridge.HOLD, bridge.HOLD_ARGS, "pointsman-hold"),
-]
-
-
-@pytest.mark.parametrize(("name", "args", "engine_name"), SENT)
-def test_messages_and_arguments_are_those_of_haproxys_file(files, name, args, engine_name):
-    engine = files["spoe-pointsman.conf"]
-    sent = settings_of(engine, f"spoe-message {name}")["args"].split()
-    assert dict(one.split("=", 1) for one in sent) == dict(args)
-    assert settings_of(engine, f"spoe-group {name}")["messages"].split() == [name]
-    assert f"send-spoe-group {engine_name} {name} " in files["haproxy.cfg"]
-    assert name in settings_of(engine, f"spoe-agent {engine_name}-agent")["groups"].split()
-    assert f"filter spoe engine {engine_name} config" in files["haproxy.cfg"]
-
-
-def test_no_other_message_is_sent(files):
-    sent = re.findall(r"^spoe-message (\S+)", files["spoe-pointsman.conf"], re.M)
-    assert set(sent) == bridge.MESSAGES
-
-
-def test_variables_are_those_of_haproxys_files(files):
-    engine = settings_of(files["spoe-pointsman.conf"], "spoe-agent pointsman-agent")
-    assert set(engine["register-var-names"].split()) == {*bridge.VARIABLES, "error"}
-    hold = settings_of(files["spoe-pointsman.conf"], "spoe-agent pointsman-hold-agent")
-    assert set(hold["register-var-names"].split()) == {*bridge.VARIABLES, "error", "hold_error"}
-    assert hold["option"] and hold["use-backend"] == engine["use-backend"]
-    read = set(re.findall(r"txn\.pm\.(\w+)", "".join(files.values())))
-    assert read == {*bridge.VARIABLES, "error", "hold_ms"}
-    assert "option set-process-time hold_ms\n" in files["spoe-pointsman.conf"]
-
-
-def test_what_haproxy_sends_is_set_before(files):
-    """Each `var(txn.pm_...)` in an argument is set in haproxy.cfg before the groups are sent."""
-    before, _, _ = files["haproxy.cfg"].rpartition("send-spoe-group pointsman read")
-    for sample in bridge.READ_ARGS.values():
-        for name in re.findall(r"var\((txn\.\w+)\)", sample):
-            assert re.search(rf"set-var(-fmt)?\({re.escape(name)}\)", before), name
-
-
-def test_every_status_of_a_rejection_has_its_answer(files):
-    returned = {int(status) for status in re.findall(r"return status (\d+) .* if rejected \{", files["haproxy.cfg"])}
-    assert returned == set(REJECTIONS)
-
-
-def test_the_agent_is_given_longer_than_it_takes_to_turn_a_held_request_away():
-    files = haproxy_files(
-        fleet_of('instances: [{name: g, url: "http://h:1"}]\npolicies: {hold_timeout: 90s, retry_after: 1s}')
-    )
-    waits = settings_of(files["spoe-pointsman.conf"], "spoe-agent pointsman-hold-agent")["timeout"]
-    assert re.fullmatch(r"processing (\d+)s", waits)
-    assert int(waits.split()[1][:-1]) > 90
-
-
-def test_where_nothing_is_held_nobody_asks():
-    files = haproxy_files(fleet_of('instances: [{name: g, url: "http://h:1"}]\npolicies: {hold_timeout: 0s}'))
-    assert "send-spoe-group pointsman-hold hold" not in files["haproxy.cfg"]
-    sent = re.findall(r"^spoe-message (\S+)", files["spoe-pointsman.conf"], re.M)
-    assert set(sent) == bridge.MESSAGES - {bridge.HOLD}
 
 
 def test_counts_are_sent_in_the_form_that_is_read(files):

@@ -9,6 +9,7 @@ import pytest
 
 from spoe_agent.fleet import Listen
 from spoe_agent.haproxy.check import CheckServer, Guard, line
+from spoe_agent.haproxy.contract import TOLD_S
 from spoe_agent.process.listening import bind
 from spoe_agent.rig.process import free_port
 
@@ -110,7 +111,7 @@ async def guarded():
     sock.setblocking(False)
     child = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "spoe_agent.haproxy.guard", str(sock.fileno())),
+        *("-m", "spoe_agent.haproxy.guard", str(sock.fileno()), str(TOLD_S)),
         stdin=asyncio.subprocess.PIPE,
         pass_fds=(sock.fileno(),),
     )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from spoe_agent.haproxy import bridge
+from spoe_agent.haproxy.contract import Question
 from spoe_agent.haproxy.passing import abandon, freeze, hand, thaw
 from spoe_agent.spop import Message, encode_notify
 from tests.peer import Peer
@@ -12,7 +12,7 @@ BODY = b'{"x":"' + b"x" * 20_000 + b'","model":"a","y":"' + b"y" * 20_000 + b'"}
 INSPECT = encode_notify(
     7,
     8,
-    [Message(bridge.INSPECT, {"id": "r7", "method": "POST", "path": "/api/chat", "size": len(BODY), "body": BODY})],
+    [Message(Question.INSPECT, {"id": "r7", "method": "POST", "path": "/api/chat", "size": len(BODY), "body": BODY})],
 )
 
 

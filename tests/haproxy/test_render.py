@@ -14,9 +14,9 @@ import pytest
 
 from spoe_agent.fleet import load, loads
 from spoe_agent.fleet.schema import OLLAMA_ORIGINS
-from spoe_agent.haproxy import bridge
 from spoe_agent.haproxy.models_map import MODELS_MAP
 from spoe_agent.haproxy.render import (
+    BODY_HEADROOM_BYTES,
     OWN_ERRORS,
     REJECTIONS,
     haproxy_files,
@@ -204,7 +204,7 @@ def test_policies_are_settings() -> None:
     text = config(
         "policies: {max_inspected_body: 1MiB, client_timeout: 7s, response_timeout: 90s, queue_timeout: 1.5s}"
     )
-    assert f"    tune.bufsize {(1 << 20) + bridge.BODY_HEADROOM_BYTES}\n" in text
+    assert f"    tune.bufsize {(1 << 20) + BODY_HEADROOM_BYTES}\n" in text
     assert f"acl beyond req.body_size ge {1 << 20}\n" in text
     assert {"timeout client 7s", "timeout server 90s", "timeout queue 1500ms"} <= {
         line.strip() for line in text.splitlines()

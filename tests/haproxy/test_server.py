@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from spoe_agent.agent.agent import Agent
 from spoe_agent.fleet import Listen
-from spoe_agent.haproxy import bridge
+from spoe_agent.haproxy.contract import Question
 from spoe_agent.haproxy.log import HAProxyLog
 from spoe_agent.process.listening import bind
 from spoe_agent.rig.process import free_port
@@ -215,7 +215,7 @@ async def test_a_peer_that_hangs_up_inside_a_frame_is_forgotten(address):
 KNOWS_NONE = {"reason": "no message known to the agent"}
 OTHER_FILES = {"reason": "`route` for a body that names the model: render HAProxy's files again"}
 LARGE = b'{"model":"b","x":"' + b"x" * 40_000 + b'","model":"a"}'
-WHOLE = Message(bridge.INSPECT, {"id": "r1", "method": "POST", "path": "/api/chat", "body": LARGE})
+WHOLE = Message(Question.INSPECT, {"id": "r1", "method": "POST", "path": "/api/chat", "body": LARGE})
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ WHOLE = Message(bridge.INSPECT, {"id": "r1", "method": "POST", "path": "/api/cha
         ([], KNOWS_NONE),
         ([Message("check-client-ip", {"ip": "127.0.0.1"})], KNOWS_NONE),
         ([Message("check-client-ip", {}), read("a")], ROUTED_A),
-        ([Message(bridge.ROUTE, {"method": "POST", "path": "/api/chat"})], OTHER_FILES),
+        ([Message(Question.ROUTE, {"method": "POST", "path": "/api/chat"})], OTHER_FILES),
         ([read("a", head=b"{", size=50_000, seen=50_000)], {"action": "inspect", "reason": "inspect"}),
         ([WHOLE], ROUTED_A),
     ],

@@ -5,7 +5,7 @@ The clock stands still unless a test moves it, so neither a deadline nor a pause
 
 from __future__ import annotations
 
-from spoe_agent.haproxy.draining import CHECK_INTERVAL_S, CHECKS_UNTIL_DOWN
+from spoe_agent.haproxy.contract import AGENT_CHECK, GONE_S
 from spoe_agent.haproxy.server import QUIET_S, STOPS
 from spoe_agent.spop import (
     Disconnected,
@@ -27,7 +27,7 @@ async def test_without_haproxy_nothing_is_waited_for_long(address):
     rig = Rig()
     async with rig.listening(address):
         async with rig.draining() as task:
-            rig.clock.now_s += CHECK_INTERVAL_S
+            rig.clock.now_s += GONE_S
             assert await rig.still_drains(task)
             rig.clock.now_s += 0.001
         assert await refused(address)
@@ -41,7 +41,7 @@ async def test_checks_fail_while_draining_and_then_all_is_over(address):
             peer.send(HEALTH_CHECK)
             await peer.hello()
         async with rig.draining() as task:
-            await checks_fail(address, CHECKS_UNTIL_DOWN - 1)
+            await checks_fail(address, AGENT_CHECK.fall - 1)
             async with Peer(address) as peer:
                 await peer.opened()
                 assert await rig.still_drains(task)
@@ -77,7 +77,7 @@ async def test_quiet_connections_are_told_goodbye_once_haproxy_knows(address):
     async with rig.listening(address), Peer(address) as peer:
         await peer.opened()
         async with rig.draining() as task:
-            await checks_fail(address, CHECKS_UNTIL_DOWN - 1)
+            await checks_fail(address, AGENT_CHECK.fall - 1)
             rig.clock.now_s += QUIET_S
             assert await rig.still_drains(task)
             peer.send(question("a"))

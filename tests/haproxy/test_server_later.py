@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.second_look import INTERVAL_S
-from spoe_agent.haproxy import bridge
+from spoe_agent.haproxy.contract import Question
 from spoe_agent.haproxy.server import QUIET_S, STOPS
 from spoe_agent.routing import Action, FleetSpec, InstanceSpec, ModelRule, Policy
 from spoe_agent.spop import (
@@ -116,7 +116,7 @@ HOLDING = FleetSpec(
 
 def hold(number):
     """HAProxy waits for the answer to a request that is held."""
-    return encode_notify(100 + number, 1, [Message(bridge.HOLD, {"id": f"r{number}"})])
+    return encode_notify(100 + number, 1, [Message(Question.HOLD, {"id": f"r{number}"})])
 
 
 @asynccontextmanager

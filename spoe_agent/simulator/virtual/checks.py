@@ -1,12 +1,8 @@
-"""HAProxy's health check of one server, as our template and every baseline's configuration have it.
-
-`check inter 2s fastinter 500ms downinter 1s fall 2 rise 1` with `GET /` (configuration.txt 5.2).
-"""
+"""HAProxy's health check of one instance, as our template and every baseline's configuration have it."""
 
 from __future__ import annotations
 
-INTER_S, FASTINTER_S, DOWNINTER_S = 2.0, 0.5, 1.0
-FALL = 2
+from spoe_agent.haproxy.contract import INSTANCE_CHECK
 
 
 class HealthCheck:
@@ -19,8 +15,8 @@ class HealthCheck:
     def take(self, is_answered: bool) -> float:
         """Take the outcome of a check, and return how long after it the next one is."""
         self._failures = 0 if is_answered else self._failures + 1
-        if is_answered or self._failures >= FALL:
+        if is_answered or self._failures >= INSTANCE_CHECK.fall:
             self.is_up = is_answered
         if not self.is_up:
-            return DOWNINTER_S
-        return FASTINTER_S if self._failures else INTER_S
+            return INSTANCE_CHECK.downinter_s
+        return INSTANCE_CHECK.fastinter_s if self._failures else INSTANCE_CHECK.inter_s

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from spoe_agent.haproxy.contract import INSTANCE_CHECK
 from spoe_agent.simulator import InstanceProfile
-from spoe_agent.simulator.virtual.checks import INTER_S, HealthCheck
+from spoe_agent.simulator.virtual.checks import HealthCheck
 from spoe_agent.simulator.virtual.faults import Fault, Trouble
 from spoe_agent.simulator.virtual.requests import BROKEN, Record, Request
 from spoe_agent.simulator.virtual.router import Refusal, Router
@@ -36,7 +37,7 @@ class StruckSimulation(Simulation):
         self._check = HealthCheck()
         self._retries: Counter[int] = Counter()
         # Only the one that is struck is checked: the others always answer.
-        self._at(INTER_S, Timer.CHECK, fault.server)
+        self._at(INSTANCE_CHECK.inter_s, Timer.CHECK, fault.server)
         self._at(fault.first_s, Timer.FAULT, True)
 
     def _happen(self, kind: Timer, number: int, now_s: float) -> None:

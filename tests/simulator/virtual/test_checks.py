@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from spoe_agent.simulator.virtual.checks import DOWNINTER_S, FASTINTER_S, INTER_S, HealthCheck
+from spoe_agent.haproxy.contract import INSTANCE_CHECK
+from spoe_agent.simulator.virtual.checks import HealthCheck
+
+INTER_S, FASTINTER_S, DOWNINTER_S = INSTANCE_CHECK.inter_s, INSTANCE_CHECK.fastinter_s, INSTANCE_CHECK.downinter_s
 
 
 @pytest.mark.parametrize(

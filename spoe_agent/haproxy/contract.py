@@ -1,0 +1,176 @@
+"""What HAProxy's files and the agent's code say alike: names, and times that code relies on.
+
+The templates are filled from here and code goes by it; a test compares both with what is rendered. HAProxy's own
+settings that no code knows of stand in the templates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, get_args
+
+from spoe_agent.requests.glimpse import HEAD_BYTES
+
+AGENT_BACKEND = "pointsman_agent"
+"""Where HAProxy finds the agent."""
+
+
+class Question(StrEnum):
+    """Names of messages: what HAProxy asks."""
+
+    ROUTE = "route"
+    READ = "read"
+    """In place of `route` when the body names the model."""
+    CHANGE = "change"
+    """In place of `route` when the store is to be changed."""
+    INSPECT = "inspect"
+    """After an answer "inspect", with the whole body."""
+    HOLD = "hold"
+    """After an answer "hold"; answered when a slot is free."""
+
+
+Argument = Literal[
+    "id", "method", "path", "size", "caller", "load", "process", "tried",
+    "type", "encoding", "given", "seen", "head", "tail", "body",
+]  # fmt: skip
+"""Names of a message's arguments."""
+
+_ROUTE: Mapping[Argument, str] = {
+    "id": "unique-id",
+    "method": "method",
+    "path": "var(txn.pm_path)",
+    "size": "req.body_size",
+    "caller": "var(txn.pm_caller)",
+    "load": "var(txn.pm_load)",
+    "process": "var(proc.pm_process)",
+    "tried": "var(txn.pm_tried)",
+}
+
+_CONTENT: Mapping[Argument, str] = {
+    "type": "req.fhdr(content-type)",
+    "encoding": "req.fhdr(content-encoding)",
+}
+
+AT_ONCE: Mapping[Question, Mapping[Argument, str]] = {
+    Question.ROUTE: _ROUTE,
+    Question.READ: {
+        **_ROUTE,
+        **_CONTENT,
+        "given": "req.fhdr(x-model)",
+        "seen": "req.body_len",
+        "head": f"req.body,bytes(0,{HEAD_BYTES})",
+        "tail": "var(txn.pm_tail)",
+    },
+    Question.CHANGE: {**_ROUTE, "body": "req.body"},
+}
+"""Messages that are answered within PROCESSING_S: their arguments, and the sample of HAProxy's that fills each."""
+
+LATER: Mapping[Question, Mapping[Argument, str]] = {
+    Question.INSPECT: {**_ROUTE, **_CONTENT, "body": "req.body"},
+    Question.HOLD: {"id": "unique-id", "process": "var(proc.pm_process)"},
+}
+"""The same of those whose answers take as long as they take."""
+
+QUESTIONS = frozenset(Question)
+
+Variable = Literal["action", "server", "model", "status", "reason", "message", "error_type", "retry_after"]
+VARIABLES: tuple[Variable, ...] = get_args(Variable)
+"""Variables of an answer; HAProxy has them as `txn.pm.NAME`."""
+
+ERROR = "error"
+"""HAProxy's own, beside those: what went wrong with a question (SPOE.txt, `set-on-error`), as a number."""
+TOO_LATE = "1"
+"""Not answered within PROCESSING_S."""
+GIVEN_UP = "5"
+"""HAProxy gave the question up itself, because the client had left."""
+
+HOLD_ERROR = "hold_error"
+"""The same for questions that take their time; goes no further."""
+HOLD_MS = "hold_ms"
+"""How long those took."""
+
+FALLBACK = "fallback"
+"""Reason of requests that HAProxy decided alone."""
+LEFT = "left"
+"""Reason of requests whose client left while the agent was asked."""
+
+NOBODY = "-"
+"""Stands among the tried ones for a pass in which no instance was named."""
+
+Field = Literal[
+    "time", "id", "method", "path", "server", "reason", "status", "bytes",
+    "first_byte_ms", "data_ms", "termination", "retries", "process", "spoe_error", "at",
+]  # fmt: skip
+"""Keys of the log's line that are read; it has more, for people."""
+
+LINE: Mapping[str, str] = {
+    "time": "%Ts.%ms",
+    "id": '"%ID"',
+    "request_id": '"%[var(txn.pm_request_id)]"',
+    "client": '"%ci"',
+    "caller": '"%[var(txn.pm_caller),json(utf8s)]"',
+    "method": '"%HM"',
+    "path": '"%[var(txn.pm_path),bytes(0,500),json(utf8s)]"',
+    "model": '"%[var(txn.pm_model),bytes(0,500),json(utf8s)]"',
+    "server": '"%s"',
+    "reason": '"%[var(txn.pm.reason),json(utf8s)]"',
+    "status": "%ST",
+    "bytes": "%B",
+    "hold_ms": f'"%[var(txn.pm.{HOLD_MS},0)]"',
+    "queue_ms": "%Tw",
+    "connect_ms": "%Tc",
+    "first_byte_ms": "%Tr",
+    "data_ms": "%Td",
+    "active_ms": "%Ta",
+    "termination": '"%ts"',
+    "retries": '"%rc"',
+    "process": '"%[var(proc.pm_process)]"',
+    "spoe_error": f'"%[var(txn.pm.{ERROR})]"',
+    "at": '"%[var(txn.pm_at)]"',
+}
+"""The log's line for a finished request, one JSON object: each key with HAProxy's format for its value."""
+
+UNSET = "-"
+"""What HAProxy writes there for a variable that is not set."""
+
+PROCESSING_S = 1.0
+"""`timeout processing`: so long HAProxy waits for an answer. Less what it is busy with meanwhile, which is some hundred
+milliseconds in a crowd of large bodies."""
+
+HOLD_GRACE_S = 15.0
+"""How much longer HAProxy waits for an answer than a request is held: there may be a body to read first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """HAProxy's health check of a server (configuration.txt 5.2). One answer is enough to be up again (`rise 1`)."""
+
+    inter_s: float
+    """Between two checks."""
+    fastinter_s: float
+    """After one that failed."""
+    downinter_s: float
+    """While it is down."""
+    fall: int = 2
+    """So many must fail in a row until it is down."""
+
+
+AGENT_CHECK = Check(inter_s=0.5, fastinter_s=0.1, downinter_s=0.25)
+"""Whether the agent is there."""
+
+INSTANCE_CHECK = Check(inter_s=2.0, fastinter_s=0.5, downinter_s=1.0)
+"""Whether an instance answers `GET /`."""
+
+LIMIT_INTER_S = 0.5
+"""`agent-inter`: between two questions after an instance's limit (agent-check)."""
+
+BEAT_S = LIMIT_INTER_S / 2
+"""Limits are followed, and the guard told what HAProxy is told, so often: before HAProxy asks again."""
+
+TOLD_S = 4 * LIMIT_INTER_S
+"""Within this HAProxy has asked about every instance, if it is there at all."""
+
+GONE_S = 4 * AGENT_CHECK.inter_s
+"""No check of the agent for so long: there is no HAProxy."""
