@@ -125,13 +125,12 @@ class Guard:
         stdin = cast(asyncio.StreamWriter, child.stdin)
         try:
             await self._beat(stdin)
-            await _end(stdin)
-            await child.wait()
+            await _end(child, stdin)
         except (BrokenPipeError, ConnectionResetError):
             log.warning("the guard of the limits has ended; they would stay as they are if the agent died")
         except Exception:
             # The agent lives: nobody is to be given other answers than its own.
-            await _end(stdin)
+            await _end(child, stdin)
             raise
         finally:
             with suppress(OSError):
@@ -162,8 +161,9 @@ class Guard:
         self._changed.clear()
 
 
-async def _end(stdin: asyncio.StreamWriter) -> None:
-    """Have the child end without a word."""
+async def _end(child: asyncio.subprocess.Process, stdin: asyncio.StreamWriter) -> None:
+    """Have the child end without a word, and wait for that."""
     with suppress(BrokenPipeError, ConnectionResetError):
         stdin.write(END + b"\n")
         await stdin.drain()
+    await child.wait()
