@@ -62,9 +62,10 @@ class Pointsman(Router):
         self._now_s = 0.0
         self._names = fleet.names()
         self._position = {name: server for server, name in enumerate(self._names)}
-        self.agent = Agent(fleet_spec(fleet, variant), Board(), _nothing_new, clock=self._agents_time_s)
+        spec, clock = fleet_spec(fleet, variant), self._agents_time_s
+        self.agent = Agent(spec, Board(), _nothing_new, clock, refused=self._not_taken)
         on_disk = {canonical(model.name): model.size_bytes for model in installed}
-        self._watching = Watching(self.agent, on_disk, self._agents_time_s, variant.time_scale)
+        self._watching = Watching(self.agent, on_disk, clock, variant.time_scale)
         self._sent: dict[int, tuple[str, float]] = {}
         """Where each request was sent last, and when."""
         self._tried: dict[int, tuple[str, ...]] = {}
@@ -72,6 +73,9 @@ class Pointsman(Router):
         self._victims: dict[int, tuple[str, ...]] = {}
         self._models = {canonical(model.name): model for model in installed}
         self._granted: list[tuple[str, Choice]] = []
+
+    def _not_taken(self, instance: str) -> None:
+        self._watching.not_taken(instance)
 
     def _agents_time_s(self) -> float:
         return self._now_s / self._variant.time_scale

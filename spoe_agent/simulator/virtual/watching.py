@@ -65,6 +65,10 @@ class Watching:
         """Nobody listened at a poll."""
         self._watch.published(instance, Reading(self._clock(), Outcome.REFUSED, "connection refused"))
 
+    def not_taken(self, instance: str) -> None:
+        """An instance did not take a request."""
+        self._watch.refused(instance)
+
     def ended(self, record: Record, server: str, ending: Ending, is_redispatched: bool) -> None:
         """Take HAProxy's log line of a request."""
         cut = record.status == BROKEN and record.first_at_s is not None

@@ -148,6 +148,19 @@ def test_who_is_refused_a_connection_goes_where_the_agent_says_and_never_back() 
     assert router.agent.board.grants == 0
 
 
+def test_after_two_refused_connections_an_instance_is_asked_no_more() -> None:
+    """Neither the health check nor a poll has noticed yet."""
+    plan = fleet(2)
+    router, front = Pointsman(plan, plan.models), front_of([8, 8])
+    refused = 0
+    for number in range(8):
+        if router.route(request(number), front, float(number)) == 0:
+            refused += 1
+            assert router.again(request(number), front, float(number)) == 1
+
+    assert refused == 2
+
+
 def test_who_is_refused_a_connection_may_be_held_for_another_instance() -> None:
     plan = fleet(2, num_parallel=1, max_loaded_models=1, models=[MODELS["a"]])
     fault = Fault(Trouble.GONE, lasts_s=60.0, first_s=10.0, every_s=1e9)
