@@ -10,12 +10,13 @@ from functools import lru_cache
 
 from spoe_agent.haproxy.contract import NOBODY, Argument, Question, Variable
 from spoe_agent.requests.body import parsed
+from spoe_agent.requests.errors import error_type
 from spoe_agent.requests.glimpse import HEAD_BYTES, Glimpse, NeedsWhole, TooLarge
 from spoe_agent.requests.hints import beginning
 from spoe_agent.requests.reading import asked, content, glimpsed, read, without_body
 from spoe_agent.routing import Action as Choices
 from spoe_agent.routing import Choice, InstanceLoad, Policy, Problem, RequestFacts
-from spoe_agent.routing.surface import Kind, error_type
+from spoe_agent.routing.surface import Kind
 from spoe_agent.spop import Action, Message, Scope, SetVar
 
 

@@ -20,6 +20,7 @@ from spoe_agent.haproxy.names import HOSTS, RESOLVERS, in_hosts_file, server_opt
 from spoe_agent.requests import foreign, glimpse
 from spoe_agent.requests.caller import FORWARDED_FOR, HOPS
 from spoe_agent.requests.changes import CHANGE_PATHS
+from spoe_agent.requests.errors import ERROR_FORMS
 from spoe_agent.requests.foreign import glob_regex
 from spoe_agent.requests.request_id import WELL_FORMED
 from spoe_agent.routing.names import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG
@@ -96,6 +97,7 @@ def _config(fleet: Fleet, known: frozenset[str]) -> str:
         default_host=re.escape(DEFAULT_HOST),
         default_namespace=DEFAULT_NAMESPACE,
         default_tag=DEFAULT_TAG,
+        errors=ERROR_FORMS,
         own_errors=OWN_ERRORS,
         unreached=UNREACHED,
         rejections=REJECTIONS,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from spoe_agent.requests.errors import error_body
 from spoe_agent.routing import Choice, Dialect, RequestFacts
-from spoe_agent.routing.surface import ERROR_FORMS, error_type
 
 FAILED = "the proxy failed on this request; its log has the details"
 BROKEN = "the Ollama instance closed the connection before it answered"
@@ -21,14 +20,6 @@ class Answer:
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
-
-
-def error_body(dialect: Dialect, status: int, message: str, request_id: str = "") -> bytes:
-    """Return an error's body as the caller's library reads it. The id is shown in Anthropic's dialect only."""
-    form = ERROR_FORMS[dialect]
-    quoted = json.dumps(message, ensure_ascii=False)[1:-1]
-    text = form.before + quoted + form.between + error_type(dialect, status) + form.after
-    return (text + request_id + form.end if form.end else text).encode("utf-8", "replace")
 
 
 def error(request: RequestFacts, status: int, message: str, retry_after_s: int | None = None) -> Answer:

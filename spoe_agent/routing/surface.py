@@ -6,7 +6,6 @@ Source: server/routes.go GenerateRoutes.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
 
 
 class Dialect(StrEnum):
@@ -77,42 +76,3 @@ def dialect(path: str) -> Dialect:
     if path.startswith("/v1/messages"):
         return Dialect.ANTHROPIC
     return Dialect.OPENAI if path.startswith("/v1/") else Dialect.OLLAMA
-
-
-# OpenAI: openai/openai.go NewError; Anthropic: anthropic/anthropic.go NewError.
-_OPENAI_TYPES = {400: "invalid_request_error", 404: "not_found_error"}
-_ANTHROPIC_TYPES = {
-    400: "invalid_request_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    503: "overloaded_error",
-}
-
-
-def error_type(in_dialect: Dialect, status: int) -> str:
-    """Return the `type` that Ollama gives an error of this status in this dialect ("" in its own)."""
-    if in_dialect is Dialect.OPENAI:
-        return _OPENAI_TYPES.get(status, "api_error")
-    if in_dialect is Dialect.ANTHROPIC:
-        return _ANTHROPIC_TYPES.get(status, "api_error")
-    return ""
-
-
-class ErrorForm(NamedTuple):
-    """An error's JSON around what differs: the message, the type, the request's id."""
-
-    before: str
-    between: str = ""
-    """Message and type."""
-    after: str = ""
-    """Type and id."""
-    end: str = ""
-
-
-ERROR_FORMS = {
-    Dialect.OLLAMA: ErrorForm('{"error":"', '"}'),
-    Dialect.OPENAI: ErrorForm('{"error":{"message":"', '","type":"', '","param":null,"code":null}}'),
-    Dialect.ANTHROPIC: ErrorForm('{"type":"error","error":{"message":"', '","type":"', '"},"request_id":"', '"}'),
-}
-"""Error bodies by dialect; in Ollama's and OpenAI's no id is shown."""

@@ -16,9 +16,9 @@ from spoe_agent.fleet import loads, specs
 from spoe_agent.haproxy import bridge
 from spoe_agent.haproxy.contract import Question
 from spoe_agent.mitmproxy.account import account
-from spoe_agent.mitmproxy.answers import error_body
 from spoe_agent.requests.caller import key_hash
 from spoe_agent.requests.changes import CHANGE_PATHS
+from spoe_agent.requests.errors import error_body
 from spoe_agent.requests.path import decoded
 from spoe_agent.requests.reading import Whole, facts
 from spoe_agent.routing import Action, Health, InstanceState, LoadedModel

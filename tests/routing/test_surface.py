@@ -7,7 +7,6 @@ from spoe_agent.routing.surface import (
     Kind,
     classify,
     dialect,
-    error_type,
     path_model,
 )
 
@@ -95,23 +94,3 @@ def test_only_a_post_has_a_body_that_names_a_model(method, path):
 )
 def test_model_in_the_path(path, model):
     assert path_model(path) == model
-
-
-ERROR_TYPES = [
-    (OPENAI, 400, "invalid_request_error"),
-    (OPENAI, 404, "not_found_error"),
-    (OPENAI, 413, "api_error"),
-    (OPENAI, 503, "api_error"),
-    (ANTHROPIC, 400, "invalid_request_error"),
-    (ANTHROPIC, 404, "not_found_error"),
-    (ANTHROPIC, 413, "request_too_large"),
-    (ANTHROPIC, 503, "overloaded_error"),
-    (ANTHROPIC, 500, "api_error"),
-    (OLLAMA, 400, ""),
-    (OLLAMA, 503, ""),
-]
-
-
-@pytest.mark.parametrize(("in_dialect", "status", "expected"), ERROR_TYPES)
-def test_error_type(in_dialect, status, expected):
-    assert error_type(in_dialect, status) == expected
