@@ -19,8 +19,16 @@ from itertools import islice
 from spoe_agent.agent.account import Grant, Ledger
 from spoe_agent.agent.tally import SETTLE_S, CountedAccount, Tally
 from spoe_agent.routing.facts import InstanceLoad
-from spoe_agent.routing.learned import NOTHING, Learned
-from spoe_agent.routing.snapshot import NO_ACTIVITY, UNKNOWN_STATE, Activity, GpuGroup, InstanceState, Snapshot
+from spoe_agent.routing.snapshot import (
+    NO_ACTIVITY,
+    NOTHING,
+    UNKNOWN_STATE,
+    Activity,
+    GpuGroup,
+    InstanceState,
+    Learned,
+    Snapshot,
+)
 
 GRANT_LIFETIME_S = 3600.0
 """No grant is believed in longer, whatever happened."""

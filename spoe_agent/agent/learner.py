@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from spoe_agent.agent.ending import Ending
 from spoe_agent.routing.choice import Tier
-from spoe_agent.routing.learned import Learned
+from spoe_agent.routing.snapshot import Learned, Pair
 
 ALPHA = 0.03
 """Weight of a new sample, once there are so many that it is less than the mean's. Answers differ in length by factors:
@@ -75,10 +75,6 @@ class Rate:
     def now(self, now_s: float) -> float:
         """Return the rate as of now."""
         return self.per_s * math.exp(-max(0.0, now_s - self.at_s) / RATE_WINDOW_S) if self.per_s else 0.0
-
-
-Pair = tuple[str, str]
-"""Model and instance."""
 
 
 @dataclass(slots=True)

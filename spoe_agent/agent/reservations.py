@@ -107,10 +107,8 @@ class Reservations:
         return all(ticket.priority <= rule.priority for rule in rules)
 
     def _is_at_limit(self, model: str) -> bool:
-        """Tell whether as many requests of the model run as may at a time, wherever that is."""
-        limit, instances = self._chooser.fleet.rule(model).max_concurrent, self._chooser.fleet.instances
-        running = [self._board.activity(spec.name).in_flight.get(model, 0) for spec in instances]
-        return limit is not None and sum(running) >= limit
+        fleet = self._chooser.fleet
+        return fleet.rule(model).is_at_limit(model, (self._board.activity(spec.name) for spec in fleet.instances))
 
 
 def _is_excluded(choice: Choice, instance: str) -> bool:

@@ -17,8 +17,8 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from spoe_agent.agent.account import Ledger
-from spoe_agent.agent.learner import Learner, Mean, Pair
-from spoe_agent.routing.snapshot import Health
+from spoe_agent.agent.learner import Learner, Mean
+from spoe_agent.routing.snapshot import Health, Pair
 
 log = structlog.get_logger()
 

@@ -125,7 +125,7 @@ class Limiter:
     def _capacity(self, name: str, snapshot: Snapshot) -> Capacity:
         instance, fleet = self._instances[name], self._agent.fleet
         models = {*snapshot.state(name).loaded, *snapshot.active(name).loading}
-        slots = sum(fleet.rule(model).num_parallel or instance.num_parallel for model in models)
+        slots = sum(fleet.rule(model).slots(instance.num_parallel) for model in models)
         more = instance.num_parallel if len(models) < instance.max_loaded_models else 0
         return Capacity(slots, more, self._paces[name].slowdown, snapshot.gpu(name))
 

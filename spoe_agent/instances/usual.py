@@ -42,7 +42,7 @@ class Usual:
                 FIRST_BYTE_S if first is None else first.seconds,
                 service_s(learned, model, spec.name, weights),
                 load_s(learned, model, spec.name, weights),
-                rule.num_parallel or spec.num_parallel,
+                rule.slots(spec.num_parallel),
                 self._longest_s.get(model, 0.0),
             )
 

@@ -10,11 +10,10 @@ from zlib import crc32
 
 from spoe_agent.routing import refusals
 from spoe_agent.routing.choice import LOADED, Action, Candidate, Choice, Cost, Reason, Tier
-from spoe_agent.routing.cost import WARM, Pool, cost, pool
+from spoe_agent.routing.cost import USUAL, WARM, Pool, cost, pool, slowness
 from spoe_agent.routing.demand import Demand, Site, demand, site
 from spoe_agent.routing.eligibility import exclusions
 from spoe_agent.routing.facts import RequestFacts
-from spoe_agent.routing.slowness import USUAL, slowness
 from spoe_agent.routing.snapshot import Snapshot
 from spoe_agent.routing.specs import FleetSpec
 from spoe_agent.routing.stores import UNREADABLE, misplaced, writer
@@ -99,8 +98,7 @@ def _may_run(need: Demand, sites: list[Site], best: Candidate) -> bool:
     """Tell whether the request may go now: there is a slot that nobody waits for, and the model's own limit leaves
     room. Nobody waits for a slot of an instance that has yet to load the model.
     """
-    limit = need.rule.max_concurrent
-    if limit is not None and sum([where.activity.in_flight.get(need.model, 0) for where in sites]) >= limit:
+    if need.rule.is_at_limit(need.model, (where.activity for where in sites)):
         return False
     return best.has_slot and (best.tier not in WARM or not need.snapshot.waiting)
 

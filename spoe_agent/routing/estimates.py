@@ -8,8 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 from math import exp
 
-from spoe_agent.routing.learned import Learned
-from spoe_agent.routing.snapshot import InstanceState, Snapshot
+from spoe_agent.routing.snapshot import InstanceState, Learned, Snapshot
 from spoe_agent.routing.specs import InstanceSpec, ModelRule
 
 GIB = 1024**3
@@ -64,10 +63,10 @@ def vram_bytes(
         return rule.vram_bytes
     here = state.loaded.get(model)
     if here is None:
-        return _cold_bytes(weights, context or context_tokens(spec), rule.num_parallel or spec.num_parallel)
+        return _cold_bytes(weights, context or context_tokens(spec), rule.slots(spec.num_parallel))
     if not context or not here.context_length:
         return here.size_bytes
-    slots = rule.num_parallel or spec.num_parallel
+    slots = rule.slots(spec.num_parallel)
     more = kv_bytes(weights, context, slots) - kv_bytes(weights, here.context_length, slots)
     return max(weights, int(here.size_bytes + more))
 

@@ -1,6 +1,6 @@
 """What is known of the fleet at one moment: whole, frozen, dated.
 
-Lives here: readings of each Ollama and the board's account of what is in flight.
+Lives here: readings of each Ollama, the board's account of what is in flight, and what was learned.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
+from types import MappingProxyType
 from typing import NamedTuple
-
-from spoe_agent.routing.learned import NOTHING, Learned
 
 
 class Health(StrEnum):
@@ -134,6 +133,30 @@ class GpuGroup(NamedTuple):
 
 
 NO_GPUS = GpuGroup()
+
+Pair = tuple[str, str]
+"""Canonical model and instance."""
+
+_NONE: Mapping[Pair, float] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What experience says of times and arrivals: seconds by model and instance, requests per second by model. Where it
+    says nothing, `estimates` has priors.
+    """
+
+    service_s: Mapping[Pair, float] = field(default_factory=lambda: _NONE)
+    """A request's time in a slot, warm."""
+    load_s: Mapping[Pair, float] = field(default_factory=lambda: _NONE)
+    rate_per_s: Mapping[str, float] | None = None
+    """None: nothing is known of arrivals. A model that is not in it was not asked for lately."""
+    usual_service_s: Mapping[str, float] = field(default_factory=dict)
+    """By model, on all instances together: for those where it has not run yet."""
+    usual_load_s: Mapping[str, float] = field(default_factory=dict)
+
+
+NOTHING = Learned()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,11 @@ file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from spoe_agent.routing.names import matches
+from spoe_agent.routing.snapshot import Activity
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,15 @@ class ModelRule:
     """Requests of the model that run at a time in the whole fleet."""
     priority: int = 0
     """Class in the held queue; lower is more urgent."""
+
+    def slots(self, usual: int) -> int:
+        """Return how many requests of the model an instance runs at a time that runs as many of others as `usual`."""
+        return self.num_parallel or usual
+
+    def is_at_limit(self, model: str, activity: Iterable[Activity]) -> bool:
+        """Tell whether as many requests of the model as may run at a time do, given the account of every instance."""
+        limit = self.max_concurrent
+        return limit is not None and sum([there.in_flight.get(model, 0) for there in activity]) >= limit
 
 
 NO_RULE = ModelRule(match="*")

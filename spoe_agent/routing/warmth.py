@@ -43,11 +43,6 @@ def stand(demand: Demand, site: Site) -> Standing:
     return _beside(demand, site, residents(demand, site))
 
 
-def slots(demand: Demand, site: Site) -> int:
-    """Return how many requests of the model the instance runs at a time."""
-    return demand.rule.num_parallel or site.spec.num_parallel
-
-
 def has_slot(demand: Demand, site: Site, standing: Standing) -> bool:
     """Tell whether the request could run there at once, or as soon as the model is loaded.
 
@@ -63,7 +58,7 @@ def has_slot(demand: Demand, site: Site, standing: Standing) -> bool:
         return False
     if tier is RELOAD:
         return site.busy(demand.model) < 1
-    return tier is EVICT or site.busy(demand.model) + 1 <= slots(demand, site)
+    return tier is EVICT or site.busy(demand.model) + 1 <= demand.rule.slots(site.spec.num_parallel)
 
 
 def _other_context(demand: Demand, site: Site, has: int) -> bool:

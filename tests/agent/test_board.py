@@ -9,9 +9,8 @@ from spoe_agent.agent.account import FRESH_S, LOADING_LIFETIME_S, MAX_STRUCK, ME
 from spoe_agent.agent.board import GRANT_LIFETIME_S, Board
 from spoe_agent.agent.tally import BEYOND_LIFETIME_S, SETTLE_S
 from spoe_agent.routing import Health, InstanceLoad, InstanceState, LoadedModel, Tier
-from spoe_agent.routing.learned import Learned
 from spoe_agent.routing.names import canonical
-from spoe_agent.routing.snapshot import GpuGroup
+from spoe_agent.routing.snapshot import GpuGroup, Learned
 
 A, B, C, CLOUD = (canonical(name) for name in ("a", "b", "c", "c:cloud"))
 

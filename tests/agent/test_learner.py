@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from spoe_agent.agent.ending import Ending
 from spoe_agent.agent.learner import BOUND, PUBLISH_INTERVAL_S, RATE_WINDOW_S, STREAMED_S, Learner, Mean, Rate
 from spoe_agent.routing import Tier
-from spoe_agent.routing.learned import NOTHING
+from spoe_agent.routing.snapshot import NOTHING
 
 LOADED, LOADING, RELOAD, ROOM, EVICT = Tier
 HERE = ("a", "g0")

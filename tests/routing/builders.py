@@ -22,9 +22,8 @@ from spoe_agent.routing import (
 )
 from spoe_agent.routing.demand import demand, site
 from spoe_agent.routing.estimates import GIB
-from spoe_agent.routing.learned import NOTHING, Learned
 from spoe_agent.routing.names import canonical
-from spoe_agent.routing.snapshot import GpuDoubt, GpuGroup
+from spoe_agent.routing.snapshot import NOTHING, GpuDoubt, GpuGroup, Learned
 
 # A slow machine is not a wrong decision.
 untimed = settings(deadline=None)

@@ -19,7 +19,7 @@ from spoe_agent.routing import (
     choose,
 )
 from spoe_agent.routing.estimates import GIB
-from spoe_agent.routing.learned import Learned
+from spoe_agent.routing.snapshot import Learned
 from tests.routing.builders import (
     CLOUD,
     NOW_S,

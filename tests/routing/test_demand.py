@@ -3,7 +3,7 @@ import pytest
 from spoe_agent.routing import Activity, Kind, ModelRule
 from spoe_agent.routing import estimates as e
 from spoe_agent.routing.demand import demand, site
-from spoe_agent.routing.learned import NOTHING, Learned
+from spoe_agent.routing.snapshot import NOTHING, Learned
 from spoe_agent.routing.specs import NO_RULE
 from tests.routing.builders import CLOUD, FOUR_GIB, A, B, C, asks, counts, fleet, here, moment, spec, state
 

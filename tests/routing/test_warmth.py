@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from spoe_agent.routing import Activity, InstanceState, LoadedModel, ModelRule, Tier
 from spoe_agent.routing.demand import demand, site
 from spoe_agent.routing.estimates import AGAIN_WITHIN_S, GIB, WANTED
-from spoe_agent.routing.learned import Learned
-from spoe_agent.routing.warmth import FIT_FRACTION, Standing, has_room_for_all, has_slot, residents, slots, stand
+from spoe_agent.routing.snapshot import Learned
+from spoe_agent.routing.warmth import FIT_FRACTION, Standing, has_room_for_all, has_slot, residents, stand
 from tests.routing.builders import NOW_S, A, B, C, asks, counts, fleet, here, moment, situations, spec, state, untimed
 
 LOADED, LOADING, RELOAD, ROOM, EVICT = Tier
@@ -237,15 +237,6 @@ def test_regret(rates, have, part):
     snapshot = moment(loads, learned, **{name: state(*([B] if name in have else [])) for name in ("g0", "g1")})
     found = stand(demand(asks(), of, snapshot), site(of.instances[0], asks(), snapshot))
     assert (found.gone, found.regret_s) == ((B,), pytest.approx(10.0 * part))
-
-
-SLOTS = [(1, None, 1), (4, None, 4), (4, 1, 1), (1, 3, 3)]
-
-
-@pytest.mark.parametrize(("of_instance", "of_model", "expected"), SLOTS)
-def test_slots_of_a_model(of_instance, of_model, expected):
-    rules = [ModelRule("a", num_parallel=of_model)]
-    assert slots(*here(spec("g0", num_parallel=of_instance), state(A), rules=rules)) == expected
 
 
 HAS_SLOT = {
