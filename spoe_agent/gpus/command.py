@@ -16,10 +16,10 @@ from rich.table import Table
 from spoe_agent.fleet.units import Listen, TcpListen
 from spoe_agent.gpus.board import GpuBoard
 from spoe_agent.gpus.group import failure
-from spoe_agent.gpus.poll import Pace
 from spoe_agent.gpus.reading import GpuReading
 from spoe_agent.gpus.service import local_sources, read_once, serve
 from spoe_agent.gpus.wire import encode
+from spoe_agent.instances.beat import Beat
 
 _LISTEN: TypeAdapter[Listen] = TypeAdapter(TcpListen)
 _FIRST_DEADLINE_S = 10.0
@@ -50,19 +50,19 @@ def telemetry(listen: Listen | None, once: bool, as_json: bool, interval: float)
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is for the readings
     if listen is None:
         structlog.configure(processors=[_only_faults, *structlog.get_config()["processors"]])
-        _show(asyncio.run(read_once(local_sources(), Pace(deadline_s=_FIRST_DEADLINE_S))), as_json)
+        _show(asyncio.run(read_once(local_sources(), _FIRST_DEADLINE_S)), as_json)
         return
     try:
-        asyncio.run(_serve(listen, Pace(interval_s=interval)))
+        asyncio.run(_serve(listen, Beat(interval)))
     except OSError as error:
         raise click.ClickException(f"cannot listen on {listen}: {error.strerror}") from error
 
 
-async def _serve(listen: Listen, pace: Pace) -> None:
+async def _serve(listen: Listen, beat: Beat) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await serve(local_sources(), listen, pace, stop)
+    await serve(local_sources(), listen, beat, stop)
 
 
 def _only_faults(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -1,28 +1,23 @@
 """Reads every source, each in its own task with its own deadline, and publishes what it says.
 
-A source that is slow, dead or hanging delays no other. Changes of state are logged once. Clock, sleep and jitter are
-passed in, so that tests own time.
+A source that is slow, dead or hanging delays no other. Changes of state are logged once.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
-import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
 from spoe_agent.gpus.board import GpuBoard, SourceState, State
 from spoe_agent.gpus.reading import GpuReading, SourceError, SourceHangs
-from spoe_agent.instances import beat
+from spoe_agent.instances.beat import Beat
 
 log = structlog.get_logger()
 
-JITTER = 0.1
-"""Each pause is up to this part longer or shorter, so that reads of many hosts do not march in step."""
+DEADLINE_S = 2.0
+"""How long a source may take to answer."""
 
 
 class Source(Protocol):
@@ -36,42 +31,28 @@ class Source(Protocol):
         """Read every GPU, as of `now_s`. Raises SourceError; may take for ever, the poller does not wait."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How often to read, how long to wait, and by which clock."""
-
-    interval_s: float = 1.0
-    deadline_s: float = 2.0
-    clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], Awaitable[None]] = beat.sleep
-    jitter: Callable[[], float] = random.random
-
-
 class GpuPoller:
     """Keeps the readings of one source current: `poll` once, or `run` until cancelled."""
 
-    def __init__(self, source: Source, board: GpuBoard, pace: Pace) -> None:
+    def __init__(self, source: Source, board: GpuBoard, beat: Beat, deadline_s: float = DEADLINE_S) -> None:
         self._source = source
         self._board = board
-        self._pace = pace
+        self._beat = beat
+        self._deadline_s = deadline_s
         self._state = State.UNKNOWN
 
     async def run(self) -> None:
-        """Read for ever; after the first time at any moment of the interval, as many hosts at once would be a jam."""
-        pace = self._pace
+        """Read until cancelled, for the first time at once."""
         await self.poll()
-        await pace.sleep(pace.interval_s * pace.jitter())
-        while True:
-            await self.poll()
-            await pace.sleep(pace.interval_s * (1 + JITTER * (2 * pace.jitter() - 1)))
+        await self._beat.keep(self.poll, is_first_done=True)
 
     async def poll(self) -> None:
         """Read once and publish the outcome; never raises for what the source does."""
         try:
-            async with asyncio.timeout(self._pace.deadline_s):
-                readings = await self._source.read(self._pace.clock())
+            async with asyncio.timeout(self._deadline_s):
+                readings = await self._source.read(self._beat.clock())
         except TimeoutError:
-            self._lose(State.LATE, f"no answer within {self._pace.deadline_s:g} s")
+            self._lose(State.LATE, f"no answer within {self._deadline_s:g} s")
         except SourceHangs as error:
             self._lose(State.LATE, str(error))
         except SourceError as error:

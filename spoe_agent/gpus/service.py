@@ -15,9 +15,10 @@ from spoe_agent.fleet.units import Listen
 from spoe_agent.gpus.amd import AmdReader
 from spoe_agent.gpus.board import GpuBoard
 from spoe_agent.gpus.nvml import NvmlReader
-from spoe_agent.gpus.poll import GpuPoller, Pace, Source
+from spoe_agent.gpus.poll import GpuPoller, Source
 from spoe_agent.gpus.threaded import Threaded
 from spoe_agent.gpus.wire import PATH, encode
+from spoe_agent.instances.beat import Beat
 
 log = structlog.get_logger()
 
@@ -27,19 +28,19 @@ def local_sources() -> tuple[Source, ...]:
     return Threaded(NvmlReader()), Threaded(AmdReader())
 
 
-async def read_once(sources: Sequence[Source], pace: Pace) -> GpuBoard:
-    """Read every source once, each within its deadline."""
+async def read_once(sources: Sequence[Source], deadline_s: float) -> GpuBoard:
+    """Read every source once, each within the deadline."""
     board = GpuBoard(source.name for source in sources)
-    await asyncio.gather(*(GpuPoller(source, board, pace).poll() for source in sources))
+    await asyncio.gather(*(GpuPoller(source, board, Beat(), deadline_s).poll() for source in sources))
     return board
 
 
-async def serve(sources: Sequence[Source], listen: Listen, pace: Pace, stop: asyncio.Event) -> None:
+async def serve(sources: Sequence[Source], listen: Listen, beat: Beat, stop: asyncio.Event) -> None:
     """Poll the sources and answer GET /gpus until `stop` is set. Raises OSError when the address cannot be used."""
     board = GpuBoard(source.name for source in sources)
 
     async def answer(_: web.Request) -> web.Response:
-        body = encode(board.readings.values(), board.states, pace.clock())
+        body = encode(board.readings.values(), board.states, beat.clock())
         return web.Response(body=body, content_type="application/json", headers={"cache-control": "no-store"})
 
     app = web.Application()
@@ -50,7 +51,7 @@ async def serve(sources: Sequence[Source], listen: Listen, pace: Pace, stop: asy
         await web.TCPSite(runner, listen.host, listen.port).start()
         log.info("telemetry ready", url=f"http://{listen}{PATH}", sources=[source.name for source in sources])
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(GpuPoller(source, board, pace).run()) for source in sources]
+            tasks = [group.create_task(GpuPoller(source, board, beat).run()) for source in sources]
             await stop.wait()
             for task in tasks:
                 task.cancel()

@@ -18,11 +18,12 @@ from spoe_agent.gpus.board import GpuBoard
 from spoe_agent.gpus.exporter import DCGM, ExporterSource
 from spoe_agent.gpus.group import GroupReading, group
 from spoe_agent.gpus.inventory import disagreements, is_here, reads
-from spoe_agent.gpus.poll import GpuPoller, Pace, Source
+from spoe_agent.gpus.poll import GpuPoller, Source
 from spoe_agent.gpus.reading import SourceError
 from spoe_agent.gpus.remote import RemoteSource
 from spoe_agent.gpus.resolve import UnknownGpu, resolve
 from spoe_agent.gpus.service import local_sources
+from spoe_agent.instances.beat import Beat
 from spoe_agent.routing.snapshot import GpuDoubt, GpuGroup, Snapshot
 
 log = structlog.get_logger()
@@ -80,8 +81,8 @@ class GpuWatch:
         sources = self._seat(fleet)
         self._spare = [source for source in self._here if source.name not in sources]
         self._gpus = GpuBoard([*sources, *(source.name for source in self._spare)])
-        pace = Pace(self._policy.interval, self._policy.timeout, clock)
-        self._pollers = [GpuPoller(source, self._gpus, pace) for source in sources.values()]
+        beat = Beat(self._policy.interval, clock)
+        self._pollers = [GpuPoller(source, self._gpus, beat, self._policy.timeout) for source in sources.values()]
 
     def _seat(self, fleet: Fleet) -> dict[str, Source]:
         """Find for each instance with GPUs who reads them; return the sources that are needed, by name."""

@@ -12,9 +12,10 @@ from typing import Protocol
 
 from spoe_agent.agent.persistently import persistently
 from spoe_agent.fleet import Fleet, Instance, PollPolicy
+from spoe_agent.instances.beat import Beat
 from spoe_agent.instances.http import said
 from spoe_agent.instances.ollama import FAILURES
-from spoe_agent.instances.poll import Poller, Source, Timing
+from spoe_agent.instances.poll import Poller, Source
 from spoe_agent.instances.reading import Reading
 
 Publish = Callable[[str, Reading], None]
@@ -36,8 +37,8 @@ class Ollama:
         self.instance = instance
         self.policy = policy
         self.client = client
-        timing = Timing(policy.interval, policy.tags_interval, clock)
-        self.poller = Poller(instance.name, client, self._published, timing)
+        beat = Beat(policy.interval, clock)
+        self.poller = Poller(instance.name, client, self._published, beat, policy.tags_interval)
         self._publish = publish
         self._kept: list[Reading] = []
         self._is_in_force = False

@@ -1,27 +1,22 @@
 """Polls every Ollama, each in its own task with its own deadline, and publishes what each poll brought.
 
-A slow or dead instance delays nobody. Clock, sleep and jitter are passed in, so that tests own time.
+A slow or dead instance delays nobody.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
-import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 import aiohttp
 
-from spoe_agent.instances import beat
+from spoe_agent.instances.beat import Beat
 from spoe_agent.instances.http import said
 from spoe_agent.instances.ollama import FAILURES
 from spoe_agent.instances.reading import Outcome, Reading
 from spoe_agent.routing.snapshot import LoadedModel
-
-JITTER = 0.1
-"""Each pause is up to this part longer or shorter, so that polls of many instances do not march in step."""
 
 STARTING_S = 10.0
 """An empty list of models so soon after a server came up proves nothing: a store that is on another host may not be
@@ -41,46 +36,31 @@ class Source(Protocol):
         """See OllamaClient."""
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How often to ask, and by which clock."""
-
-    interval_s: float = 1.0
-    """Between polls of `/api/ps`."""
-    lists_interval_s: float = 10.0
-    """Between polls of `/api/tags`."""
-    clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], Awaitable[None]] = beat.sleep
-    jitter: Callable[[], float] = random.random
-
-
 class Poller:
-    """Publishes what polls of one instance bring: `poll` once, then `run` until cancelled."""
+    """Publishes what polls of one instance bring: `poll` once, then `run` until cancelled.
 
-    def __init__(self, name: str, source: Source, publish: Callable[[str, Reading], None], timing: Timing) -> None:
+    The lists of what is installed are asked for every `lists_interval_s` only.
+    """
+
+    def __init__(
+        self, name: str, source: Source, publish: Callable[[str, Reading], None], beat: Beat, lists_interval_s: float
+    ) -> None:
         self._name = name
         self._source = source
         self._publish = publish
-        self._timing = timing
+        self._beat = beat
+        self._lists_interval_s = lists_interval_s
         self._last: Outcome | None = None
         self._was_away = False
         """It refused a connection, and has not answered everything since."""
-        self._lists_due_s = timing.clock()
-        self._proves_at_s = timing.clock()
+        self._lists_due_s = beat.clock()
+        self._proves_at_s = beat.clock()
         # An older reading must not be published after a newer one.
         self._polling = asyncio.Lock()
 
     async def run(self) -> None:
-        """Poll until cancelled.
-
-        After an answer it begins at any moment of the interval: polls of many at once would keep requests waiting.
-        """
-        timing = self._timing
-        if self._last is Outcome.ANSWERED:
-            await timing.sleep(timing.interval_s * timing.jitter())
-        while True:
-            await self.poll()
-            await timing.sleep(timing.interval_s * (1 + JITTER * (2 * timing.jitter() - 1)))
+        """Poll until cancelled, at once unless it has answered already."""
+        await self._beat.keep(self.poll, is_first_done=self._last is Outcome.ANSWERED)
 
     async def poll(self) -> None:
         """Ask once and publish the outcome; never raises for what the instance does."""
@@ -91,7 +71,7 @@ class Poller:
         """Ask now, lists too: somebody wants a model that was not there a moment ago."""
         async with self._polling:
             # Not before the lock is ours: a poll under way may have asked for the lists too early.
-            self._lists_due_s = self._timing.clock()
+            self._lists_due_s = self._beat.clock()
             await self._poll()
 
     async def _poll(self) -> None:
@@ -105,7 +85,7 @@ class Poller:
         self._publish(self._name, reading)
 
     async def _ask(self) -> Reading:
-        reading = Reading(self._timing.clock())
+        reading = Reading(self._beat.clock())
         try:
             reading = replace(reading, loaded=await self._source.loaded())
             if self._was_away or self._last is None:
@@ -127,7 +107,7 @@ class Poller:
 
     def _with_list(self, reading: Reading, installed: Mapping[str, int]) -> Reading:
         is_starting = not installed and reading.asked_at_s < self._proves_at_s
-        self._lists_due_s = reading.asked_at_s + (0.0 if is_starting else self._timing.lists_interval_s)
+        self._lists_due_s = reading.asked_at_s + (0.0 if is_starting else self._lists_interval_s)
         return replace(reading, installed=installed, is_starting=is_starting)
 
     async def _lives(self) -> bool:

@@ -16,7 +16,6 @@ from spoe_agent.fleet.option import FILE, fleet_option
 from spoe_agent.fleet.problems import Problem, dotted
 from spoe_agent.fleet.source import read
 from spoe_agent.gpus.inventory import disagreements, is_here
-from spoe_agent.gpus.poll import Pace
 from spoe_agent.gpus.service import local_sources, read_once
 from spoe_agent.surroundings.live import Level, look
 from spoe_agent.surroundings.names import doubtful_names
@@ -66,7 +65,7 @@ def _warnings(fleet: Fleet, file: Path) -> Iterator[Problem]:
     for one in doubtful_names(fleet):
         yield Problem(str(file), source.line(one.path), dotted(one.path), f"warning: {one.message}", one.hint)
     here = local_sources() if fleet.telemetry.local and any(is_here(one.host) for one in fleet.instances) else ()
-    board = asyncio.run(read_once(here, Pace(deadline_s=_GPU_DEADLINE_S)))
+    board = asyncio.run(read_once(here, _GPU_DEADLINE_S))
     for text in disagreements(fleet, board):
         yield Problem(str(file), None, "", f"warning: {text}")
 

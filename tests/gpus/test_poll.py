@@ -8,14 +8,15 @@ from structlog.testing import capture_logs
 
 from spoe_agent.gpus.board import GpuBoard, State
 from spoe_agent.gpus.nvml import NvmlReader
-from spoe_agent.gpus.poll import JITTER, GpuPoller, Pace
+from spoe_agent.gpus.poll import GpuPoller
 from spoe_agent.gpus.reading import GpuReading, SourceError
 from spoe_agent.gpus.threaded import Threaded
+from spoe_agent.instances.beat import JITTER, Beat
 from tests.gpus.replay import ReplayNvml
 from tests.gpus.test_nvml import CALLS, HOST_CALLS, START
 
 DEADLINE_S = 10.0
-SHORT = Pace(deadline_s=0.03)
+SHORT_S = 0.03
 
 
 class Scripted:
@@ -54,7 +55,7 @@ def board_of(*sources):
 async def test_what_a_source_does_becomes_its_state(step, state, why):
     source = Scripted("a", step)
     board = board_of(source)
-    await GpuPoller(source, board, SHORT).poll()
+    await GpuPoller(source, board, Beat(), SHORT_S).poll()
     assert (board.states["a"].state, board.states["a"].why) == (state, why)
 
 
@@ -63,7 +64,7 @@ async def test_readings_outlive_their_source_and_are_dated(step):
     times = iter([100.0, 101.0])
     source = Scripted("a", ["GPU-1"], step)
     board = board_of(source)
-    poller = GpuPoller(source, board, Pace(deadline_s=0.03, clock=lambda: next(times)))
+    poller = GpuPoller(source, board, Beat(clock=lambda: next(times)), SHORT_S)
     await poller.poll()
     await poller.poll()
     assert board.readings["GPU-1"].read_at_s == 100.0
@@ -72,7 +73,7 @@ async def test_readings_outlive_their_source_and_are_dated(step):
 async def test_only_changes_are_logged():
     bad = SourceError("no driver")
     source = Scripted("a", bad, bad, None, None, ["GPU-1"], ["GPU-1"], bad)
-    poller = GpuPoller(source, board_of(source), SHORT)
+    poller = GpuPoller(source, board_of(source), Beat(), SHORT_S)
     with capture_logs() as logs:
         for _ in range(7):
             await poller.poll()
@@ -87,7 +88,7 @@ async def test_only_changes_are_logged():
 async def test_a_bug_is_logged_with_where_it_is():
     source = Scripted("a", ZeroDivisionError(), SourceError("no driver"))
     with capture_logs() as logs:
-        await GpuPoller(source, board_of(source), SHORT).poll()
+        await GpuPoller(source, board_of(source), Beat(), SHORT_S).poll()
     assert logs[0]["exc_info"] is True
 
 
@@ -100,9 +101,9 @@ async def test_pauses_are_jittered_around_the_interval():
             raise Stop
 
     source = Scripted("a", [], [], [], [])
-    pace = Pace(interval_s=2.0, sleep=sleep, jitter=lambda: next(jitters))
+    beat = Beat(interval_s=2.0, sleep=sleep, jitter=lambda: next(jitters))
     with pytest.raises(Stop):
-        await GpuPoller(source, board_of(source), pace).run()
+        await GpuPoller(source, board_of(source), beat).run()
     # After the first reading at any moment of the interval.
     assert slept == pytest.approx([0.6, 2 * (1 - JITTER), 2.0, 2 * (1 + JITTER)])
 
@@ -112,7 +113,7 @@ async def test_a_driver_call_that_hangs_costs_its_own_source_only(call):
     nvml = ReplayNvml(hanging=call)
     hanging, other = Threaded(NvmlReader(lambda: nvml)), Scripted("b", *[["GPU-9"]] * 1000)
     board = board_of(hanging, other)
-    pollers = [GpuPoller(source, board, SHORT) for source in (hanging, other)]
+    pollers = [GpuPoller(source, board, Beat(), SHORT_S) for source in (hanging, other)]
     try:
         await asyncio.gather(*(poller.poll() for poller in pollers))
         assert nvml.entered.wait(DEADLINE_S)

@@ -11,11 +11,12 @@ import pytest
 from spoe_agent.fleet.units import Listen
 from spoe_agent.gpus.board import GpuBoard, State
 from spoe_agent.gpus.nvml import NvmlReader
-from spoe_agent.gpus.poll import GpuPoller, Pace
+from spoe_agent.gpus.poll import GpuPoller
 from spoe_agent.gpus.reading import GpuReading, SourceError
 from spoe_agent.gpus.remote import RemoteSource
 from spoe_agent.gpus.service import read_once, serve
 from spoe_agent.gpus.threaded import Threaded
+from spoe_agent.instances.beat import Beat
 from spoe_agent.rig.process import free_port
 from tests.gpus.replay import ReplayNvml
 from tests.gpus.web import answering
@@ -40,7 +41,7 @@ class Fixed:
 async def served(*sources, clock=time.monotonic):
     """The service on a free port; gives its URL and a session."""
     listen, stop = Listen(host="127.0.0.1", port=free_port()), asyncio.Event()
-    task = asyncio.ensure_future(serve(sources, listen, Pace(interval_s=0.01, clock=clock), stop))
+    task = asyncio.ensure_future(serve(sources, listen, Beat(interval_s=0.01, clock=clock), stop))
     try:
         async with aiohttp.ClientSession() as session:
             yield f"http://{listen}", session
@@ -63,7 +64,7 @@ async def test_readings_reach_another_host_and_follow_the_gpus():
     nvml = ReplayNvml("idle")
     async with served(Threaded(NvmlReader(lambda: nvml))) as (url, session):
         board = GpuBoard([url])
-        poller = GpuPoller(RemoteSource(session, url + "/"), board, Pace())
+        poller = GpuPoller(RemoteSource(session, url + "/"), board, Beat())
         await until(poller, lambda: len(board.readings) == 2)
         assert not any(reading.processes for reading in board.readings.values())
         nvml.gpus[1].answers = ReplayNvml("busy").gpus[1].answers
@@ -79,9 +80,9 @@ async def test_a_source_lost_over_there_leaves_readings_that_grow_old():
     async with served(source, clock=lambda: next(ticks)) as (url, session):
         remote = RemoteSource(session, url)
         board = GpuBoard([url])
-        await until(GpuPoller(remote, board, Pace()), lambda: board.readings)
+        await until(GpuPoller(remote, board, Beat()), lambda: board.readings)
         source.outcome = SourceError("fell over")
-        await until(GpuPoller(remote, board, Pace(clock=lambda: 50.0)), lambda: 50.0 - _age(board) > 5)
+        await until(GpuPoller(remote, board, Beat(clock=lambda: 50.0)), lambda: 50.0 - _age(board) > 5)
         assert board.states[url].state is State.UP
 
 
@@ -94,7 +95,7 @@ async def test_a_host_that_reads_nothing_says_why():
     async with served(broken, empty) as (url, session):
         board = GpuBoard([url])
         await until(
-            GpuPoller(RemoteSource(session, url), board, Pace()),
+            GpuPoller(RemoteSource(session, url), board, Beat()),
             lambda: board.states[url].why == f"{url} reads no GPU: nvidia is down: no driver",
         )
         assert board.states[url].state is State.DOWN
@@ -118,10 +119,10 @@ async def test_an_address_in_use_is_an_error():
                     await asyncio.sleep(0.01)
         taken = Listen(host="127.0.0.1", port=int(url.rpartition(":")[2]))
         with pytest.raises(OSError):
-            await serve([Fixed("a", [])], taken, Pace(), asyncio.Event())
+            await serve([Fixed("a", [])], taken, Beat(), asyncio.Event())
 
 
 async def test_reading_once_reads_every_source():
-    board = await read_once([Fixed("a", ["GPU-1"]), Fixed("b", SourceError("no"))], Pace())
+    board = await read_once([Fixed("a", ["GPU-1"]), Fixed("b", SourceError("no"))], DEADLINE_S)
     assert board.readings.keys() == {"GPU-1"}
     assert [state.state for state in board.states.values()] == [State.UP, State.DOWN]

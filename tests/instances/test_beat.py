@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoe_agent.instances.beat import BEAT_S, LEAST_BEATS, sleep, until_beat_s
+from spoe_agent.instances.beat import BEAT_S, JITTER, LEAST_BEATS, Beat, sleep, until_beat_s
 
 SHORTEST_S = LEAST_BEATS * BEAT_S
 NOW_S = st.floats(0, 1e7)
@@ -30,3 +30,24 @@ async def test_it_pauses_that_long():
     begun_s = time.monotonic()
     await asyncio.wait_for(sleep(SHORTEST_S), 30)
     assert time.monotonic() - begun_s > SHORTEST_S - BEAT_S
+
+
+@pytest.mark.parametrize("is_first_done", [True, False])
+async def test_polls_come_an_interval_apart_more_or_less_and_not_all_at_once(is_first_done):
+    done, jitters = [], iter([0.3, 0.0, 0.5, 1.0] if is_first_done else [0.0, 0.5, 1.0])
+
+    class Stop(Exception):
+        pass
+
+    async def pause(seconds):
+        done.append(pytest.approx(seconds))
+
+    async def poll():
+        done.append("poll")
+        if done.count("poll") == 4:
+            raise Stop
+
+    with pytest.raises(Stop):
+        await Beat(2.0, sleep=pause, jitter=lambda: next(jitters)).keep(poll, is_first_done=is_first_done)
+    between = ["poll", 2 * (1 - JITTER), "poll", 2.0, "poll", 2 * (1 + JITTER), "poll"]
+    assert done == ([0.6] if is_first_done else []) + between

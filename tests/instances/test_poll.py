@@ -8,9 +8,10 @@ from aiohttp import ClientSession
 from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.test_utils import unused_port
 
+from spoe_agent.instances.beat import JITTER, Beat
 from spoe_agent.instances.http import Remote
 from spoe_agent.instances.ollama import OllamaClient, UnexpectedAnswer
-from spoe_agent.instances.poll import JITTER, STARTING_S, Poller, Timing
+from spoe_agent.instances.poll import STARTING_S, Poller
 from spoe_agent.instances.reading import Outcome
 from spoe_agent.routing import LoadedModel
 from spoe_agent.routing.names import canonical
@@ -36,8 +37,8 @@ class Clock:
         self.now_s += delay_s
         await asyncio.sleep(0)
 
-    def timing(self, **fields):
-        return Timing(clock=self, sleep=self.sleep, **{"jitter": lambda: 0.5, **fields})
+    def beat(self, **fields):
+        return Beat(clock=self, sleep=self.sleep, **{"jitter": lambda: 0.5, **fields})
 
 
 class Source:
@@ -86,9 +87,9 @@ class Board(dict):
                 await self.heard.wait()
 
 
-def poller(source=None, clock=None, board=None, name="g0", **fields):
+def poller(source=None, clock=None, board=None, name="g0", lists_interval_s=10.0, **fields):
     source, clock, board = source or Source(), clock or Clock(), board if board is not None else Board()
-    return Poller(name, source, board.publish, clock.timing(**fields)), source, clock, board
+    return Poller(name, source, board.publish, clock.beat(**fields), lists_interval_s), source, clock, board
 
 
 @asynccontextmanager
@@ -351,8 +352,8 @@ async def test_an_instance_that_starts_hangs_and_dies_over_real_http():
     ollama.answers["/api/ps"] = {"models": [MODEL]}
     async with ClientSession() as session:
         url = f"http://127.0.0.1:{port}"
-        it = Poller("g0", OllamaClient(session, Remote(url), 30), board.publish, clock.timing())
-        impatient = Poller("hasty", OllamaClient(session, Remote(url), 0.05), board.publish, clock.timing())
+        it = Poller("g0", OllamaClient(session, Remote(url), 30), board.publish, clock.beat(), 10.0)
+        impatient = Poller("hasty", OllamaClient(session, Remote(url), 0.05), board.publish, clock.beat(), 10.0)
         await it.poll()
         assert board["g0"].outcome is Outcome.REFUSED
         async with ollama.serving(port):
