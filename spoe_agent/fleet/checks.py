@@ -262,6 +262,17 @@ def gpu_sources(fleet: FleetDraft) -> Findings:
                 yield Finding(path, f"there is no instance {name}", hint, depends=(("instances",),))
 
 
+def cache_types(fleet: FleetDraft) -> Findings:
+    """llama.cpp quantizes the cache with flash attention only: without it, loads fail."""
+    for index, instance in enumerate(fleet.instances):
+        kind = instance.ollama.kv_cache_type
+        if kind not in (None, "f16") and instance.ollama.flash_attention is False:
+            keys = [(*place, "ollama", "flash_attention") for place in (("instances", index), ("defaults",))]
+            message = f"{kind} needs flash attention, and flash_attention is false"
+            hint = "write flash_attention: true, or kv_cache_type: f16"
+            yield Finding(("instances", index, "ollama", "kv_cache_type"), message, hint, depends=tuple(keys))
+
+
 CHECKS: tuple[Callable[[FleetDraft], Findings], ...] = (
     instance_names,
     addresses,
@@ -271,6 +282,7 @@ CHECKS: tuple[Callable[[FleetDraft], Findings], ...] = (
     gpus_are_listed,
     gpus_are_not_shared,
     connections,
+    cache_types,
     pins,
     rule_names,
     rules_are_reached,

@@ -8,6 +8,9 @@ from spoe_agent.fleet.resolved import Fleet, Instance
 from spoe_agent.fleet.schema import ModelEntry
 from spoe_agent.routing.specs import FleetSpec, InstanceSpec, ModelRule, Policy
 
+CACHE_ELEMENT_BYTES = {None: 2.0, "f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
+"""By kv_cache_type. The quantized ones keep 32 numbers in a block, with a scale of two bytes (ggml-common.h)."""
+
 
 def specs(fleet: Fleet) -> FleetSpec:
     """Return routing's view of the fleet: instances and rules in file order, policy."""
@@ -26,6 +29,7 @@ def _instance(instance: Instance) -> InstanceSpec:
         max_loaded_models=instance.max_loaded_models,
         vram_bytes=instance.vram_bytes,
         context_length=instance.ollama.context_length,
+        cache_element_bytes=CACHE_ELEMENT_BYTES[instance.ollama.kv_cache_type],
         store=instance.store,
         tag=instance.tag,
     )

@@ -61,13 +61,12 @@ def vram_bytes(
     """
     if rule.vram_bytes is not None:
         return rule.vram_bytes
-    here = state.loaded.get(model)
+    here, slots, element = state.loaded.get(model), rule.slots(spec.num_parallel), spec.cache_element_bytes
     if here is None:
-        return _cold_bytes(weights, context or context_tokens(spec), rule.slots(spec.num_parallel))
+        return _cold_bytes(weights, context or context_tokens(spec), slots, element)
     if not context or not here.context_length:
         return here.size_bytes
-    slots = rule.slots(spec.num_parallel)
-    more = kv_bytes(weights, context, slots) - kv_bytes(weights, here.context_length, slots)
+    more = kv_bytes(weights, context, slots, element) - kv_bytes(weights, here.context_length, slots, element)
     return max(weights, int(here.size_bytes + more))
 
 
@@ -79,15 +78,15 @@ def least_vram_bytes(rule: ModelRule, weights: int) -> int:
     return rule.vram_bytes if rule.vram_bytes is not None else int(weights * 1.03 + 0.6e9)
 
 
-def kv_bytes(weights: int, context: int, slots: int) -> float:
+def kv_bytes(weights: int, context: int, slots: int, element_bytes: float = 2.0) -> float:
     """Return a prior for the key-value cache: 128 KiB per token for 8B, 310 KiB for 70B (f16), for all slots."""
-    per_token: float = 128 * 1024 * (weights / 4.7e9) ** 0.4
+    per_token: float = 64 * 1024 * element_bytes * (weights / 4.7e9) ** 0.4
     return per_token * context * slots
 
 
 @lru_cache(maxsize=4096)
-def _cold_bytes(weights: int, context: int, slots: int) -> int:
-    return int(weights * 1.03 + 0.6e9 + kv_bytes(weights, context, slots))
+def _cold_bytes(weights: int, context: int, slots: int, element_bytes: float) -> int:
+    return int(weights * 1.03 + 0.6e9 + kv_bytes(weights, context, slots, element_bytes))
 
 
 def context_tokens(spec: InstanceSpec) -> int:

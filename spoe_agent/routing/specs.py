@@ -28,6 +28,8 @@ class InstanceSpec:
     """Memory of the whole GPU group; None: not known, then only `max_loaded_models` limits."""
     context_length: int | None = None
     """OLLAMA_CONTEXT_LENGTH in tokens; None: Ollama's own choice by VRAM."""
+    cache_element_bytes: float = 2.0
+    """One number of the key-value cache (OLLAMA_KV_CACHE_TYPE): f16 unless told otherwise."""
     store: str = ""
     """Instances with the same one share a model store."""
     tag: str = ""

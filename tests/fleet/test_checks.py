@@ -38,6 +38,8 @@ def instances(*more: str) -> str:
         (instances("gpus: [0]", "gpus: [0], shared: true"), "3: instances[1].gpus: GPU 0 is used by i0 too; use another GPU, or write shared: true on i0"),
         (instances('gpus: ["3b:00.0"]', 'gpus: ["00000000:3B:00.0"]'), "3: instances[1].gpus: GPU 0000:3b:00.0 is used by i0 too; use another GPU, or write shared: true on i0 and i1"),
         (instances("num_parallel: 4, max_connections: 3"), "2: instances[0].max_connections: 3 is below num_parallel 4; write at least 4, or leave it out"),
+        (instances("ollama: {kv_cache_type: q8_0, flash_attention: false}"), "2: instances[0].ollama.kv_cache_type: q8_0 needs flash attention, and flash_attention is false; write flash_attention: true, or kv_cache_type: f16"),
+        (instances("ollama: {kv_cache_type: q4_0}") + "defaults: {ollama: {flash_attention: false}}", "2: instances[0].ollama.kv_cache_type: q4_0 needs flash attention, and flash_attention is false; write flash_attention: true, or kv_cache_type: f16"),
         (instances("num_parallel: 9") + "defaults: {max_connections: 8}", "2: instances[0].max_connections: 8 is below num_parallel 9; write at least 9, or leave it out"),
         (TWO + "models: [{match: a, instances: [gpu1, gpu2]}]", "4: models[0].instances[1]: there is no instance gpu2; did you mean gpu1?"),
         (TWO + "models: [{match: a, instances: [xyz]}]", "4: models[0].instances[0]: there is no instance xyz; instances are gpu0, gpu1"),

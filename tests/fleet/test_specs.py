@@ -10,7 +10,7 @@ def test_routing_gets_all_that_the_file_says() -> None:
     fleet = loads("""\
 gpus: [{id: 0, memory: 24GiB}]
 instances:
-  - {name: a, url: "http://h:1", gpus: [0], num_parallel: 2, ollama: {context_length: 8192}}
+  - {name: a, url: "http://h:1", gpus: [0], num_parallel: 2, ollama: {context_length: 8192, kv_cache_type: q8_0}}
   - {name: b, url: "http://h:2", store: nas, max_connections: 9, ollama: {max_loaded_models: 1}}
 models:
   - {match: "llama3:70b", instances: [a], num_parallel: 1, vram: 20GiB, size: 18GiB, max_concurrent: 3, priority: -7}
@@ -27,6 +27,7 @@ policies: {max_inspected_body: 1MiB, retry_after: 1500ms, hold_timeout: 90s, pol
                 max_loaded_models=3,
                 vram_bytes=24 << 30,
                 context_length=8192,
+                cache_element_bytes=1.0625,
                 store="h",
                 tag=fleet.instances[0].tag,
             ),
@@ -73,3 +74,9 @@ def test_a_callers_weight_is_above_zero_and_finite(weight: str) -> None:
 def test_bounds_of_what_is_said_of_a_model(keys: str) -> None:
     with pytest.raises(FleetError, match=r"models\[0\]"):
         loads(f'instances: [{{name: a, url: "http://h:1"}}]\nmodels: [{{match: a, {keys}}}]')
+
+
+@pytest.mark.parametrize(("kind", "element_bytes"), [("f16", 2.0), ("q8_0", 1.0625), ("q4_0", 0.5625)])
+def test_bytes_of_a_number_in_the_cache(kind: str, element_bytes: float) -> None:
+    fleet = loads(f'instances: [{{name: a, url: "http://h:1", ollama: {{kv_cache_type: {kind}}}}}]')
+    assert specs(fleet).instances[0].cache_element_bytes == element_bytes

@@ -54,6 +54,15 @@ def test_key_value_cache_is_there_once_per_slot():
     assert e.vram_bytes(A, forced, GIB, four, state()) == e.vram_bytes(A, NO_RULE, GIB, one, state())
 
 
+def test_a_quantized_cache_takes_less():
+    usual, half = spec("g0", context_length=4096), spec("g1", context_length=4096, cache_element_bytes=1.0)
+    reading = state(A, size_bytes=6 * GIB, context=4096)
+    for what, context in ((state(), None), (state(), 8192), (reading, 8192)):
+        more = [e.vram_bytes(A, NO_RULE, GIB, of, what, context) for of in (usual, half)]
+        tokens = 4096 if context is None or what is reading else context
+        assert more[0] - more[1] == pytest.approx(e.kv_bytes(GIB, tokens, 1) / 2, abs=2)
+
+
 @pytest.mark.parametrize(("weights", "per_token_kib"), [(4.7e9, 128), (42e9, 310)])
 def test_key_value_cache_of_well_known_models(weights, per_token_kib):
     assert e.kv_bytes(int(weights), 1, 1) / 1024 == pytest.approx(per_token_kib, rel=0.02)
