@@ -22,7 +22,7 @@ COMMANDS = {
     "drain": "spoe_agent.admin.command:drain",
     "ready": "spoe_agent.admin.command:ready",
     "reload": "spoe_agent.admin.command:reload",
-    "render": "spoe_agent.haproxy.render_command:render",
+    "render": "spoe_agent.render_command:render",
     "restart": "spoe_agent.admin.command:restart",
     "schema": "spoe_agent.fleet.command:schema",
     "serve": "spoe_agent.serve_command:serve",

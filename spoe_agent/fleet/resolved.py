@@ -58,7 +58,6 @@ class Instance(_Frozen):
     ca_file: str | None = None
     """Certificates that prove the proxy to be who it says; None: those this system trusts."""
     gpus: tuple[int | str, ...] = ()
-    shared: bool = False
     vram_bytes: int | None = None
     """Memory of the whole GPU group; None: not known."""
     num_parallel: int
@@ -140,7 +139,6 @@ def _instance(entry: InstanceEntry, memory: Mapping[int | str, int], listen: Lis
         onward=listen,
         ca_file=entry.ca_file,
         gpus=entry.gpus,
-        shared=entry.shared,
         vram_bytes=vram_bytes(entry, memory),
         num_parallel=entry.num_parallel,
         max_connections=entry.max_connections or entry.num_parallel * loaded,

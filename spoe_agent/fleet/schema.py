@@ -108,7 +108,8 @@ class OllamaSettings(Section):
     flash_attention: bool | None = None
     """OLLAMA_FLASH_ATTENTION. Left out: Ollama decides per model."""
     kv_cache_type: Literal["f16", "q8_0", "q4_0"] | None = None
-    """OLLAMA_KV_CACHE_TYPE: precision of the context's cache. Ollama's default is f16."""
+    """OLLAMA_KV_CACHE_TYPE: precision of the context's cache, which takes about half as much memory with q8_0 and a
+    quarter with q4_0. Ollama's default is f16."""
     sched_spread: bool | None = None
     """OLLAMA_SCHED_SPREAD: spread each model over all GPUs of the instance, also when one would do."""
     gpu_overhead: SpareMemory | None = None
@@ -123,7 +124,8 @@ class InstanceIdentity(Section):
     name: InstanceName | None = None
     url: InstanceUrl | None = None
     gpus: tuple[GpuId, ...] = ()
-    """The GPUs this Ollama is bound to (CUDA_VISIBLE_DEVICES). Empty: CPU, or not known."""
+    """The GPUs this Ollama is bound to (CUDA_VISIBLE_DEVICES or ROCR_VISIBLE_DEVICES, which know UUIDs and indexes).
+    Empty: CPU, or not known."""
 
 
 class InstanceSettings(Section):

@@ -78,6 +78,11 @@ def _seconds(value: object) -> object:
         raise refuse("duration", str(error)[:80], "write 30s, 5m or 1h30m; a plain number is seconds") from None
 
 
+def duration(seconds: float) -> str:
+    """Write a time span as Go and HAProxy read it: whole seconds, else milliseconds."""
+    return f"{round(seconds * 1000)}ms" if seconds % 1 else f"{int(seconds)}s"
+
+
 def _size(value: object, read: ValidatorFunctionWrapHandler) -> ByteSize:
     """Let pydantic read the size; say in one form what is wrong when it cannot."""
     try:

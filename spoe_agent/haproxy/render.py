@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from spoe_agent.fleet.resolved import LOCAL_HOST, Fleet, Instance
 from spoe_agent.fleet.specs import specs
-from spoe_agent.fleet.units import Listen
+from spoe_agent.fleet.units import Listen, duration
 from spoe_agent.fleet.urls import is_name
 from spoe_agent.haproxy import contract
 from spoe_agent.haproxy.contract import HOLD_GRACE_S, LATER, Question
@@ -69,7 +69,7 @@ def _template(name: str) -> Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.globals |= {"contract": contract, "seconds": _time}
+    environment.globals |= {"contract": contract, "seconds": duration}
     return environment.get_template(name)
 
 
@@ -118,8 +118,8 @@ def _engine(fleet: Fleet) -> str:
     policies = fleet.policies
     return _template("spoe-pointsman.conf.j2").render(
         later={name: asked for name, asked in LATER.items() if policies.hold_timeout or name is not Question.HOLD},
-        hold_timeout=_time(policies.hold_timeout) if policies.hold_timeout else "",
-        hold_processing=_time(policies.hold_timeout + HOLD_GRACE_S),
+        hold_timeout=duration(policies.hold_timeout) if policies.hold_timeout else "",
+        hold_processing=duration(policies.hold_timeout + HOLD_GRACE_S),
     )
 
 
@@ -187,10 +187,6 @@ def _agent(listen: Listen, known: frozenset[str]) -> dict[str, object]:
 def _local(listen: Listen) -> Listen:
     """Return the address at which this host reaches a listener."""
     return replace(listen, host={"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host))
-
-
-def _time(seconds: float) -> str:
-    return f"{round(seconds * 1000)}ms" if seconds % 1 else f"{int(seconds)}s"
 
 
 def _error_bodies() -> dict[str, str]:

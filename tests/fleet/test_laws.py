@@ -114,6 +114,6 @@ def test_what_is_accepted_holds_together(instances: list[dict[str, Any]]) -> Non
         return
     assert len({instance.name for instance in fleet.instances}) == len(instances)
     assert len({instance.port for instance in fleet.instances} | {fleet.listeners.front.port}) == len(instances) + 1
-    users = [(gpu, instance.shared) for instance in fleet.instances for gpu in instance.gpus]
+    users = [(gpu, instance.get("shared", False)) for instance in instances for gpu in instance.get("gpus", [])]
     assert all(shared or [gpu for gpu, _ in users].count(gpu) == 1 for gpu, shared in users)
     assert all(instance.max_connections >= instance.num_parallel for instance in fleet.instances)
