@@ -9,7 +9,7 @@ from typing import TypeVar, cast
 import zstandard
 from pydantic_core import from_json
 
-from spoe_agent.requests.form import model_field
+from spoe_agent.requests.form import field_reading
 from spoe_agent.requests.scan import Scan
 
 ZSTD_LIMIT_BYTES = 20 * 1024 * 1024
@@ -73,7 +73,7 @@ def model_reading(
     if not body or body.isspace():
         raise BodyError("missing request body", Fault.NOTHING)
     if is_form(content_type):
-        return from_form(body, content_type)
+        return from_field((yield from field_reading(body, content_type)))
     if len(body) <= PARSED_BYTES:
         return from_document(body, parsed(body), takes_name)
     scan = Scan(body)
@@ -105,9 +105,8 @@ def _unpacking(body: bytes) -> Generator[None, None, bytes]:
     return bytes(plain)
 
 
-def from_form(body: bytes, content_type: str) -> str:
-    """Return the model of a whole form. Raises BodyError."""
-    model = model_field(body, content_type)
+def from_field(model: str | None) -> str:
+    """Return the model of a whole form. Raises BodyError when there is none."""
     if model is None:
         raise BodyError("model is required")
     return model

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spoe_agent.requests.body import from_document, from_form, from_scan, is_form, is_packed, read_model
+from spoe_agent.requests.body import from_document, from_field, from_scan, is_form, is_packed, read_model
 from spoe_agent.requests.form import model_field
 from spoe_agent.requests.scan import Scan, key_pattern
 
@@ -86,10 +86,12 @@ def model_of(glimpse: Glimpse, document: object = None) -> str:
 
 
 def _of_all(glimpse: Glimpse, document: object) -> str:
-    if document is None or is_packed(glimpse.content_encoding) or not glimpse.head.strip():
-        return read_model(glimpse.head, glimpse.content_type, glimpse.content_encoding, glimpse.takes_name)
+    if is_packed(glimpse.content_encoding):  # Few bytes may be made to unpack to many.
+        raise NeedsWhole
+    if document is None or not glimpse.head.strip():
+        return read_model(glimpse.head, glimpse.content_type, takes_name=glimpse.takes_name)
     if is_form(glimpse.content_type):
-        return from_form(glimpse.head, glimpse.content_type)
+        return from_field(model_field(glimpse.head, glimpse.content_type))
     return from_document(glimpse.head, document, glimpse.takes_name)
 
 

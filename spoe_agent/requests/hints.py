@@ -14,6 +14,10 @@ from pydantic_core import from_json
 
 BEGINNING_CHARACTERS = 4096
 """How much of a message is looked at: longer ones that differ behind it count as one."""
+LEAST_CONTEXT = 4
+"""Ollama takes less, also what is negative, for this (server/sched.go getRunner)."""
+CONTEXTS = 2**31
+"""No context is so long. Go makes something of larger numbers that depends on the processor."""
 INSTRUCTIONS = frozenset({"system", "developer"})
 """Roles of a first message that many conversations share; the second one tells them apart."""
 
@@ -36,8 +40,7 @@ def hints_of(path: str, document: object) -> Hints:
         return NONE
     options = document.get("options") if path.startswith("/api/") else None
     number = options.get("num_ctx") if isinstance(options, dict) else None
-    is_number = isinstance(number, int) and not isinstance(number, bool)
-    return Hints((number or None) if is_number else None, _prefix(document.get("messages")))
+    return Hints(_context(number), _prefix(document.get("messages")))
 
 
 def beginning(head: bytes) -> object:
@@ -52,6 +55,13 @@ def beginning(head: bytes) -> object:
 def digest(text: str) -> str:
     """Return a short name for a text that is nobody's to read."""
     return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
+
+
+def _context(number: object) -> int | None:
+    """Return what Ollama makes of `num_ctx` (api/types.go FromMap): floats are cut, texts refused by itself."""
+    if not isinstance(number, int | float) or isinstance(number, bool) or not -CONTEXTS < number < CONTEXTS:
+        return None
+    return max(LEAST_CONTEXT, int(number)) if number else None
 
 
 def _prefix(messages: object) -> str:

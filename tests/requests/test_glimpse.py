@@ -101,7 +101,7 @@ OF_PARTS = {
     "form without a model, small": (glimpse(form(FILE_PART), FORM), BodyError),
     "form, too large, model first": (glimpse(form(MODEL_PART, FILE), FORM, is_within=False), "whisper"),
     "form, too large": (glimpse(form(FILE, MODEL_PART), FORM, is_within=False), TooLarge),
-    "packed, small": (glimpse(zstandard.compress(b'{"model":"m"}'), encoding="zstd"), "m"),
+    "packed, small": (glimpse(zstandard.compress(b'{"model":"m"}'), encoding="zstd"), NeedsWhole),
     "packed, large": (glimpse(b"\x28\xb5\x2f\xfd" * 9_000, encoding="zstd"), NeedsWhole),
     "packed, too large": (glimpse(b"\x28\xb5\x2f\xfd" * 9_000, encoding="zstd", is_within=False), TooLarge),
     "too large, model first": (glimpse(LARGE["first"], is_within=False), "beta"),
