@@ -102,7 +102,7 @@ def read_line(line: bytes) -> Line | None:
             error,
             classify(str(fields.get("method", "")), str(fields.get("path", ""))),
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         return None
 
 
@@ -113,5 +113,6 @@ def _set(fields: Mapping[Field, Any], name: Field) -> str:
 
 def _fell_back(fields: Mapping[Field, Any]) -> bool:
     """Whoever left while HAProxy waited for the agent, or for a slot, went nowhere."""
-    has_left = fields["termination"][0] == "C" and fields["termination"][1] != "D"
+    termination = str(fields["termination"])
+    has_left = termination.startswith("C") and not termination.startswith("CD")
     return str(fields.get("reason", "")).startswith(FALLBACK) and not has_left

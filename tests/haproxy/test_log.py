@@ -100,6 +100,7 @@ FOREIGN = [
     {"id": "another program's"},
     fields(first_byte_ms=None),
     fields(data_ms="1"),
+    fields(first_byte_ms=10**400),
     b"[" * 5000,
 ]
 
@@ -177,6 +178,8 @@ FELL_BACK = {
     "the client left before the answer": ({"reason": "fallback", "termination": "CH", "spoe_error": "5"}, False),
     "the client left its stream": ({"reason": "fallback", "termination": "CD", "spoe_error": "-"}, True),
     "a front that does not say": ({}, False),
+    "a front that does not say how it ended": ({"reason": "fallback", "termination": ""}, True),
+    "the agent died over a body or a held request": ({"reason": "unread", "spoe_error": "257"}, True),
 }
 
 
