@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from spoe_agent.rig.stack import Stack
-from tests.e2e.conftest import chat, is_mitmproxy, seen_by
+from tests.e2e.conftest import chat, seen_by
 from tests.requests import errors
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.both_fronts]
@@ -92,13 +92,6 @@ async def test_answer(
     assert [await seen_by(session, stack, number) for number in range(3)] == before
 
 
-READ_ELSEWISE_BY_HAPROXY = (
-    "number for a model",
-    "bool for a model",
-    "array for a model",
-    "the last wins",
-    "the last is empty",
-)
 TYPES = {400: "invalid_request_error", 404: "not_found_error"}
 
 
@@ -107,8 +100,6 @@ async def test_errors_are_in_ollamas_own_words(stack: Stack, session: aiohttp.Cl
     before = [await seen_by(session, stack, number) for number in range(3)]
     found, expected = {}, {}
     for name, (path, body, status, text) in errors.cases().items():
-        if not is_mitmproxy(stack.binary) and name.endswith(READ_ELSEWISE_BY_HAPROXY):
-            continue
         async with session.post(stack.url + path, data=body) as answer:
             told = json.loads(await answer.read())
             found[name] = (answer.status, answer.headers["Content-Type"], told)

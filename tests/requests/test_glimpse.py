@@ -5,12 +5,12 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spoe_agent.fleet import loads
+from spoe_agent.haproxy.render import haproxy_files
 from spoe_agent.requests.body import BodyError, parsed
 from spoe_agent.requests.glimpse import (
     HEAD_BYTES,
     MARGIN_BYTES,
-    MARK,
-    TAIL_BYTES,
     Glimpse,
     NeedsWhole,
     TooLarge,
@@ -23,14 +23,26 @@ from tests.requests.test_scan import written
 
 untimed = settings(deadline=None)
 
-BETWEEN = re.compile(rb'(?is)(?:"model"(?=\s*:)|\\u00[46][4-6c-f])(?=.{%d}).*' % (TAIL_BYTES - MARGIN_BYTES))
+CONFIG = haproxy_files(loads('instances: [{name: g0, url: "http://h:1"}]'))["haproxy.cfg"]
+(BEHIND, LOOKED_THROUGH) = re.search(r"pm_tail\) 'req\.body,bytes\((\d+)\),(.*)' if", CONFIG).groups()
+# Within quotes of HAProxy's, two backslashes are one.
+STEPS = [
+    (re.compile(pattern.replace(r"\\", "\\").encode()), put.encode())
+    for pattern, put in re.findall(r'regsub\("([^"]*)","([^"]*)"\)', LOOKED_THROUGH)
+]
+
+
+def test_haproxy_looks_for_a_key_written_both_ways_and_keeps_the_end():
+    assert (int(BEHIND), len(STEPS)) == (HEAD_BYTES - MARGIN_BYTES, 3)
 
 
 def glimpse(body, content_type="application/json", encoding="", is_within=True):
     """What haproxy.cfg sends of a body. (Its regexes take a zero byte for the end.)"""
     tail = b""
     if is_within and len(body) > HEAD_BYTES:
-        tail = BETWEEN.sub(MARK, body[HEAD_BYTES - MARGIN_BYTES :].partition(b"\0")[0])[-TAIL_BYTES:]
+        tail = body[int(BEHIND) :].partition(b"\0")[0]
+        for pattern, put in STEPS:
+            tail = pattern.sub(put, tail, count=1)
     return Glimpse(body[:HEAD_BYTES], tail, len(body), is_within, content_type, encoding)
 
 
