@@ -214,7 +214,7 @@ class Policies(Section):
     """Bounds for the whole fleet."""
 
     max_inspected_body: Annotated[Size, Field(ge=64 << 10, le=128 << 20, examples=["64KiB", "4MiB"])] = Field(
-        default="31MiB", validate_default=True
+        default="32MiB", validate_default=True
     )
     """How large a request body may be that does not name its model at the very beginning (64KiB to 128MiB): it is kept
     until the model is found, and then sent on. Larger ones need `model` first, or the header X-Model."""
@@ -227,8 +227,10 @@ class Policies(Section):
     response_timeout: Seconds = Field(default="30m", validate_default=True)
     """How long Ollama may be silent: it sends nothing while a model loads, which takes minutes."""
     client_timeout: Seconds = Field(default="60s", validate_default=True)
-    """How long a client may send nothing in the middle of a request; then it gets 408. Slow is not silent: how long the
-    whole request takes is not limited. HAProxy before 3.0 also drops whoever takes nothing of an answer for so long."""
+    """How long a client may send nothing in the middle of a request; then it gets 408 (400 when a part of it is at an
+    instance already). Slow is not silent: how long the whole request takes is not limited. HAProxy before 3.0 also
+    drops whoever takes nothing of an answer for so long, and does not time the rest of a body that is larger than
+    `max_inspected_body`."""
     hold_timeout: SecondsOrZero = Field(default="60s", validate_default=True)
     """How long a request is held in one fair queue until a slot is free; then it gets 503. 0: nothing is held,
     requests wait unordered in HAProxy and in Ollama."""

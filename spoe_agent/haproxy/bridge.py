@@ -11,7 +11,7 @@ from functools import lru_cache
 from spoe_agent.haproxy.contract import NOBODY, Argument, Question, Variable
 from spoe_agent.requests.body import parsed
 from spoe_agent.requests.errors import error_type
-from spoe_agent.requests.glimpse import HEAD_BYTES, Glimpse, NeedsWhole, TooLarge
+from spoe_agent.requests.glimpse import HEAD_BYTES, Glimpse, TooLarge
 from spoe_agent.requests.hints import beginning
 from spoe_agent.requests.reading import asked, content, glimpsed, read, without_body
 from spoe_agent.routing import Action as Choices
@@ -48,10 +48,11 @@ def facts(message: Message, policy: Policy) -> RequestFacts:
     except TooLarge:
         given = _text(args, "given")
         return request.naming(given) if given else request.without_model(Problem.TOO_LARGE)
-    except NeedsWhole:
-        if request.kind is Kind.INFERENCE:
-            raise
-        return request.without_model(Problem.TOO_LARGE)
+
+
+def unread(message: Message) -> RequestFacts:
+    """Return what an `inspect` says of its request without its body."""
+    return _asked(message.args)
 
 
 def reading(message: Message) -> Generator[None, None, RequestFacts]:
@@ -106,6 +107,11 @@ def _tried(text: str) -> tuple[str, ...]:
 def request_id(message: Message) -> str:
     """Return the id of a message's request."""
     return _text(message.args, "id")
+
+
+def body_bytes(message: Message) -> int:
+    """Return how much of a body a message brings."""
+    return len(_bytes(message.args, "body"))
 
 
 def process(message: Message) -> str:

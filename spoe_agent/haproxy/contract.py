@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, get_args
 
+from spoe_agent.requests.changes import CHANGE_BYTES
 from spoe_agent.requests.glimpse import HEAD_BYTES
 
 AGENT_BACKEND = "pointsman_agent"
@@ -37,10 +38,14 @@ Argument = Literal[
 ]  # fmt: skip
 """Names of a message's arguments."""
 
+HEADER_BYTES = 300
+"""How much of a header is sent: HAProxy's may be as large as its buffers."""
+PATH_BYTES = 2048
+
 _ROUTE: Mapping[Argument, str] = {
     "id": "unique-id",
-    "method": "method",
-    "path": "var(txn.pm_path)",
+    "method": "method,bytes(0,32)",
+    "path": f"var(txn.pm_path),bytes(0,{PATH_BYTES})",
     "size": "req.body_size",
     "caller": "var(txn.pm_caller)",
     "load": "var(txn.pm_load)",
@@ -49,8 +54,8 @@ _ROUTE: Mapping[Argument, str] = {
 }
 
 _CONTENT: Mapping[Argument, str] = {
-    "type": "req.fhdr(content-type)",
-    "encoding": "req.fhdr(content-encoding)",
+    "type": f"req.fhdr(content-type),bytes(0,{HEADER_BYTES})",
+    "encoding": f"req.fhdr(content-encoding),bytes(0,{HEADER_BYTES})",
 }
 
 AT_ONCE: Mapping[Question, Mapping[Argument, str]] = {
@@ -58,12 +63,12 @@ AT_ONCE: Mapping[Question, Mapping[Argument, str]] = {
     Question.READ: {
         **_ROUTE,
         **_CONTENT,
-        "given": "req.fhdr(x-model)",
+        "given": f"req.fhdr(x-model),bytes(0,{HEADER_BYTES})",
         "seen": "req.body_len",
         "head": f"req.body,bytes(0,{HEAD_BYTES})",
         "tail": "var(txn.pm_tail)",
     },
-    Question.CHANGE: {**_ROUTE, "body": "req.body"},
+    Question.CHANGE: {**_ROUTE, "body": f"req.body,bytes(0,{CHANGE_BYTES})"},
 }
 """Messages that are answered within PROCESSING_S: their arguments, and the sample of HAProxy's that fills each."""
 
@@ -86,15 +91,15 @@ TOO_LATE = "1"
 GIVEN_UP = "5"
 """HAProxy gave the question up itself, because the client had left."""
 
-HOLD_ERROR = "hold_error"
-"""The same for questions that take their time; goes no further."""
 HOLD_MS = "hold_ms"
-"""How long those took."""
+"""How long a request was held."""
 
 FALLBACK = "fallback"
 """Reason of requests that HAProxy decided alone."""
 LEFT = "left"
 """Reason of requests whose client left while the agent was asked."""
+UNREAD = "unread"
+"""Reason of requests turned away because the agent gave no answer to a whole body."""
 
 NOBODY = "-"
 """Stands among the tried ones for a pass in which no instance was named."""

@@ -9,10 +9,10 @@ import structlog
 from spoe_agent.agent.agent import Agent
 from spoe_agent.haproxy import bridge
 from spoe_agent.haproxy.contract import Question
-from spoe_agent.haproxy.draining import Draining
-from spoe_agent.haproxy.inspector import Inspector
+from spoe_agent.haproxy.inspector import Crowded, Inspector
 from spoe_agent.requests.glimpse import NeedsWhole
-from spoe_agent.routing import Choice, RequestFacts
+from spoe_agent.routing import Action as Choices
+from spoe_agent.routing import Choice, Problem, Reason, RequestFacts
 from spoe_agent.spop import Action, Message
 
 log = structlog.get_logger()
@@ -24,11 +24,11 @@ Later = Coroutine[None, None, Actions]
 class Decisions:
     """What the agent decides on messages that bring their facts along."""
 
-    def __init__(self, agent: Agent, news: Callable[[], None], draining: Draining) -> None:
+    def __init__(self, agent: Agent, news: Callable[[], None], inspector: Inspector) -> None:
         """`news`: called before a question is decided that was long under way."""
         self._agent = agent
         self._news = news
-        self._inspector = Inspector(draining)
+        self._inspector = inspector
 
     def on(self, message: Message) -> Actions | Later:
         """Return the answer's actions, or what gives them later, unless it raises Undecided."""
@@ -61,9 +61,13 @@ class Decisions:
 
     async def _inspected(self, message: Message) -> Actions:
         try:
-            facts = await self._inspector.read(bridge.reading(message))
-        except TimeoutError:
-            return unanswered("the body took too long to read")
+            facts = await self._inspector.read(bridge.reading(message), bridge.body_bytes(message))
+        except TimeoutError as error:
+            facts = bridge.unread(message).without_model(Problem.UNREADABLE, str(error))
+        except Crowded as error:
+            retry_after_s = self._agent.fleet.policy.retry_after_s
+            crowded = Choice(Choices.REJECT, Reason.CROWDED, message=str(error), retry_after_s=retry_after_s)
+            return bridge.actions(crowded, bridge.unread(message))
         self._news()
         choice = self._agent.decide(facts)
         if self._agent.is_worth_a_second_look(choice):

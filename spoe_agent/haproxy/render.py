@@ -19,7 +19,7 @@ from spoe_agent.haproxy.models_map import MODELS_MAP, entries, text
 from spoe_agent.haproxy.names import HOSTS, RESOLVERS, in_hosts_file, server_options
 from spoe_agent.requests import foreign, glimpse
 from spoe_agent.requests.caller import FORWARDED_FOR, HOPS
-from spoe_agent.requests.changes import CHANGE_PATHS
+from spoe_agent.requests.changes import CHANGE_BYTES, CHANGE_PATHS
 from spoe_agent.requests.errors import ERROR_FORMS
 from spoe_agent.requests.foreign import glob_regex
 from spoe_agent.requests.request_id import WELL_FORMED
@@ -34,6 +34,9 @@ HOT_BUFFERS = 4
 
 BODY_HEADROOM_BYTES = 65_536
 """What `tune.bufsize` is larger than the inspected part of a body: headers and HAProxy's own reserve."""
+
+HOT_BYTES = 64 * 1024 * 1024
+"""Most that a thread keeps, but for a single buffer that is larger: there are as many threads as cores."""
 
 REJECTIONS = (400, 404, 413, 503)
 """Statuses of a Choice that rejects."""
@@ -77,6 +80,7 @@ def _config(fleet: Fleet, known: frozenset[str]) -> str:
     instances = [_server(instance, known) for instance in fleet.instances]
     agents = [_agent(_local(listen), known) for listen in fleet.haproxy.spop or fleet.listeners.spop]
     policies = fleet.policies
+    bufsize = policies.max_inspected_body + BODY_HEADROOM_BYTES
     return _template("haproxy.cfg.j2").render(
         instances=instances,
         proxied=[one for one in instances if one["proxy"]],
@@ -86,8 +90,8 @@ def _config(fleet: Fleet, known: frozenset[str]) -> str:
         forwarded_for=f"^{FORWARDED_FOR.pattern}".replace('"', r"\""),
         checks_host=fleet.checks_host,
         local_host=LOCAL_HOST,
-        bufsize=policies.max_inspected_body + BODY_HEADROOM_BYTES,
-        hot_buffers=HOT_BUFFERS,
+        bufsize=bufsize,
+        hot_bytes=min(HOT_BUFFERS * bufsize, max(HOT_BYTES, bufsize)),
         body=glimpse,
         front=str(fleet.listeners.front),
         log_address=str(_local(fleet.listeners.log)),
@@ -102,6 +106,7 @@ def _config(fleet: Fleet, known: frozenset[str]) -> str:
         unreached=UNREACHED,
         rejections=REJECTIONS,
         change_paths=CHANGE_PATHS,
+        change_bytes=CHANGE_BYTES,
         inference_paths=sorted(INFERENCE_PATHS),
         request_id=WELL_FORMED,
         model_paths=[*sorted(INFERENCE_PATHS), DESCRIBE_PATH],
@@ -124,7 +129,8 @@ def _engine(fleet: Fleet) -> str:
 
 
 def write(texts: dict[str, str], folder: Path) -> None:
-    """Write rendered files below a folder, which is made when it is missing. Raises OSError.
+    """Write rendered files below a folder, which is made when it is missing: each is there as it was, or anew. Raises
+    OSError.
 
     What the agent has written into the map of models since stays, as long as the fleet is the same.
     """
@@ -133,7 +139,9 @@ def write(texts: dict[str, str], folder: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         found = path.read_text(errors="replace") if path.exists() else None
         if not is_current(name, found, content):
-            path.write_text(content)
+            beside = path.with_name(f".{path.name}.new")
+            beside.write_text(content)
+            beside.replace(path)
 
 
 def is_current(name: str, found: str | None, rendered: str) -> bool:

@@ -19,7 +19,7 @@ from spoe_agent.haproxy.contact import Contact
 from spoe_agent.haproxy.contract import QUESTIONS, Question
 from spoe_agent.haproxy.decisions import Decisions, unanswered
 from spoe_agent.haproxy.draining import Draining
-from spoe_agent.haproxy.inspector import Undecided
+from spoe_agent.haproxy.inspector import Inspector, Undecided
 from spoe_agent.haproxy.passing import Passable, Passed
 from spoe_agent.routing import Choice, RequestFacts
 from spoe_agent.spop import Action, Connection, Hello, Notify, PeerFault, Status
@@ -243,7 +243,7 @@ class Server:
         self._contact = contact or Contact(clock)
         self._news = news
         self.draining = Draining(checked_at_s=clock())
-        self._decisions = Decisions(agent, news, self.draining)
+        self._decisions = Decisions(agent, news, Inspector(self.draining))
         self._clock = clock
         self.connections: set[SpopProtocol] = set()
         # A server that nobody refers to is collected, and its socket with it (uvloop).

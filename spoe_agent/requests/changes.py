@@ -2,7 +2,7 @@
 
 The body is read as Go's encoding/json reads it into Ollama's structs (api/types.go): keys in any case, the last of
 several counts, what follows the value is ignored. A body that cannot be read names nothing; Ollama says what is wrong
-with it.
+with it. Of a large one the beginning must do: what stands behind it names nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from spoe_agent.requests.scan import Scan
 from spoe_agent.routing.change import Change, Verb
 from spoe_agent.routing.names import canonical
 
@@ -18,25 +19,34 @@ BLOBS = "/api/blobs/"
 
 _VERBS = {f"/api/{verb}": verb for verb in (Verb.PULL, Verb.PUSH, Verb.CREATE, Verb.COPY, Verb.DELETE)}
 
+_NAMES = ("model", "name", "source", "destination", "from")
+_UPLOADS = ("files", "adapters", "draft_files")
+
+CHANGE_BYTES = 64 * 1024
+"""How much of a body is looked at."""
+
 CHANGE_PATHS = tuple(sorted(_VERBS))
 """Paths whose small JSON bodies are read. Uploads are gigabytes, and name nothing."""
 
 
-def read_change(path: str, body: bytes) -> Change | None:
-    """Return what a request for this path wants changed, or None when that is no such path."""
+def read_change(path: str, body: bytes, size: int) -> Change | None:
+    """Return what a request for this path wants changed, or None when that is no such path.
+
+    `body` is all of it, or the beginning of a body of this size.
+    """
     if path.startswith(BLOBS):
         return Change(Verb.UPLOAD)
     verb = _VERBS.get(path)
     if verb is None:
         return None
-    fields = _fields(body)
+    fields = _beginning(body[:CHANGE_BYTES]) if size > min(len(body), CHANGE_BYTES) else _fields(body)
     named = _name(fields, "model") or _name(fields, "name")
     if verb is Verb.COPY:
         return Change(verb, _name(fields, "source"), _name(fields, "destination"))
     if verb is Verb.PULL:
         return Change(verb, makes=named)
     if verb is Verb.CREATE:
-        uploads = any(bool(fields.get(key)) for key in ("files", "adapters", "draft_files"))
+        uploads = any(bool(fields.get(key)) for key in _UPLOADS)
         return Change(verb, _name(fields, "from"), named, uploads)
     return Change(verb, named)
 
@@ -49,6 +59,11 @@ def _fields(body: bytes) -> Mapping[str, Any]:
         return {}
     is_object = isinstance(pairs, list) and all(isinstance(pair, tuple) for pair in pairs)
     return {key.lower(): value for key, value in pairs} if is_object else {}
+
+
+def _beginning(body: bytes) -> Mapping[str, Any]:
+    names = {key: Scan(body, key).run().value for key in _NAMES}
+    return names | {key: Scan(body, key).run().found == "object" for key in _UPLOADS}
 
 
 def _name(fields: Mapping[str, Any], key: str) -> str:

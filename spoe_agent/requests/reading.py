@@ -84,7 +84,7 @@ def without_body(request: RequestFacts, path: str, body: bytes) -> RequestFacts 
     body names one.
     """
     if request.kind is Kind.MANAGE:
-        return replace(request, change=read_change(path, body))
+        return replace(request, change=read_change(path, body, request.body_bytes))
     if request.kind is Kind.LIST:
         return request
     in_path = path_model(path)

@@ -69,6 +69,8 @@ class Reason(StrEnum):
     HOLD_TIMEOUT = "hold timeout"
     QUEUE_TIMEOUT = "queue timeout"
     """It had an instance, but no connection of it came free in time."""
+    CROWDED = "crowded"
+    """Too many large bodies wait to be read."""
     TOO_LATE = "too late"
     """It ended before it was decided."""
     CLIENT_LEFT = "client left"
@@ -90,6 +92,7 @@ STATUS: Mapping[Reason, int] = MappingProxyType(
         Reason.NO_LISTS: 503,
         Reason.HOLD_TIMEOUT: 503,
         Reason.QUEUE_TIMEOUT: 503,
+        Reason.CROWDED: 503,
         Reason.TOO_LATE: 503,
         Reason.CLIENT_LEFT: 503,
     }

@@ -7,13 +7,15 @@ import io
 import json
 import signal
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import pytest
 import pytest_asyncio
 
 from spoe_agent.rig.stack import Simulated, Stack
-from tests.e2e.conftest import routed, stack_of
+from tests.e2e import operator
+from tests.e2e.conftest import routed, stack_of, until
 from tests.requests.hostile import HOSTILE
 from tests.requests.reference import ollamas_model
 
@@ -105,6 +107,42 @@ async def test_a_large_body_is_sent_again_when_an_instance_refuses(
         ollama = stack.ollamas[int(instance.removeprefix("gpu"))]
         ollama.signal(signal.SIGKILL)
         await ollama.wait()
-        status, other, _ = await sent(session, stack, image(5))
-        assert status == 200
-        assert other != instance
+        for body, headers in ((image(5), {}), (image(40), {"X-Model": "gamma"})):
+            status, other, _ = await sent(session, stack, body, **headers)
+            assert status == 200
+            assert other != instance
+
+
+@pytest.mark.haproxy
+async def test_what_stays_unread_is_turned_away_at_once(
+    binary: str, tmp_path_factory: pytest.TempPathFactory, session: aiohttp.ClientSession
+) -> None:
+    """The agent dies over a body that takes it seconds. It is not brought to the next one, nor to an instance."""
+    body = b'{"x":[' + b'{"model":1},' * 2_500_000 + b'1],"model":"gamma"}'
+    simulated = Simulated(instances=2, models=[("gamma:latest", "1GB")])
+    async with stack_of(binary, tmp_path_factory.mktemp("unread"), simulated) as stack:
+        asked = (await operator.status(session, stack))["haproxy"]["questions"]
+
+        async def is_inspected() -> bool:
+            return bool((await operator.status(session, stack))["haproxy"]["questions"] == asked + 2)
+
+        request = asyncio.ensure_future(session.post(f"{stack.url}/api/chat", data=io.BytesIO(body), headers=HEADERS))
+        await until(is_inspected, 20, "the agent reads it")
+        stack.agent.signal(signal.SIGKILL)
+        async with await request as answer:
+            told = answer.status, answer.headers["Retry-After"], await answer.json()
+        assert told == (503, "5", {"error": "the request body could not be read; try again shortly"})
+        assert routed(answer) == ("-", "unread")
+        (line,) = [one for one in log_lines(stack) if one["reason"] == "unread"]
+        assert line["spoe_error"] not in ("-", "5")
+
+
+@pytest.mark.haproxy
+async def test_a_description_may_name_its_model_anywhere(large: Stack, session: aiohttp.ClientSession) -> None:
+    body = json.dumps({"system": "x" * 60_000, "a": {"model": 1}, "b": "y" * 60_000, "model": "gamma"}).encode()
+    async with session.post(f"{large.url}/api/show", data=io.BytesIO(body), headers=HEADERS) as answer:
+        assert (answer.status, routed(answer)[1]) == (200, "describe")
+
+
+def log_lines(stack: Stack) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stack.haproxy.output.read_text().splitlines() if line.startswith("{")]

@@ -83,14 +83,13 @@ SHOWS = {
     "too large, but named": (read(b'{"a":', seen=9, size=9999, given="llama3"), Kind.INFERENCE, LLAMA3, None, ""),
     "named twice": (of_name("llama3", given="other"), Kind.INFERENCE, LLAMA3, None, ""),
     "no sizes": (message(Question.READ), Kind.INFERENCE, None, UNREADABLE, "missing request body"),
-    "bad zstd": (
-        read(b"{}", encoding="zstd", path="/v1/messages"),
+    "inspect, bad zstd": (
+        message(Question.INSPECT, body=b"{}", encoding="zstd", path="/v1/messages"),
         Kind.INFERENCE,
         None,
         UNREADABLE,
         "invalid zstd body",
     ),
-    "a large description": (read(b'{"a":', path="/api/show", seen=9, size=9), Kind.DESCRIBE, None, TOO_LARGE, ""),
     "no method": (message(method=None), Kind.LIST, None, None, ""),
     "a blob of gigabytes": (message(path="/api/blobs/sha256:0", size=10**12), Kind.MANAGE, None, None, ""),
     "no path": (message(path=None), Kind.LIST, None, None, ""),
@@ -136,8 +135,9 @@ def test_who_asks_without_the_body_has_files_of_another_version(path):
 
 
 def test_the_whole_body_is_asked_for_when_its_beginning_and_end_do_not_tell():
-    with pytest.raises(NeedsWhole):
-        bridge.facts(read(b'{"a":"x', size=900, seen=900), POLICY)
+    for path in ("/api/chat", "/api/show"):
+        with pytest.raises(NeedsWhole):
+            bridge.facts(read(b'{"a":"x', path=path, size=900, seen=900), POLICY)
     assert [(one.name, one.value) for one in bridge.whole_wanted()] == [("action", "inspect"), ("reason", "inspect")]
 
 

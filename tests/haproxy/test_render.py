@@ -412,3 +412,22 @@ def test_a_rendering_keeps_what_was_learned_of_the_same_fleet(tmp_path: Path) ->
     assert "learned" in (tmp_path / MODELS_MAP).read_text()
     write(haproxy_files(loads(PINS.replace("[g1, g0]", "[g0]"))), tmp_path)
     assert "learned" not in (tmp_path / MODELS_MAP).read_text()
+
+
+@pytest.mark.parametrize(
+    ("inspected", "expected"),
+    [("64KiB", 4 << 17), ("4MiB", 4 * ((4 << 20) + 65_536)), ("32MiB", 64 << 20), ("128MiB", (128 << 20) + 65_536)],
+)
+def test_a_thread_keeps_no_more_than_some_buffers(inspected, expected):
+    """There are as many threads as cores."""
+    fleet = loads(f'instances: [{{name: g0, url: "http://h:1"}}]\npolicies: {{max_inspected_body: {inspected}}}')
+    assert f"tune.memory.hot-size {expected}\n" in haproxy_files(fleet)["haproxy.cfg"]
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path):
+    """HAProxy may be reading it: who has it open keeps what was there."""
+    write({"a/haproxy.cfg": "old"}, tmp_path)
+    with (tmp_path / "a" / "haproxy.cfg").open() as before:
+        write({"a/haproxy.cfg": "new"}, tmp_path)
+        assert before.read() == "old"
+    assert [(path.name, path.read_text()) for path in (tmp_path / "a").iterdir()] == [("haproxy.cfg", "new")]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from spoe_agent.requests.changes import read_change
+from spoe_agent.requests.changes import CHANGE_BYTES, read_change
 from spoe_agent.routing.change import Change, Verb
 from spoe_agent.routing.names import canonical
 
@@ -35,4 +35,30 @@ A, B = canonical("a"), canonical("b")
     ],
 )
 def test_what_is_wanted(path, body, change):
-    assert read_change(path, body) == change
+    assert read_change(path, body, len(body)) == change
+
+
+def large(start, key="modelfile"):
+    return start[:-1] + b',"' + key.encode() + b'":"' + b"x" * CHANGE_BYTES + b'"}'
+
+
+LARGE = {
+    "create": ("/api/create", large(b'{"Model":"b","from":"a"}'), Change(CREATE, A, B)),
+    "its name behind": ("/api/create", b'{"x":"' + b"x" * CHANGE_BYTES + b'","model":"b"}', Change(CREATE)),
+    "of files": ("/api/create", large(b'{"model":"b","files":{"m.gguf":"sha256:0"}}'), Change(CREATE, "", B, True)),
+    "of many files": (
+        "/api/create",
+        b'{"model":"b","files":{"m":"' + b"x" * CHANGE_BYTES + b'"}}',
+        Change(CREATE, "", B, True),
+    ),
+    "pull": ("/api/pull", large(b'{"name":"a"}'), Change(PULL, makes=A)),
+    "copy": ("/api/copy", large(b'{"source":"a","destination":"b"}'), Change(COPY, A, B)),
+    "a name within": ("/api/delete", large(b'{"x":{"model":"a"}}'), Change(DELETE)),
+    "nested deep": ("/api/delete", b"[" * 2 * CHANGE_BYTES, Change(DELETE)),
+}
+
+
+@pytest.mark.parametrize(("path", "body", "change"), LARGE.values(), ids=LARGE)
+def test_of_large_bodies_the_beginning_counts(path, body, change):
+    assert read_change(path, body[:CHANGE_BYTES], len(body)) == change
+    assert read_change(path, body, len(body)) == change
