@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from spoe_agent.simulator import asks, sse
-from spoe_agent.simulator.errors import OllamaError
+from spoe_agent.simulator import asks, refusals, sse
+from spoe_agent.simulator.errors import BadBody
 from spoe_agent.simulator.go_json import string
-from spoe_agent.simulator.serving import Result, read_fields, serve
+from spoe_agent.simulator.serving import BARE_JSON, Result, read_fields, serve
 from spoe_agent.simulator.state import instance_of
 
 _STOP_REASONS = {"stop": "end_turn", "length": "max_tokens"}
@@ -18,15 +18,14 @@ async def messages(request: web.Request) -> web.StreamResponse:
     fields = await read_fields(request)
     text = string(fields, "model")
     if not text:
-        raise OllamaError(400, "model is required")
+        raise BadBody("model is required")
     limit = asks.positive(fields.get("max_tokens"))
     if limit is None:
-        raise OllamaError(400, "max_tokens is required and must be positive")
+        raise BadBody("max_tokens is required and must be positive")
     if not fields.get("messages"):
-        raise OllamaError(400, "messages is required")
-    model = asks.find_model(instance_of(request).catalog, text)
-    if model.embedding_only:
-        raise OllamaError(400, f'"{text}" does not support chat')
+        raise BadBody("messages is required")
+    model = refusals.find_model(instance_of(request).catalog, text)
+    refusals.check_abilities(model, text, "chat", tools=fields.get("tools"))
     prompt, session = asks.conversation(fields["messages"])
     ask = asks.generation(text, model, prompt, limit, fields.get("stream") is True, {}, session)
     return await serve(request, ask, MessagesDialect(text, ask.work.id, ask.work.prompt_tokens))
@@ -36,6 +35,7 @@ class MessagesDialect:
     """The events of a streamed message: one block of text from message_start to message_stop."""
 
     headers = sse.SSE_HEADERS_NO_CACHE
+    media = BARE_JSON
 
     def __init__(self, model_text: str, id: int, prompt_tokens: int) -> None:
         self._model_text = model_text
@@ -54,7 +54,7 @@ class MessagesDialect:
         return sse.named({"type": "content_block_delta", "index": 0, "delta": delta})
 
     def end(self, result: Result) -> bytes:
-        delta = {"stop_reason": _STOP_REASONS[result.done_reason], "stop_sequence": None}
+        delta = {"stop_reason": _STOP_REASONS[result.done_reason]}
         return (
             sse.named({"type": "content_block_stop", "index": 0})
             + sse.named({"type": "message_delta", "delta": delta, "usage": _usage(result)})
@@ -67,7 +67,8 @@ class MessagesDialect:
 
     def _message(self, content: list[object], stop_reason: str | None, usage: dict[str, int]) -> object:
         head = {"id": self._id, "type": "message", "role": "assistant", "model": self._model_text}
-        return head | {"content": content, "stop_reason": stop_reason, "stop_sequence": None, "usage": usage}
+        reason = {} if stop_reason is None else {"stop_reason": stop_reason}
+        return head | {"content": content} | reason | {"usage": usage}
 
 
 def _usage(result: Result) -> dict[str, int]:

@@ -12,56 +12,68 @@ from types import MappingProxyType
 
 from aiohttp import web
 
-from spoe_agent.simulator import asks
-from spoe_agent.simulator.catalog import Model
+from spoe_agent.simulator import asks, refusals
 from spoe_agent.simulator.errors import OllamaError
 from spoe_agent.simulator.go_json import string
-from spoe_agent.simulator.serving import Result, json_answer, read_fields, serve, served
+from spoe_agent.simulator.serving import JSON, Result, json_answer, read_fields, serve, served
 from spoe_agent.simulator.state import instance_of
 from spoe_agent.simulator.words import vector
-
-_PULL_FIRST = 'model "{}" not found, try pulling it first'
 
 
 async def generate(request: web.Request) -> web.StreamResponse:
     """POST /api/generate."""
     fields = await read_fields(request)
-    text = string(fields, "model")
-    model = _completing(asks.find_model(instance_of(request).catalog, text), text, "generate")
-    prompt = string(fields, "prompt")
+    _check_logprobs(fields)
+    text, prompt = string(fields, "model"), string(fields, "prompt")
+    model = refusals.find_model(instance_of(request).catalog, text, is_required=False)
+    dialect = NativeDialect(text, chat=False)
+    if not prompt and asks.keep_alive_s(fields) == 0:
+        return await serve(request, asks.without_prompt(text, model, fields), dialect)
+    if fields.get("raw") and (string(fields, "template") or string(fields, "system") or fields.get("context")):
+        raise OllamaError(400, "raw mode does not support template, system, or context")
+    inserts = bool(string(fields, "suffix"))
+    refusals.check_abilities(model, text, "generate", thinks=bool(fields.get("think")), inserts=inserts)
+    refusals.check_options(fields)
     if not prompt:
-        return await serve(request, asks.without_prompt(text, model, fields), NativeDialect(text, False))
+        return await serve(request, asks.without_prompt(text, model, fields), dialect)
     limit = asks.option(fields, "num_predict")
     whole_prompt = string(fields, "system") + prompt
     ask = asks.generation(text, model, whole_prompt, limit, fields.get("stream") is not False, fields)
-    return await serve(request, ask, NativeDialect(text, chat=False))
+    return await serve(request, ask, dialect, refusals.bad_format(fields.get("format")))
 
 
 async def chat(request: web.Request) -> web.StreamResponse:
     """POST /api/chat."""
     fields = await read_fields(request)
-    text = string(fields, "model")
-    if not text:
-        raise OllamaError(400, "model is required")
-    model = _completing(asks.find_model(instance_of(request).catalog, text), text, "chat")
+    _check_logprobs(fields)
+    text, dialect = string(fields, "model"), NativeDialect(string(fields, "model"), chat=True)
+    model = refusals.find_model(instance_of(request).catalog, text)
+    if not fields.get("messages") and asks.keep_alive_s(fields) == 0:
+        return await serve(request, asks.without_prompt(text, model, fields), dialect)
+    refusals.check_abilities(model, text, "chat", tools=fields.get("tools"), thinks=bool(fields.get("think")))
+    refusals.check_options(fields)
     if not fields.get("messages"):
-        return await serve(request, asks.without_prompt(text, model, fields), NativeDialect(text, True))
+        return await serve(request, asks.without_prompt(text, model, fields), dialect)
     prompt, session = asks.conversation(fields["messages"])
     limit = asks.option(fields, "num_predict")
     ask = asks.generation(text, model, prompt, limit, fields.get("stream") is not False, fields, session)
-    return await serve(request, ask, NativeDialect(text, chat=True))
+    return await serve(request, ask, dialect, refusals.bad_format(fields.get("format")))
 
 
 async def embed(request: web.Request) -> web.StreamResponse:
     """POST /api/embed."""
     fields = await read_fields(request)
     text = string(fields, "model")
-    missing = _PULL_FIRST if text else "model '{}' not found"
-    model = asks.find_model(instance_of(request).catalog, text, missing)
+    catalog = instance_of(request).catalog
     inputs = asks.inputs_of(fields.get("input"))
+    model = refusals.find_model(catalog, text, refusals.PULL_FIRST, is_required=False)
+    refusals.check_options(fields)
     length = asks.positive(fields.get("dimensions")) or model.embedding_length
-    ask = asks.embedding(text, model, inputs, fields)
-    result = await served(request, ask)
+    result = await served(request, asks.embedding(text, model, inputs, fields))
+    if not inputs:
+        return json_answer({"model": text, "embeddings": []})
+    if not model.embedding_only:
+        raise OllamaError(501, refusals.NO_EMBEDDINGS)
     vectors = [vector(one, length) for one in inputs]
     figures = metrics(result)
     kept = {key: figures[key] for key in ("total_duration", "load_duration", "prompt_eval_count") if key in figures}
@@ -71,20 +83,19 @@ async def embed(request: web.Request) -> web.StreamResponse:
 async def embeddings(request: web.Request) -> web.StreamResponse:
     """POST /api/embeddings, the older one: a single prompt."""
     fields = await read_fields(request)
-    text = string(fields, "model")
-    if not text:
-        raise OllamaError(400, "model is required")
-    model = asks.find_model(instance_of(request).catalog, text, _PULL_FIRST)
-    prompt = string(fields, "prompt")
+    text, prompt = string(fields, "model"), string(fields, "prompt")
+    model = refusals.find_model(instance_of(request).catalog, text, refusals.PULL_FIRST)
+    refusals.check_options(fields)
     await served(request, asks.embedding(text, model, [prompt] if prompt else [], fields))
+    if prompt and not model.embedding_only:
+        raise OllamaError(500, refusals.NO_EMBEDDINGS)
     return json_answer({"embedding": vector(prompt, model.embedding_length) if prompt else []})
 
 
-def _completing(model: Model, text: str, verb: str) -> Model:
-    """``model`` if it can complete text. Raises OllamaError 400 as Ollama does for embedding models."""
-    if model.embedding_only:
-        raise OllamaError(400, f'"{text}" does not support {verb}')
-    return model
+def _check_logprobs(fields: Mapping[str, object]) -> None:
+    wanted = fields.get("top_logprobs")
+    if isinstance(wanted, int) and not 0 <= wanted <= 20:
+        raise OllamaError(400, "top_logprobs must be between 0 and 20")
 
 
 def now_text() -> str:
@@ -109,6 +120,7 @@ class NativeDialect:
     """NDJSON of /api/generate and /api/chat; the latter puts the text into a message."""
 
     headers: Mapping[str, str] = MappingProxyType({"Content-Type": "application/x-ndjson"})
+    media = JSON
 
     def __init__(self, model_text: str, chat: bool) -> None:
         self._model_text = model_text

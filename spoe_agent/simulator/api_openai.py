@@ -9,12 +9,14 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from spoe_agent.simulator import asks, sse
-from spoe_agent.simulator.errors import OllamaError
+from spoe_agent.simulator import asks, refusals, sse
+from spoe_agent.simulator.errors import BadBody, OllamaError
 from spoe_agent.simulator.go_json import fold, string
-from spoe_agent.simulator.serving import Result, json_answer, read_fields, serve, served
+from spoe_agent.simulator.serving import BARE_JSON, Result, json_answer, read_fields, serve, served
 from spoe_agent.simulator.state import instance_of
 from spoe_agent.simulator.words import vector
+
+_EFFORTS = ("minimal", "low", "medium", "high", "xhigh", "ultra", "max", "none")
 
 
 async def chat_completions(request: web.Request) -> web.StreamResponse:
@@ -22,67 +24,83 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
     fields = await read_fields(request)
     text = string(fields, "model")
     if not fields.get("messages"):
-        raise OllamaError(400, "[] is too short - 'messages'")
-    if not text:
-        raise OllamaError(400, "model is required")
-    model = asks.find_model(instance_of(request).catalog, text)
-    if model.embedding_only:
-        raise OllamaError(400, f'"{text}" does not support chat')
+        raise BadBody("[] is too short - 'messages'")
+    thinks = _thinks(fields)
+    model = refusals.find_model(instance_of(request).catalog, text)
+    refusals.check_abilities(model, text, "chat", tools=fields.get("tools"), thinks=thinks)
     prompt, session = asks.conversation(fields["messages"])
-    limit = asks.positive(fields.get("max_completion_tokens")) or asks.positive(fields.get("max_tokens"))
+    limit = asks.positive(fields.get("max_tokens"))
     ask = asks.generation(text, model, prompt, limit, fields.get("stream") is True, {}, session)
     return await serve(request, ask, ChatDialect(text, ask.work.id, _wants_usage(fields)))
 
 
 async def completions(request: web.Request) -> web.StreamResponse:
-    """POST /v1/completions."""
+    """POST /v1/completions; without a prompt it loads the model."""
     fields = await read_fields(request)
-    text = string(fields, "model")
-    model = asks.find_model(instance_of(request).catalog, text)
-    if model.embedding_only:
-        raise OllamaError(400, f'"{text}" does not support generate')
-    limit = asks.positive(fields.get("max_tokens"))
-    prompt = string(fields, "prompt")
-    ask = asks.generation(text, model, prompt, limit, fields.get("stream") is True, {})
+    text, prompt = string(fields, "model"), string(fields, "prompt")
+    model = refusals.find_model(instance_of(request).catalog, text, is_required=False)
+    refusals.check_abilities(model, text, "generate", inserts=bool(string(fields, "suffix")))
+    if prompt:
+        limit = asks.positive(fields.get("max_tokens"))
+        ask = asks.generation(text, model, prompt, limit, fields.get("stream") is True, {})
+    else:
+        ask = asks.without_prompt(text, model, {})
     return await serve(request, ask, TextDialect(text, ask.work.id, _wants_usage(fields)))
 
 
 async def embeddings(request: web.Request) -> web.StreamResponse:
-    """POST /v1/embeddings."""
+    """POST /v1/embeddings; an empty text is a text."""
     fields = await read_fields(request)
-    text = string(fields, "model")
-    model = asks.find_model(instance_of(request).catalog, text, 'model "{}" not found, try pulling it first')
-    inputs = asks.inputs_of(fields.get("input"))
-    if not inputs:
-        raise OllamaError(400, "invalid input")
+    text, given = string(fields, "model"), fields.get("input")
+    encoding = string(fields, "encoding_format")
+    if encoding.lower() not in ("", "float", "base64"):
+        raise BadBody(f"Invalid value for 'encoding_format' = {encoding}. Supported values: ['float', 'base64'].")
+    if given is None or given == []:
+        raise BadBody("invalid input")
+    inputs = [""] if given == "" else asks.inputs_of(given)
+    model = refusals.find_model(instance_of(request).catalog, text, refusals.PULL_FIRST, is_required=False)
     length = asks.positive(fields.get("dimensions")) or model.embedding_length
     result = await served(request, asks.embedding(text, model, inputs, {}))
-    as_base64 = fields.get("encoding_format") == "base64"
+    if not model.embedding_only:
+        raise OllamaError(501, refusals.NO_EMBEDDINGS)
+    as_base64 = encoding.lower() == "base64"
     vectors = [_encoded(vector(one, length), as_base64) for one in inputs]
     data = [{"object": "embedding", "embedding": one, "index": index} for index, one in enumerate(vectors)]
     usage = {"prompt_tokens": result.prompt_tokens, "total_tokens": result.prompt_tokens}
-    return json_answer({"object": "list", "data": data, "model": text, "usage": usage})
+    return json_answer({"object": "list", "data": data, "model": text, "usage": usage}, media=BARE_JSON)
+
+
+def _thinks(fields: Mapping[str, object]) -> bool:
+    """True if the client wants the model to think. Raises BadBody for an effort that Ollama does not know."""
+    effort = string(fields, "reasoning_effort") or string(fold(fields.get("reasoning")), "effort")
+    if effort and effort not in _EFFORTS:
+        choices = ", ".join(f'"{one}"' for one in _EFFORTS[:-1])
+        raise BadBody(f'invalid reasoning value: "{effort}" (must be {choices}, or "none")')
+    return effort not in ("", "none")
 
 
 class ChatDialect:
-    """SSE chunks of /v1/chat/completions; every delta carries the role, as Ollama's do."""
+    """SSE chunks of /v1/chat/completions: the role in the first, the reason to finish in one of its own."""
 
     headers = sse.SSE_HEADERS
+    media = BARE_JSON
     _prefix, _object, _streamed = "chatcmpl", "chat.completion", "chat.completion.chunk"
 
     def __init__(self, model_text: str, id: int, usage: bool) -> None:
         self._head = {"id": f"{self._prefix}-{id}", "created": int(time.time()), "model": model_text}
         self._head["system_fingerprint"] = "fp_ollama"
         self._usage = usage
+        self._role: dict[str, str] = {"role": "assistant"}
 
     def begin(self) -> bytes:
         return b""
 
     def token(self, text: str) -> bytes:
-        return self._chunk([self._delta(text, None)])
+        delta, self._role = self._role | {"content": text}, {}
+        return self._chunk([{"index": 0, "delta": delta, "finish_reason": None}])
 
     def end(self, result: Result) -> bytes:
-        last = self._chunk([self._delta("", result.done_reason)])
+        last = self._chunk([{"index": 0, "delta": {}, "finish_reason": result.done_reason}])
         # Ollama sends the figures in a chunk of their own, without choices.
         return last + (self._chunk([], usage_of(result)) if self._usage else b"") + sse.DONE
 
@@ -94,25 +112,28 @@ class ChatDialect:
         chunk = {"object": self._streamed} | self._head | {"choices": choices}
         return sse.data(chunk if usage is None else chunk | {"usage": usage})
 
-    def _delta(self, text: str, finish_reason: str | None) -> object:
-        delta = {"role": "assistant", "content": text}
-        return {"index": 0, "delta": delta, "finish_reason": finish_reason}
-
     def _choice(self, text: str, finish_reason: str) -> object:
         message = {"role": "assistant", "content": text}
         return {"index": 0, "message": message, "finish_reason": finish_reason}
 
 
 class TextDialect(ChatDialect):
-    """SSE chunks of /v1/completions."""
+    """SSE chunks of /v1/completions: with usage wanted, each has it, all zeros."""
 
     _prefix, _object, _streamed = "cmpl", "text_completion", "text_completion"
 
-    def _delta(self, text: str, finish_reason: str | None) -> object:
+    def token(self, text: str) -> bytes:
+        return self._chunk([self._choice(text, None)], self._no_usage())
+
+    def end(self, result: Result) -> bytes:
+        last = self._chunk([self._choice("", result.done_reason)], self._no_usage())
+        return last + (self._chunk([], usage_of(result)) if self._usage else b"") + sse.DONE
+
+    def _choice(self, text: str, finish_reason: str | None) -> object:
         return {"text": text, "index": 0, "finish_reason": finish_reason}
 
-    def _choice(self, text: str, finish_reason: str) -> object:
-        return self._delta(text, finish_reason)
+    def _no_usage(self) -> object:
+        return dict.fromkeys(("prompt_tokens", "completion_tokens", "total_tokens"), 0) if self._usage else None
 
 
 def usage_of(result: Result) -> dict[str, int]:

@@ -19,7 +19,7 @@ from spoe_agent.simulator.catalog import DEFAULT_MODELS, Catalog, Model
 from spoe_agent.simulator.errors import OllamaError
 from spoe_agent.simulator.go_json import string
 from spoe_agent.simulator.profile import GB
-from spoe_agent.simulator.serving import json_answer, read_fields, serve_lines
+from spoe_agent.simulator.serving import BARE_JSON, json_answer, read_fields, serve_lines
 from spoe_agent.simulator.state import Instance, instance_of
 
 REGISTRY = Catalog(DEFAULT_MODELS)
@@ -83,7 +83,10 @@ async def delete(request: web.Request) -> web.Response:
 
 async def head_blob(request: web.Request) -> web.Response:
     """HEAD /api/blobs/{digest}."""
-    return web.Response(status=200 if instance_of(request).catalog.blob_bytes(_digest(request)) is not None else 404)
+    digest = _digest(request)
+    if instance_of(request).catalog.blob_bytes(digest) is None:
+        raise OllamaError(404, f'blob "{digest}" not found')
+    return web.Response()
 
 
 async def put_blob(request: web.Request) -> web.Response:
@@ -96,9 +99,10 @@ async def put_blob(request: web.Request) -> web.Response:
         found.update(chunk)
         size_bytes += len(chunk)
     got = f"sha256:{found.hexdigest()}"
+    # It is kept under its own digest even when that is not the one that was promised.
+    catalog.put_blob(got, size_bytes)
     if got != digest:
         raise OllamaError(400, f'digest mismatch, expected "{digest}", got "{got}"')
-    catalog.put_blob(digest, size_bytes)
     return web.Response(status=201)
 
 
@@ -109,7 +113,7 @@ async def _progress(request: web.Request, fields: Mapping[str, object], steps: P
     last: Mapping[str, object] = {}
     async for line in steps:
         last = line
-    return json_answer(last)
+    return json_answer(last, media=BARE_JSON)
 
 
 async def _pull(instance: Instance, name: str) -> Progress:

@@ -1,6 +1,6 @@
 """From a decoded request body to work for the scheduler, the same for all dialects.
 
-Here: model look-up, keep_alive, options, token counts.
+Here: keep_alive, options, token counts.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import count
 
-import durationpy
-
-from spoe_agent.simulator.catalog import Catalog, Model
+from spoe_agent.simulator.catalog import Model
 from spoe_agent.simulator.errors import OllamaError
-from spoe_agent.simulator.go_json import fold, string
+from spoe_agent.simulator.go_json import duration_s, fold, string
 from spoe_agent.simulator.work import Kind, Work
 
 _ids = count(1)
@@ -34,33 +32,12 @@ class Ask:
     """The output is as long as the client allowed: done_reason "length" instead of "stop"."""
 
 
-def find_model(catalog: Catalog, text: str, missing: str = "model '{}' not found") -> Model:
-    """The model that a request names. Raises OllamaError 400 for a bad name and 404 for a missing model."""
-    if not text.strip():
-        raise OllamaError(404, missing.format(text))
-    try:
-        model = catalog.find(text)
-    except ValueError:
-        raise OllamaError(400, "invalid model name") from None
-    if model is None:
-        raise OllamaError(404, missing.format(text))
-    return model
-
-
 def keep_alive_s(fields: Mapping[str, object]) -> float | None:
     """``keep_alive``: seconds as a number or a Go duration; negative means for ever (api/types.go:1232-1271)."""
     value = fields.get("keep_alive")
-    if value is None:
+    if not isinstance(value, (str, int, float)):
         return None
-    if isinstance(value, str):
-        try:
-            seconds = durationpy.from_str(value).total_seconds()
-        except durationpy.DurationError:
-            raise OllamaError(400, f'time: invalid duration "{value}"') from None
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        seconds = float(value)
-    else:
-        raise OllamaError(400, "Unsupported type: 'keep_alive'")
+    seconds = duration_s(value) if isinstance(value, str) else float(value)
     return math.inf if seconds < 0 else seconds
 
 
@@ -135,11 +112,11 @@ def without_prompt(model_text: str, model: Model, fields: Mapping[str, object]) 
 
 
 def embedding(model_text: str, model: Model, inputs: list[str], fields: Mapping[str, object]) -> Ask:
-    """An ask for embeddings; without any input it loads the model."""
+    """An ask for embeddings; without any input, or if the model has none to give, it only loads the model."""
     work = Work(
         id=next(_ids),
         model=model,
-        kind=Kind.EMBED if inputs else Kind.PRELOAD,
+        kind=Kind.EMBED if inputs and model.embedding_only else Kind.PRELOAD,
         prompt_tokens=sum(count_tokens(text) for text in inputs),
         output_tokens=0,
         num_ctx=option(fields, "num_ctx"),

@@ -30,6 +30,9 @@ class Model:
     parameter_size: str = "8.0B"
     embedding_length: int = 4096
     embedding_only: bool = False
+    tools: bool = True
+    """It can call tools: its template has a place for them."""
+    thinking: bool = False
     single_slot: bool = False
     """Ollama serves this architecture one request at a time, whatever OLLAMA_NUM_PARALLEL says."""
     blob: str = ""
@@ -86,7 +89,9 @@ class Catalog:
         self._blobs[digest] = size_bytes
 
 
-def _model(name: str, gigabytes: float, parameters: str, family: str, layers: int, kv: int) -> Model:
+def _model(
+    name: str, gigabytes: float, parameters: str, family: str, layers: int, kv: int, thinking: bool = False
+) -> Model:
     """An entry in short form; ``kv`` is kv_heads x head_dim, of which f16 K and V take four bytes each."""
     return Model(
         name=name,
@@ -95,6 +100,7 @@ def _model(name: str, gigabytes: float, parameters: str, family: str, layers: in
         layers=layers,
         family=family,
         parameter_size=parameters,
+        thinking=thinking,
     )
 
 
@@ -105,11 +111,11 @@ DEFAULT_MODELS = (
     _model("gemma3:4b", 3.3, "4.3B", "gemma3", 34, 4 * 256),
     _model("mistral:7b", 4.1, "7.2B", "llama", 32, 8 * 128),
     _model("llama3.1:8b", 4.7, "8.0B", "llama", 32, 8 * 128),
-    _model("deepseek-r1:7b", 4.7, "7.6B", "qwen2", 28, 4 * 128),
+    _model("deepseek-r1:7b", 4.7, "7.6B", "qwen2", 28, 4 * 128, thinking=True),
     _model("gemma3:12b", 8.1, "12.2B", "gemma3", 48, 8 * 256),
     _model("phi4:14b", 9.1, "14.7B", "phi3", 40, 10 * 128),
     _model("gemma2:27b", 16.0, "27.2B", "gemma2", 46, 16 * 128),
-    _model("qwq:32b", 20.0, "32.8B", "qwen2", 64, 8 * 128),
+    _model("qwq:32b", 20.0, "32.8B", "qwen2", 64, 8 * 128, thinking=True),
     _model("llama3.3:70b", 43.0, "70.6B", "llama", 80, 8 * 128),
     Model(
         name="nomic-embed-text:latest",

@@ -20,6 +20,7 @@ Kind = Literal[
     "slow_ps",
     "wrong_ps",
     "cut_stream",
+    "end_stream",
     "wrong_status",
     "spill",
     "steal_vram",
@@ -41,7 +42,7 @@ class Fault(BaseModel):
     seconds: Annotated[float, Field(ge=0)] = 10.0
     """slow_ps: real seconds."""
     after_tokens: Annotated[int, Field(ge=0)] = 1
-    """cut_stream: tokens that are sent first."""
+    """cut_stream, end_stream: tokens that are sent first. The latter ends well, but for the last chunk."""
     status: Annotated[int, Field(ge=400, le=599)] = 500
     text: str = "model runner has unexpectedly stopped, this may be due to resource limitations"
     fraction: Annotated[float, Field(ge=0, le=1)] = 0.5

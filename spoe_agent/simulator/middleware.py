@@ -5,15 +5,21 @@ Record, Origin and Host checks, then errors into JSON of the right dialect, and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from spoe_agent.simulator import guard
-from spoe_agent.simulator.errors import OllamaError, error_body
-from spoe_agent.simulator.serving import json_answer
+from spoe_agent.simulator.errors import OllamaError, error_body, is_bare
+from spoe_agent.simulator.serving import BARE_JSON, JSON, json_answer
 from spoe_agent.simulator.state import RECORD, instance_of, record_of
 
 CLIENT_LEFT = 499
+
+_METHODS = ("HEAD", "GET", "POST", "DELETE")
+"""In the order in which gin lists them."""
 
 
 @web.middleware
@@ -54,9 +60,11 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except OllamaError as error:
-        return json_answer(error_body(request.path, error), error.status)
-    except web.HTTPMethodNotAllowed:
-        return _plain(405, "405 method not allowed")
+        media = BARE_JSON if is_bare(request.path, error) else JSON
+        return json_answer(error_body(request.path, error), error.status, media, chunked=error.streamed)
+    except web.HTTPMethodNotAllowed as refusal:
+        allowed = ", ".join(method for method in _METHODS if method in refusal.allowed_methods)
+        return _plain(405, "405 method not allowed", {"Allow": allowed})
     except web.HTTPNotFound:
         bare = request.path.rstrip("/")
         if bare != request.path and _is_route(request.app, bare):
@@ -77,5 +85,5 @@ def _is_route(app: web.Application, path: str) -> bool:
     return any(resource.canonical == path for resource in app.router.resources())
 
 
-def _plain(status: int, text: str) -> web.Response:
-    return web.Response(status=status, body=text.encode(), headers={"Content-Type": "text/plain"})
+def _plain(status: int, text: str, headers: Mapping[str, str] = MappingProxyType({})) -> web.Response:
+    return web.Response(status=status, body=text.encode(), headers={"Content-Type": "text/plain", **headers})

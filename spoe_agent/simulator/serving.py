@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn, Protocol
 
 import zstandard
@@ -19,9 +19,10 @@ from aiohttp import web
 from spoe_agent.simulator.asks import Ask
 from spoe_agent.simulator.clock import ScaledClock
 from spoe_agent.simulator.engine import Engine, Ticket
-from spoe_agent.simulator.errors import OllamaError
+from spoe_agent.simulator.errors import BadBody, OllamaError
 from spoe_agent.simulator.faults import FaultBoard
 from spoe_agent.simulator.go_json import decode
+from spoe_agent.simulator.go_structs import STRUCTS
 from spoe_agent.simulator.state import RECORD, instance_of
 from spoe_agent.simulator.words import words
 from spoe_agent.simulator.work import Finished, Kind, Rejected
@@ -30,6 +31,12 @@ from spoe_agent.simulator.work import Finished, Kind, Rejected
 _MIN_PAUSE_S = 0.002
 _MAX_DECOMPRESSED_BYTES = 20 * 1024 * 1024
 """Ollama's own cap (cloud_proxy.go:36)."""
+_BUFFER_BYTES = 2048
+"""Go's net/http sends a larger body in chunks, because it does not know its length when the headers go out."""
+
+JSON = "application/json; charset=utf-8"
+BARE_JSON = "application/json"
+"""What Ollama's translators to OpenAI's and Anthropic's dialects write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,8 @@ class Dialect(Protocol):
 
     headers: Mapping[str, str]
     """Of a stream, Content-Type included."""
+    media: str
+    """Content-Type of a whole answer."""
 
     def begin(self) -> bytes:
         """What goes out before the first token, together with it."""
@@ -65,15 +74,16 @@ class Dialect(Protocol):
 
 
 async def read_fields(request: web.Request) -> dict[str, object]:
-    """The fields of a JSON body; only /v1 takes zstd (middleware/openai.go:23). Raises OllamaError 400."""
+    """The fields of a JSON body; only /v1 takes zstd (middleware/openai.go:23). Raises BadBody."""
     body = await request.read()
-    if request.path.startswith("/v1/") and request.headers.get("Content-Encoding", "").lower() == "zstd":
+    is_v1 = request.path.startswith("/v1/")
+    if is_v1 and request.headers.get("Content-Encoding", "").lower() == "zstd":
         try:
             with zstandard.ZstdDecompressor().stream_reader(body) as reader:
                 body = reader.read(_MAX_DECOMPRESSED_BYTES)
         except zstandard.ZstdError:
-            raise OllamaError(400, "failed to decode zstd request body") from None
-    fields = decode(body)
+            raise BadBody("failed to decode zstd request body") from None
+    fields = decode(body, STRUCTS[request.path], empty="EOF" if is_v1 else "missing request body")
     model = fields.get("model") or fields.get("name")
     request[RECORD].model = model if isinstance(model, str) else None
     return fields
@@ -93,6 +103,7 @@ async def serve_lines(request: web.Request, lines: AsyncIterator[Mapping[str, ob
             await response.write(_line(line))
     except OllamaError as error:
         if response is None:
+            error.streamed = True
             raise
         await response.write(_line({"error": error.text}))
     if response is None:
@@ -105,21 +116,32 @@ def _line(value: Mapping[str, object]) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
 
 
-def json_answer(value: object, status: int = 200) -> web.Response:
-    """JSON as gin writes it."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    headers = {"Content-Type": "application/json; charset=utf-8"}
-    return web.Response(body=text.encode(), status=status, headers=headers)
+def json_answer(value: object, status: int = 200, media: str = JSON, chunked: bool = False) -> web.Response:
+    """JSON as gin writes it, or with a newline after it as Go's encoder does."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False) + ("\n" if media == BARE_JSON else "")
+    response = web.Response(body=text.encode(), status=status, headers={"Content-Type": media})
+    if chunked or len(text) > _BUFFER_BYTES:
+        response.enable_chunked_encoding()
+    return response
 
 
-async def serve(request: web.Request, ask: Ask, dialect: Dialect) -> web.StreamResponse:
-    """Serve an ask for text, as a stream or whole."""
-    if not ask.stream:
-        result = await served(request, ask)
-        text = "".join(words(ask.work.id, 0, ask.work.output_tokens))
-        return json_answer(dialect.whole(text, result))
-    async with _submitted(request, ask) as ticket:
-        return await _stream(request, ask, ticket, dialect)
+async def serve(
+    request: web.Request, ask: Ask, dialect: Dialect, refusal: OllamaError | None = None
+) -> web.StreamResponse:
+    """Serve an ask for text, as a stream or whole. ``refusal`` is what comes instead once there is a runner."""
+    try:
+        if refusal is not None:
+            await served(request, replace(ask, work=replace(ask.work, kind=Kind.PRELOAD)))
+            raise refusal
+        if not ask.stream:
+            result = await served(request, ask)
+            text = "".join(words(ask.work.id, 0, ask.work.output_tokens))
+            return json_answer(dialect.whole(text, result), media=dialect.media)
+        async with _submitted(request, ask) as ticket:
+            return await _stream(request, ask, ticket, dialect)
+    except OllamaError as error:
+        error.streamed = ask.stream and error is refusal
+        raise
 
 
 async def served(request: web.Request, ask: Ask) -> Result:
@@ -149,9 +171,9 @@ async def _stream(request: web.Request, ask: Ask, ticket: Ticket, dialect: Diale
     response.enable_chunked_encoding()
     await response.prepare(request)
     await response.write(dialect.begin())
-    await _write_tokens(request, response, instance.engine, instance.faults, ticket, dialect)
-    finished = _finished(await ticket.done)
-    await response.write(dialect.end(result_of(ask, finished, instance.engine.clock)))
+    if await _write_tokens(request, response, instance.engine, instance.faults, ticket, dialect):
+        finished = _finished(await ticket.done)
+        await response.write(dialect.end(result_of(ask, finished, instance.engine.clock)))
     await response.write_eof()
     return response
 
@@ -163,9 +185,9 @@ async def _write_tokens(
     faults: FaultBoard,
     ticket: Ticket,
     dialect: Dialect,
-) -> None:
-    """Write each token when it exists."""
-    cut = faults.take("cut_stream", ticket.work.model.name)
+) -> bool:
+    """Write each token when it exists; False if that shall be all, as when Ollama swallows an error in mid-stream."""
+    cut = faults.take("cut_stream", ticket.work.model.name) or faults.take("end_stream", ticket.work.model.name)
     sent, total = 0, ticket.work.output_tokens
     while sent < total:
         have = engine.tokens_done(ticket)
@@ -175,9 +197,12 @@ async def _write_tokens(
             await response.write(b"".join(map(dialect.token, words(ticket.work.id, sent, have))))
             sent = have
         if cut is not None and sent >= cut.after_tokens:
+            if cut.kind == "end_stream":
+                return False
             await _cut(request)
         if sent < total and not ticket.done.done():
             await asyncio.wait([ticket.done], timeout=max(_MIN_PAUSE_S, engine.token_interval_s(ticket)))
+    return True
 
 
 async def _cut(request: web.Request) -> NoReturn:

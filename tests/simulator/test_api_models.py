@@ -26,7 +26,7 @@ async def test_show_tells_the_blob():
     assert "FROM /root/.ollama/models/blobs/sha256-a\n" in model["modelfile"]
     assert model["modelfile"] == alias["modelfile"]
     assert model["capabilities"] == ["completion", "tools"]
-    assert missing == (404, {"error": "model 'zzz' not found"})
+    assert missing == (404, {"error": "model 'zzz:latest' not found"})
     assert nameless == (400, {"error": "model is required"})
 
 

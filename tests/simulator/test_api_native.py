@@ -106,9 +106,7 @@ async def test_empty_input_loads(path):
         ("/api/chat", {"model": "a@b"}, 400, "invalid model name"),
         ("/api/chat", {"model": "embed", "messages": HELLO}, 400, '"embed" does not support chat'),
         ("/api/generate", {"model": "embed", "prompt": "x"}, 400, '"embed" does not support generate'),
-        ("/api/generate", {"model": "a", "keep_alive": "5 parsecs"}, 400, 'time: invalid duration "5 parsecs"'),
         ("/api/embed", {"model": "embed", "input": [1]}, 400, "invalid input type"),
-        ("/api/chat", {"model": 7}, 400, "json: cannot unmarshal number into Go struct field .model of type string"),
     ],
 )
 async def test_errors(path, body, status, text):

@@ -54,7 +54,7 @@ async def test_what_the_registry_lacks_is_an_error_in_the_stream():
         ("DELETE", "/api/delete", {"name": "zzz"}, (404, '{"error":"model \'zzz\' not found"}')),
         ("DELETE", "/api/delete", {"model": "a@b"}, (400, '{"error":"name \\"a@b\\" is invalid"}')),
         ("POST", "/api/push", {}, (400, '{"error":"model is required"}')),
-        ("POST", "/api/create", {"model": "n"}, (400, "{\"error\":\"neither 'from' or 'files' was specified\"}")),
+        ("POST", "/api/create", {"model": "n"}, (400, "{\"error\":\"neither 'from' or 'files' was specified\"}\n")),
         ("POST", f"/api/blobs/{DIGEST[:-1]}", {}, (400, '{"error":"invalid digest format"}')),
     ],
 )

@@ -77,6 +77,22 @@ async def test_spill():
     assert (ps["models"][0]["size"], ps["models"][0]["size_vram"]) == (10_900_000_000, 5_450_000_000)
 
 
+@pytest.mark.parametrize(
+    ("path", "end"), [("/api/chat", b'"done":false}\n'), ("/v1/chat/completions", b'"finish_reason":null}]}\n\n')]
+)
+async def test_a_stream_ends_well_without_its_last_chunk(path, end):
+    async with simulated() as client:
+        await client.fault("end_stream", after_tokens=2, count=1)
+        body = {"model": "a", "messages": [{"role": "user", "content": "hello"}], "stream": True}
+        async with client.session.post(path, json=body) as response:
+            text = await response.read()
+        async with client.session.post(path, json=body) as response:
+            whole = await response.read()
+    assert (response.status, text.count(b"content"), text[-len(end) :]) == (200, 2, end)
+    assert len(whole) > len(text)
+    assert b"[DONE]" in whole or b'"done":true' in whole
+
+
 async def test_stolen_memory_and_slow_loads():
     async with simulated() as client:
         await client.fault("steal_vram", bytes="20GB")
