@@ -17,11 +17,10 @@ import structlog
 from spoe_agent.agent.ending import Ending, Line
 from spoe_agent.agent.learner import Learner
 from spoe_agent.assemble import Parts, assemble
-from spoe_agent.fleet import Fleet, FleetError, Instance
-from spoe_agent.fleet.differences import differences
+from spoe_agent.fleet import Fleet, Instance
 from spoe_agent.fleet.file import FleetFile
 from spoe_agent.mitmproxy.answers import WAITED
-from spoe_agent.mitmproxy.follow import another
+from spoe_agent.mitmproxy.follow import adopt, another
 from spoe_agent.mitmproxy.slots import Slots
 from spoe_agent.routing import Action, Choice, InstanceLoad, Kind, Reason, RequestFacts
 
@@ -70,16 +69,6 @@ async def connects(host: str, port: int) -> bool:
     return True
 
 
-async def _adopt(parts: Parts, fleet: Fleet) -> None:
-    changes = differences(parts.fleet, fleet)
-    try:
-        await parts.adopt(fleet)
-    except FleetError as refused:  # a file that it names is of no use
-        log.error("fleet file refused, the fleet before it stays in use", why=str(refused))
-    else:
-        log.info("fleet file read", changes=changes)
-
-
 class Router:
     """Takes requests from `route` to `leave`. `run` must be running: it reads the instances and the fleet file.
 
@@ -126,7 +115,7 @@ class Router:
                         self._started.set()
                         use(parts.fleet)
                         fleet = await another(file, fleet)
-                        await _adopt(parts, fleet)
+                        await adopt(parts, fleet)
         finally:
             # Whoever waits for a start that failed shall not wait for ever.
             self._started.set()

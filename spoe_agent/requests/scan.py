@@ -47,8 +47,6 @@ class Scan:
     """How much is gone through between two pauses; at least 2."""
     value: str = ""
     """What the last member of that name says; null says nothing."""
-    is_there: bool = False
-    """One of them is a text, be it an empty one."""
     is_mistyped: bool = False
     """One of them is neither a text nor null."""
     found: str = ""
@@ -145,7 +143,6 @@ class Scan:
         if quoted is None and len(self.text) - start < MAX_VALUE_BYTES:
             self.is_cut = True
             return
-        self.is_there = True
         if quoted is None:
             self.value = self.text[start + 1 : start + MAX_VALUE_BYTES].decode("utf-8", "replace")
             return

@@ -85,7 +85,7 @@ def test_any_object_is_read_as_ollama_reads_it(body):
 def test_the_size_of_windows_does_not_matter(body, size):
     whole = Scan(body).run()
     pieces = Scan(body, window_bytes=size).run()
-    for name in ("value", "is_there", "is_mistyped", "is_broken", "is_object", "is_closed", "is_cut"):
+    for name in ("value", "is_mistyped", "is_broken", "is_object", "is_closed", "is_cut"):
         assert getattr(pieces, name) == getattr(whole, name)
 
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 from spoe_agent.haproxy.contract import INSTANCE_CHECK
 from spoe_agent.simulator import InstanceProfile
-from spoe_agent.simulator.virtual.checks import HealthCheck
 from spoe_agent.simulator.virtual.faults import Fault, Trouble
 from spoe_agent.simulator.virtual.requests import BROKEN, Record, Request
 from spoe_agent.simulator.virtual.router import Refusal, Router
@@ -19,6 +18,23 @@ from spoe_agent.simulator.virtual.simulation import Simulation, Timer
 
 RETRIES = 3
 """`retries 3`: then the client gets 503."""
+
+
+class HealthCheck:
+    """HAProxy's health check of one instance: counts answers; one is enough to be up again."""
+
+    def __init__(self) -> None:
+        self.is_up = True
+        self._failures = 0
+
+    def take(self, is_answered: bool) -> float:
+        """Take the outcome of a check, and return how long after it the next one is."""
+        self._failures = 0 if is_answered else self._failures + 1
+        if is_answered or self._failures >= INSTANCE_CHECK.fall:
+            self.is_up = is_answered
+        if not self.is_up:
+            return INSTANCE_CHECK.downinter_s
+        return INSTANCE_CHECK.fastinter_s if self._failures else INSTANCE_CHECK.inter_s
 
 
 class StruckSimulation(Simulation):

@@ -10,14 +10,17 @@ from hypothesis import strategies as st
 
 from bench.policies.arms import ARMS, Setting
 from bench.policies.baselines import LeastConn
+from spoe_agent.haproxy.contract import INSTANCE_CHECK
 from spoe_agent.simulator.virtual.faults import Fault, Trouble
 from spoe_agent.simulator.virtual.front import Front
 from spoe_agent.simulator.virtual.requests import BROKEN, CLIENT_LEFT, SERVED, TIMED_OUT, Record, Request
 from spoe_agent.simulator.virtual.router import Probe, Router, Verdict, Wait
-from spoe_agent.simulator.virtual.struck import StruckSimulation
+from spoe_agent.simulator.virtual.struck import HealthCheck, StruckSimulation
 from spoe_agent.simulator.virtual.tally import Outcome
 from spoe_agent.simulator.work import LoadedModel
 from tests.simulator.virtual.builders import MODELS, fleet, request
+
+INTER_S, FASTINTER_S, DOWNINTER_S = INSTANCE_CHECK.inter_s, INSTANCE_CHECK.fastinter_s, INSTANCE_CHECK.downinter_s
 
 GONE = Fault(Trouble.GONE, lasts_s=60.0, first_s=10.0, every_s=1e9)
 HANG = Fault(Trouble.HANG, lasts_s=60.0, first_s=10.0, every_s=1e9)
@@ -43,6 +46,24 @@ class First(LeastConn):
 
 def outcomes(outcome: Outcome) -> list[tuple[int, int | None, float]]:
     return [(one.status, one.server, round(one.ended_at_s, 6)) for one in outcome.records]
+
+
+@pytest.mark.parametrize(
+    ("answers", "pauses", "is_up"),
+    [
+        pytest.param("yyy", [INTER_S] * 3, True, id="up"),
+        pytest.param("n", [FASTINTER_S], True, id="one failure: asked again soon"),
+        pytest.param("nn", [FASTINTER_S, DOWNINTER_S], False, id="two: down"),
+        pytest.param("nyn", [FASTINTER_S, INTER_S, FASTINTER_S], True, id="two, not in a row"),
+        pytest.param("nnny", [FASTINTER_S, DOWNINTER_S, DOWNINTER_S, INTER_S], True, id="one answer: up"),
+        pytest.param("nnyn", [FASTINTER_S, DOWNINTER_S, INTER_S, FASTINTER_S], True, id="up again, two more needed"),
+    ],
+)
+def test_fall_two_rise_one(answers: str, pauses: list[float], is_up: bool) -> None:
+    check = HealthCheck()
+
+    assert [check.take(answer == "y") for answer in answers] == pauses
+    assert check.is_up is is_up
 
 
 def test_what_a_killed_process_had_begun_is_broken() -> None:

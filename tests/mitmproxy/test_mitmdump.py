@@ -20,7 +20,7 @@ from spoe_agent.mitmproxy.command import SCRIPT
 from spoe_agent.rig.haproxy import front_is_ready
 from spoe_agent.rig.mitmproxy import find_mitmdump
 from spoe_agent.rig.process import Process, accepts, free_port
-from tests.addon.upstream import STREAM, Client, Upstream, ask, chunked
+from tests.mitmproxy.upstream import STREAM, Client, Upstream, ask, chunked
 
 NO_MODEL = b'{"model":"nobody"}'
 

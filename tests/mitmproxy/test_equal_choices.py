@@ -25,7 +25,7 @@ from spoe_agent.routing import Action, Health, InstanceState, LoadedModel
 from spoe_agent.routing.names import canonical
 from spoe_agent.routing.surface import DESCRIBE_PATH, INFERENCE_PATHS, dialect
 from spoe_agent.spop import Message
-from tests.addon.conftest import NOW_S, Bench, flow_of
+from tests.mitmproxy.conftest import NOW_S, Bench, flow_of
 from tests.mitmproxy.parts import parts
 from tests.requests.test_glimpse import glimpse
 
