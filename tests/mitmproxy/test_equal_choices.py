@@ -16,9 +16,11 @@ from spoe_agent.fleet import loads, specs
 from spoe_agent.haproxy import bridge
 from spoe_agent.haproxy.contract import Question
 from spoe_agent.mitmproxy.account import account
+from spoe_agent.requests.body import at_once
 from spoe_agent.requests.caller import key_hash
 from spoe_agent.requests.changes import CHANGE_PATHS
 from spoe_agent.requests.errors import error_body
+from spoe_agent.requests.glimpse import NeedsWhole
 from spoe_agent.requests.path import decoded
 from spoe_agent.requests.reading import Whole, facts
 from spoe_agent.routing import Action, Health, InstanceState, LoadedModel
@@ -157,6 +159,8 @@ MOMENTS = {
 }
 NAMES = ("gpu0", "gpu1", "gpu2")
 
+POLICY = specs(loads(FLEET)).policy
+
 
 def publish(board, moment):
     at_s = NOW_S - moment.age_s
@@ -196,14 +200,23 @@ def message(request, moment, number):
     return Message(Question.READ, {**args, **parts, "type": request.type, "encoding": request.encoding})
 
 
+def seen_by_haproxy(request, moment, number):
+    """The facts of this request; where its beginning and end do not tell, of `inspect`, which brings all of it."""
+    sent = message(request, moment, number)
+    try:
+        return bridge.facts(sent, POLICY)
+    except NeedsWhole:
+        return at_once(bridge.reading(Message(Question.INSPECT, {**sent.args, "body": request.body})))
+
+
 def behind_haproxy(request, moment):
     """The Choice at once, and the last one. A held request gets it when all before it have left; an instance that
     refuses is asked for again when HAProxy's check has found it down.
     """
     made = parts(loads(FLEET), lambda: NOW_S)
     publish(made.board, moment)
-    agent, fleet = made.agent, made.agent.fleet
-    choice = first = agent.decide(bridge.facts(message(request, moment, 0), fleet.policy))
+    agent = made.agent
+    choice = first = agent.decide(seen_by_haproxy(request, moment, 0))
     if choice.action is Action.HOLD:
         told = []
         assert agent.ask("r1", lambda granted, _: told.append(granted))
@@ -212,7 +225,7 @@ def behind_haproxy(request, moment):
                 break
         (choice,) = told
     if choice.instance is not None and moment.refusing[NAMES.index(choice.instance)]:
-        choice = agent.decide(bridge.facts(message(request, moment, 1), fleet.policy))
+        choice = agent.decide(seen_by_haproxy(request, moment, 1))
     return first, choice
 
 
@@ -290,7 +303,7 @@ async def test_equal_choices(request_, moment, tmp_path):
 
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
 def test_equal_facts(request_):
-    seen = bridge.facts(message(request_, MOMENTS["idle"], 0), specs(loads(FLEET)).policy)
+    seen = seen_by_haproxy(request_, MOMENTS["idle"], 0)
     path = decoded(request_.path)
     whole = Whole("r1", request_.method, path, request_.body, request_.type, request_.encoding, caller=request_.caller)
     read = facts(whole)
