@@ -7,7 +7,7 @@ takes no request that a web page could make another's browser send.
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,6 +16,7 @@ from aiohttp import web
 from spoe_agent.admin.reload import Reloader
 from spoe_agent.instances.watch import Watch
 from spoe_agent.process.succession import Failed
+from spoe_agent.requests.foreign import host_name, is_known
 
 
 class Admin:
@@ -24,6 +25,7 @@ class Admin:
     Args:
         keep: writes down what was done by hand, and tells whether it could.
         restart: puts a new agent in this one's place, and returns its process id. Raises Failed.
+        names: by which this port goes besides those of every machine, `*` for any part.
         told: waits, not for long, until HAProxy knows what was done to an instance; tells whether it does.
     """
 
@@ -35,6 +37,7 @@ class Admin:
         told: Callable[[str], Awaitable[bool]],
         reloader: Reloader,
         restart: Callable[[], Awaitable[int]],
+        names: Callable[[], Sequence[str]],
     ) -> None:
         self._watch = watch
         self._status = status
@@ -42,7 +45,8 @@ class Admin:
         self._told = told
         self._reloader = reloader
         self._restart = restart
-        app = web.Application(middlewares=[_no_pages])
+        self._names = names
+        app = web.Application(middlewares=[self._guarded])
         app.add_routes(
             [
                 web.get("/status", self._get_status),
@@ -103,11 +107,17 @@ class Admin:
         health = str(self._watch.health[name].state)
         return web.json_response({"name": name, "health": health, "kept": is_kept, "told": is_told})
 
-
-@web.middleware
-async def _no_pages(request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
-    """Refuse what a page sent (Fetch standard: it carries Origin): pages may not drain instances."""
-    if "origin" in request.headers:
-        return web.json_response({"error": "not for web pages"}, status=403)
-    response: web.StreamResponse = await handler(request)
-    return response
+    @web.middleware
+    async def _guarded(self, request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
+        """Refuse what a page sent: it carries Origin (Fetch standard), or asks for a name that its owner has made this
+        port's address (DNS rebinding).
+        """
+        if "origin" in request.headers:
+            return web.json_response({"error": "not for web pages"}, status=403)
+        address = request.transport.get_extra_info("sockname")[0] if request.transport else ""
+        host = host_name(request.headers.get("host", ""))
+        if not is_known(host, (socket.gethostname(), str(address)), self._names()):
+            said = "this port does not go by that name; allowed_hosts in the fleet file says by which it does"
+            return web.json_response({"error": said}, status=403)
+        response: web.StreamResponse = await handler(request)
+        return response

@@ -36,6 +36,7 @@ class HAProxyLog:
         """Take a bound UDP socket."""
         self._ended = ended
         self._complained = False
+        self._bugs: set[type[Exception]] = set()
         self._socket = sock
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
         self._socket.setblocking(False)
@@ -63,11 +64,20 @@ class HAProxyLog:
                 log.debug("log socket error", error=str(error))
                 return
 
+    def _report(self, line: Line) -> None:
+        try:
+            self._ended(line)
+        except Exception as error:
+            # A bug of ours must cost neither the lines behind this one, nor the question before which they are read.
+            if type(error) not in self._bugs:
+                self._bugs.add(type(error))
+                log.exception("a request's end could not be taken")
+
     def _take(self, line: bytes) -> None:
         """Take one line. The first that is not ours is logged, the rest are left alone."""
         read = read_line(line)
         if read is not None:
-            self._ended(read)
+            self._report(read)
         elif not self._complained and not line.startswith(_NEWS):
             self._complained = True
             log.warning("datagram on the log port is not a request's JSON line", size_bytes=len(line))

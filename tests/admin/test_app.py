@@ -96,7 +96,7 @@ class Bench:
 @asynccontextmanager
 async def served(bench):
     admin, listen = (
-        Admin(bench.watch, bench.answer, bench.keep, bench.told, bench.reloader, bench.restart),
+        Admin(bench.watch, bench.answer, bench.keep, bench.told, bench.reloader, bench.restart, lambda: ["agent.lan"]),
         Listen("127.0.0.1", free_port()),
     )
     await admin.listen(bind(listen))
@@ -105,6 +105,15 @@ async def served(bench):
             yield session
     finally:
         await admin.close()
+
+
+HOSTS = {"localhost:9604": 200, "127.0.0.1": 200, "agent.lan:9604": 200, "evil.example": 403, "evil.example:9604": 403}
+
+
+@pytest.mark.parametrize(("host", "expected"), HOSTS.items())
+async def test_pages_do_not_get_in_by_a_name_of_their_own(host, expected):
+    async with served(Bench()) as session, session.get("/status", headers={"Host": host}) as answer:
+        assert answer.status == expected
 
 
 def test_the_status_of_an_instance():

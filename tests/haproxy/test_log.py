@@ -116,6 +116,26 @@ async def test_what_is_no_requests_line_is_reported_once_and_does_no_harm(data):
     assert line["size_bytes"] == len(data if isinstance(data, bytes) else json.dumps(data))
 
 
+async def test_a_bug_of_ours_costs_no_other_line_and_is_said_once():
+    ended = []
+
+    def take(line):
+        ended.append(line.request_id)
+        if line.request_id != "after":
+            raise OverflowError
+
+    with capture_logs() as logs, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.bind(("127.0.0.1", 0))
+        log = HAProxyLog(sock, take)
+        for name in ("a", "b", "after"):
+            sender.sendto(json.dumps(fields(name)).encode(), sock.getsockname())
+        log.read()
+        sock.close()
+    assert ended == ["a", "b", "after"]
+    assert [(line["log_level"], line["exc_info"]) for line in logs] == [("error", True)]
+
+
 NEWS = [
     b"Backup Server b/g0 is DOWN, reason: Layer4 connection problem.",
     b"Server b/g0 is DOWN (leaving forced drain).",
