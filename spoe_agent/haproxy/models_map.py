@@ -14,7 +14,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from spoe_agent.routing import FleetSpec, InstanceState, Kind, RequestFacts, Snapshot
-from spoe_agent.routing.demand import demand, site
+from spoe_agent.routing.demand import Demand, Site
 from spoe_agent.routing.eligibility import by_model
 from spoe_agent.routing.names import canonical, display, is_cloud, is_pattern
 from spoe_agent.routing.surface import Dialect
@@ -94,12 +94,12 @@ def _is_listed(state: InstanceState) -> bool:
 def _serving(model: str, fleet: FleetSpec, snapshot: Snapshot) -> Iterator[str]:
     """Yield the instances that may serve a model, marked where it is loaded. Health is for HAProxy's checks to tell."""
     facts = RequestFacts("", Kind.INFERENCE, Dialect.OLLAMA, model)
-    need = demand(facts, fleet, snapshot)
+    demand = Demand.of(facts, fleet, snapshot)
     for spec in fleet.instances:
-        where = site(spec, facts, snapshot)
-        if by_model(need, where) is None:
-            here = where.state.loaded.keys() | where.activity.loading.keys()
-            yield f"{spec.name}+" if model in here - where.activity.leaving else spec.name
+        site = Site.of(spec, facts, snapshot)
+        if by_model(demand, site) is None:
+            here = site.state.loaded.keys() | site.activity.loading.keys()
+            yield f"{spec.name}+" if model in here - site.activity.leaving else spec.name
 
 
 def _value(names: Iterable[str]) -> str:

@@ -17,8 +17,8 @@ def summary(choice: Choice) -> str:
 def _against(candidate: Candidate) -> str:
     if candidate.exclusion is not None:
         return f"{candidate.exclusion} ({candidate.detail})"
-    warmth = "" if candidate.tier is None else f"{candidate.tier.name.lower()}, "
-    return f"{warmth}{candidate.cost.total_s:.1f} s"
+    tier = "" if candidate.tier is None else f"{candidate.tier.name.lower()}, "
+    return f"{tier}{candidate.cost.total_s:.1f} s"
 
 
 def account(choice: Choice) -> dict[str, Any]:

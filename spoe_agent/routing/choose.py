@@ -10,8 +10,8 @@ from zlib import crc32
 
 from spoe_agent.routing import refusals
 from spoe_agent.routing.choice import LOADED, Action, Candidate, Choice, Cost, Reason, Tier
-from spoe_agent.routing.cost import USUAL, WARM, Pool, cost, pool, slowness
-from spoe_agent.routing.demand import Demand, Site, demand, site
+from spoe_agent.routing.cost import USUAL, WARM, Pool, predict, slowness
+from spoe_agent.routing.demand import Demand, Site
 from spoe_agent.routing.eligibility import exclusions
 from spoe_agent.routing.facts import RequestFacts
 from spoe_agent.routing.snapshot import Snapshot
@@ -33,77 +33,77 @@ def choose(facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot) -> Choice:
     """Return where the request goes, or the answer it gets at the door; with every instance and why."""
     if facts.problem is not None:
         return refusals.unread(facts, facts.problem, fleet)
-    need = demand(facts, fleet, snapshot)
-    sites = [site(spec, facts, snapshot) for spec in fleet.instances]
+    demand = Demand.of(facts, fleet, snapshot)
+    sites = [Site.of(spec, facts, snapshot) for spec in fleet.instances]
     if facts.kind is Kind.MANAGE:
-        return _changing(need, sites)
-    excluded = exclusions(need, sites)
-    candidates = _running(need, sites, excluded) if need.runs else _answering(sites, excluded)
+        return _changing(demand, sites)
+    excluded = exclusions(demand, sites)
+    candidates = _running(demand, sites, excluded) if demand.runs else _answering(sites, excluded)
     eligible = [pair for pair in zip(candidates, sites, strict=True) if pair[0].exclusion is None]
     if not eligible:
-        return refusals.unserved(need, candidates)
-    best = _least(need, eligible)
-    held = fleet.policy.hold_s > 0 and need.runs and not _may_run(need, sites, best)
+        return refusals.unserved(demand, candidates)
+    best = _least(demand, eligible)
+    held = fleet.policy.hold_s > 0 and demand.runs and not _may_run(demand, sites, best)
     action = Action.HOLD if held else Action.ROUTE
     reason = _OF_KIND[facts.kind] if best.tier is None else _OF_TIER[best.tier]
     return Choice(action, reason, best.instance, best.tier, candidates=candidates, failed=facts.refusing)
 
 
-def _changing(need: Demand, sites: list[Site]) -> Choice:
+def _changing(demand: Demand, sites: list[Site]) -> Choice:
     """A request that changes a model store."""
-    change = need.facts.change or UNREADABLE
-    message = misplaced(change, need.fleet, sites)
+    change = demand.facts.change or UNREADABLE
+    message = misplaced(change, demand.fleet, sites)
     if message:
         return Choice(Action.REJECT, Reason.OTHER_STORE, message=message)
-    found = writer(change, need.fleet, sites, lambda of_store: exclusions(need, of_store))
+    found = writer(change, demand.fleet, sites, lambda of_store: exclusions(demand, of_store))
     if found.best is None:
-        return refusals.unserved(need, found.candidates)
-    return Choice(Action.ROUTE, _OF_KIND[need.facts.kind], found.best.instance, candidates=found.candidates)
+        return refusals.unserved(demand, found.candidates)
+    return Choice(Action.ROUTE, _OF_KIND[demand.facts.kind], found.best.instance, candidates=found.candidates)
 
 
 def _answering(sites: list[Site], excluded: list[Candidate | None]) -> tuple[Candidate, ...]:
     """A request that needs no model loaded costs next to nothing anywhere; the emptiest instance answers first."""
     return tuple(
         [
-            out or Candidate(where.spec.name, cost=Cost(share_s=0.001 * where.connections))
-            for out, where in zip(excluded, sites, strict=True)
+            out or Candidate(site.spec.name, cost=Cost(share_s=0.001 * site.connections))
+            for out, site in zip(excluded, sites, strict=True)
         ]
     )
 
 
-def _running(need: Demand, sites: list[Site], excluded: list[Candidate | None]) -> tuple[Candidate, ...]:
+def _running(demand: Demand, sites: list[Site], excluded: list[Candidate | None]) -> tuple[Candidate, ...]:
     """Judge every instance for a request that runs a model."""
-    eligible = [where for out, where in zip(excluded, sites, strict=True) if out is None]
-    standings = {where.spec.name: stand(need, where) for where in eligible}
-    warm = pool(need, [where for where in eligible if standings[where.spec.name].tier in WARM])
+    eligible = [site for out, site in zip(excluded, sites, strict=True) if out is None]
+    standings = {site.spec.name: stand(demand, site) for site in eligible}
+    warm = Pool.of(demand, [site for site in eligible if standings[site.spec.name].tier in WARM])
     return tuple(
         [
-            out or _candidate(need, where, standings[where.spec.name], warm)
-            for out, where in zip(excluded, sites, strict=True)
+            out or _candidate(demand, site, standings[site.spec.name], warm)
+            for out, site in zip(excluded, sites, strict=True)
         ]
     )
 
 
-def _candidate(need: Demand, where: Site, standing: Standing, warm: Pool) -> Candidate:
+def _candidate(demand: Demand, site: Site, standing: Standing, warm: Pool) -> Candidate:
     """Judge one instance that may serve the request."""
-    free = has_slot(need, where, standing)
-    price = cost(need, where, standing, free, warm)
-    slow = slowness(need, where)
+    free = has_slot(demand, site, standing)
+    predicted = predict(demand, site, standing, free, warm)
+    slow = slowness(demand, site)
     if slow is not USUAL:
-        price = price._replace(slow_s=(slow.factor - 1.0) * need.service_of(where.spec.name))
-    return Candidate(where.spec.name, None, slow.why, standing.tier, price, standing.gone, free)
+        predicted = predicted._replace(slow_s=(slow.factor - 1.0) * demand.service_of(site.spec.name))
+    return Candidate(site.spec.name, None, slow.why, standing.tier, predicted, standing.gone, free)
 
 
-def _may_run(need: Demand, sites: list[Site], best: Candidate) -> bool:
+def _may_run(demand: Demand, sites: list[Site], best: Candidate) -> bool:
     """Tell whether the request may go now: there is a slot that nobody waits for, and the model's own limit leaves
     room. Nobody waits for a slot of an instance that has yet to load the model.
     """
-    if need.rule.is_at_limit(need.model, (where.activity for where in sites)):
+    if demand.rule.is_at_limit(demand.model, (site.activity for site in sites)):
         return False
-    return best.has_slot and (best.tier not in WARM or not need.snapshot.waiting)
+    return best.has_slot and (best.tier not in WARM or not demand.snapshot.waiting)
 
 
-def _least(need: Demand, eligible: list[_Judged]) -> Candidate:
+def _least(demand: Demand, eligible: list[_Judged]) -> Candidate:
     """Least cost, then the warmer, then the one whose last request is oldest, because it no longer reads its prompt;
     then by a hash of the request's id, so that equals are spread.
     """
@@ -113,15 +113,15 @@ def _least(need: Demand, eligible: list[_Judged]) -> Candidate:
     equals = [
         judged
         for judged, total_s in zip(eligible, totals, strict=True)
-        if total_s == least_s or (total_s <= near_s and _are_alike(need, best, judged))
+        if total_s == least_s or (total_s <= near_s and _are_alike(demand, best, judged))
     ]
     if len(equals) == 1:
         return equals[0][0]
-    begun = crc32(f"{need.facts.request_id} ".encode())
+    begun = crc32(f"{demand.facts.request_id} ".encode())
     return min(equals, key=lambda it: (it[0].tier or 0, it[1].activity.granted_at_s, _spread(begun, it[0].instance)))[0]
 
 
-def _are_alike(need: Demand, one: _Judged, other: _Judged) -> bool:
+def _are_alike(demand: Demand, one: _Judged, other: _Judged) -> bool:
     """Tell whether only learned times tell two instances apart, and these by chance: the request could run at once
     on both, beside as many others, and every model in use has its place on both.
     """
@@ -131,8 +131,8 @@ def _are_alike(need: Demand, one: _Judged, other: _Judged) -> bool:
         candidate.tier is LOADED
         and candidate.has_slot
         and candidate.cost.total_s == candidate.cost.share_s
-        and has_room_for_all(need, where)
-        for candidate, where in (one, other)
+        and has_room_for_all(demand, site)
+        for candidate, site in (one, other)
     )
 
 

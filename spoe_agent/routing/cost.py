@@ -32,6 +32,12 @@ class Pool(NamedTuple):
     least_busy: float
     """Mean number of requests in flight on the one that has the fewest."""
 
+    @classmethod
+    def of(cls, demand: Demand, warm: list[Site]) -> Pool:
+        """Return what these instances are together."""
+        least_busy = min([site.activity.mean_in_flight for site in warm], default=0.0)
+        return cls(len(warm), sum([demand.rule.slots(site.spec.num_parallel) for site in warm]), least_busy)
+
 
 class Slowness(NamedTuple):
     """How many times longer a request takes, and why."""
@@ -43,13 +49,7 @@ class Slowness(NamedTuple):
 USUAL = Slowness()
 
 
-def pool(demand: Demand, warm: list[Site]) -> Pool:
-    """Return what these instances are together."""
-    least_busy = min([site.activity.mean_in_flight for site in warm], default=0.0)
-    return Pool(len(warm), sum([demand.rule.slots(site.spec.num_parallel) for site in warm]), least_busy)
-
-
-def cost(demand: Demand, site: Site, standing: Standing, has_slot: bool, warm: Pool) -> Cost:
+def predict(demand: Demand, site: Site, standing: Standing, has_slot: bool, warm: Pool) -> Cost:
     """Return the predicted cost of serving the model here.
 
     Args:
@@ -57,28 +57,28 @@ def cost(demand: Demand, site: Site, standing: Standing, has_slot: bool, warm: P
         has_slot: whether the request could run at once.
         warm: the instances where the model is warm; what waits is shared out between their slots.
     """
-    warmth = standing.tier
-    is_behind = demand.snapshot.waiting > 0 and warmth in WARM
-    is_home = demand.snapshot.home == site.spec.name and has_slot and warmth is LOADED
+    tier = standing.tier
+    is_behind = demand.snapshot.waiting > 0 and tier in WARM
+    is_home = demand.snapshot.home == site.spec.name and has_slot and tier is LOADED
     saved_s = _prefix(demand, site) if is_home else 0.0
-    is_sure = warmth is LOADED and not _is_stale(demand, site)
+    is_sure = tier is LOADED and not _is_stale(demand, site)
     is_shared = demand.model in site.state.others
     if is_sure and has_slot and not site.beside and not is_behind:
         return Cost(prefix_s=saved_s) if saved_s else FREE
     service_s = demand.service_of(site.spec.name)
-    load_s, behind_s = (0.0, 0.0) if is_sure else _load(demand, site, warmth)
+    load_s, behind_s = (0.0, 0.0) if is_sure else _load(demand, site, tier)
     return Cost(
         # Others wait for the slots of the warm instances; a cold one is nobody's yet.
-        wait_s=_wait(demand, site, warmth, service_s, warm) if not has_slot or is_behind or is_shared else 0.0,
+        wait_s=_wait(demand, site, tier, service_s, warm) if not has_slot or is_behind or is_shared else 0.0,
         load_s=load_s,
         behind_s=behind_s,
-        price_s=0.0 if warmth in WARM else _price(demand, site, standing, service_s, load_s, warm),
+        price_s=0.0 if tier in WARM else _price(demand, site, standing, service_s, load_s, warm),
         share_s=demand.fleet.policy.weights.share * service_s * site.beside,
         prefix_s=saved_s,
     )
 
 
-def _wait(demand: Demand, site: Site, warmth: Tier, service_s: float, warm: Pool) -> float:
+def _wait(demand: Demand, site: Site, tier: Tier, service_s: float, warm: Pool) -> float:
     """Until a slot is free, in service times of the model.
 
     Held requests before this one each take a slot of the pool. What is bound here already and has no slot waits
@@ -86,7 +86,7 @@ def _wait(demand: Demand, site: Site, warmth: Tier, service_s: float, warm: Pool
     victim ends in about a service time.
     """
     rounds = max(0, site.connections - site.spec.max_connections + 1) / site.spec.max_connections
-    if warmth in WARM:
+    if tier in WARM:
         here = demand.rule.slots(site.spec.num_parallel)
         theirs_s = site.state.others.get(demand.model)
         busy = site.busy(demand.model) + (theirs_s is not None)
@@ -98,19 +98,19 @@ def _wait(demand: Demand, site: Site, warmth: Tier, service_s: float, warm: Pool
     return rounds * service_s
 
 
-def _load(demand: Demand, site: Site, warmth: Tier) -> tuple[float, float]:
+def _load(demand: Demand, site: Site, tier: Tier) -> tuple[float, float]:
     """Return seconds of loading the model (or what is left of it), and of loads before it.
 
     Ollama loads one model at a time, in the order asked (server/sched.go).
     """
     whole_s = demand.load_of(demand.model, site.spec.name)
-    if warmth is LOADED:
+    if tier is LOADED:
         # An old reading: the model is as likely gone since as not.
         return whole_s / 2, 0.0
     if not site.activity.loading:
         return whole_s, 0.0
     left_s = _loads_left(demand, site)
-    all_s = left_s[demand.model] if warmth is LOADING else whole_s + max(left_s.values())
+    all_s = left_s[demand.model] if tier is LOADING else whole_s + max(left_s.values())
     return min(whole_s, all_s), max(0.0, all_s - whole_s)
 
 

@@ -1,4 +1,4 @@
-"""One request's need, and one instance's situation: what the terms of the decision are computed from.
+"""What one request demands, and how things stand at one instance: what the terms of the decision are computed from.
 
 Lives here: what is looked up once per request (Demand) or once per request and instance (Site), instead of in every
 term.
@@ -82,6 +82,18 @@ class Demand:
     context: int | None = None
     """Tokens per slot that the request asks for, as far as the model can do them."""
 
+    @classmethod
+    def of(cls, facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot) -> Demand:
+        """Look up once what the request's model means. Cloud models are forwarded by any Ollama."""
+        model, models = facts.model, Models(fleet, snapshot)
+        if model is None or facts.kind is Kind.MANAGE or is_cloud(model):
+            return cls(facts, fleet, snapshot, "", False, NO_RULE, 0, models)
+        about = models[model]
+        runs = facts.kind is Kind.INFERENCE
+        asked = facts.num_ctx
+        context = None if asked is None else min(asked, snapshot.trained.get(model, asked))
+        return cls(facts, fleet, snapshot, model, runs, about.rule, about.weights_bytes, models, context)
+
     def load_of(self, model: str, instance: str) -> float:
         """Return the predicted load time of any model on an instance."""
         known = self.snapshot.learned.load_s.get((model, instance))
@@ -91,18 +103,6 @@ class Demand:
         """Return the predicted time of the request itself on an instance."""
         known = self.snapshot.learned.service_s.get((self.model, instance))
         return self.models[self.model].service_s if known is None else known
-
-
-def demand(facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot) -> Demand:
-    """Look up once what the request's model means. Cloud models are forwarded by any Ollama."""
-    model, models = facts.model, Models(fleet, snapshot)
-    if model is None or facts.kind is Kind.MANAGE or is_cloud(model):
-        return Demand(facts, fleet, snapshot, "", False, NO_RULE, 0, models)
-    about = models[model]
-    runs = facts.kind is Kind.INFERENCE
-    asked = facts.num_ctx
-    context = None if asked is None else min(asked, snapshot.trained.get(model, asked))
-    return Demand(facts, fleet, snapshot, model, runs, about.rule, about.weights_bytes, models, context)
 
 
 class Site(NamedTuple):
@@ -120,6 +120,18 @@ class Site(NamedTuple):
     unaccounted: float
     """Connections that the board does not know (from before a restart), spread over the loaded models."""
 
+    @classmethod
+    def of(cls, spec: InstanceSpec, facts: RequestFacts, snapshot: Snapshot) -> Site:
+        """Look up once what is known of an instance."""
+        name = spec.name
+        activity = snapshot.active(name)
+        load = facts.loads.get(name)
+        own = sum(activity.in_flight.values())
+        count = own if load is None else load.connections + load.queued + activity.unseen + activity.elsewhere
+        state = snapshot.state(name)
+        unaccounted = (count - own) / max(1, len(state.loaded)) if count > own else 0.0
+        return cls(spec, state, activity, load, own, count, unaccounted)
+
     @property
     def beside(self) -> int:
         """Requests that share the instance's GPUs with another one: ours, and one for each model that others use."""
@@ -128,15 +140,3 @@ class Site(NamedTuple):
     def busy(self, model: str) -> float:
         """Requests of one model on the instance."""
         return self.activity.in_flight.get(model, 0) + self.unaccounted
-
-
-def site(spec: InstanceSpec, facts: RequestFacts, snapshot: Snapshot) -> Site:
-    """Look up once what is known of an instance."""
-    name = spec.name
-    activity = snapshot.active(name)
-    load = facts.loads.get(name)
-    own = sum(activity.in_flight.values())
-    count = own if load is None else load.connections + load.queued + activity.unseen + activity.elsewhere
-    state = snapshot.state(name)
-    unaccounted = (count - own) / max(1, len(state.loaded)) if count > own else 0.0
-    return Site(spec, state, activity, load, own, count, unaccounted)

@@ -20,7 +20,7 @@ from spoe_agent.routing import (
     RequestFacts,
     Snapshot,
 )
-from spoe_agent.routing.demand import demand, site
+from spoe_agent.routing.demand import Demand, Site
 from spoe_agent.routing.estimates import GIB
 from spoe_agent.routing.names import canonical
 from spoe_agent.routing.snapshot import NOTHING, GpuDoubt, GpuGroup, Learned
@@ -69,7 +69,7 @@ def here(where, reading, activity=None, facts=None, rules=(), **live):
     of = fleet(where, rules=rules)
     snapshot = moment({of.instances[0].name: activity} if activity else None, **{of.instances[0].name: reading, **live})
     facts = facts or asks()
-    return demand(facts, of, snapshot), site(of.instances[0], facts, snapshot)
+    return Demand.of(facts, of, snapshot), Site.of(of.instances[0], facts, snapshot)
 
 
 def asks(model=A, kind=Kind.INFERENCE, request_id="r", **fields):

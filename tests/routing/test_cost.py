@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from spoe_agent.routing import Activity, FleetSpec, InstanceState, Kind, ModelRule, Policy, Snapshot, Tier, choose
 from spoe_agent.routing import estimates as e
 from spoe_agent.routing.cost import CPU, HELD_DOWN, USUAL, slowness
-from spoe_agent.routing.demand import demand, site
+from spoe_agent.routing.demand import Demand, Site
 from spoe_agent.routing.estimates import GIB
 from spoe_agent.routing.snapshot import NOTHING, GpuDoubt, GpuGroup, Learned
 from spoe_agent.routing.specs import Weights
@@ -389,7 +389,7 @@ PLACED = [ModelRule("a", vram_bytes=8 * GIB)]
 def found(reading, gpus=None, where="g0", rules=PLACED):
     of = fleet(where, rules=rules)
     snapshot = replace(moment(g0=reading), gpus={} if gpus is None else {"g0": gpus})
-    return slowness(demand(asks(), of, snapshot), site(of.instances[0], asks(), snapshot))
+    return slowness(Demand.of(asks(), of, snapshot), Site.of(of.instances[0], asks(), snapshot))
 
 
 def taken(foreign_gib, total_gib=16):
@@ -456,6 +456,6 @@ def test_nothing_makes_an_instance_faster(situation):
     facts, of, snapshot = situation
     facts = replace(facts, model=A)
     for one in of.instances:
-        slow = slowness(demand(facts, of, snapshot), site(one, facts, snapshot))
+        slow = slowness(Demand.of(facts, of, snapshot), Site.of(one, facts, snapshot))
         assert 1 <= slow.factor <= HELD_DOWN * CPU * 1.0001
         assert (slow is USUAL) or (slow.why and slow.factor > 1)

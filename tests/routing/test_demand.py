@@ -2,7 +2,7 @@ import pytest
 
 from spoe_agent.routing import Activity, Kind, ModelRule
 from spoe_agent.routing import estimates as e
-from spoe_agent.routing.demand import demand, site
+from spoe_agent.routing.demand import Demand, Site
 from spoe_agent.routing.snapshot import NOTHING, Learned
 from spoe_agent.routing.specs import NO_RULE
 from tests.routing.builders import CLOUD, FOUR_GIB, A, B, C, asks, counts, fleet, here, moment, spec, state
@@ -24,39 +24,39 @@ OF = fleet("g0", rules=[RULE])
     ],
 )
 def test_what_the_instance_must_have(facts, model, runs, rule):
-    need = demand(facts, OF, moment())
-    assert (need.model, need.runs, need.rule) == (model, runs, rule)
+    demand = Demand.of(facts, OF, moment())
+    assert (demand.model, demand.runs, demand.rule) == (model, runs, rule)
 
 
 def test_sizes_are_those_that_any_instance_lists_or_the_fleet_files():
-    need = demand(asks(), fleet("g0", rules=[ModelRule("b", size_bytes=7)]), moment(g9=state(installed=(A,))))
-    assert need.weights_bytes == need.models[A].weights_bytes == FOUR_GIB
-    assert need.models[B].weights_bytes == 7
-    assert need.models[C].weights_bytes == e.UNKNOWN_WEIGHTS_BYTES
+    demand = Demand.of(asks(), fleet("g0", rules=[ModelRule("b", size_bytes=7)]), moment(g9=state(installed=(A,))))
+    assert demand.weights_bytes == demand.models[A].weights_bytes == FOUR_GIB
+    assert demand.models[B].weights_bytes == 7
+    assert demand.models[C].weights_bytes == e.UNKNOWN_WEIGHTS_BYTES
 
 
 def test_each_model_is_looked_up_once():
-    need = demand(asks(), OF, moment(g0=state(B)))
-    assert set(need.models) == {A}
-    assert need.models[B] is need.models[B]
-    assert set(need.models) == {A, B}
+    demand = Demand.of(asks(), OF, moment(g0=state(B)))
+    assert set(demand.models) == {A}
+    assert demand.models[B] is demand.models[B]
+    assert set(demand.models) == {A, B}
 
 
 def test_nothing_is_looked_up_where_no_model_is_needed():
-    assert not demand(asks(None, LIST), OF, moment()).models
+    assert not Demand.of(asks(None, LIST), OF, moment()).models
 
 
 def test_how_long_the_request_itself_takes():
-    need = demand(asks(), OF, moment(learned=Learned(service_s={(A, "g0"): 42.0}), g0=state()))
-    assert need.service_of("g0") == 42.0
-    assert need.service_of("g1") == e.service_s(NOTHING, A, "g1", FOUR_GIB)
+    demand = Demand.of(asks(), OF, moment(learned=Learned(service_s={(A, "g0"): 42.0}), g0=state()))
+    assert demand.service_of("g0") == 42.0
+    assert demand.service_of("g1") == e.service_s(NOTHING, A, "g1", FOUR_GIB)
 
 
 def test_how_long_other_models_take_to_load():
     learned = Learned(load_s={(B, "g0"): 42.0})
-    need = demand(asks(), OF, moment(learned=learned, g0=state()))
-    assert need.load_of(B, "g0") == 42.0
-    assert need.load_of(B, "g1") == e.load_s(NOTHING, B, "g1", FOUR_GIB)
+    demand = Demand.of(asks(), OF, moment(learned=learned, g0=state()))
+    assert demand.load_of(B, "g0") == 42.0
+    assert demand.load_of(B, "g1") == e.load_s(NOTHING, B, "g1", FOUR_GIB)
 
 
 CONNECTIONS = [
@@ -72,7 +72,7 @@ CONNECTIONS = [
 @pytest.mark.parametrize(("load", "activity", "expected"), CONNECTIONS)
 def test_requests_on_the_instance(load, activity, expected):
     facts, reading = asks(loads={"g0": load} if load else {}), state()
-    found = site(OF.instances[0], facts, moment({"g0": activity} if activity else None, g0=reading))
+    found = Site.of(OF.instances[0], facts, moment({"g0": activity} if activity else None, g0=reading))
     assert (found.spec, found.state, found.load, found.connections) == (OF.instances[0], reading, load, expected)
 
 
@@ -97,5 +97,5 @@ def test_requests_of_a_model_on_the_instance(counted, in_flight, loaded, expecte
 
 
 def test_an_instance_nobody_heard_of():
-    found = site(spec("g0"), asks(), moment())
+    found = Site.of(spec("g0"), asks(), moment())
     assert (found.connections, found.busy(A), found.load) == (0, 0, None)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spoe_agent.routing import Activity, InstanceState, LoadedModel, ModelRule, Tier
-from spoe_agent.routing.demand import demand, site
+from spoe_agent.routing.demand import Demand, Site
 from spoe_agent.routing.estimates import AGAIN_WITHIN_S, GIB, WANTED
 from spoe_agent.routing.snapshot import Learned
 from spoe_agent.routing.warmth import FIT_FRACTION, Standing, has_room_for_all, has_slot, residents, stand
@@ -111,7 +111,7 @@ def test_more_context_than_a_model_was_trained_for_is_cut_by_ollama_and_needs_no
     snapshot = moment(g0=state(A, context=32768))
     for trained, expected in (({}, RELOAD), ({A: 32768}, LOADED), ({B: 32768}, RELOAD)):
         known = replace(snapshot, trained=trained)
-        assert stand(demand(facts, fleet(where), known), site(where, facts, known)).tier is expected
+        assert stand(Demand.of(facts, fleet(where), known), Site.of(where, facts, known)).tier is expected
 
 
 def test_a_load_that_was_asked_for_more_than_the_model_can_do_has_what_it_can():
@@ -119,7 +119,7 @@ def test_a_load_that_was_asked_for_more_than_the_model_can_do_has_what_it_can():
     loads = {"g0": Activity(loading={A: NOW_S}, contexts={A: 100_000})}
     for trained, expected in (({}, LOADING), ({A: 32768}, LOADING)):
         known = replace(moment(loads, g0=state()), trained=trained)
-        assert stand(demand(facts, fleet(where), known), site(where, facts, known)).tier is expected
+        assert stand(Demand.of(facts, fleet(where), known), Site.of(where, facts, known)).tier is expected
 
 
 def test_a_larger_context_may_need_others_to_go():
@@ -133,7 +133,7 @@ def gone(where, reading, activity=None, learned=None, rules=SIZED, **others):
     """The victims of A there."""
     of = fleet(where, rules=rules)
     snapshot = moment({"g0": activity} if activity else None, learned or Learned(), g0=reading, **others)
-    found = stand(demand(asks(), of, snapshot), site(of.instances[0], asks(), snapshot))
+    found = stand(Demand.of(asks(), of, snapshot), Site.of(of.instances[0], asks(), snapshot))
     assert found.tier is (EVICT if found.gone else ROOM)
     return list(found.gone)
 
@@ -159,8 +159,8 @@ ALL = [
 def test_room_for_all_that_is_in_use(gib, allowed, loaded, rate_per_s, expected):
     where = spec("g0", vram_bytes=None if gib is None else gib * GIB, max_loaded_models=allowed)
     snapshot = moment(learned=Learned(rate_per_s=rate_per_s), g0=state(*loaded))
-    wanted = demand(asks(), fleet(where, rules=SIZED), snapshot)
-    assert has_room_for_all(wanted, site(where, asks(), snapshot)) is expected
+    wanted = Demand.of(asks(), fleet(where, rules=SIZED), snapshot)
+    assert has_room_for_all(wanted, Site.of(where, asks(), snapshot)) is expected
 
 
 VICTIMS = {
@@ -214,8 +214,8 @@ def test_what_frees_no_memory_goes_all_the_same_when_it_is_a_model_too_many():
 
 
 def test_the_own_model_is_nobodys_victim():
-    need, where = here("g0", state(A, B), Activity(loading={A: NOW_S, C: NOW_S}))
-    assert residents(need, where) == [B, C]
+    demand, where = here("g0", state(A, B), Activity(loading={A: NOW_S, C: NOW_S}))
+    assert residents(demand, where) == [B, C]
 
 
 REGRETS = [
@@ -235,7 +235,7 @@ def test_regret(rates, have, part):
     of = fleet(spec("g0", max_loaded_models=1), "g1")
     loads = {} if "g0" in have else {"g0": Activity(loading={B: NOW_S})}
     snapshot = moment(loads, learned, **{name: state(*([B] if name in have else [])) for name in ("g0", "g1")})
-    found = stand(demand(asks(), of, snapshot), site(of.instances[0], asks(), snapshot))
+    found = stand(Demand.of(asks(), of, snapshot), Site.of(of.instances[0], asks(), snapshot))
     assert (found.gone, found.regret_s) == ((B,), pytest.approx(10.0 * part))
 
 
@@ -304,8 +304,8 @@ def test_victims_are_residents_enough_and_no_more(situation, index):
     """Without the last of them there is no room; a busy one goes only when no idle one is left."""
     facts, of, snapshot = situation
     facts = replace(facts, model=A, kind=asks().kind)
-    need, where = demand(facts, of, snapshot), site(of.instances[index % len(of.instances)], facts, snapshot)
-    going, others = stand(need, where).gone, residents(need, where)
+    demand, where = Demand.of(facts, of, snapshot), Site.of(of.instances[index % len(of.instances)], facts, snapshot)
+    going, others = stand(demand, where).gone, residents(demand, where)
     if not going:
         return
     assert len(going) == len(set(going)) <= len(others)
@@ -314,11 +314,11 @@ def test_victims_are_residents_enough_and_no_more(situation, index):
     assert busy == sorted(busy)
     if any(busy):
         assert all(where.busy(name) >= 1 for name in others if name not in going)
-    assert has_slot(need, where, stand(need, where)) <= (not any(busy))
-    missed_s = sum(need.models[name].regret * need.load_of(name, where.spec.name) for name in going)
-    assert stand(need, where).regret_s == pytest.approx(missed_s)
-    assert stand(need, replace_loaded(where, [name for name in others if name not in going[:-1]])).gone
-    assert not stand(need, replace_loaded(where, [name for name in others if name not in going])).gone
+    assert has_slot(demand, where, stand(demand, where)) <= (not any(busy))
+    missed_s = sum(demand.models[name].regret * demand.load_of(name, where.spec.name) for name in going)
+    assert stand(demand, where).regret_s == pytest.approx(missed_s)
+    assert stand(demand, replace_loaded(where, [name for name in others if name not in going[:-1]])).gone
+    assert not stand(demand, replace_loaded(where, [name for name in others if name not in going])).gone
 
 
 def replace_loaded(where, names):
