@@ -41,7 +41,7 @@ INSTALLED_AT = "2026-05-04T14:56:49.277302595-07:00"
 START_DEADLINE_S = 30.0
 
 
-class Kind(StrEnum):
+class ReadBy(StrEnum):
     """Who reads the GPUs."""
 
     POINTSMAN = "pointsman telemetry"
@@ -174,7 +174,7 @@ async def other_side(size: Size) -> AsyncIterator[tuple[int, ...]]:
         await child.wait()
 
 
-def fleet(size: Size, ports: Sequence[int], kind: Kind) -> Fleet:
+def fleet(size: Size, ports: Sequence[int], kind: ReadBy) -> Fleet:
     """Return the fleet file's content, with no more in it than who is where."""
     share = size.gpus // size.instances
     instances, sources = [], []
@@ -185,7 +185,7 @@ def fleet(size: Size, ports: Sequence[int], kind: Kind) -> Fleet:
     for host in range(size.hosts):
         there = [f"i{number}" for number in range(size.instances) if size.host(number) == host]
         url = f"http://127.0.0.1:{ports[0]}/h{host}"
-        page = {"url": f"{url}/metrics", "exporter": True} if kind is Kind.EXPORTER else {"url": url}
+        page = {"url": f"{url}/metrics", "exporter": True} if kind is ReadBy.EXPORTER else {"url": url}
         sources.append({**page, "instances": there})
     # JSON is YAML too.
     return loads(
@@ -194,7 +194,7 @@ def fleet(size: Size, ports: Sequence[int], kind: Kind) -> Fleet:
 
 
 @asynccontextmanager
-async def assembled(size: Size, ports: Sequence[int], kind: Kind) -> AsyncIterator[tuple[Fleet, Parts]]:
+async def assembled(size: Size, ports: Sequence[int], kind: ReadBy) -> AsyncIterator[tuple[Fleet, Parts]]:
     """Put an agent for the fleet together as `pointsman serve` does; nothing runs yet."""
     found = fleet(size, ports, kind)
     async with unlimited_session() as session:

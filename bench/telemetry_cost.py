@@ -25,7 +25,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from bench.big_fleet import Kind, Size, assembled, other_side
+from bench.big_fleet import ReadBy, Size, assembled, other_side
 from spoe_agent.agent.account import Grant
 from spoe_agent.agent.board import Board
 from spoe_agent.assemble import Parts, Runs
@@ -44,7 +44,7 @@ RENEW_S = 8.0
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class CpuCost:
     """One arm. CPU time of this process, over wall time."""
 
     arm: str
@@ -73,16 +73,16 @@ class Traffic:
             await asyncio.sleep(RENEW_S)
 
 
-def arms(fleet: Fleet, parts: Parts, kind: Kind) -> dict[str, list[Runs]]:
+def arms(fleet: Fleet, parts: Parts, kind: ReadBy) -> dict[str, list[Runs]]:
     """Return what runs in each arm, by its name; the last has everything."""
     polls: list[Runs] = [*parts.ollamas.pollers]
     gpus: list[Runs] = [parts.gpus]
     watch: list[Runs] = [parts.watch, Limiter(fleet, parts.agent, parts.watch)]
-    found = {"the Ollamas": polls, "health and limits": watch} if kind is Kind.POINTSMAN else {}
+    found = {"the Ollamas": polls, "health and limits": watch} if kind is ReadBy.POINTSMAN else {}
     return {**found, f"GPUs through {kind}": gpus, f"all, GPUs through {kind}": polls + gpus + watch}
 
 
-async def measure(arm: str, runs: Sequence[Runs], parts: Parts, size: Size, seconds: float) -> Cost:
+async def measure(arm: str, runs: Sequence[Runs], parts: Parts, size: Size, seconds: float) -> CpuCost:
     """Run some parts for a while; return what they cost after a warm-up."""
     begun_s = time.monotonic()
     parts.board.publish_gpus({})
@@ -99,21 +99,21 @@ async def measure(arm: str, runs: Sequence[Runs], parts: Parts, size: Size, seco
     snapshot = parts.board.snapshot({}, time.monotonic())
     read = sum((state.loaded_at_s or 0.0) >= begun_s for state in snapshot.instances.values())
     gpus = sum(group.total_bytes is not None for group in snapshot.gpus.values()) * size.gpus // size.instances
-    return Cost(arm, percent, read, gpus, arm.startswith("all"))
+    return CpuCost(arm, percent, read, gpus, arm.startswith("all"))
 
 
-async def run(seconds: float, size: Size) -> list[Cost]:
+async def run(seconds: float, size: Size) -> list[CpuCost]:
     """Measure the arms, one after another."""
     costs = []
     async with other_side(size) as ports:
-        for kind in Kind:
+        for kind in ReadBy:
             async with assembled(size, ports, kind) as (fleet, parts):
                 for arm, runs in arms(fleet, parts, kind).items():
                     costs.append(await measure(arm, runs, parts, size, seconds))
     return costs
 
 
-def table(costs: Sequence[Cost]) -> Table:
+def table(costs: Sequence[CpuCost]) -> Table:
     """Return the arms as a table."""
     found = Table("", "CPU of one core", "Ollamas read", "GPUs read", title=f"goal: below {GOAL_PERCENT:g} % in all")
     for cost in costs:

@@ -32,12 +32,11 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from bench.big_fleet import MODELS, Kind, Size, assembled, other_side
+from bench.big_fleet import MODELS, ReadBy, Size, assembled, other_side
 from spoe_agent.agent.agent import Agent
 from spoe_agent.assemble import Runs
 from spoe_agent.haproxy.limiter import Limiter
-from spoe_agent.routing import Action, Dialect, RequestFacts
-from spoe_agent.routing import Kind as RequestKind
+from spoe_agent.routing import Action, Dialect, Kind, RequestFacts
 from spoe_agent.routing.names import canonical
 
 SETTLE_S = 2.0
@@ -94,7 +93,7 @@ class Requests(asyncio.DatagramProtocol):
         """Decide one request."""
         self._number += 1
         model = self._models[self._number * 5 % len(self._models)]
-        facts = RequestFacts(f"r{self._number}", RequestKind.INFERENCE, Dialect.OLLAMA, model)
+        facts = RequestFacts(f"r{self._number}", Kind.INFERENCE, Dialect.OLLAMA, model)
         begun_s, cpu_s = time.monotonic(), time.thread_time()
         choice = self._agent.decide(facts)
         cpu_s, decided_s = time.thread_time() - cpu_s, time.monotonic()
@@ -149,7 +148,7 @@ class ElsewhereRuns:
 
 async def read(ports: Sequence[int]) -> None:
     """Read everything for ever."""
-    async with assembled(Size(), ports, Kind.POINTSMAN) as (_, parts):
+    async with assembled(Size(), ports, ReadBy.POINTSMAN) as (_, parts):
         await parts.run()
 
 
@@ -171,7 +170,7 @@ async def run(plan: Plan) -> list[Tail]:
     """Measure the arms in turns."""
     async with (
         other_side(plan.size) as ports,
-        assembled(plan.size, ports, Kind.POINTSMAN) as (fleet, parts),
+        assembled(plan.size, ports, ReadBy.POINTSMAN) as (fleet, parts),
         stream(parts.agent, plan.rate_per_s) as requests,
     ):
         everything: list[Runs] = [parts, Limiter(fleet, parts.agent, parts.watch)]

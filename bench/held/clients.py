@@ -14,7 +14,7 @@ from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Answered:
     """What a caller got."""
 
     key: str
@@ -67,7 +67,7 @@ class Caller:
         self._model, self._sent_at_s = model, time.monotonic()
         self._writer.write(head.encode() + body)
 
-    async def answer(self) -> Answer:
+    async def answer(self) -> Answered:
         """Return the answer to what was asked last."""
         try:
             head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").splitlines()
@@ -79,5 +79,5 @@ class Caller:
         reason = fields.get("x-pointsman", "").partition(" ")[2]
         return self._note(int(head[0].split()[1]), reason, at_s)
 
-    def _note(self, status: int, reason: str, at_s: float) -> Answer:
-        return Answer(self.key, self._model, status, reason, at_s - self._sent_at_s, time.monotonic())
+    def _note(self, status: int, reason: str, at_s: float) -> Answered:
+        return Answered(self.key, self._model, status, reason, at_s - self._sent_at_s, time.monotonic())

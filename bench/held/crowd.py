@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from bench.held.clients import Answer, Caller
+from bench.held.clients import Answered, Caller
 from bench.held.rig import ObservedStack, until
 from bench.held.rule import Waiting
 from spoe_agent.rig.process import free_port
@@ -61,7 +61,7 @@ class Crowd:
     def __init__(self, own: ObservedStack) -> None:
         self._own = own
         self._callers: list[Caller] = []
-        self._answers: list[asyncio.Future[Answer]] = []
+        self._answers: list[asyncio.Future[Answered]] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -89,7 +89,7 @@ class Crowd:
             self._answers.append(asyncio.ensure_future(caller.answer()))
         return time.monotonic() - begun_s
 
-    async def answers(self) -> list[Answer]:
+    async def answers(self) -> list[Answered]:
         """Return all answers, in the order in which they came. Raises TimeoutError."""
         async with asyncio.timeout(DEADLINE_S):
             return sorted(await asyncio.gather(*self._answers), key=lambda answer: answer.ended_at_s)
@@ -130,7 +130,7 @@ class Wait:
     longest_s: float
 
 
-def waits(answers: Sequence[Answer]) -> list[Wait]:
+def waits(answers: Sequence[Answered]) -> list[Wait]:
     """Return the longest waits, of the key and class with the longest first."""
     groups: dict[tuple[str, str], list[float]] = {}
     for answer in answers:

@@ -8,7 +8,7 @@ from collections import Counter
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
-from bench.held.clients import Answer, Caller
+from bench.held.clients import Answered, Caller
 from bench.held.crowd import (
     FAST,
     FREE,
@@ -158,7 +158,7 @@ class Patience:
 async def no_starvation(own: ObservedStack) -> Patience:
     """Keep urgent requests waiting without a pause until everybody else has been served."""
     asks = [(f"{model} {n}", model) for n in range(SLOW) for model in (NORMAL, PATIENT)]
-    hurried: list[Answer] = []
+    hurried: list[Answered] = []
     is_over = asyncio.Event()
 
     async def hurry(number: int) -> None:
@@ -178,7 +178,7 @@ async def no_starvation(own: ObservedStack) -> Patience:
         finally:
             is_over.set()
     failed = sum(answer.status != 200 for answer in (*answers, *hurried))
-    by_class = [Answer(one.model, one.model, one.status, one.reason, one.wait_s, 0.0) for one in (*answers, *hurried)]
+    by_class = [Answered(one.model, one.model, one.status, one.reason, one.wait_s, 0.0) for one in (*answers, *hurried)]
     return Patience(own.fleet.policies.hold_timeout, len(hurried), failed, waits(by_class))
 
 

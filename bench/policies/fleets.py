@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from spoe_agent.simulator import DEFAULT_MODELS, GPU_SPEEDS, InstanceProfile, Model
 from spoe_agent.simulator.profile import GB, GIB
-from spoe_agent.simulator.virtual.faults import Fault, Trouble
+from spoe_agent.simulator.virtual.faults import PlannedFault, Trouble
 from spoe_agent.simulator.virtual.fleet import FleetPlan, batched_speed, vram_bytes
 
 NUM_PARALLEL = 4
@@ -66,7 +66,7 @@ def _instance(gpu: str, gibibytes: int, max_loaded: int = 3) -> InstanceProfile:
 
 
 def _plan(
-    name: str, instances: Sequence[InstanceProfile], models: Sequence[str], fault: Fault | None = None
+    name: str, instances: Sequence[InstanceProfile], models: Sequence[str], fault: PlannedFault | None = None
 ) -> FleetPlan:
     by_size = sorted((_MODELS[model] for model in models), key=lambda model: model.size_bytes)
     return FleetPlan(name, tuple(instances), tuple(by_size), fault)
@@ -111,10 +111,10 @@ FLEETS = {
         _plan("F4-b.7", [replace(_F4, load_bytes_per_s=0.7 * GB)] * 4, _TEN),
         _plan("F4-b7", [replace(_F4, load_bytes_per_s=7 * GB)] * 4, _TEN),
         _plan("F4-np1", [replace(_F4, num_parallel=1)] * 4, _TEN),
-        _plan("F4-hang", [_F4] * 4, _TEN, Fault(Trouble.HANG, lasts_s=300.0)),
-        _plan("F4-kill", [_F4] * 4, _TEN, Fault(Trouble.GONE, lasts_s=120.0)),
-        _plan("F4-restart", [_F4] * 4, _TEN, Fault(Trouble.GONE, lasts_s=3.0)),
-        _plan("F4-slow", [_F4] * 4, _TEN, Fault(Trouble.SLOW, lasts_s=900.0)),
+        _plan("F4-hang", [_F4] * 4, _TEN, PlannedFault(Trouble.HANG, lasts_s=300.0)),
+        _plan("F4-kill", [_F4] * 4, _TEN, PlannedFault(Trouble.GONE, lasts_s=120.0)),
+        _plan("F4-restart", [_F4] * 4, _TEN, PlannedFault(Trouble.GONE, lasts_s=3.0)),
+        _plan("F4-slow", [_F4] * 4, _TEN, PlannedFault(Trouble.SLOW, lasts_s=900.0)),
         _plan("F4-vram", [_instance("a100", 48, VRAM_BOUND)] * 4, _TEN),
         _plan("F4-h100", [_instance("h100", 80)] * 4, _EIGHT),
         _plan("F4h", [_instance("a100", 80)] * 2 + [_instance("4090", 24)] * 2, _EIGHT),

@@ -26,7 +26,7 @@ LEAST_GAIN = 1e-9
 """Less is rounding."""
 
 
-class Demand(NamedTuple):
+class ModelDemand(NamedTuple):
     """What is asked of one model."""
 
     prefill_s: float
@@ -35,7 +35,7 @@ class Demand(NamedTuple):
     """Until their ends."""
 
 
-Demands = Mapping[Model, Demand]
+Demands = Mapping[Model, ModelDemand]
 Parts = dict[Model, dict[int, float]]
 """Which part of a model's work each server does."""
 

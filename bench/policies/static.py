@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.policies.all_warm import AllWarm
-from bench.policies.placement import Demand, in_order, place
+from bench.policies.placement import ModelDemand, in_order, place
 from spoe_agent.simulator import Model
 from spoe_agent.simulator.virtual.fleet import FleetPlan
 from spoe_agent.simulator.virtual.front import Front
@@ -21,10 +21,11 @@ class Static(AllWarm):
 
     def __init__(self, fleet: FleetPlan, models: Sequence[Model], requests: Sequence[Request]) -> None:
         super().__init__(fleet)
-        demand = dict.fromkeys(models, Demand(0.0, 0.0))
+        demand = dict.fromkeys(models, ModelDemand(0.0, 0.0))
         for request in requests:
             before = demand[request.work.model]
-            demand[request.work.model] = Demand(before.prefill_s + request.prefill_s, before.work_s + request.solo_s)
+            prefill_s, work_s = before.prefill_s + request.prefill_s, before.work_s + request.solo_s
+            demand[request.work.model] = ModelDemand(prefill_s, work_s)
         self._places = place(fleet, demand)
 
     def preloads(self) -> Sequence[Sequence[Model]]:

@@ -35,7 +35,7 @@ COLUMNS = ("uuid", *FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Comparison:
     """One value, twice. In our unit; None: no value."""
 
     gpu: str
@@ -49,16 +49,16 @@ class Line:
         return None if self.ours is None or self.theirs is None else self.ours - self.theirs
 
 
-def compare(readings: Sequence[GpuReading], gpus_csv: str, processes_csv: str) -> Iterator[Line]:
+def compare(readings: Sequence[GpuReading], gpus_csv: str, processes_csv: str) -> Iterator[Comparison]:
     """Yield every value of nvidia-smi beside ours."""
     by_uuid = {reading.uuid: reading for reading in readings}
     for row in _rows(gpus_csv):
         found = by_uuid.get(row[0], GpuReading(row[0]))
         for text, (name, unit) in zip(row[1:], FIELDS.values(), strict=True):
-            yield Line(row[0], name, _ours(found, name), _number(text, unit))
+            yield Comparison(row[0], name, _ours(found, name), _number(text, unit))
     for uuid, pid, held in _rows(processes_csv):
         processes = by_uuid.get(uuid, GpuReading(uuid)).processes or {}
-        yield Line(uuid, f"process {pid}", processes.get(int(pid)), _number(held, _MIB))
+        yield Comparison(uuid, f"process {pid}", processes.get(int(pid)), _number(held, _MIB))
 
 
 def _rows(text: str) -> list[list[str]]:

@@ -14,10 +14,9 @@ from spoe_agent.requests.errors import error_type
 from spoe_agent.requests.glimpse import HEAD_BYTES, Glimpse, TooLarge
 from spoe_agent.requests.hints import beginning
 from spoe_agent.requests.reading import asked, content, glimpsed, read, without_body
-from spoe_agent.routing import Action as Choices
-from spoe_agent.routing import Choice, InstanceLoad, Policy, Problem, RequestFacts
+from spoe_agent.routing import Action, Choice, InstanceLoad, Policy, Problem, RequestFacts
 from spoe_agent.routing.surface import Kind
-from spoe_agent.spop import Action, Message, Scope, SetVar
+from spoe_agent.spop import Message, Scope, SetVar, VarAction
 
 
 class Unasked(Exception):
@@ -119,14 +118,14 @@ def process(message: Message) -> str:
     return _text(message.args, "process")
 
 
-def actions(choice: Choice, request: RequestFacts) -> tuple[Action, ...]:
+def actions(choice: Choice, request: RequestFacts) -> tuple[VarAction, ...]:
     """Return the variables that tell HAProxy what was chosen."""
     found: dict[Variable, str | int] = {"action": str(choice.action), "reason": choice.reason_text}
     if request.asked:
         found["model"] = request.asked
-    if choice.action is Choices.ROUTE:
+    if choice.action is Action.ROUTE:
         found["server"] = choice.instance or ""
-    elif choice.action is Choices.REJECT:
+    elif choice.action is Action.REJECT:
         found["status"] = choice.status
         found["message"] = choice.message
         found["error_type"] = error_type(request.dialect, choice.status)
@@ -135,12 +134,12 @@ def actions(choice: Choice, request: RequestFacts) -> tuple[Action, ...]:
     return tuple(variable(name, value) for name, value in found.items())
 
 
-def variable(name: Variable, value: str | int) -> Action:
+def variable(name: Variable, value: str | int) -> VarAction:
     """Return what sets a variable."""
     return SetVar(Scope.TXN, name, value)
 
 
-def whole_wanted() -> tuple[Action, ...]:
+def whole_wanted() -> tuple[VarAction, ...]:
     """Return the variables that have HAProxy ask again, with the whole body."""
     return (variable("action", Question.INSPECT), variable("reason", Question.INSPECT))
 

@@ -11,13 +11,12 @@ from spoe_agent.haproxy import bridge
 from spoe_agent.haproxy.contract import Question
 from spoe_agent.haproxy.inspector import Crowded, Inspector
 from spoe_agent.requests.glimpse import NeedsWhole
-from spoe_agent.routing import Action as Choices
-from spoe_agent.routing import Choice, Problem, Reason, RequestFacts
-from spoe_agent.spop import Action, Message
+from spoe_agent.routing import Action, Choice, Problem, Reason, RequestFacts
+from spoe_agent.spop import Message, VarAction
 
 log = structlog.get_logger()
 
-Actions = Sequence[Action]
+Actions = Sequence[VarAction]
 Later = Coroutine[None, None, Actions]
 
 
@@ -66,7 +65,7 @@ class Decisions:
             facts = bridge.unread(message).without_model(Problem.UNREADABLE, str(error))
         except Crowded as error:
             retry_after_s = self._agent.fleet.policy.retry_after_s
-            crowded = Choice(Choices.REJECT, Reason.CROWDED, message=str(error), retry_after_s=retry_after_s)
+            crowded = Choice(Action.REJECT, Reason.CROWDED, message=str(error), retry_after_s=retry_after_s)
             return bridge.actions(crowded, bridge.unread(message))
         self._news()
         choice = self._agent.decide(facts)

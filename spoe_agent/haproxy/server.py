@@ -22,7 +22,7 @@ from spoe_agent.haproxy.draining import Draining
 from spoe_agent.haproxy.inspector import Inspector, Undecided
 from spoe_agent.haproxy.passing import Passable, Passed
 from spoe_agent.routing import Choice, RequestFacts
-from spoe_agent.spop import Action, Connection, Hello, Notify, PeerFault, Status
+from spoe_agent.spop import Connection, Hello, Notify, PeerFault, Status, VarAction
 
 log = structlog.get_logger()
 
@@ -164,7 +164,7 @@ class SpopProtocol(Passable):
         actions = self._decide(notify)
         return [] if actions is None else [self._conn.ack(notify.stream_id, notify.frame_id, actions)]
 
-    def _decide(self, notify: Notify) -> Sequence[Action] | None:
+    def _decide(self, notify: Notify) -> Sequence[VarAction] | None:
         """Return the answer's actions, or None when a task gives the answer later."""
         message = next((m for m in notify.messages if m.name in QUESTIONS), None)
         if message is None:
@@ -186,7 +186,7 @@ class SpopProtocol(Passable):
             self._process = process
             self._contact.processes.connected(process)
 
-    def _hold(self, notify: Notify, request_id: str) -> Sequence[Action] | None:
+    def _hold(self, notify: Notify, request_id: str) -> Sequence[VarAction] | None:
         """Answer a held request when it is granted, which may be at once."""
 
         def answer(choice: Choice, request: RequestFacts) -> None:
@@ -202,17 +202,17 @@ class SpopProtocol(Passable):
         del self._asked[request_id]
         return unanswered("not held here")
 
-    def _send(self, notify: Notify, actions: Sequence[Action]) -> None:
+    def _send(self, notify: Notify, actions: Sequence[VarAction]) -> None:
         if not self._conn.closed:
             self._transport.write(self._conn.ack(notify.stream_id, notify.frame_id, actions))
 
-    def _answer_later(self, notify: Notify, answer: Coroutine[None, None, Sequence[Action]]) -> None:
+    def _answer_later(self, notify: Notify, answer: Coroutine[None, None, Sequence[VarAction]]) -> None:
         """Send an answer when it is there; meanwhile others are given."""
         task = asyncio.get_running_loop().create_task(self._deliver(notify, answer))
         self._later.add(task)
         task.add_done_callback(self._later.discard)
 
-    async def _deliver(self, notify: Notify, answer: Coroutine[None, None, Sequence[Action]]) -> None:
+    async def _deliver(self, notify: Notify, answer: Coroutine[None, None, Sequence[VarAction]]) -> None:
         try:
             actions = await answer
         except Undecided:

@@ -14,7 +14,7 @@ WAITED = "no Ollama instance could take the request in time"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Reply:
     """A whole response that no instance was asked for."""
 
     status: int
@@ -22,14 +22,14 @@ class Answer:
     body: bytes = b""
 
 
-def error(request: RequestFacts, status: int, message: str, retry_after_s: int | None = None) -> Answer:
+def error(request: RequestFacts, status: int, message: str, retry_after_s: int | None = None) -> Reply:
     """Return an error to this request."""
     headers = {"Content-Type": "application/json" + ("; charset=utf-8" if request.dialect is Dialect.OLLAMA else "")}
     if retry_after_s is not None:
         headers["Retry-After"] = str(retry_after_s)
-    return Answer(status, headers, error_body(request.dialect, status, message, request.request_id))
+    return Reply(status, headers, error_body(request.dialect, status, message, request.request_id))
 
 
-def rejection(choice: Choice, request: RequestFacts) -> Answer:
+def rejection(choice: Choice, request: RequestFacts) -> Reply:
     """Return what the caller of a request that was not routed is told."""
     return error(request, choice.status, choice.message, choice.retry_after_s)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from mitmproxy import http
 
 from spoe_agent.fleet import Instance
-from spoe_agent.mitmproxy.answers import Answer
+from spoe_agent.mitmproxy.answers import Reply
 from spoe_agent.mitmproxy.origins import Visit
 from spoe_agent.requests.caller import Credentials, Network, caller_of
 from spoe_agent.requests.path import decoded
@@ -81,7 +81,7 @@ def shown_id(flow: http.HTTPFlow) -> str:
     return shown(flow.request.headers.get("x-request-id", ""), flow.id)
 
 
-def response_of(answer: Answer) -> http.Response:
+def response_of(answer: Reply) -> http.Response:
     """Return an answer at the door as mitmproxy sends it."""
     response = http.Response.make(answer.status, answer.body, dict(answer.headers))
     if answer.status == 204:

@@ -26,7 +26,7 @@ from mitmproxy.proxy.layer import NextLayer
 
 from spoe_agent.fleet import Fleet, FleetError, find, load
 from spoe_agent.mitmproxy.account import account, summary
-from spoe_agent.mitmproxy.answers import BROKEN, FAILED, Answer, error, rejection
+from spoe_agent.mitmproxy.answers import BROKEN, FAILED, Reply, error, rejection
 from spoe_agent.mitmproxy.flight import Flight
 from spoe_agent.mitmproxy.flows import facts_of, path_of, response_of, send_to, shown_id, visit
 from spoe_agent.mitmproxy.layer import hold_back, lift_limit, take_over, trust
@@ -161,7 +161,7 @@ class Pointsman:
         if answer is not None:
             flow.response = response_of(answer)
 
-    async def _find(self, flow: http.HTTPFlow, flight: Flight) -> Answer | None:
+    async def _find(self, flow: http.HTTPFlow, flight: Flight) -> Reply | None:
         """Wait for the router's word, or until the client leaves."""
         flight.search = asyncio.get_running_loop().create_task(self._router.route(flight.request))
         try:
@@ -237,7 +237,7 @@ class Pointsman:
             self._router.leave(flow_id, end)
 
 
-def _turned_away(flow: http.HTTPFlow, flight: Flight, fleet: Fleet) -> Answer | None:
+def _turned_away(flow: http.HTTPFlow, flight: Flight, fleet: Fleet) -> Reply | None:
     visitor = visit(flow)
     refused = refusal(visitor, fleet)
     if is_foreign_page(visitor) and (refused is None or refused.reason is not FOREIGN_ORIGIN):

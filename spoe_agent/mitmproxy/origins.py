@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spoe_agent.fleet import Fleet
-from spoe_agent.mitmproxy.answers import Answer
+from spoe_agent.mitmproxy.answers import Reply
 from spoe_agent.requests.foreign import (
     FOREIGN_HOST,
     FOREIGN_ORIGIN,
@@ -65,7 +65,7 @@ def _is_preflight(visit: Visit) -> bool:
     return visit.method == "OPTIONS" and is_foreign_page(visit)
 
 
-def preflight(visit: Visit) -> Answer | None:
+def preflight(visit: Visit) -> Reply | None:
     """Return the answer to a browser that asks leave (204); None: the request goes on. For those who may come."""
     if not _is_preflight(visit):
         return None
@@ -76,4 +76,4 @@ def preflight(visit: Visit) -> Answer | None:
         "Access-Control-Max-Age": str(MAX_AGE_S),
         "Vary": "Origin",
     }
-    return Answer(204, headers)
+    return Reply(204, headers)

@@ -22,7 +22,7 @@ PIECE_BYTES = 128 * 1024
 Read = TypeVar("Read")
 
 
-class Fault(StrEnum):
+class BodyFault(StrEnum):
     """What Ollama has words of its own for (routing.words)."""
 
     NOTHING = "nothing"
@@ -36,7 +36,7 @@ class Fault(StrEnum):
 class BodyError(ValueError):
     """The body cannot be read; the text says why and is fit for the caller's eyes."""
 
-    def __init__(self, text: str, fault: Fault = Fault.OTHER, found: str = "") -> None:
+    def __init__(self, text: str, fault: BodyFault = BodyFault.OTHER, found: str = "") -> None:
         super().__init__(text)
         self.fault = fault
         self.found = found
@@ -71,7 +71,7 @@ def model_reading(
     if is_packed(content_encoding):
         body = yield from _unpacking(body)
     if not body or body.isspace():
-        raise BodyError("missing request body", Fault.NOTHING)
+        raise BodyError("missing request body", BodyFault.NOTHING)
     if is_form(content_type):
         return from_field((yield from field_reading(body, content_type)))
     if len(body) <= PARSED_BYTES:
@@ -143,13 +143,13 @@ def _is_variant(key: str) -> bool:
 def from_scan(scan: Scan, takes_name: bool = False) -> str:
     """Return the model of a whole body that was scanned; "" when it names none. Raises BodyError."""
     if not scan.is_object:
-        raise BodyError("the request body is not a JSON object", Fault.NO_OBJECT, scan.found)
+        raise BodyError("the request body is not a JSON object", BodyFault.NO_OBJECT, scan.found)
     if not scan.is_closed:
         raise BodyError("invalid JSON: the object does not end")
     if scan.is_broken:
         raise BodyError("invalid JSON: the model's name is no valid text")
     if scan.is_mistyped:
-        raise BodyError(f"'{scan.word}' is not a string", Fault.MISTYPED, scan.found)
+        raise BodyError(f"'{scan.word}' is not a string", BodyFault.MISTYPED, scan.found)
     if takes_name and not scan.value and scan.word != "name":
         return from_scan(Scan(scan.text, "name").run())
     return scan.value

@@ -20,7 +20,7 @@ from spoe_agent.simulator.errors import OllamaError
 from spoe_agent.simulator.go_json import string
 from spoe_agent.simulator.profile import GB
 from spoe_agent.simulator.serving import BARE_JSON, json_answer, read_fields, serve_lines
-from spoe_agent.simulator.state import Instance, instance_of
+from spoe_agent.simulator.state import SimulatedInstance, instance_of
 
 REGISTRY = Catalog(DEFAULT_MODELS)
 
@@ -116,14 +116,14 @@ async def _progress(request: web.Request, fields: Mapping[str, object], steps: P
     return json_answer(last, media=BARE_JSON)
 
 
-async def _pull(instance: Instance, name: str) -> Progress:
+async def _pull(instance: SimulatedInstance, name: str) -> Progress:
     yield {"status": "pulling manifest"}
     async for line in _download(instance, name):
         yield line
     yield {"status": "success"}
 
 
-async def _download(instance: Instance, name: str) -> Progress:
+async def _download(instance: SimulatedInstance, name: str) -> Progress:
     model = REGISTRY.find(name)
     if model is None:
         raise OllamaError(500, "pull model manifest: file does not exist")
@@ -139,7 +139,7 @@ async def _download(instance: Instance, name: str) -> Progress:
     instance.catalog.put(model)
 
 
-async def _push(instance: Instance, name: str) -> Progress:
+async def _push(instance: SimulatedInstance, name: str) -> Progress:
     yield {"status": "retrieving manifest"}
     model = _known_name(instance.catalog, name, "invalid model name")
     if model is None:
@@ -153,7 +153,7 @@ async def _push(instance: Instance, name: str) -> Progress:
         yield {"status": status}
 
 
-async def _create(instance: Instance, name: str, fields: Mapping[str, object]) -> Progress:
+async def _create(instance: SimulatedInstance, name: str, fields: Mapping[str, object]) -> Progress:
     """From a model, which is pulled when it is not there (parseFromModel), or from uploaded files."""
     catalog, origin = instance.catalog, string(fields, "from")
     digests = [*_digests(fields.get("files")), *_digests(fields.get("adapters"))]
@@ -173,7 +173,7 @@ async def _create(instance: Instance, name: str, fields: Mapping[str, object]) -
         yield {"status": status}
 
 
-async def _transfer(instance: Instance, size_bytes: float) -> None:
+async def _transfer(instance: SimulatedInstance, size_bytes: float) -> None:
     await asyncio.sleep(instance.engine.clock.real_s(size_bytes / TRANSFER_BYTES_PER_S))
 
 

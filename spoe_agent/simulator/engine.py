@@ -16,7 +16,7 @@ from spoe_agent.simulator.work import Finished, FirstToken, LoadedModel, Rejecte
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class EngineTicket:
     """A request in the engine. Cancelled requests never resolve: whoever cancels has stopped waiting."""
 
     work: Work
@@ -32,7 +32,7 @@ class Engine:
         self.clock = clock
         self._scheduler = scheduler
         self._loop = asyncio.get_running_loop()
-        self._tickets: dict[int, Ticket] = {}
+        self._tickets: dict[int, EngineTicket] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -40,27 +40,27 @@ class Engine:
         """Totals since the start of the instance."""
         return self._scheduler.counters
 
-    def submit(self, work: Work) -> Ticket:
+    def submit(self, work: Work) -> EngineTicket:
         """Hand a request to the scheduler."""
-        ticket = Ticket(work, self._loop.create_future(), self._loop.create_future())
+        ticket = EngineTicket(work, self._loop.create_future(), self._loop.create_future())
         self._tickets[work.id] = ticket
         self._scheduler.submit(work, self.clock.now_s())
         self._pump()
         return ticket
 
-    def cancel(self, ticket: Ticket) -> None:
+    def cancel(self, ticket: EngineTicket) -> None:
         """The client left. Does nothing when the request has ended."""
         if self._tickets.pop(ticket.work.id, None) is not None:
             self._scheduler.cancel(ticket.work.id, self.clock.now_s())
             self._pump()
 
-    def tokens_done(self, ticket: Ticket) -> int:
+    def tokens_done(self, ticket: EngineTicket) -> int:
         """Output tokens that exist by now."""
         if ticket.done.done():
             return ticket.work.output_tokens
         return self._scheduler.tokens_done(ticket.work.id, self.clock.now_s())
 
-    def token_interval_s(self, ticket: Ticket) -> float:
+    def token_interval_s(self, ticket: EngineTicket) -> float:
         """Real seconds between two tokens at the present load."""
         return self.clock.real_s(self._scheduler.token_interval_s(ticket.work.id, self.clock.now_s()))
 

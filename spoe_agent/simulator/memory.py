@@ -17,7 +17,7 @@ class Footprint:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Speed:
     """Speed of a runner that has the GPU to itself."""
 
     step_s: float
@@ -39,11 +39,11 @@ def place(
     return Footprint(total_bytes=needed_bytes, vram_bytes=min(wanted_bytes, max(0, free_bytes)))
 
 
-def pace(profile: InstanceProfile, model: Model, footprint: Footprint) -> Pace:
+def pace(profile: InstanceProfile, model: Model, footprint: Footprint) -> Speed:
     """Speed of ``model`` with its memory placed so: both phases slow down by what runs at CPU bandwidth."""
     on_gpu = footprint.vram_bytes / footprint.total_bytes
     slowdown = on_gpu + (1.0 - on_gpu) * profile.gpu.decode_bytes_per_s / profile.cpu_bytes_per_s
-    return Pace(
+    return Speed(
         step_s=model.size_bytes * slowdown / profile.gpu.decode_bytes_per_s + profile.step_overhead_s,
         prefill_tokens_per_s=profile.gpu.prefill_token_bytes_per_s / model.size_bytes / slowdown,
         batch_slowdown=profile.batch_slowdown,

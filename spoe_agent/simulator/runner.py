@@ -16,7 +16,7 @@ from collections import deque
 from enum import IntEnum
 
 from spoe_agent.simulator.catalog import Model
-from spoe_agent.simulator.memory import Footprint, Pace
+from spoe_agent.simulator.memory import Footprint, Speed
 from spoe_agent.simulator.work import Durations, Kind, UnloadReason, Work
 
 
@@ -82,7 +82,7 @@ class Slot:
 class Runner:
     """A llama-server process. Callers call ``progress`` before they change its slots, ``retime`` after."""
 
-    def __init__(self, model: Model, num_ctx: int, slots: int, footprint: Footprint, pace: Pace) -> None:
+    def __init__(self, model: Model, num_ctx: int, slots: int, footprint: Footprint, pace: Speed) -> None:
         self.model = model
         self.num_ctx = num_ctx
         self.footprint = footprint

@@ -26,7 +26,7 @@ from spoe_agent.simulator.engine import Engine
 from spoe_agent.simulator.faults import FaultBoard
 from spoe_agent.simulator.profile import InstanceProfile
 from spoe_agent.simulator.scheduler import Scheduler
-from spoe_agent.simulator.state import INSTANCE, Instance, RequestRecord
+from spoe_agent.simulator.state import INSTANCE, RequestRecord, SimulatedInstance
 
 _REMEMBERED_REQUESTS = 10_000
 
@@ -94,7 +94,7 @@ class SimulatedOllama:
             client_max_size=0,
         )
         requests = deque[RequestRecord](maxlen=_REMEMBERED_REQUESTS)
-        app[INSTANCE] = Instance(self._profile, self._catalog, self._engine, FaultBoard(), requests)
+        app[INSTANCE] = SimulatedInstance(self._profile, self._catalog, self._engine, FaultBoard(), requests)
         for method, path, handler in ROUTES:
             app.router.add_route(method, path, handler)
         app.on_response_prepare.append(middleware.on_prepare)

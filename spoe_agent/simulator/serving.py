@@ -18,7 +18,7 @@ from aiohttp import web
 
 from spoe_agent.simulator.asks import Ask
 from spoe_agent.simulator.clock import ScaledClock
-from spoe_agent.simulator.engine import Engine, Ticket
+from spoe_agent.simulator.engine import Engine, EngineTicket
 from spoe_agent.simulator.errors import BadBody, OllamaError
 from spoe_agent.simulator.faults import FaultBoard
 from spoe_agent.simulator.go_json import decode
@@ -151,7 +151,7 @@ async def served(request: web.Request, ask: Ask) -> Result:
 
 
 @asynccontextmanager
-async def _submitted(request: web.Request, ask: Ask) -> AsyncIterator[Ticket]:
+async def _submitted(request: web.Request, ask: Ask) -> AsyncIterator[EngineTicket]:
     """The ask in the engine. When the client leaves, aiohttp cancels the handler and the ask's place is freed."""
     instance = instance_of(request)
     await instance.faults.before_answer(ask.work.model.name)
@@ -162,7 +162,7 @@ async def _submitted(request: web.Request, ask: Ask) -> AsyncIterator[Ticket]:
         instance.engine.cancel(ticket)
 
 
-async def _stream(request: web.Request, ask: Ask, ticket: Ticket, dialect: Dialect) -> web.StreamResponse:
+async def _stream(request: web.Request, ask: Ask, ticket: EngineTicket, dialect: Dialect) -> web.StreamResponse:
     instance = instance_of(request)
     outcome = await ticket.first
     if isinstance(outcome, Rejected):
@@ -183,7 +183,7 @@ async def _write_tokens(
     response: web.StreamResponse,
     engine: Engine,
     faults: FaultBoard,
-    ticket: Ticket,
+    ticket: EngineTicket,
     dialect: Dialect,
 ) -> bool:
     """Write each token when it exists; False if that shall be all, as when Ollama swallows an error in mid-stream."""

@@ -46,7 +46,7 @@ def record_of(request: web.Request) -> RequestRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Instance:
+class SimulatedInstance:
     """A running simulated server: its engine, its store, its faults, and what it was asked."""
 
     profile: InstanceProfile
@@ -56,10 +56,10 @@ class Instance:
     requests: deque[RequestRecord]
 
 
-INSTANCE = web.AppKey("INSTANCE", Instance)
+INSTANCE = web.AppKey("INSTANCE", SimulatedInstance)
 RECORD = web.RequestKey("RECORD", RequestRecord)
 
 
-def instance_of(request: web.Request) -> Instance:
+def instance_of(request: web.Request) -> SimulatedInstance:
     """The server that a request arrived at."""
     return request.app[INSTANCE]

@@ -4,7 +4,7 @@ Knows nothing of models, routing or asyncio and imports nothing of the project b
 The specification is HAProxy's doc/SPOE.txt, section 3; "SPOE.txt 3.x" in this package points there.
 """
 
-from spoe_agent.spop.actions import Action, Scope, SetVar, UnsetVar, read_actions
+from spoe_agent.spop.actions import Scope, SetVar, UnsetVar, VarAction, read_actions
 from spoe_agent.spop.buffer import FrameBuffer
 from spoe_agent.spop.connection import Connection, State
 from spoe_agent.spop.errors import LocalProtocolError, ProtocolError, RemoteProtocolError, Status
@@ -21,7 +21,6 @@ from spoe_agent.spop.messages import Message
 from spoe_agent.spop.values import Value
 
 __all__ = [
-    "Action",
     "AgentHello",
     "Connection",
     "Disconnected",
@@ -42,6 +41,7 @@ __all__ = [
     "Status",
     "UnsetVar",
     "Value",
+    "VarAction",
     "encode_ack",
     "encode_disconnect",
     "encode_haproxy_hello",

@@ -49,10 +49,10 @@ class UnsetVar:
     name: str
 
 
-Action = SetVar | UnsetVar
+VarAction = SetVar | UnsetVar
 
 
-def encode_actions(actions: Iterable[Action]) -> bytes:
+def encode_actions(actions: Iterable[VarAction]) -> bytes:
     """Write a LIST-OF-ACTIONS.
 
     LocalProtocolError: a name that HAProxy would cut or refuse, or a value that SPOP cannot express.
@@ -81,9 +81,9 @@ def _head(kind: int, nb_args: int, scope: Scope, name: str) -> bytes:
     return bytes((kind, nb_args, scope)) + string(name)
 
 
-def read_actions(data: bytes, pos: int) -> tuple[Action, ...]:
+def read_actions(data: bytes, pos: int) -> tuple[VarAction, ...]:
     """Read the actions that fill the rest of the frame, as HAProxy would."""
-    actions: list[Action] = []
+    actions: list[VarAction] = []
     while pos < len(data):
         if len(data) - pos < 3:
             raise malformed(f"frame ends inside an action, at byte {len(data)}")

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Self
 
-from spoe_agent.spop.actions import Action
+from spoe_agent.spop.actions import VarAction
 from spoe_agent.spop.buffer import FrameBuffer
 from spoe_agent.spop.errors import LocalProtocolError, RemoteProtocolError, Status, malformed
 from spoe_agent.spop.events import Disconnected, Event, Hello, Notify, PeerFault
@@ -141,7 +141,7 @@ class Connection:
         owed, self._owed = self._owed, []
         return owed
 
-    def ack(self, stream_id: int, frame_id: int, actions: Sequence[Action]) -> bytes:
+    def ack(self, stream_id: int, frame_id: int, actions: Sequence[VarAction]) -> bytes:
         """Return the ACK for a Notify as one bytes object, for one write. ACKs may go out in any order (3.2.1).
 
         At least one action is demanded: early releases of HAProxy 3.1 never wake a request whose ACK is empty

@@ -10,7 +10,7 @@ from enum import IntEnum
 from struct import Struct
 from typing import NamedTuple
 
-from spoe_agent.spop.actions import Action, encode_actions
+from spoe_agent.spop.actions import VarAction, encode_actions
 from spoe_agent.spop.errors import malformed
 from spoe_agent.spop.messages import Message, encode_messages
 from spoe_agent.spop.values import read_varint, varint
@@ -71,6 +71,6 @@ def encode_notify(stream_id: int, frame_id: int, messages: Iterable[Message]) ->
     return encode_frame(FrameType.NOTIFY, stream_id, frame_id, encode_messages(messages))
 
 
-def encode_ack(stream_id: int, frame_id: int, actions: Iterable[Action]) -> bytes:
+def encode_ack(stream_id: int, frame_id: int, actions: Iterable[VarAction]) -> bytes:
     """Write an ACK frame. `Connection.ack` is the one to use on a connection."""
     return encode_frame(FrameType.ACK, stream_id, frame_id, encode_actions(actions))

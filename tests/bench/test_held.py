@@ -12,7 +12,7 @@ from rich.console import Console
 
 from bench.held import report, scenes
 from bench.held.__main__ import main
-from bench.held.clients import Answer
+from bench.held.clients import Answered
 from bench.held.crowd import NORMAL, PATIENT, URGENT, Wait, waits
 from bench.held.probe import FastPath, Times, times
 from bench.held.relay import Relay
@@ -65,7 +65,9 @@ def test_half_of_the_crowd_is_one_key_s_and_all_classes_are_there():
 
 
 def test_the_longest_wait_of_each_key_and_class():
-    answers = [Answer(key, NORMAL, 200, "loaded", wait_s, 0.0) for key, wait_s in (("a", 1.0), ("b", 3.0), ("a", 2.0))]
+    answers = [
+        Answered(key, NORMAL, 200, "loaded", wait_s, 0.0) for key, wait_s in (("a", 1.0), ("b", 3.0), ("a", 2.0))
+    ]
     assert waits(answers) == [Wait("b", NORMAL, 1, 3.0), Wait("a", NORMAL, 2, 2.0)]
 
 

@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from bench import telemetry_cost, telemetry_tail
-from bench.big_fleet import Kind, Size, fleet
-from bench.telemetry_cost import Cost
+from bench.big_fleet import ReadBy, Size, fleet
+from bench.telemetry_cost import CpuCost
 from bench.telemetry_tail import Plan, Tail, Times, tail
 from spoe_agent.fleet import loads
 
@@ -22,7 +22,7 @@ def shown(table):
     return out.getvalue()
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", ReadBy)
 def test_everything_is_left_at_what_users_get(kind):
     found, users = fleet(SMALL, PORTS, kind), loads('instances: [{name: a, url: "http://127.0.0.1:1"}]')
     assert found.policies == users.policies
@@ -30,7 +30,7 @@ def test_everything_is_left_at_what_users_get(kind):
 
 
 def test_every_gpu_belongs_to_one_instance_and_is_read_by_its_hosts_source():
-    found = fleet(SMALL, PORTS, Kind.POINTSMAN)
+    found = fleet(SMALL, PORTS, ReadBy.POINTSMAN)
     gpus = [gpu for instance in found.instances for gpu in instance.gpus]
     assert (len(gpus), len(set(gpus))) == (SMALL.gpus, 8)
     assert [source.instances for source in found.telemetry.sources] == [("i0", "i1"), ("i2", "i3")]
@@ -52,7 +52,7 @@ def test_each_part_is_measured_and_everything_at_a_time():
 
 @pytest.mark.parametrize(("percent", "verdict"), [(4.99, "4.99 % met"), (5.0, "5.00 % MISSED")])
 def test_the_sum_is_held_against_the_goal(percent, verdict):
-    said = shown(telemetry_cost.table([Cost("a part", 99.0, 1, 1, False), Cost("all", percent, 1, 1, True)]))
+    said = shown(telemetry_cost.table([CpuCost("a part", 99.0, 1, 1, False), CpuCost("all", percent, 1, 1, True)]))
     assert verdict in said
     assert "99.00 %  " in said
 

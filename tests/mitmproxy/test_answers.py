@@ -4,7 +4,7 @@ import pytest
 
 from spoe_agent.fleet import loads
 from spoe_agent.haproxy.render import haproxy_files
-from spoe_agent.mitmproxy.answers import BROKEN, FAILED, WAITED, Answer, rejection
+from spoe_agent.mitmproxy.answers import BROKEN, FAILED, WAITED, Reply, rejection
 from spoe_agent.mitmproxy.origins import MAX_AGE_S, METHODS
 from spoe_agent.requests.errors import error_body, error_type
 from spoe_agent.routing import Action, Choice, Dialect, Kind, Reason, RequestFacts
@@ -41,7 +41,7 @@ def test_a_rejection_says_what_the_choice_says(retry_after_s):
     choice = Choice(Action.REJECT, Reason.NO_INSTANCE_UP, message="m", retry_after_s=retry_after_s)
     answer = rejection(choice, RequestFacts("r1", Kind.INFERENCE, Dialect.ANTHROPIC))
     expected = {"Content-Type": "application/json"} | ({"Retry-After": "5"} if retry_after_s else {})
-    assert answer == Answer(503, expected, error_body(Dialect.ANTHROPIC, 503, "m", "r1"))
+    assert answer == Reply(503, expected, error_body(Dialect.ANTHROPIC, 503, "m", "r1"))
 
 
 @pytest.mark.parametrize(("status", "said"), [(500, FAILED), (502, BROKEN), (503, WAITED)])

@@ -28,7 +28,7 @@ class Trouble(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class PlannedFault:
     """Strikes `server` at `first_s`, and every `every_s` from then on, for `lasts_s`."""
 
     trouble: Trouble
@@ -38,7 +38,7 @@ class Fault:
     every_s: float = 1200.0
 
 
-class Instance:
+class VirtualInstance:
     """One simulated Ollama process after another at one address. Each new one is empty."""
 
     def __init__(self, profile: InstanceProfile) -> None:

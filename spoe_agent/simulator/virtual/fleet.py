@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spoe_agent.simulator import InstanceProfile, Model
-from spoe_agent.simulator.virtual.faults import Fault
+from spoe_agent.simulator.virtual.faults import PlannedFault
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class FleetPlan:
     name: str
     instances: tuple[InstanceProfile, ...]
     models: tuple[Model, ...]
-    fault: Fault | None = None
+    fault: PlannedFault | None = None
     """What goes wrong while it runs."""
 
     def names(self) -> tuple[str, ...]:

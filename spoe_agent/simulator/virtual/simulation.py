@@ -13,7 +13,7 @@ from dataclasses import replace
 from enum import IntEnum
 
 from spoe_agent.simulator import InstanceProfile
-from spoe_agent.simulator.virtual.faults import Instance
+from spoe_agent.simulator.virtual.faults import VirtualInstance
 from spoe_agent.simulator.virtual.front import Front
 from spoe_agent.simulator.virtual.requests import CLIENT_LEFT, SERVED, TIMED_OUT, Record, Request
 from spoe_agent.simulator.virtual.router import Refusal, Router, Verdict, Wait
@@ -58,7 +58,7 @@ class Simulation:
         requests: Sequence[Request],
         router: Router,
     ) -> None:
-        self._instances = [Instance(profile) for profile in instances]
+        self._instances = [VirtualInstance(profile) for profile in instances]
         self._next_at_s = [math.inf for _ in instances]
         self._front = Front(limits, instances)
         self._requests = [request for request in requests if request.after is None]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from spoe_agent.haproxy.contract import INSTANCE_CHECK
 from spoe_agent.simulator import InstanceProfile
-from spoe_agent.simulator.virtual.faults import Fault, Trouble
+from spoe_agent.simulator.virtual.faults import PlannedFault, Trouble
 from spoe_agent.simulator.virtual.requests import BROKEN, Record, Request
 from spoe_agent.simulator.virtual.router import Refusal, Router
 from spoe_agent.simulator.virtual.simulation import Simulation, Timer
@@ -46,7 +46,7 @@ class StruckSimulation(Simulation):
         limits: Sequence[int | None],
         requests: Sequence[Request],
         router: Router,
-        fault: Fault,
+        fault: PlannedFault,
     ) -> None:
         super().__init__(instances, limits, requests, router)
         self._fault = fault

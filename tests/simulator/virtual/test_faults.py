@@ -4,14 +4,14 @@ import math
 
 import pytest
 
-from spoe_agent.simulator.virtual.faults import Instance, Trouble
+from spoe_agent.simulator.virtual.faults import Trouble, VirtualInstance
 from spoe_agent.simulator.work import Event, Finished, Loaded, Work
 from tests.simulator.virtual.builders import MODELS, PROFILE
 
 A, B = MODELS["a"], MODELS["b"]
 
 
-def ask(instance: Instance, id: int, at_s: float, name: str = "a") -> None:
+def ask(instance: VirtualInstance, id: int, at_s: float, name: str = "a") -> None:
     instance.submit(Work(id, MODELS[name], prompt_tokens=100, output_tokens=11), at_s)
 
 
@@ -20,7 +20,7 @@ def ends(events: list[Event]) -> list[tuple[int, float]]:
 
 
 def test_a_stuck_process_answers_lists_and_no_prompts() -> None:
-    instance = Instance(PROFILE)
+    instance = VirtualInstance(PROFILE)
     ask(instance, 1, 0.0)
     assert ends(instance.advance(2.15)) == []
     instance.strike(Trouble.HANG, 2.15)
@@ -38,7 +38,7 @@ def test_a_stuck_process_answers_lists_and_no_prompts() -> None:
 
 
 def test_a_killed_process_leaves_nothing() -> None:
-    instance = Instance(PROFILE)
+    instance = VirtualInstance(PROFILE)
     ask(instance, 1, 0.0)
     instance.strike(Trouble.GONE, 2.15)
 
@@ -51,7 +51,7 @@ def test_a_killed_process_leaves_nothing() -> None:
 
 @pytest.mark.parametrize(("healed", "seconds"), [(False, 10.0), (True, 2.0)])
 def test_loads_are_slow_until_they_are_not(healed: bool, seconds: float) -> None:
-    instance = Instance(PROFILE)
+    instance = VirtualInstance(PROFILE)
     instance.strike(Trouble.SLOW, 0.0)
     if healed:
         instance.heal(Trouble.SLOW, 0.0)

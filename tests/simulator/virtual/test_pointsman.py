@@ -9,7 +9,7 @@ import pytest
 
 from spoe_agent.simulator import Model
 from spoe_agent.simulator.profile import GB
-from spoe_agent.simulator.virtual.faults import Fault, Trouble
+from spoe_agent.simulator.virtual.faults import PlannedFault, Trouble
 from spoe_agent.simulator.virtual.fleet import FleetPlan
 from spoe_agent.simulator.virtual.front import Front
 from spoe_agent.simulator.virtual.pointsman import USUAL, Pointsman, Variant, fleet_spec, max_connections
@@ -163,7 +163,7 @@ def test_after_two_refused_connections_an_instance_is_asked_no_more() -> None:
 
 def test_who_is_refused_a_connection_may_be_held_for_another_instance() -> None:
     plan = fleet(2, num_parallel=1, max_loaded_models=1, models=[MODELS["a"]])
-    fault = Fault(Trouble.GONE, lasts_s=60.0, first_s=10.0, every_s=1e9)
+    fault = PlannedFault(Trouble.GONE, lasts_s=60.0, first_s=10.0, every_s=1e9)
     requests = [request(0, output_tokens=1000), request(1, output_tokens=1000), request(2, at_s=10.1)]
     router = Watched(plan, USUAL)
     outcome = StruckSimulation(plan.instances, [1, 1], requests, router, fault).run()
@@ -178,7 +178,7 @@ def test_who_is_refused_a_connection_may_be_held_for_another_instance() -> None:
 def test_nothing_is_learned_of_one_that_went_around() -> None:
     """Its times are not its last server's alone."""
     plan = fleet(2, models=[MODELS["a"]])
-    fault = Fault(Trouble.GONE, lasts_s=60.0, first_s=10.0, every_s=1e9)
+    fault = PlannedFault(Trouble.GONE, lasts_s=60.0, first_s=10.0, every_s=1e9)
     router = Pointsman(plan, plan.models)
     outcome = StruckSimulation(plan.instances, [8, 8], [request(0, at_s=10.1)], router, fault).run()
 
@@ -188,7 +188,7 @@ def test_nothing_is_learned_of_one_that_went_around() -> None:
 
 def test_once_two_have_failed_nobody_goes_to_a_dead_instance_and_later_all_goes_on() -> None:
     plan = fleet(2, models=[MODELS["a"]])
-    fault = Fault(Trouble.GONE, lasts_s=60.0, first_s=20.0, every_s=1e9)
+    fault = PlannedFault(Trouble.GONE, lasts_s=60.0, first_s=20.0, every_s=1e9)
     requests = [request(number, at_s=0.5 * number, output_tokens=201) for number in range(400)]
     router = Pointsman(plan, plan.models)
     outcome = StruckSimulation(plan.instances, [8, 8], requests, router, fault).run()
@@ -203,7 +203,7 @@ def test_once_two_have_failed_nobody_goes_to_a_dead_instance_and_later_all_goes_
 def test_a_hung_instance_is_found_by_its_silence() -> None:
     """It looks well: lists answer, connections are taken. Whoever counts connections alone goes on sending."""
     plan = fleet(2, models=[MODELS["a"]])
-    fault = Fault(Trouble.HANG, lasts_s=300.0, first_s=20.0, every_s=1e9)
+    fault = PlannedFault(Trouble.HANG, lasts_s=300.0, first_s=20.0, every_s=1e9)
     requests = [request(number, at_s=0.4 * number) for number in range(900)]
     outcome = StruckSimulation(plan.instances, [8, 8], requests, Pointsman(plan, plan.models), fault).run()
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bench.policies.arms import ARMS, Setting
 from bench.policies.baselines import LeastConn
 from spoe_agent.haproxy.contract import INSTANCE_CHECK
-from spoe_agent.simulator.virtual.faults import Fault, Trouble
+from spoe_agent.simulator.virtual.faults import PlannedFault, Trouble
 from spoe_agent.simulator.virtual.front import Front
 from spoe_agent.simulator.virtual.requests import BROKEN, CLIENT_LEFT, SERVED, TIMED_OUT, Record, Request
 from spoe_agent.simulator.virtual.router import Probe, Router, Verdict, Wait
@@ -22,12 +22,12 @@ from tests.simulator.virtual.builders import MODELS, fleet, request
 
 INTER_S, FASTINTER_S, DOWNINTER_S = INSTANCE_CHECK.inter_s, INSTANCE_CHECK.fastinter_s, INSTANCE_CHECK.downinter_s
 
-GONE = Fault(Trouble.GONE, lasts_s=60.0, first_s=10.0, every_s=1e9)
-HANG = Fault(Trouble.HANG, lasts_s=60.0, first_s=10.0, every_s=1e9)
+GONE = PlannedFault(Trouble.GONE, lasts_s=60.0, first_s=10.0, every_s=1e9)
+HANG = PlannedFault(Trouble.HANG, lasts_s=60.0, first_s=10.0, every_s=1e9)
 
 
 def simulate(
-    requests: Sequence[Request], router: Router, fault: Fault, limits: Sequence[int | None] = (None, None)
+    requests: Sequence[Request], router: Router, fault: PlannedFault, limits: Sequence[int | None] = (None, None)
 ) -> Outcome:
     return StruckSimulation(fleet(len(limits)).instances, limits, requests, router, fault).run()
 
@@ -161,20 +161,20 @@ def test_a_hung_instance_looks_well_and_serves_nobody() -> None:
 
 
 def test_a_hang_may_outlast_the_fronts_patience() -> None:
-    outcome = simulate([request(0, at_s=20.0)], First(), Fault(Trouble.HANG, lasts_s=700.0, first_s=10.0))
+    outcome = simulate([request(0, at_s=20.0)], First(), PlannedFault(Trouble.HANG, lasts_s=700.0, first_s=10.0))
 
     assert outcomes(outcome) == [(TIMED_OUT, 0, 620.0)]
 
 
 def test_slow_loads_are_slow_for_a_while() -> None:
-    slow = Fault(Trouble.SLOW, lasts_s=60.0, first_s=10.0)
+    slow = PlannedFault(Trouble.SLOW, lasts_s=60.0, first_s=10.0)
     outcome = simulate([request(0, at_s=20.0), request(1, at_s=100.0, name="b")], First(), slow)
 
     assert [seconds for _, seconds in outcome.loads] == [10.0, 2.0]
 
 
 def test_it_comes_again() -> None:
-    often = Fault(Trouble.GONE, lasts_s=3.0, first_s=10.0, every_s=100.0)
+    often = PlannedFault(Trouble.GONE, lasts_s=3.0, first_s=10.0, every_s=100.0)
     outcome = simulate([request(n, at_s=at_s) for n, at_s in enumerate((9.9, 50.0, 109.9))], First(), often)
 
     assert [status for status, _, _ in outcomes(outcome)] == [BROKEN, SERVED, BROKEN]
@@ -218,7 +218,7 @@ class Probing(First):
         pytest.param(GONE, 75.0, (77.001, True), id="back"),
     ],
 )
-def test_probes_meet_what_requests_meet(fault: Fault, at_s: float, answer: tuple[float, bool]) -> None:
+def test_probes_meet_what_requests_meet(fault: PlannedFault, at_s: float, answer: tuple[float, bool]) -> None:
     router = Probing(at_s)
     simulate([request(0, at_s=100.0)], router, fault)
 
@@ -226,7 +226,7 @@ def test_probes_meet_what_requests_meet(fault: Fault, at_s: float, answer: tuple
 
 
 def test_lists_are_read_while_it_hangs_and_not_while_it_is_gone() -> None:
-    def readings(fault: Fault) -> dict[float, list[str] | None]:
+    def readings(fault: PlannedFault) -> dict[float, list[str] | None]:
         router = Probing(1e9)
         simulate([request(0, at_s=5.0), request(1, at_s=80.0)], router, fault)
         return dict(router.readings)
@@ -256,7 +256,7 @@ def test_every_request_ends_exactly_once(
     plan, policy = fleet(2), ARMS[arm]
     router = policy.router(Setting(plan, tuple(MODELS.values()), 1, requests))
     instances = [policy.hardware(profile) for profile in plan.instances]
-    fault = Fault(trouble, lasts_s=4.0, first_s=3.0, every_s=12.0)
+    fault = PlannedFault(trouble, lasts_s=4.0, first_s=3.0, every_s=12.0)
     records: list[Record] = StruckSimulation(instances, policy.limits(plan), requests, router, fault).run().records
 
     assert [record.request for record in records] == requests
