@@ -13,13 +13,14 @@ from itertools import combinations
 from pydantic import ByteSize
 
 from spoe_agent.fleet.exposure import exposed
+from spoe_agent.fleet.gpu_checks import GPU_CHECKS
 from spoe_agent.fleet.hosts import canonical_host, is_local
-from spoe_agent.fleet.problems import Finding, Path, shown
+from spoe_agent.fleet.problems import Finding, Path, called, shown
 from spoe_agent.fleet.proxied import certificates, onward
 from spoe_agent.fleet.resolved import gpu_memory, vram_bytes
 from spoe_agent.fleet.schema import FleetDraft, InstanceDraft, ModelDraft
 from spoe_agent.fleet.units import WILDCARD_HOSTS, Listen
-from spoe_agent.fleet.urls import endpoint, machine, prefix
+from spoe_agent.fleet.urls import endpoint, prefix
 from spoe_agent.routing.names import canonical, is_pattern, matches
 
 Findings = Iterator[Finding]
@@ -79,68 +80,13 @@ def _are_apart(fleet: FleetDraft, path: Path, later: Path) -> bool:
 def _place(path: Path, fleet: FleetDraft) -> str:
     if path[0] == "listeners":
         return f"listeners.{path[1]}"
-    return _called(int(path[1]), fleet.instances[int(path[1])])
-
-
-def _called(index: int, instance: InstanceDraft) -> str:
-    return instance.name or f"instances[{index}]"
+    return called(int(path[1]), fleet.instances[int(path[1])].name)
 
 
 def _port_hint(places: list[tuple[Path, Listen]]) -> str:
     taken = {listen.port for _, listen in places}
     free = next(port for port in range(11435, 65536) if port not in taken)
     return f"let this Ollama listen on another port, like {free}"
-
-
-def gpu_list(fleet: FleetDraft) -> Findings:
-    """Each GPU once in `gpus`."""
-    ids = [gpu.id for gpu in fleet.gpus]
-    for index, gpu in enumerate(ids):
-        if gpu is not None and gpu in ids[:index]:
-            yield Finding(("gpus", index, "id"), f"GPU {gpu} is listed twice", "list each GPU once")
-
-
-def gpus_are_listed(fleet: FleetDraft) -> Findings:
-    """Where the file lists GPUs, instances use those."""
-    listed = [gpu.id for gpu in fleet.gpus]
-    if not listed or None in listed:
-        return
-    for index, instance in enumerate(fleet.instances):
-        for gpu in instance.gpus:
-            if gpu not in listed:
-                hint = f"use one of {', '.join(map(str, dict.fromkeys(listed)))}, or add it to gpus"
-                yield Finding(("instances", index, "gpus"), f"GPU {gpu} is not in gpus", hint)
-
-
-def gpus_are_not_shared(fleet: FleetDraft) -> Findings:
-    """Two instances use one GPU only if both say so: else each plans with memory that the other takes."""
-    first: dict[tuple[str, int | str], int] = {}
-    for index, instance in enumerate(fleet.instances):
-        for position, gpu in enumerate(instance.gpus):
-            if gpu in instance.gpus[:position]:
-                yield Finding(("instances", index, "gpus"), f"GPU {gpu} is listed twice", "list each GPU once")
-                continue
-            other = first.setdefault((_gpu_host(instance, gpu), gpu), index)
-            if other != index and not (instance.shared and fleet.instances[other].shared):
-                yield _shared(fleet, gpu, other, index)
-
-
-def _gpu_host(instance: InstanceDraft, gpu: int | str) -> str:
-    """Indices and PCI bus ids count within a host; UUIDs are unique everywhere."""
-    if instance.url is None or (isinstance(gpu, str) and gpu.startswith(("GPU-", "MIG-"))):
-        return ""
-    return machine(instance.url)
-
-
-def _shared(fleet: FleetDraft, gpu: int | str, other: int, index: int) -> Finding:
-    silent = [n for n in (other, index) if not fleet.instances[n].shared]
-    who = " and ".join(_called(n, fleet.instances[n]) for n in silent)
-    return Finding(
-        ("instances", index, "gpus"),
-        f"GPU {gpu} is used by {_called(other, fleet.instances[other])} too",
-        f"use another GPU, or write shared: true on {who}",
-        depends=(("defaults", "shared"), *(("instances", n, "shared") for n in silent)),
-    )
 
 
 def connections(fleet: FleetDraft) -> Findings:
@@ -209,7 +155,7 @@ def rules_fit(fleet: FleetDraft) -> Findings:
         known = [room for room in rooms if room is not None]
         if rule.vram is None or not known or len(known) < len(rooms) or max(known) >= rule.vram:
             continue
-        where = ", ".join(_called(n, fleet.instances[n]) for n in may)
+        where = ", ".join(called(n, fleet.instances[n].name) for n in may)
         message = f"{_gib(rule.vram)} fits none of its instances: {where} have at most {_gib(max(known))}"
         hint = "pin it to a larger instance, or correct vram"
         yield Finding(("models", index, "vram"), message, hint, depends=_rooms_rest_on(fleet, index))
@@ -239,29 +185,6 @@ def poll_ages(fleet: FleetDraft) -> Findings:
             yield Finding(path, message, hint, depends=(("policies", "poll", "max_age"),))
 
 
-def gpu_ages(fleet: FleetDraft) -> Findings:
-    """GPU readings come, and are given up, before the last one is too old to count."""
-    telemetry = fleet.telemetry
-    for signal in ("memory", "throttle", "faults"):
-        max_age = getattr(telemetry, signal).max_age
-        for key, value in (("interval", telemetry.interval), ("timeout", telemetry.timeout)):
-            if value > max_age:
-                message = f"{key} {value:g}s is above {signal}.max_age {max_age:g}s: every reading would be too old"
-                hint = f"write {key} below {max_age:g}s, or a larger {signal}.max_age"
-                yield Finding(("telemetry", key), message, hint, depends=(("telemetry", signal, "max_age"),))
-
-
-def gpu_sources(fleet: FleetDraft) -> Findings:
-    """Sources name instances that exist."""
-    names = [instance.name for instance in fleet.instances]
-    for index, source in enumerate(fleet.telemetry.sources):
-        for position, name in enumerate(source.instances):
-            if None not in names and name not in names:
-                path = ("telemetry", "sources", index, "instances", position)
-                hint = f"instances are {', '.join(map(str, names))}"
-                yield Finding(path, f"there is no instance {name}", hint, depends=(("instances",),))
-
-
 def cache_types(fleet: FleetDraft) -> Findings:
     """llama.cpp quantizes the cache with flash attention only: without it, loads fail."""
     for index, instance in enumerate(fleet.instances):
@@ -278,9 +201,6 @@ CHECKS: tuple[Callable[[FleetDraft], Findings], ...] = (
     addresses,
     exposed,
     certificates,
-    gpu_list,
-    gpus_are_listed,
-    gpus_are_not_shared,
     connections,
     cache_types,
     pins,
@@ -288,6 +208,5 @@ CHECKS: tuple[Callable[[FleetDraft], Findings], ...] = (
     rules_are_reached,
     rules_fit,
     poll_ages,
-    gpu_ages,
-    gpu_sources,
+    *GPU_CHECKS,
 )

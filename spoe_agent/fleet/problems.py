@@ -68,6 +68,11 @@ def dotted(path: Path) -> str:
     return text
 
 
+def called(index: int, name: str | None) -> str:
+    """Return how messages call an instance: by its name, else by its place."""
+    return name or f"instances[{index}]"
+
+
 def shown(value: object) -> str:
     """Return a value from the file for a message: short, one line, no control characters, no password of a URL."""
     if isinstance(value, list | tuple):

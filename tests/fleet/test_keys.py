@@ -21,7 +21,7 @@ from spoe_agent.fleet.schema import FleetFile, InstanceEntry, OllamaSettings
 
 ROOT = Path(spoe_agent.__file__).parent
 TRYING_OUT = {"rig", "demo", "simulator"}
-SCHEMA_AND_CHECKS = {"schema", "schema_haproxy", "schema_watch", "checks", "exposure", "differences"}
+SCHEMA_AND_CHECKS = {"schema", "schema_haproxy", "schema_watch", "checks", "gpu_checks", "exposure", "differences"}
 FOR_CHECKS = {
     "trusted_network": "says that a check may let addresses through",
     "shared": "says that a check may let GPUs through",
