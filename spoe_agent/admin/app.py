@@ -75,15 +75,15 @@ class Admin:
     async def _asked(self, request: web.Request) -> web.Response:
         return web.json_response({"asked": await self._told(request.match_info["name"])})
 
-    async def _reload(self, _: web.Request) -> web.Response:
-        outcome = await self._reloader.reload()
+    async def _reload(self, request: web.Request) -> web.Response:
+        outcome = await self._reloader.reload(_name(request))
         if outcome.problems:
             said = "\n".join(["the fleet file is refused, the fleet before it stays in force", *outcome.problems])
             return web.json_response({"error": said}, status=409)
         return web.json_response(asdict(outcome))
 
-    async def _undo(self, _: web.Request) -> web.Response:
-        return web.json_response({"undone": await self._reloader.undo()})
+    async def _undo(self, request: web.Request) -> web.Response:
+        return web.json_response({"undone": await self._reloader.undo(_name(request))})
 
     async def _restarted(self, _: web.Request) -> web.Response:
         try:
@@ -121,3 +121,8 @@ class Admin:
             return web.json_response({"error": said}, status=403)
         response: web.StreamResponse = await handler(request)
         return response
+
+
+def _name(request: web.Request) -> str:
+    """Return what whoever asks calls this reload: others' are not to be undone."""
+    return request.query.get("name", "")

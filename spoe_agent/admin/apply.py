@@ -7,7 +7,7 @@
        that does not know how to wait would send them anywhere.
     4. HAProxy asks for what is new: it runs with it.
 
-What fails undoes what was done before it.
+What fails undoes what was done before it, and so does whoever interrupts it.
 """
 
 from __future__ import annotations
@@ -16,16 +16,19 @@ import asyncio
 import fcntl
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from spoe_agent.fleet import Fleet
 from spoe_agent.fleet.file import FleetFile
 from spoe_agent.haproxy.render import haproxy_files, write
 
 COMMAND_DEADLINE_S = 60.0
+
+KILL_DEADLINE_S = 2.0
 
 ASKED_TRIES = 5
 """The agent waits two seconds each time for HAProxy to ask."""
@@ -60,13 +63,13 @@ async def apply(file: FleetFile, ask: Ask, say: Say) -> None:
     """Apply a fleet file. Raises Refused when nothing was changed in the end, NotUndone when something was."""
     edit = await _checked(file, ask, say)
     with _alone(edit.folder):
-        before = _contents(edit)
+        before = _readable_contents(edit)
         done: list[Callable[[], Awaitable[None]]] = []
         try:
             await _apply(edit, ask, say, done)
             await _seen(edit, before["haproxy.cfg"] or b"", ask, say)
-        except Refused as refused:
-            await _undo(edit, before, done, str(refused), say)
+        except BaseException as error:
+            await _undo(edit, before, done, _why(error), say)
             raise
 
 
@@ -76,16 +79,19 @@ async def _apply(edit: Edit, ask: Ask, say: Say, done: list[Callable[[], Awaitab
     async def reload_haproxy() -> None:
         await _run(edit.fleet.haproxy.reload, "HAProxy's reload")
 
+    name = uuid4().hex
+
     async def undo_agent() -> None:
-        await ask("POST", "/reload/undo")
+        await ask("POST", f"/reload/undo?name={name}")
 
     _write(edit, say)
     await _run(edit.fleet.haproxy.test, "HAProxy's test of its configuration")
     say(f"HAProxy's configuration is good: {edit.fleet.haproxy.test}")
 
     async def agent() -> None:
-        answer = await ask("POST", "/reload")
+        # Also when no answer comes: the agent may take the file up later. It undoes this reload and no other.
         done.append(undo_agent)
+        answer = await ask("POST", f"/reload?name={name}")
         if answer["digest"] != edit.digest:
             raise Refused("the fleet file was edited meanwhile")
         say(f"agent: {', '.join(answer['changed']) or 'nothing changes'}")
@@ -148,6 +154,13 @@ def _contents(edit: Edit) -> dict[str, bytes | None]:
     return found
 
 
+def _readable_contents(edit: Edit) -> dict[str, bytes | None]:
+    try:
+        return _contents(edit)
+    except OSError as error:
+        raise Refused(f"cannot read HAProxy's files as they are: {error}") from error
+
+
 def _write(edit: Edit, say: Say) -> None:
     before = _contents(edit)
     try:
@@ -167,11 +180,22 @@ async def _run(command: str, what: str) -> None:
         async with asyncio.timeout(COMMAND_DEADLINE_S):
             said, _ = await child.communicate()
     except TimeoutError:
-        child.kill()
         raise Refused(f"{what} took more than {COMMAND_DEADLINE_S:.0f} s: {command}") from None
+    finally:
+        await _ended(child)
     if child.returncode:
         words = "\n".join(said.decode("utf-8", "replace").splitlines()[-20:])
         raise Refused(f"{what} failed with status {child.returncode}: {command}\n{words}".rstrip())
+
+
+async def _ended(child: asyncio.subprocess.Process) -> None:
+    """End what still runs: nothing may go on beside the undoing."""
+    if child.returncode is None:
+        child.kill()
+        # Whoever the child has started may keep its output open.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(KILL_DEADLINE_S):
+                await child.wait()
 
 
 async def _seen(edit: Edit, config: bytes, ask: Ask, say: Say) -> None:
@@ -204,12 +228,18 @@ async def _undo(
     for undo in (restore, *reversed(done)):
         try:
             await undo()
-        except (OSError, Refused) as error:
-            failed.append(str(error))
+        except Exception as error:
+            failed.append(_why(error))
     if failed:
         look = f"Look at {edit.folder}, at HAProxy and at `pointsman status`; the fleet file is as you edited it."
         raise NotUndone("\n".join([why, "and that could not be undone:", *failed, look]))
     say("undone: HAProxy and the agent go on as before")
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, asyncio.CancelledError | KeyboardInterrupt):
+        return "interrupted"
+    return str(error) if isinstance(error, OSError | Refused) else repr(error)
 
 
 def _restore(folder: Path, before: Mapping[str, bytes | None]) -> None:
@@ -217,5 +247,5 @@ def _restore(folder: Path, before: Mapping[str, bytes | None]) -> None:
         path = folder / name
         if content is None:
             path.unlink(missing_ok=True)
-        elif path.read_bytes() != content:
+        elif not path.exists() or path.read_bytes() != content:
             path.write_bytes(content)

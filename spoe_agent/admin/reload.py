@@ -97,14 +97,14 @@ class Reloader:
     ) -> None:
         self.fleet = fleet
         self._file = file
-        self._before: Fleet | None = None
+        self._before: tuple[str, Fleet] | None = None
         self._adopt = adopt
         self._rendered = Rendered()
         self._lock = asyncio.Lock()
         self._said = content.digest
 
-    async def reload(self) -> Outcome:
-        """Read the file, and put it in force if it can be."""
+    async def reload(self, name: str = "") -> Outcome:
+        """Read the file, and put it in force if it can be. `name`: what `undo` calls this."""
         async with self._lock:
             found = await asyncio.to_thread(self._file.read)
             self._said = found.digest
@@ -117,16 +117,16 @@ class Reloader:
                 await self._put_in_force(wanted)
             except FleetError as refused:  # a file that it names is of no use
                 return _refused(found.digest, refused.problems)
-            self._before = before
+            self._before = name, before
         log.info("fleet file reloaded", changed=changed, needs_restart=restart)
         return Outcome(found.digest, (), changed, restart)
 
-    async def undo(self) -> bool:
-        """Put the fleet before the last reload in force again; False: there is none."""
+    async def undo(self, name: str = "") -> bool:
+        """Put the fleet before the last reload in force again; False: there is none, or it was another one."""
         async with self._lock:
-            if self._before is None:
+            if self._before is None or self._before[0] != name:
                 return False
-            await self._put_in_force(self._before)
+            await self._put_in_force(self._before[1])
             self._before = None
         log.warning("the last reload of the fleet file was undone")
         return True

@@ -235,8 +235,8 @@ async def test_reload_and_undo_over_http(tmp_path):
         file.path.write_text(FLEET.replace("g1", "g2"))
         async with session.post("/reload") as answer:
             assert (await answer.json())["changed"] == ["instance g2 added", "instance g1 removed"]
-        for undone in (True, False):
-            async with session.post("/reload/undo") as answer:
+        for name, undone in (("other", False), ("", True), ("", False)):
+            async with session.post("/reload/undo", params={"name": name}) as answer:
                 assert (await answer.json()) == {"undone": undone}
     assert adopted == [2, 2]
 

@@ -1,13 +1,16 @@
 """What `pointsman apply` does and undoes, with real files and commands, and a stand-in of the agent."""
 
+import asyncio
 import fcntl
 import os
+from pathlib import Path
 
 import pytest
 
 from spoe_agent.admin.apply import NotUndone, Refused, apply
 from spoe_agent.fleet.file import FleetFile
 from spoe_agent.haproxy.render import haproxy_files
+from tests.serving import until
 
 FLEET = """
 instances: [{{name: gpu0, url: "http://h:1"}}, {{name: gpu1, url: "http://h:2"}}]
@@ -26,12 +29,17 @@ class Bench:
         self.digest = self.file.read().digest
         self.status = {"file": "/x", "digest": self.digest, "needs_restart": [], "holds": True}
         self.asked, self.reload = True, {"digest": self.digest, "changed": ["models"]}
-        self.refuses = ""
+        self.refuses, self.hangs, self.names = "", "", []
 
     async def ask(self, method, path):
+        path, _, name = path.partition("?name=")
         if path == self.refuses:
             raise Refused(f"no {path}")
         self.note(path)
+        if path == self.hangs:
+            await asyncio.Event().wait()
+        if path.startswith("/reload"):
+            self.names.append(name)
         answers = {"/status": {"fleet": self.status}, "/reload": self.reload, "/reload/undo": {}}
         return answers.get(path, {"asked": self.asked})
 
@@ -113,7 +121,7 @@ async def test_what_is_refused_before_anything_is_done(bench, spoil, why):
 
 
 FAILURES = {
-    "the agent": (lambda bench: setattr(bench, "refuses", "/reload"), "no /reload", []),
+    "the agent": (lambda bench: setattr(bench, "refuses", "/reload"), "no /reload", ["/reload/undo"]),
     "edited meanwhile": (
         lambda bench: bench.reload.update(digest="new"),
         "edited meanwhile",
@@ -137,6 +145,45 @@ async def test_what_fails_is_undone(bench, spoil, why, done):
     assert bench.said[-1].startswith("undone")
 
 
+@pytest.mark.parametrize(
+    ("hangs", "undone"),
+    [
+        ("/reload", ["/reload", "/reload/undo"]),
+        ("/instances/gpu0/asked", ["/reload", "reload", "/instances/gpu0/asked", "reload", "/reload/undo"]),
+    ],
+)
+async def test_an_interrupt_undoes_what_was_done(bench, hangs, undone):
+    bench.hangs = hangs
+    task = asyncio.ensure_future(bench.apply())
+    await until(lambda: hangs in bench.log)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert bench.log[1:] == undone
+    assert bench.written == set()
+    assert bench.said[-1].startswith("undone")
+
+
+async def test_only_its_own_reload_is_undone(bench):
+    bench.reload["digest"] = "new"
+    for _ in range(2):
+        with pytest.raises(Refused):
+            await bench.apply()
+    first, undone, second, _ = bench.names
+    assert first == undone != second
+
+
+async def test_a_command_that_runs_is_ended_before_anything_is_undone(tmp_path):
+    bench = Bench(tmp_path, test=f'"echo $$ > {tmp_path}/pid; exec sleep 60"')
+    task = asyncio.ensure_future(bench.apply())
+    await until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
+    assert bench.written == set()
+
+
 async def test_a_test_that_fails_says_its_last_words_and_leaves_the_old_files(tmp_path):
     bench = Bench(tmp_path)
     await bench.apply()
@@ -150,6 +197,13 @@ async def test_what_cannot_be_undone_is_said(bench):
     bench.reload["digest"], bench.refuses = "new", "/reload/undo"
     with pytest.raises(NotUndone, match=r"(?s)edited meanwhile.*could not be undone:\nno /reload/undo\nLook at"):
         await bench.apply()
+
+
+async def test_files_that_cannot_be_read_are_not_written(bench):
+    (bench.folder / "haproxy" / "haproxy.cfg").mkdir(parents=True)
+    with pytest.raises(Refused, match=r"cannot read HAProxy.s files as they are: .*haproxy\.cfg"):
+        await bench.apply()
+    assert bench.log == ["/status"]
 
 
 async def test_one_at_a_time(bench):

@@ -1,11 +1,14 @@
 """What is in force, and what the file says beside that."""
 
+import asyncio
+
 import pytest
 from structlog.testing import capture_logs
 
 from spoe_agent.admin.reload import Reloader
 from spoe_agent.fleet.file import FleetFile
 from spoe_agent.instances.reach import reach
+from tests.serving import until
 
 ONE = 'instances: [{name: gpu0, url: "http://h:1"}]\n'
 TWO = 'instances: [{name: gpu0, url: "http://h:1"}, {name: gpu1, url: "http://h:2"}]\n'
@@ -20,10 +23,13 @@ class Bench:
         self.file = FleetFile(folder / "fleet.yaml")
         self.file.path.write_text(ONE)
         content = self.file.read()
-        self.adopted = []
+        self.adopted, self.adopting, self.gate = [], 0, None
         self.it = Reloader(self.file, content, content.fleet, self.adopt)
 
     async def adopt(self, fleet):
+        self.adopting += 1
+        if self.gate is not None:
+            await self.gate.wait()
         if fleet.instances[0].ca_file:
             reach(fleet.instances[0])
         self.adopted.append([one.name for one in fleet.instances])
@@ -44,6 +50,29 @@ async def test_an_edit_is_put_in_force_and_undone(bench):
     assert await bench.it.undo()
     assert not await bench.it.undo()
     assert bench.adopted == [["gpu0", "gpu1"], ["gpu0"], ["gpu0", "gpu1"]]
+
+
+async def test_another_reload_is_not_undone(bench):
+    bench.file.path.write_text(TWO)
+    await bench.it.reload("mine")
+    for name in ("", "other"):
+        assert not await bench.it.undo(name)
+    assert await bench.it.undo("mine")
+    assert bench.adopted == [["gpu0", "gpu1"], ["gpu0"]]
+
+
+async def test_an_undo_waits_for_the_reload_that_is_under_way(bench):
+    """Whoever asked for it may have given up waiting."""
+    bench.gate = asyncio.Event()
+    bench.file.path.write_text(TWO)
+    reload = asyncio.ensure_future(bench.it.reload("mine"))
+    await until(lambda: bench.adopting)
+    undo = asyncio.ensure_future(bench.it.undo("mine"))
+    await asyncio.sleep(0)
+    bench.gate.set()
+    await reload
+    assert await undo
+    assert bench.adopted == [["gpu0", "gpu1"], ["gpu0"]]
 
 
 async def test_a_bad_edit_changes_nothing_and_is_told(bench):
