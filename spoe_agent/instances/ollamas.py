@@ -50,6 +50,10 @@ class Ollama:
         for reading in kept:
             self._publish(self.instance.name, reading)
 
+    def withdraw(self) -> None:
+        """Publish nothing any more: what is being asked now is about a server that this name no longer stands for."""
+        self._is_in_force = False
+
     def _published(self, name: str, reading: Reading) -> None:
         if self._is_in_force:
             self._publish(name, reading)
@@ -92,8 +96,10 @@ class Ollamas:
                 one.put_in_force()
                 self._start(one)
         for one in before:
-            if one not in self._all.values() and one in self._tasks:
-                self._tasks.pop(one).cancel()
+            if one not in self._all.values():
+                one.withdraw()
+                if one in self._tasks:
+                    self._tasks.pop(one).cancel()
 
     async def run(self) -> None:
         """Poll until cancelled."""

@@ -10,6 +10,8 @@ from spoe_agent.instances.ollama import UnexpectedAnswer
 from spoe_agent.instances.ollamas import Ollamas
 
 FLEET = "instances: [{name: g0, url: 'http://127.0.0.1:11435'}]"
+MOVED = "instances: [{name: g0, url: 'http://127.0.0.1:11499'}]"
+OTHER = "instances: [{name: g1, url: 'http://127.0.0.1:11499'}]"
 TWO = """
 instances: [{name: g0, url: "http://127.0.0.1:11435"}, {name: g1, url: "http://127.0.0.1:11436"}]
 policies: {poll: {interval: 100ms}}
@@ -91,3 +93,43 @@ async def test_a_bug_in_one_instances_polls_costs_no_other():
             clients["g0"].is_broken = published.count("g1") < 3
             await asyncio.sleep(0.01)
         task.cancel()
+
+
+class Waiting(Client):
+    """An Ollama that answers when it is let, and lists one model."""
+
+    def __init__(self, model):
+        super().__init__(None)
+        self.model, self.asked, self.gate = model, asyncio.Event(), asyncio.Event()
+        self.gate.set()
+
+    async def loaded(self):
+        self.asked.set()
+        await self.gate.wait()
+        return {}
+
+    async def installed(self):
+        return {self.model: 1}
+
+
+@pytest.mark.parametrize("refresh", [Ollamas.refresh, lambda ollamas: ollamas.refresh_one("g0")], ids=["all", "one"])
+@pytest.mark.parametrize(("after", "shown"), [(MOVED, ["new"]), (OTHER, [])], ids=["moved", "gone"])
+async def test_what_an_instance_says_that_was_replaced_meanwhile_is_about_nobody(refresh, after, shown):
+    old, new, published = Waiting("old"), Waiting("new"), []
+    clients = [old, new]
+    ollamas = Ollamas(lambda *_: clients.pop(0))
+
+    def publish(name, state):
+        if name == "g0":
+            published.append(*state.installed)
+
+    ollamas.put_in_force(await ollamas.read(loads(FLEET), publish))
+    published.clear()
+    old.asked.clear()
+    old.gate.clear()
+    reading = asyncio.ensure_future(refresh(ollamas))
+    await old.asked.wait()
+    ollamas.put_in_force(await ollamas.read(loads(after), publish))
+    old.gate.set()
+    await reading
+    assert published == shown
