@@ -125,8 +125,8 @@ def save(kept: Kept, path: Path) -> bool:
     """Write it down; tell whether that went well. A failure is logged: the agent serves without."""
     beside = path.with_name(f".{path.name}.new")
     try:
-        with beside.open("w") as file:
-            file.write(dump(kept))
+        with beside.open("wb") as file:
+            file.write(dump(kept).encode())
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)

@@ -108,15 +108,15 @@ def _places(settings: HAProxySettings) -> dict[str, _Put]:
 
 
 async def _write(path: Path, fleet: FleetSpec, lines: list[Entry]) -> None:
-    await asyncio.to_thread(_replace, path, text(fleet, lines))
+    await asyncio.to_thread(_replace, path, text(fleet, lines).encode())
 
 
-def _replace(path: Path, content: str) -> None:
-    """Put a file in place as a whole, unless it is there already."""
-    if path.exists() and path.read_text() == content:
+def _replace(path: Path, content: bytes) -> None:
+    """Put a file in place as a whole, unless it is there already. What is there may be damaged."""
+    if path.exists() and path.read_bytes() == content:
         return
     beside = path.with_name(f".{path.name}.new")
-    beside.write_text(content)
+    beside.write_bytes(content)
     beside.replace(path)
 
 

@@ -149,3 +149,10 @@ def test_what_is_in_flight_and_in_doubt_is_there_again(tmp_path):
 def test_what_was_in_flight_before_the_machine_was_started_is_not(tmp_path):
     text = json.loads(dump(Kept(ledgers={"g0": LEDGER}, doubts={"g1": DOUBT})))
     assert parse(json.dumps({**text, "boot": "another"}).encode()) == Kept(doubts={"g1": DOUBT})
+
+
+def test_a_folder_in_the_files_place_is_told_of_and_nothing_is_known(tmp_path):
+    with capture_logs() as logs:
+        assert restore(tmp_path) == Kept()
+        assert not save(Kept(), tmp_path)
+    assert [(line["log_level"], line["file"]) for line in logs] == [("warning", str(tmp_path))] * 2

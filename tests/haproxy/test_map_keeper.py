@@ -71,6 +71,25 @@ async def test_the_file_follows_what_is_known(tmp_path):
     assert (tmp_path / "other" / MODELS_MAP).read_text() == bench.file.read_text()
 
 
+@pytest.mark.parametrize("found", [b"\xff\xfe damaged", b"\x00" * 4096, b""])
+async def test_a_damaged_file_is_replaced(tmp_path, found):
+    bench = Bench(tmp_path)
+    bench.file.write_bytes(found)
+    bench.has("g0", "a")
+    bench.has("g1", "a")
+    await bench.keeper.keep()
+    assert bench.instances_of("a") == ",g0,g1,"
+
+
+async def test_a_folder_in_its_place_is_named(tmp_path):
+    bench = Bench(tmp_path)
+    bench.file.mkdir()
+    bench.has("g0", "a")
+    with capture_logs() as logs:
+        await bench.keeper.keep()
+    assert [(line["log_level"], "Is a directory" in line["why"]) for line in logs] == [("warning", True)]
+
+
 async def test_a_place_that_cannot_be_written_is_named_once_and_so_is_its_return(tmp_path):
     bench = Bench(tmp_path / "missing", tmp_path / "nobody.sock")
     bench.has("g0", "a")

@@ -71,6 +71,13 @@ def test_a_live_agents_unix_socket_is_not_taken_away(tmp_path):
     sockets.close()
 
 
+def test_who_has_it_is_found_among_sockets_of_any_name(tmp_path):
+    """Paths are bytes, and the kernel lists those of all programs."""
+    with closing(socket.socket(socket.AF_UNIX)) as odd:
+        odd.bind(os.fsencode(tmp_path) + b"/\xff.sock")
+        test_a_live_agents_unix_socket_is_not_taken_away(tmp_path)
+
+
 def test_a_socket_that_a_dead_agent_left_is_replaced(tmp_path):
     found = listeners(tmp_path)
     path_of(found).parent.mkdir()
