@@ -62,7 +62,7 @@ class Listeners(Section):
     """HAProxy asks here what each instance's limit is (its agent-check)."""
     admin: TcpListen = Field(default="127.0.0.1:9604", validate_default=True)
     """What `pointsman status`, `drain` and `ready` talk to. It has no password: keep it on loopback."""
-    again: TcpListen = Field(default="127.0.0.1:9605", validate_default=True)
+    again: TcpListen = Field(default="127.0.0.1:9606", validate_default=True)
     """Where HAProxy passes on to itself what an instance did not take. Nobody else needs to reach it."""
     onward: TcpListen = Field(default="127.0.0.1:9610", validate_default=True)
     """Where HAProxy passes on to itself what goes to instances with https or a path in their url: one port for each of

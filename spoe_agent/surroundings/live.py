@@ -7,7 +7,7 @@ import errno
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -82,10 +82,21 @@ def _ports(fleet: Fleet, has_agent: bool) -> Iterator[Remark]:
         else:
             why = "the agent that runs does not listen here: it was started with other listeners"
             yield Remark(Level.WRONG, f"{place}: {why}")
-    front = Place("front", fleet.listeners.front)
-    taken = _taken(front)
-    is_ours = any(name in taken for name in FRONTS)
-    yield Remark(Level.OK, f"{front} is {taken}") if is_ours else _unless(taken, front, "free: HAProxy does not run")
+    for place, fronts in _of_front(fleet):
+        taken = _taken(place)
+        is_ours = any(name in taken for name in fronts)
+        yield Remark(Level.OK, f"{place} is {taken}") if is_ours else _unless(taken, place, "free: HAProxy does not run")
+
+
+def _of_front(fleet: Fleet) -> Iterator[tuple[Place, Sequence[str]]]:
+    """Return every address that the front end listens on, and whose it may be: only HAProxy sends requests on to
+    itself.
+    """
+    yield Place("front", fleet.listeners.front), FRONTS
+    yield Place("again", fleet.listeners.again), FRONTS[:1]
+    for instance in fleet.instances:
+        if instance.onward is not None:
+            yield Place("onward", instance.onward), FRONTS[:1]
 
 
 def _unless(taken: str, place: Place, free: str) -> Remark:

@@ -223,8 +223,9 @@ def test_every_error_has_its_body() -> None:
     files = haproxy_files(loads(f"instances: [{INSTANCE}]"))
     named = set(re.findall(r"lf-file (\S+)", files["haproxy.cfg"]))
     assert named == {name for name in files if name.startswith("errors/")}
-    statuses = re.findall(r"http-error status (\d+) ", files["haproxy.cfg"])
-    assert [int(status) for status in statuses] == list(OWN_ERRORS)
+    lines = re.findall(r"http-error status (\d+) (.*)", files["haproxy.cfg"])
+    assert [int(status) for status, _ in lines] == list(OWN_ERRORS)
+    assert {status for status, rest in lines if "Retry-After 5" in rest} == {"503"}
 
 
 def test_only_who_may_come_back_is_told_when() -> None:

@@ -11,7 +11,7 @@ from spoe_agent.rig.process import free_port, free_ports
 from spoe_agent.simulator.server import SimulatedOllama
 from spoe_agent.surroundings.live import Level, look
 
-PORTS = ("front", "check", "admin", "log")
+PORTS = ("front", "again", "check", "admin", "log")
 
 
 class Bench:
@@ -72,7 +72,7 @@ async def test_an_agent_that_answers_has_its_ports_and_lacks_those_of_another_fi
         remarks = await look(bench.fleet)
     found = {one.text.partition(" ")[0]: one.level for one in remarks if one.text.startswith("listeners.")}
     assert found.pop("listeners.admin") is Level.OK
-    assert found.pop("listeners.front") is Level.NOTE
+    assert {found.pop(f"listeners.{key}") for key in ("front", "again")} == {Level.NOTE}
     assert set(found.values()) == {Level.WRONG}
 
 
@@ -80,6 +80,7 @@ async def test_an_agent_that_answers_has_its_ports_and_lacks_those_of_another_fi
     ("key", "family", "kind"),
     [
         ("front", socket.AF_INET, socket.SOCK_STREAM),
+        ("again", socket.AF_INET, socket.SOCK_STREAM),
         ("check", socket.AF_INET, socket.SOCK_STREAM),
         ("log", socket.AF_INET, socket.SOCK_DGRAM),
         ("spop", socket.AF_UNIX, socket.SOCK_STREAM),
@@ -96,6 +97,21 @@ async def test_a_port_that_somebody_else_has_is_wrong_and_says_who(tmp_path, key
     assert before[0] is Level.NOTE
     assert level is Level.WRONG
     assert " is taken by process " in text
+
+
+async def test_haproxys_way_to_each_instance_behind_a_proxy_is_looked_at_too(tmp_path):
+    """HAProxy does not start when one of these ports is taken."""
+    first = free_ports(2)
+    urls = [f"http://127.0.0.1:{free_port()}/ollama" for _ in range(2)]
+    instances = ", ".join(f"{{name: g{number}, url: '{url}'}}" for number, url in enumerate(urls))
+    bench = Bench(tmp_path)
+    listeners = loads(f"listeners: {{onward: '127.0.0.1:{first}'}}\ninstances: [{instances}]")
+    bench.fleet = bench.fleet.model_copy(update={"instances": listeners.instances})
+    with socket.create_server(("127.0.0.1", first + 1)):
+        remarks = [(one.level, one.text) for one in await look(bench.fleet) if "listeners.onward" in one.text]
+    (free, told), (level, text) = remarks
+    assert (free, f"127.0.0.1:{first}) is free" in told) == (Level.NOTE, True)
+    assert (level, f"127.0.0.1:{first + 1}) is taken by process" in text) == (Level.WRONG, True)
 
 
 async def test_an_address_of_another_host_cannot_be_had(tmp_path):
