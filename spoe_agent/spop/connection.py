@@ -94,13 +94,8 @@ class Connection:
         return self._max_frame_size
 
     @property
-    def buffered_bytes(self) -> int:
-        """Bytes of a frame that is not complete yet; never more than `max_frame_size` + 4."""
-        return len(self._buffer)
-
-    @property
     def buffered(self) -> bytes:
-        """The bytes of that frame."""
+        """Bytes of a frame that is not complete yet; never more than `max_frame_size` + 4."""
         return bytes(self._buffer)
 
     def receive_data(self, data: bytes) -> list[Event]:

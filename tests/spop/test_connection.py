@@ -170,7 +170,7 @@ def test_exchange(start, wire, events, owed, state, feed):
     assert connection.data_to_send() == owed
     assert connection.data_to_send() == []
     assert connection.state is state
-    assert connection.buffered_bytes == 0
+    assert connection.buffered == b""
 
 
 def test_what_haproxy_sends_is_what_its_side_of_this_package_writes():
@@ -209,7 +209,7 @@ def test_after_closing_everything_is_dropped():
     connection.receive_data(HAPROXY_DISCONNECT)
     connection.data_to_send()
     assert connection.receive_data(NOTIFY * 100) == []
-    assert connection.buffered_bytes == 0
+    assert connection.buffered == b""
     assert connection.receive_eof() == []
 
 
@@ -276,7 +276,7 @@ def test_eof_inside_a_frame_is_a_fault_that_needs_no_answer(size):
     (event,) = connection.receive_eof()
     assert event == PeerFault(Status.IO_ERROR, "I/O error: connection ended inside a frame")
     assert connection.closed
-    assert connection.buffered_bytes == 0
+    assert connection.buffered == b""
     assert connection.data_to_send() == []
 
 

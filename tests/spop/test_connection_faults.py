@@ -78,7 +78,7 @@ def test_fault_of_the_peer_is_answered_with_its_status(start, wire, status, feed
     assert read_disconnect(frame, header.payload_start) == Disconnected(status, event.message)
     assert len(frame) <= 256, "must fit the smallest frame that a peer may negotiate"
     assert connection.closed
-    assert connection.buffered_bytes == 0
+    assert connection.buffered == b""
 
 
 def test_what_came_before_a_fault_is_still_reported():
