@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import signal
 import socket
 import time
@@ -10,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Self
 
-READY_DEADLINE_S = 20.0
+READY_DEADLINE_S = 30.0
 STOP_DEADLINE_S = 10.0
 
 
@@ -18,18 +19,18 @@ class RigError(Exception):
     """A part of the rig does not start or does not become ready; the text has its last lines of output."""
 
 
-_given: set[int] = set()
-"""Ports given out: the kernel may offer one again as long as nobody has bound it."""
+PORTS = range(12_000, 32_000)
+"""Below those that Linux gives to whoever connects (ip_local_port_range): one of these would be gone again."""
+
+_given: dict[int, socket.socket] = {}
+"""Ports given out, each with its mark."""
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """Return a loopback port that nobody uses now, and another one at each call."""
+    """Return a loopback port that nobody uses now, and another one at each call, also of another process."""
     while True:
-        with socket.socket(socket.AF_INET, kind) as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port not in _given:
-            _given.add(port)
+        port = random.choice(PORTS)
+        if _is_free(port, kind) and _mark(port):
             return port
 
 
@@ -37,14 +38,29 @@ def free_ports(count: int) -> int:
     """Return the first of so many loopback ports in a row that nobody uses now."""
     while True:
         first = free_port()
-        wanted = range(first + 1, first + count)
-        if all(port < 65536 and port not in _given and _is_free(port) for port in wanted):
-            _given.update(wanted)
+        if all(_is_free(port, socket.SOCK_STREAM) and _mark(port) for port in range(first + 1, first + count)):
             return first
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
+def _mark(port: int) -> bool:
+    """Keep others from being given a port until this process ends; tell whether nobody was before it.
+
+    An abstract name (unix(7)) goes with its process, however that ends.
+    """
+    if port in _given:
+        return False
+    mark = socket.socket(socket.AF_UNIX)
+    try:
+        mark.bind(f"\0pointsman rig port {port}")
+    except OSError:
+        mark.close()
+        return False
+    _given[port] = mark
+    return True
+
+
+def _is_free(port: int, kind: socket.SocketKind) -> bool:
+    with socket.socket(socket.AF_INET, kind) as probe:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:

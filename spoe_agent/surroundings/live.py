@@ -85,7 +85,9 @@ def _ports(fleet: Fleet, has_agent: bool) -> Iterator[Remark]:
     for place, fronts in _of_front(fleet):
         taken = _taken(place)
         is_ours = any(name in taken for name in fronts)
-        yield Remark(Level.OK, f"{place} is {taken}") if is_ours else _unless(taken, place, "free: HAProxy does not run")
+        yield (
+            Remark(Level.OK, f"{place} is {taken}") if is_ours else _unless(taken, place, "free: HAProxy does not run")
+        )
 
 
 def _of_front(fleet: Fleet) -> Iterator[tuple[Place, Sequence[str]]]:

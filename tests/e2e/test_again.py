@@ -98,7 +98,7 @@ async def test_the_answer_says_what_happened(own: Stack, session: aiohttp.Client
         async def logged() -> bool:
             return bool(line_of(own, answer))
 
-        await until(logged, 5, "the request's line")
+        await until(logged, 30, "the request's line")
         (line,) = line_of(own, answer)
     assert (line["at"], line["status"], line["retries"]) == (other, 200, "+1")
 
@@ -134,7 +134,7 @@ async def test_all_dead_at_once(own: Stack, session: aiohttp.ClientSession) -> N
         async def logged(number: int = before + 1) -> bool:
             return len(lines(own)) == number
 
-        await until(logged, 5, "its line")
+        await until(logged, 30, "its line")
         own.agent.signal(signal.SIGKILL)
         await own.agent.wait()
 
@@ -188,7 +188,7 @@ async def test_it_is_held_on_its_second_way(
             shown = await status(session, own)
             return bool(shown["grants"] == shown["hold"]["length"] == 0)
 
-        await until(forgotten, 5, "no grant is left over")
+        await until(forgotten, 30, "no grant is left over")
 
 
 async def _where_busy(session: aiohttp.ClientSession, stack: Stack) -> int:

@@ -73,7 +73,7 @@ async def test_a_socket_outside_the_chroot_is_never_asked_and_that_is_said(
         async def logged() -> bool:
             return "requests are routed without the agent" in own.agent.output.read_text()
 
-        await until(logged, 5, "a warning in the agent's log")
+        await until(logged, 30, "a warning in the agent's log")
 
 
 @pytest.mark.parametrize(

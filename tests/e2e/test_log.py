@@ -78,7 +78,12 @@ async def test_the_line_says_who_asked_and_how_long_it_was_held(
         await ask("loads", 1)
         async with asyncio.TaskGroup() as group:
             group.create_task(ask("first", 2000))
-            await asyncio.sleep(0.2)
+
+            async def runs() -> bool:
+                async with session.get(f"{own.fleet.instances[0].url}/sim/stats") as answer:
+                    return (await answer.json())["in_flight"] == 1
+
+            await until(runs, 30, "the first has the slot")
             group.create_task(ask("second", 1, Authorization=f"Bearer {SECRET}"))
         first, second = await line_of(own, "first"), await line_of(own, "second")
         assert (first["client"], first["caller"], first["hold_ms"]) == ("127.0.0.1", "127.0.0.1", "0")

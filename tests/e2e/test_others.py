@@ -17,7 +17,7 @@ from tests.e2e.operator import QUICK, ask, by_hand, one
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.haproxy]
 
 MODELS = (("alpha:latest", "4.7GB"), ("small:1b", "300MB"))
-DEADLINE_S = 40
+DEADLINE_S = 60
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -388,6 +388,6 @@ async def test_it_does_not_start_where_somebody_else_listens(tmp_path):
 async def test_it_stops_on_sigterm(running):
     front, _ = await running(says_ok)
     front.process.signal(signal.SIGTERM)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await front.process.wait()
     assert "Traceback" not in front.process.output.read_text()

@@ -1,15 +1,17 @@
 """Child processes: started, waited for, ended."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from spoe_agent.rig.process import Process, RigError, accepts, free_port
+from spoe_agent.rig.process import PORTS, Process, RigError, accepts, free_port
 
 SLEEP = "import time; print('up', flush=True); time.sleep(600)"
 
@@ -116,6 +118,24 @@ def test_a_free_port_can_be_bound(kind):
     port = free_port(kind)
     with socket.socket(socket.AF_INET, kind) as taker:
         taker.bind(("127.0.0.1", port))
+
+
+def test_no_two_processes_are_given_the_same_port():
+    """Nor the same one twice, though nobody has bound it yet."""
+    command = (
+        "from spoe_agent.rig.process import free_port; print([free_port() for _ in range(400)], flush=True); input()"
+    )
+    others = [
+        subprocess.Popen([sys.executable, "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    try:
+        given = [port for other in others for port in json.loads(other.stdout.readline())]
+    finally:
+        for other in others:
+            other.communicate("\n")
+    assert len(given) == len(set(given)) == 800
+    assert set(given) <= set(PORTS)
 
 
 async def test_who_accepts():
