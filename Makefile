@@ -9,8 +9,9 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.installed $(if $(findstring mitmproxy,$(ARGS)),,haproxy)
 	@$(BIN)/pointsman demo $(ARGS)
 
+# A module's tests stay together: they share what was started for them. ARGS="-n 0" runs all in one process.
 test: $(VENV)/.installed .venv-clients/.installed haproxy nginx check
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n 3 --dist loadfile $(ARGS)
 
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check .

@@ -22,8 +22,8 @@ class RigError(Exception):
 PORTS = range(12_000, 32_000)
 """Below those that Linux gives to whoever connects (ip_local_port_range): one of these would be gone again."""
 
-_given: dict[int, socket.socket] = {}
-"""Ports given out, each with its mark."""
+_given: set[int] = set()
+"""Ports given out."""
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
@@ -55,7 +55,9 @@ def _mark(port: int) -> bool:
     except OSError:
         mark.close()
         return False
-    _given[port] = mark
+    # Left open, and no object to be collected.
+    mark.detach()
+    _given.add(port)
     return True
 
 
