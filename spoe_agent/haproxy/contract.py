@@ -144,6 +144,9 @@ PROCESSING_S = 1.0
 """`timeout processing`: so long HAProxy waits for an answer. Less what it is busy with meanwhile, which is some hundred
 milliseconds in a crowd of large bodies."""
 
+CONNECT_S = 5.0
+"""`timeout connect` to instances; the addon for mitmproxy gives them as long."""
+
 HOLD_GRACE_S = 15.0
 """How much longer HAProxy waits for an answer than a request is held: there may be a body to read first."""
 

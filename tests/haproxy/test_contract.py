@@ -24,6 +24,7 @@ from spoe_agent.haproxy.contract import (
     Question,
 )
 from spoe_agent.haproxy.render import REJECTIONS, haproxy_files
+from spoe_agent.mitmproxy.router import CONNECT_TIMEOUT_S
 from spoe_agent.routing import Action
 from spoe_agent.service import FREEZE_DEADLINE_S
 
@@ -158,6 +159,12 @@ def test_checks_of_agent_and_instances(config):
 def test_times_that_an_answer_may_take(engine):
     waits = settings_of(engine, "spoe-agent pointsman-agent")["timeout"]
     assert seconds(waits.removeprefix("processing ")) == contract.PROCESSING_S
+
+
+def test_both_fronts_wait_as_long_for_a_connection(config):
+    http = config.partition("defaults pointsman_http\n")[2]
+    found = re.search(r"^    timeout connect (\w+)$", http, re.M)
+    assert seconds(found[1]) == contract.CONNECT_S == CONNECT_TIMEOUT_S
 
 
 def test_the_agent_is_given_longer_than_it_takes_to_turn_a_held_request_away():
