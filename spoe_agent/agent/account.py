@@ -128,7 +128,7 @@ class Account:
         self._count(grant)
 
     def load(self, grant: Grant, state: InstanceState | None, victims: tuple[str, ...]) -> None:
-        """Note the load that a grant begins, if it begins one, and who has to go for it."""
+        """Note the load that a grant begins, if it begins one, and which models have to go for it."""
         if is_cloud(grant.model):
             return
         here = None if state is None else state.loaded.get(grant.model)
@@ -163,8 +163,8 @@ class Account:
             self.served[grant.model] = (grant.context, now_s)
 
     def read(self, state: InstanceState, at_s: float) -> None:
-        """Take readings of a moment: loads that they show, or disprove, are no longer under way, and who is not listed
-        any more has gone.
+        """Take readings of a moment: loads that they show, or disprove, are no longer under way, and a
+        model that is not listed any more has gone.
         """
         self.average(at_s)
         for model, since_s in list(self.loading.items()):
@@ -177,7 +177,7 @@ class Account:
                 # It has gone since, or what was answered was its unloading (keep_alive 0): it loads again.
                 self.loading[model] = self.answered.pop(model)
                 self.shown = None
-        # Who is still listed once nothing loads any more stays: something else went, or the request was withdrawn.
+        # A model that is still listed once nothing loads any more stays: another went, or the request was withdrawn.
         stay = not self.loading and not self.reserved
         self.leaving = frozenset() if stay else self.leaving & state.loaded.keys()
 
@@ -191,8 +191,8 @@ class Account:
         return here.context_length != self.replaced.get(model) or at_s > self.answered.get(model, inf)
 
     def trained(self, state: InstanceState, at_s: float) -> dict[str, int]:
-        """Return the context that models are trained for, as far as these readings tell: who was served, asked for more
-        and has less was cut (server/sched.go needsReload cuts what is asked in the same way).
+        """Return the context that models are trained for, as far as these readings tell: where a request asked for
+        more and was served, and the model has less, it was cut (server/sched.go needsReload cuts in the same way).
         """
         asked, self.served = self.served, {}
         known: dict[str, int] = {}

@@ -229,7 +229,8 @@ class Board:
         shown = account.show()
         if load is None:
             return shown
-        unseen = account.unseen(process, account.excess(process, load), now_s)
+        excess = account.excess(process, load)
+        unseen = account.unseen(process, excess, now_s) if excess > 0 else 0
         elsewhere = account.elsewhere(process, now_s)
         return replace(shown, unseen=unseen, elsewhere=elsewhere) if unseen or elsewhere else shown
 

@@ -112,5 +112,5 @@ class Reservations:
 
 
 def _is_excluded(choice: Choice, instance: str) -> bool:
-    """Also who is not in the fleet any more."""
+    """Tell whether an instance may not serve the request, or is not in the fleet any more."""
     return not any(one.instance == instance and one.exclusion is None for one in choice.candidates)

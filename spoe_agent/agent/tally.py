@@ -52,12 +52,12 @@ class CountedAccount(Account):
 
     def excess(self, process: str, load: InstanceLoad) -> int:
         """Return how many more requests were granted to a process than it counts; below zero: how many fewer."""
-        return self.asked_by[process] - load.connections - load.queued
+        return self.asked_by.get(process, 0) - load.connections - load.queued
 
     def unseen(self, process: str, excess: int, now_s: float) -> int:
         """Return how many of the process's newest `excess` grants may not be connections yet."""
         fresh = 0
-        for grant in reversed(self.grants.values()) if excess > 0 else ():
+        for grant in reversed(self.grants.values()):
             if fresh == excess or now_s - grant.at_s > FRESH_S:
                 break
             fresh += grant.process == process
@@ -65,7 +65,7 @@ class CountedAccount(Account):
 
     def elsewhere(self, process: str, now_s: float) -> int:
         """Return the requests that other processes have here."""
-        others = len(self.grants) - self.asked_by[process]
+        others = len(self.grants) - self.asked_by.get(process, 0)
         if len(self.tallies) < 2:
             return others
         return others + sum(

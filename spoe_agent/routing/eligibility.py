@@ -1,4 +1,4 @@
-"""Who may serve a request, and for each that may not, why.
+"""Which instances may serve a request, and why each of the others may not.
 
 Lives here: exclusions, in the order in which they are told. What would exclude an instance for good (pins, models)
 comes before what may pass (down), so that the last word says whether waiting helps.

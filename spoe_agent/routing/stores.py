@@ -24,7 +24,7 @@ from spoe_agent.routing.names import display
 from spoe_agent.routing.specs import FleetSpec
 
 Excluded = Callable[[list[Site]], list[Candidate | None]]
-"""Of instances that could stand in for each other, who may not serve, by health."""
+"""Takes instances that can stand in for each other; returns for each the excluded Candidate, or None."""
 
 UNREADABLE = Change(Verb.PULL)
 
@@ -41,19 +41,19 @@ class Store(NamedTuple):
 
     @property
     def is_unread(self) -> bool:
-        """Nobody knows what is in it."""
+        """No instance has told yet what is in it."""
         return all(site.state.installed_at_s is None or site.state.is_starting for site in self.sites)
 
 
 class Writer(NamedTuple):
-    """Who does the change, and every instance with why it does not."""
+    """The instance that does the change, and every instance with why it does not."""
 
     best: Candidate | None
     candidates: tuple[Candidate, ...]
 
 
 def writer(change: Change, fleet: FleetSpec, sites: Sequence[Site], excluded: Excluded) -> Writer:
-    """Return who does a change; nobody where the stores that could take it have nobody up."""
+    """Return the instance that does a change; none where no instance of the stores that could take it is up."""
     stores = _stores(sites)
     found: dict[str, Candidate] = {}
     best: Candidate | None = None
@@ -124,7 +124,8 @@ def _pinned(model: str, fleet: FleetSpec, stores: list[Store]) -> list[Store]:
 
 
 def _first(change: Change, store: Store, found: dict[str, Candidate]) -> Candidate | None:
-    """Return who writes a store. Who lists the model comes first: a fleet file may call stores one that are not."""
+    """Return the instance that writes a store. One that lists the model comes first: what a fleet file calls one store
+    may be two."""
     may = [site for site in store.sites if found[site.spec.name].exclusion is None]
     model = change.uses or change.makes
     return next((found[site.spec.name] for site in sorted(may, key=lambda it: model not in it.state.installed)), None)

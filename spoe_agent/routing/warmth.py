@@ -114,7 +114,7 @@ def _beside(demand: Demand, site: Site, others: list[str]) -> Standing:
 def _least_missed(
     demand: Demand, site: Site, names: list[str], used: list[int]
 ) -> list[tuple[bool, float, str, int, float]]:
-    """Return who would go first: (busy, regret per byte, name, bytes, regret in seconds), in this order.
+    """Return the models in the order in which they would go: (busy, regret per byte, name, bytes, regret in seconds).
 
     Regret per byte that is freed is Landlord's credit by size and cost (Young 1998). Flat, because this is where a
     decision over many instances without room spends its time.
