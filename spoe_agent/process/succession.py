@@ -49,7 +49,7 @@ class Estate(BaseModel):
     model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
     kept: str
-    """The state file's text (telemetry.statefile)."""
+    """The state file's text (agent.statefile)."""
     tickets: list[Ticket]
     """Held requests, oldest first."""
     early: list[tuple[Choice, RequestFacts]]

@@ -89,8 +89,8 @@ class Activity:
     loading: Mapping[str, float] = field(default_factory=dict)
     """Models granted while not loaded, with the monotonic second of the first such grant."""
     answered: Mapping[str, float] = field(default_factory=dict)
-    """Of those, the ones that have answered a request since, and when first: they are loaded, although `/api/ps` was not
-    read since."""
+    """Of those, the ones that have answered a request since, and when first: they are loaded, whatever `/api/ps` said
+    before."""
     contexts: Mapping[str, int] = field(default_factory=dict)
     """Tokens per slot of those that load with what the request asked for."""
     mean_in_flight: float = 0.0

@@ -125,7 +125,8 @@ def _pinned(model: str, fleet: FleetSpec, stores: list[Store]) -> list[Store]:
 
 def _first(change: Change, store: Store, found: dict[str, Candidate]) -> Candidate | None:
     """Return the instance that writes a store. One that lists the model comes first: what a fleet file calls one store
-    may be two."""
+    may be two.
+    """
     may = [site for site in store.sites if found[site.spec.name].exclusion is None]
     model = change.uses or change.makes
     return next((found[site.spec.name] for site in sorted(may, key=lambda it: model not in it.state.installed)), None)
