@@ -11,6 +11,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,22 @@ SETTINGS = {
 }
 
 
-def binaries() -> list[str]:
-    """Every HAProxy to test with, the installed one first."""
+# Each asks a program for its version, which takes mitmdump a second: once, not for every test.
+@cache
+def haproxies() -> dict[str, str]:
+    """Return every HAProxy to test with by its name, the installed one first."""
     found = [find_haproxy()]
     folder = os.environ.get("HAPROXIES")
     if folder:
         found += sorted(str(path) for path in Path(folder).iterdir() if path.is_file() and os.access(path, os.X_OK))
-    return list({version(binary): binary for binary in found}.values())
+    return {f"haproxy-{version(binary)}": binary for binary in found}
+
+
+@cache
+def mitmdumps() -> dict[str, str]:
+    """Return mitmdump by its name."""
+    path = mitmproxy.find_mitmdump()
+    return {f"mitmproxy-{mitmproxy.version(path)}": path}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -50,11 +60,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what needs a front end on each version of HAProxy, and what is marked so on mitmproxy."""
     if "binary" in metafunc.fixturenames:
-        found = {f"haproxy-{version(path)}": path for path in binaries()}
         marks = {mark.name for mark in metafunc.definition.iter_markers()}
-        if "both_fronts" in marks and "haproxy" not in marks:
-            path = mitmproxy.find_mitmdump()
-            found[f"mitmproxy-{mitmproxy.version(path)}"] = path
+        found = haproxies() | (mitmdumps() if "both_fronts" in marks and "haproxy" not in marks else {})
         metafunc.parametrize("binary", list(found.values()), ids=list(found), scope="module", indirect=True)
 
 
