@@ -17,15 +17,18 @@ from spoe_agent.agent.board import Board
 from spoe_agent.agent.learner import Learner
 from spoe_agent.agent.persistently import persistently
 from spoe_agent.agent.statefile import Kept
+from spoe_agent.door.catalogue import differing
 from spoe_agent.fleet import Fleet, Instance, PollPolicy, specs
 from spoe_agent.gpus.watch import GpuWatch
 from spoe_agent.instances.health import HealthPolicy
+from spoe_agent.instances.lists import Lists
 from spoe_agent.instances.ollama import OllamaClient
 from spoe_agent.instances.ollamas import Ollamas
 from spoe_agent.instances.probe import Target, probe
 from spoe_agent.instances.reach import reach
 from spoe_agent.instances.relist import Relister
 from spoe_agent.instances.watch import Watch
+from spoe_agent.routing.names import display
 
 TICK_S = 0.25
 """How often held requests are looked at for time alone."""
@@ -94,7 +97,13 @@ class Parts:
         """Return what the status says first: where the fleet file and the world do not go together."""
         missing = self.agent.missing_in_haproxy()
         not_there = [f"HAProxy was not reloaded since {name} was added to the fleet file, or moved" for name in missing]
-        return [*self.gpus.warnings(), *not_there]
+        differ = [f"{display(key)} is not the same model in every store that has it" for key in differing(self.lists())]
+        return [*self.gpus.warnings(), *not_there, *differ]
+
+    def lists(self) -> dict[str, Lists]:
+        """Return what the instances say of their models; nothing is loaded where nobody answers any more."""
+        said = self.ollamas.lists()
+        return {name: lists if self.board.state(name).loaded else lists.unloaded() for name, lists in said.items()}
 
     async def adopt(self, fleet: Fleet) -> None:
         """Put a fleet in force. What is new in it is read first, so that answers come before questions; what is as it

@@ -23,8 +23,11 @@ from spoe_agent.admin.app import Admin
 from spoe_agent.admin.reload import Reloader
 from spoe_agent.admin.status import status
 from spoe_agent.agent.persistently import persistently
+from spoe_agent.agent.second_look import SecondLook
 from spoe_agent.agent.statefile import Kept, restore
 from spoe_agent.assemble import Parts, assemble
+from spoe_agent.door.answers import Answers
+from spoe_agent.door.app import routes
 from spoe_agent.fleet import Fleet, FleetError
 from spoe_agent.fleet.file import FleetFile
 from spoe_agent.haproxy.limiter import Limiter
@@ -135,7 +138,9 @@ async def _open_admin(service: Service, reloader: Reloader, stack: AsyncExitStac
     def names() -> tuple[str, ...]:
         return parts.fleet.listeners.admin.host, *parts.fleet.policies.allowed_hosts
 
-    admin = Admin(parts.watch, now, service.keep, service.told, reloader, service.hand_over, names)
+    answers = Answers(parts.lists, SecondLook(parts.ollamas.refresh, time.monotonic).take)
+    door = routes(answers)
+    admin = Admin(parts.watch, now, service.keep, service.told, reloader, service.hand_over, names, door)
     stack.push_async_callback(admin.close)
     (sock,) = service.sockets.of("admin")
     await admin.listen(sock)

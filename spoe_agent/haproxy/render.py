@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from spoe_agent.door.catalogue import ANSWERS
 from spoe_agent.fleet.resolved import LOCAL_HOST, Fleet, Instance
 from spoe_agent.fleet.specs import specs
 from spoe_agent.fleet.units import Listen, duration
@@ -114,6 +115,8 @@ def _config(fleet: Fleet, known: frozenset[str]) -> str:
         blob_path=BLOB_PATH,
         models_map=MODELS_MAP,
         again=str(fleet.listeners.again),
+        admin=str(_local(fleet.listeners.admin)),
+        listed=sorted(ANSWERS),
         passes=min(len(fleet.instances), MAX_PASSES),
         retry_after=specs(fleet).policy.retry_after_s,
     )

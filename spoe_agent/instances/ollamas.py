@@ -14,6 +14,7 @@ from spoe_agent.agent.persistently import persistently
 from spoe_agent.fleet import Fleet, Instance, PollPolicy
 from spoe_agent.instances.beat import Beat
 from spoe_agent.instances.http import said
+from spoe_agent.instances.lists import Lists
 from spoe_agent.instances.ollama import FAILURES
 from spoe_agent.instances.poll import Poller, Source
 from spoe_agent.instances.reading import Reading
@@ -23,6 +24,10 @@ Publish = Callable[[str, Reading], None]
 
 class Client(Source, Protocol):
     """One Ollama's API, or a stand-in of a test."""
+
+    @property
+    def lists(self) -> Lists:
+        """What the server said last."""
 
     async def unload(self, model: str) -> None:
         """Have a model unloaded as soon as it is idle."""
@@ -127,6 +132,10 @@ class Ollamas:
         except FAILURES as error:
             return said(error)
         return ""
+
+    def lists(self) -> dict[str, Lists]:
+        """Return what each said last, by name, in the fleet file's order."""
+        return {name: one.client.lists for name, one in self._all.items()}
 
     def find(self, name: str) -> Instance | None:
         """Return an instance that is in force."""

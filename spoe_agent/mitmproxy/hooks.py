@@ -24,6 +24,8 @@ from mitmproxy.addonmanager import Loader
 from mitmproxy.exceptions import OptionsError
 from mitmproxy.proxy.layer import NextLayer
 
+from spoe_agent.door.answers import media_type
+from spoe_agent.door.catalogue import ANSWERS
 from spoe_agent.fleet import Fleet, FleetError, find, load
 from spoe_agent.mitmproxy.account import account, summary
 from spoe_agent.mitmproxy.answers import BROKEN, FAILED, Reply, error, rejection
@@ -35,12 +37,15 @@ from spoe_agent.mitmproxy.origins import is_foreign_page, preflight, refusal
 from spoe_agent.mitmproxy.router import LEFT, End, Router
 from spoe_agent.requests.changes import BLOBS
 from spoe_agent.requests.foreign import FOREIGN_ORIGIN
-from spoe_agent.routing import Choice, Kind, RequestFacts
+from spoe_agent.routing import Action, Choice, Kind, Reason, RequestFacts
 from spoe_agent.routing.surface import dialect
 
 log = logging.getLogger(__name__)
 
 OPTION = "pointsman_fleet"
+
+LISTED = Choice(Action.ROUTE, Reason.LIST)
+"""Answered here, for the whole fleet."""
 
 
 class Pointsman:
@@ -153,13 +158,22 @@ class Pointsman:
             request = facts_of(flow, self.fleet.policies.trusted_proxies)
             flight = Flight(request, flow.client_conn.id, shown_id(flow))
             self._flights[flow.id] = flight
-            answer = _turned_away(flow, flight, self.fleet) or await self._find(flow, flight)
+            answer = _turned_away(flow, flight, self.fleet) or await self._list(flow, flight)
+            answer = answer or await self._find(flow, flight)
         except Exception:
             # mitmproxy would log it too, and then send the request on to nobody knows where.
             log.exception("request %s failed", flow.id)
             answer = error(RequestFacts(flow.id, Kind.LIST, dialect(path_of(flow))), 500, FAILED)
         if answer is not None:
             flow.response = response_of(answer)
+
+    async def _list(self, flow: http.HTTPFlow, flight: Flight) -> Reply | None:
+        """Return a list of the whole fleet, if one is asked for."""
+        path = path_of(flow)
+        if flow.request.method != "GET" or path not in ANSWERS:
+            return None
+        _note(flow, flight, LISTED)
+        return Reply(200, {"Content-Type": media_type(path)}, await self._router.list(path))
 
     async def _find(self, flow: http.HTTPFlow, flight: Flight) -> Reply | None:
         """Wait for the router's word, or until the client leaves."""

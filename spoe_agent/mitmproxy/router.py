@@ -7,6 +7,7 @@ Lives here: the order of these steps, and the agent's life beside them.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,9 @@ import structlog
 
 from spoe_agent.agent.ending import Ending, Line
 from spoe_agent.agent.learner import Learner
+from spoe_agent.agent.second_look import SecondLook
 from spoe_agent.assemble import Parts, assemble
+from spoe_agent.door.answers import Answers
 from spoe_agent.fleet import Fleet, Instance
 from spoe_agent.fleet.file import FleetFile
 from spoe_agent.mitmproxy.answers import WAITED
@@ -33,6 +36,13 @@ _QUEUED_TOO_LONG = Choice(Action.REJECT, Reason.QUEUE_TIMEOUT, message=WAITED)
 
 
 _NO_ANSWER = Ending(0.0, 0.0, is_whole=False)
+
+
+class NotStarted(RuntimeError):
+    """The agent of the fleet could not be made."""
+
+    def __str__(self) -> str:
+        return "the router did not start; the log says why"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +102,12 @@ class Router:
         self._went: dict[str, str] = {}
         self._started = asyncio.Event()
         self._running: Parts | None = None
+        self._answers: Answers | None = None
 
     @property
     def _parts(self) -> Parts:
         if self._running is None:
-            raise RuntimeError("the router did not start; the log says why")
+            raise NotStarted
         return self._running
 
     async def run(self, path: Path, fleet: Fleet, use: Callable[[Fleet], None]) -> None:
@@ -107,6 +118,7 @@ class Router:
         try:
             async with aiohttp.ClientSession() as session:
                 parts = self._running = await self._assemble(fleet, session, Learner())
+                self._answers = Answers(parts.lists, SecondLook(parts.ollamas.refresh, time.monotonic).take)
                 async with asyncio.TaskGroup() as group:
                     group.create_task(parts.run())
                     file = FleetFile(path)
@@ -131,6 +143,13 @@ class Router:
         except BaseException:
             self.leave(request.request_id)
             raise
+
+    async def list(self, path: str) -> bytes:
+        """Return a list of the whole fleet: the answer to GET of one of ANSWERS."""
+        await self._started.wait()
+        if self._answers is None:
+            raise NotStarted
+        return await self._answers.to(path)
 
     async def _find(self, request: RequestFacts) -> Passage:
         refused: set[str] = set()

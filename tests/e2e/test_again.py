@@ -81,8 +81,8 @@ async def test_killed_under_load(own: Stack, session: aiohttp.ClientSession) -> 
 
 
 async def _serves(session: aiohttp.ClientSession, stack: Stack, number: int) -> bool:
-    """Tell whether the front sends requests to an instance: the emptiest one answers lists."""
-    async with session.get(f"{stack.url}/api/ps") as answer:
+    """Tell whether the front sends requests to an instance: the emptiest one answers."""
+    async with session.get(f"{stack.url}/") as answer:
         return routed(answer)[0] == f"gpu{number}"
 
 

@@ -1,0 +1,38 @@
+"""Answers for the whole fleet, each written once for as long as the lists are the same: they may be megabytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+
+from spoe_agent.door.catalogue import ANSWERS, Fleet
+
+
+class Answers:
+    """Writes answers.
+
+    Args:
+        fleet: what the instances said last.
+        look: has the lists read anew, if that was not done just now; waits for it, but not for long.
+    """
+
+    def __init__(self, fleet: Callable[[], Fleet], look: Callable[[], Awaitable[object]]) -> None:
+        self._fleet = fleet
+        self._look = look
+        self._written: dict[str, tuple[object, bytes]] = {}
+
+    async def to(self, path: str) -> bytes:
+        """Return the answer to GET of one of ANSWERS."""
+        await self._look()
+        fleet = self._fleet()
+        of = [(name, lists.texts) for name, lists in fleet.items()]
+        written_of, text = self._written.get(path, (None, b""))
+        if written_of != of:
+            text = json.dumps(ANSWERS[path](fleet), ensure_ascii=False, separators=(",", ":")).encode()
+            self._written[path] = of, text
+        return text
+
+
+def media_type(path: str) -> str:
+    """Return the Content-Type that Ollama gives an answer: on its own API with a charset (gin's c.JSON)."""
+    return "application/json" if path.startswith("/v1/") else "application/json; charset=utf-8"

@@ -1,0 +1,86 @@
+"""One list of models for the whole fleet, in the shapes of Ollama's own (api/types.go, openai/openai.go).
+
+Pure. Entries are passed on as the instances sent them, so that clients find whatever their Ollama's version says.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from spoe_agent.instances.lists import Entry, Lists, seconds
+
+Fleet = Mapping[str, Lists]
+"""What the instances say, by name, in the fleet file's order."""
+
+
+def tags(fleet: Fleet) -> dict[str, Any]:
+    """Return `/api/tags`: each name once, the one changed last first, as Ollama sorts (server/routes.go)."""
+    return {"models": [entry for _, entry in _newest(fleet)]}
+
+
+def ps(fleet: Fleet) -> dict[str, Any]:
+    """Return `/api/ps`: every copy, with the name of its instance in a field that clients pass over; who stays longest
+    comes first, as with Ollama (server/routes.go PsHandler).
+    """
+    copies = [{**entry, "instance": name} for name, lists in fleet.items() for entry in lists.loaded.values()]
+    return {"models": sorted(copies, key=lambda copy: seconds(copy.get("expires_at")) or 0.0, reverse=True)}
+
+
+def openai_models(fleet: Fleet) -> dict[str, Any]:
+    """Return `/v1/models`; `data` is null when there are none (openai/openai.go ToListCompletion)."""
+    data = [
+        {"id": entry.get("name"), "object": "model", "created": int(changed_s), "owned_by": key.split("/")[1]}
+        for (key, entry), changed_s in ((item, _changed_s(item[1])) for item in _newest(fleet))
+    ]
+    return {"object": "list", "data": data or None}
+
+
+def version(fleet: Fleet) -> dict[str, Any]:
+    """Return `/api/version`: the lowest, because what a client concludes from it must hold wherever it is served."""
+    known = [lists.version for lists in fleet.values() if lists.version]
+    return {"version": min(known, key=_order, default="")}
+
+
+ANSWERS: Mapping[str, Callable[[Fleet], dict[str, Any]]] = {
+    "/api/tags": tags,
+    "/api/ps": ps,
+    "/api/version": version,
+    "/v1/models": openai_models,
+}
+"""What is answered for the whole fleet, by path."""
+
+
+def differing(fleet: Fleet) -> list[str]:
+    """Return the models, by canonical key, that are not the same in all stores that have one of this name."""
+    digests: dict[str, set[object]] = {}
+    for lists in _stores(fleet):
+        for key, entry in lists.installed.items():
+            digests.setdefault(key, set()).add(entry.get("digest"))
+    return sorted(key for key, found in digests.items() if len(found) > 1)
+
+
+def _stores(fleet: Fleet) -> list[Lists]:
+    """Return one instance's lists for each that differ: whoever shares a store says the same, letter for letter."""
+    return list({lists.installed_text: lists for lists in fleet.values()}.values())
+
+
+def _newest(fleet: Fleet) -> list[tuple[str, Entry]]:
+    """Return each model with its entry, the one changed last first. Of different ones under one name, the newest."""
+    found: dict[str, Entry] = {}
+    for lists in _stores(fleet):
+        for key, entry in lists.installed.items():
+            if key not in found or _changed_s(entry) > _changed_s(found[key]):
+                found[key] = entry
+    return sorted(found.items(), key=lambda item: _changed_s(item[1]), reverse=True)
+
+
+def _changed_s(entry: Entry) -> float:
+    return seconds(entry.get("modified_at")) or 0.0
+
+
+def _order(version: str) -> tuple[list[int], bool, str]:
+    """Semantic order as far as Ollama uses it: 0.9.7, 0.30.0-rc2, 0.30.0."""
+    numbers, _, before = version.removeprefix("v").partition("-")
+    return [int(number) for number in re.findall(r"\d+", numbers)], not before, before

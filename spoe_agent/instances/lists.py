@@ -1,0 +1,114 @@
+"""What is in an Ollama's lists of models (`/api/tags`, `/api/ps`): api/types.go ListResponse, ProcessResponse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from spoe_agent.routing.names import canonical
+from spoe_agent.routing.snapshot import LoadedModel
+
+Entry = Mapping[str, Any]
+"""A model's entry as the server sent it."""
+
+T = TypeVar("T")
+
+
+class UnexpectedAnswer(Exception):
+    """The server answered, but not as Ollama does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """What one instance said last."""
+
+    installed: Mapping[str, Entry] = field(default_factory=dict)
+    """`/api/tags` by canonical key."""
+    installed_text: bytes = b""
+    """The same, as it came: equal where a store is shared."""
+    loaded: Mapping[str, Entry] = field(default_factory=dict)
+    """`/api/ps` by canonical key."""
+    loaded_text: bytes = b""
+    version: str = ""
+
+    def unloaded(self) -> Lists:
+        """Return the same with nothing loaded."""
+        return replace(self, loaded={}, loaded_text=b"")
+
+    @property
+    def texts(self) -> tuple[bytes, bytes, str]:
+        """What tells whether anything is new."""
+        return self.installed_text, self.loaded_text, self.version
+
+
+class ModelList(Generic[T]):
+    """A list of models that is read again only when it has changed: reading a long one keeps requests waiting."""
+
+    def __init__(self, path: str, of: Callable[[Entry], T]) -> None:
+        self._path = path
+        self._of = of
+        self.text = b""
+        self._is_read = False
+        self.entries: Mapping[str, Entry] = {}
+        self._found: Mapping[str, T] = {}
+
+    def read(self, text: bytes) -> Mapping[str, T]:
+        """Return the list's models by canonical key. Raises UnexpectedAnswer."""
+        if text != self.text or not self._is_read:
+            self.entries = _entries(parsed(self._path, text))
+            self._found = {key: self._of(entry) for key, entry in self.entries.items()}
+            self.text, self._is_read = text, True
+        return self._found
+
+
+def parsed(path: str, text: bytes) -> Entry:
+    """Return the JSON object that a path answered. Raises UnexpectedAnswer."""
+    try:
+        answer = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UnexpectedAnswer(f"GET {path} answered no JSON: {error}") from error
+    if not isinstance(answer, dict):
+        raise UnexpectedAnswer(f"GET {path} answered no JSON object")
+    return answer
+
+
+def _entries(answer: Entry) -> dict[str, Entry]:
+    """Return the models of a list by canonical key. `models` may be null; a name we cannot read is left out."""
+    found: dict[str, Entry] = {}
+    models = answer.get("models") or []
+    for entry in models if isinstance(models, list) else []:
+        name = entry.get("model") or entry.get("name") if isinstance(entry, dict) else None
+        if not isinstance(name, str):
+            continue
+        try:
+            found[canonical(name)] = entry
+        except ValueError:
+            continue
+    return found
+
+
+def loaded_model(entry: Entry) -> LoadedModel:
+    """Return what an entry of `/api/ps` says."""
+    return LoadedModel(
+        size_bytes=integer(entry, "size"),
+        vram_bytes=integer(entry, "size_vram"),
+        context_length=integer(entry, "context_length"),
+        expires_at_s=seconds(entry.get("expires_at")),
+    )
+
+
+def seconds(value: object) -> float | None:
+    """Return a time as seconds since 1970. Go prints nanoseconds, which Python cuts; None for what is no time."""
+    try:
+        return datetime.fromisoformat(value).timestamp() if isinstance(value, str) else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def integer(entry: Entry, key: str) -> int:
+    """Return a whole number of an entry; 0 for what is none."""
+    value = entry.get(key)
+    return value if isinstance(value, int) else 0
