@@ -116,12 +116,12 @@ async def test_silence_while_held_and_while_ollama_works_is_no_standing_still(
     async def is_held_for_long() -> bool:
         return float((await status(session, own))["hold"]["oldest_s"]) > 1.5 * STILL_S
 
-    long = chat("alpha", stream=False, options={"num_predict": 3000})
+    long = chat("alpha", stream=False, options={"num_predict": 15_000})
     async with asyncio.TaskGroup() as group:
         first = group.create_task(ask(json.dumps(long).encode()))
         await until(lambda: busy(session, own), 10, "the first is at work")
         second = group.create_task(ask(long_chat(size)))
-        await until(is_held_for_long, 10, "the second is held")
+        await until(is_held_for_long, 20, "the second is held")
     assert (first.result()[0], second.result()[0]) == (200, 200)
     assert second.result()[1] != "fallback"
 
