@@ -22,7 +22,7 @@ from spoe_agent.instances.saying import log_turn
 from spoe_agent.instances.stall import LOAD_FACTOR
 from spoe_agent.instances.usual import Usual
 from spoe_agent.instances.watched import Watched
-from spoe_agent.routing import InstanceSpec, Kind
+from spoe_agent.routing import Health, InstanceSpec, Kind
 
 log = structlog.get_logger()
 
@@ -196,3 +196,6 @@ class Watch:
             log_turn(turn)
             name, board = turn.instance, self._agent.board
             self._agent.published(name, self._watched[name].judged(board.state(name), self._clock()))
+            if turn.after is Health.DOWN:
+                # It may be back before the next poll, and have other models then.
+                self._relist([name])

@@ -9,6 +9,7 @@ import asyncio
 import json
 import signal
 from collections.abc import AsyncIterator
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -107,11 +108,16 @@ async def known_to_be_gone(session: aiohttp.ClientSession, stack: Stack, model: 
 
 async def test_a_pull_goes_where_the_model_is_pinned_or_is(own: Stack, session: aiohttp.ClientSession) -> None:
     for name, where in (("llama3.2:1b", "gpu2"), ("llama3.2:3b", "gpu0")):
-        for _ in range(2):
-            assert await change(session, own, "POST", "/api/pull", model=name) == (200, where, SUCCESS)
+        assert await change(session, own, "POST", "/api/pull", model=name) == (200, where, SUCCESS)
         await known(session, own, name)
+        await until(partial(pulled_at, session, own, name, where), DEADLINE_S, f"{name} is pulled at {where} again")
     status, where, last = await change(session, own, "POST", "/api/pull", model="nobody")
     assert (status, where, "error" in last) == (200, "gpu0", True)
+
+
+async def pulled_at(session: aiohttp.ClientSession, stack: Stack, name: str, where: str) -> bool:
+    """Tell where a pull goes: until all of a store list a new model, to one that does."""
+    return await change(session, stack, "POST", "/api/pull", model=name) == (200, where, SUCCESS)
 
 
 async def test_a_shared_store_is_written_by_one(own: Stack, session: aiohttp.ClientSession) -> None:

@@ -325,3 +325,13 @@ def test_lists_come_again_when_they_have_come_for_a_while():
                 bench.poll("g0", {A: LoadedModel(1, 1)})
             bench.clock.now_s += 1
     assert [line["event"] for line in logs] == ["instance's lists do not come", "instance's lists come again"]
+
+
+def test_who_goes_down_by_requests_is_asked_for_lists_at_once():
+    """It may be back before the next poll, with other models."""
+    bench = Bench()
+    for number in range(2):
+        assert bench.listed == []
+        bench.ask(number)
+        bench.end(number, termination="SC", status=503, ending=NONE)
+    assert bench.listed == [["g0"]]
