@@ -27,7 +27,7 @@ class Words:
     """`name` stands in for an empty `model`."""
 
     def about(self, fault: str, found: str) -> str:
-        """Return Go's text on a body (of requests.body.Fault), or "" where it has none.
+        """Return Go's text on a body (of requests.body.BodyFault), or "" where it has none.
 
         Args:
             found: Go's word for what is there instead: `number`, `bool`, `array`, ...
