@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from spoe_agent.simulator import InstanceProfile, Model
+from spoe_agent.simulator.profile import NO_WAITS
 from spoe_agent.simulator.virtual.fleet import FleetPlan, fits
 from spoe_agent.simulator.virtual.front import Front
 from spoe_agent.simulator.virtual.requests import Record, Request
@@ -25,7 +26,9 @@ def without_loading(profile: InstanceProfile) -> InstanceProfile:
         keep_alive_s=math.inf,
         load_fixed_s=0.0,
         load_bytes_per_s=math.inf,
+        cold_bytes_per_s=math.inf,
         vram_recovery_s=0.0,
+        waits=NO_WAITS,
     )
 
 

@@ -22,6 +22,9 @@ async def fault(request: web.Request) -> web.Response:
         wanted = Fault.model_validate_json(await request.read())
     except ValidationError as error:
         raise OllamaError(400, str(error)) from None
+    if wanted.kind == "kill_runner":
+        instance.engine.kill_runners(wanted.model)
+        return json_answer({"active": instance.faults.active()})
     instance.faults.set(wanted)
     instance.engine.set_faults(instance.faults.for_loader())
     return json_answer({"active": instance.faults.active()})

@@ -61,6 +61,9 @@ class MessagesDialect:
             + sse.named({"type": "message_stop"})
         )
 
+    def failed(self, text: str) -> bytes:
+        return b""  # the error is read as an answer that says nothing
+
     def whole(self, text: str, result: Result) -> object:
         content: list[object] = [{"type": "text", "text": text}]
         return self._message(content, _STOP_REASONS[result.done_reason], _usage(result))

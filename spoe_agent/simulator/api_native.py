@@ -135,6 +135,9 @@ class NativeDialect:
     def end(self, result: Result) -> bytes:
         return _line(self._last("", result))
 
+    def failed(self, text: str) -> bytes:
+        return _line({"error": text})
+
     def whole(self, text: str, result: Result) -> object:
         return self._last(text, result)
 

@@ -104,6 +104,10 @@ class ChatDialect:
         # Ollama sends the figures in a chunk of their own, without choices.
         return last + (self._chunk([], usage_of(result)) if self._usage else b"") + sse.DONE
 
+    def failed(self, text: str) -> bytes:
+        # ChatWriter reads the error as an answer that says nothing: a chunk without content, and no [DONE].
+        return self.token("")
+
     def whole(self, text: str, result: Result) -> object:
         head = {"object": self._object} | self._head
         return head | {"choices": [self._choice(text, result.done_reason)], "usage": usage_of(result)}

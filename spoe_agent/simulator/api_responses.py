@@ -72,6 +72,9 @@ class ResponsesDialect:
             + self._event("response.completed", response=self._response("completed", [item], result))
         )
 
+    def failed(self, text: str) -> bytes:
+        return b""  # the error is read as an answer that says nothing
+
     def whole(self, text: str, result: Result) -> object:
         return self._response("completed", [self._item("completed", text)], result)
 

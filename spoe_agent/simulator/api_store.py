@@ -14,7 +14,7 @@ from hashlib import sha256
 
 from aiohttp import web
 
-from spoe_agent.simulator.asks import model_field
+from spoe_agent.simulator import asks
 from spoe_agent.simulator.catalog import DEFAULT_MODELS, Catalog, Model
 from spoe_agent.simulator.errors import OllamaError
 from spoe_agent.simulator.go_json import string
@@ -36,7 +36,7 @@ Progress = AsyncIterator[Mapping[str, object]]
 async def pull(request: web.Request) -> web.StreamResponse:
     """POST /api/pull."""
     fields = await read_fields(request)
-    instance, name = instance_of(request), model_field(fields)
+    instance, name = instance_of(request), asks.model_field(fields)
     _known_name(instance.catalog, name, "invalid model name")
     return await _progress(request, fields, _pull(instance, name))
 
@@ -44,7 +44,7 @@ async def pull(request: web.Request) -> web.StreamResponse:
 async def push(request: web.Request) -> web.StreamResponse:
     """POST /api/push."""
     fields = await read_fields(request)
-    name = model_field(fields)
+    name = asks.model_field(fields)
     if not name:
         raise OllamaError(400, "model is required")
     return await _progress(request, fields, _push(instance_of(request), name))
@@ -53,7 +53,7 @@ async def push(request: web.Request) -> web.StreamResponse:
 async def create(request: web.Request) -> web.StreamResponse:
     """POST /api/create."""
     fields = await read_fields(request)
-    instance, name = instance_of(request), model_field(fields)
+    instance, name = instance_of(request), asks.model_field(fields)
     _known_name(instance.catalog, name, "invalid model name")
     return await _progress(request, fields, _create(instance, name, fields))
 
@@ -73,7 +73,7 @@ async def copy(request: web.Request) -> web.Response:
 async def delete(request: web.Request) -> web.Response:
     """DELETE /api/delete: 200 without a body. A runner that has the model loaded keeps it."""
     fields, catalog = await read_fields(request), instance_of(request).catalog
-    name = model_field(fields)
+    name = asks.model_field(fields)
     model = _known_name(catalog, name, f'name "{name}" is invalid')
     if model is None:
         raise OllamaError(404, f"model '{name}' not found")
@@ -168,7 +168,10 @@ async def _create(instance: SimulatedInstance, name: str, fields: Mapping[str, o
         raise OllamaError(400, "neither 'from' or 'files' was specified")
     base = catalog.find(origin) if origin else None
     yield {"status": "parsing GGUF" if base is None else f"using existing layer sha256:{base.blob}"}
-    catalog.put(_called(name, base) if base is not None else _made(name, digests[0], sum(filter(None, sizes))))
+    made = _called(name, base) if base is not None else _made(name, digests[0], sum(filter(None, sizes)))
+    parameters = fields.get("parameters")
+    own_ctx = asks.positive(parameters.get("num_ctx")) if isinstance(parameters, dict) else None
+    catalog.put(replace(made, num_ctx=own_ctx or made.num_ctx))
     for status in ("writing manifest", "success"):
         yield {"status": status}
 

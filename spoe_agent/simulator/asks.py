@@ -17,6 +17,8 @@ from spoe_agent.simulator.errors import OllamaError
 from spoe_agent.simulator.go_json import duration_s, fold, string
 from spoe_agent.simulator.work import Kind, Work
 
+_RUNNER_OPTIONS = ("main_gpu", "num_batch", "num_gpu", "num_thread", "use_mmap")
+
 _ids = count(1)
 
 
@@ -46,6 +48,14 @@ def option(fields: Mapping[str, object], name: str) -> int | None:
     options = fields.get("options")
     value = options.get(name) if isinstance(options, dict) else None
     return positive(value)
+
+
+def runner_options(fields: Mapping[str, object]) -> tuple[tuple[str, int | bool], ...]:
+    """What else a runner is started with; a negative num_gpu is the default."""
+    options = fields.get("options")
+    given = options if isinstance(options, dict) else {}
+    kept = ((name, given[name]) for name in _RUNNER_OPTIONS if isinstance(given.get(name), (int, bool)))
+    return tuple((name, value) for name, value in kept if name != "num_gpu" or value >= 0)
 
 
 def positive(value: object) -> int | None:
@@ -91,6 +101,7 @@ def generation(
         prompt_tokens=count_tokens(prompt),
         output_tokens=natural_tokens if limit is None else limit,
         num_ctx=option(fields, "num_ctx"),
+        runner_options=runner_options(fields),
         keep_alive_s=keep_alive_s(fields),
         session=session,
     )
@@ -106,6 +117,7 @@ def without_prompt(model_text: str, model: Model, fields: Mapping[str, object]) 
         kind=Kind.UNLOAD if keep == 0 else Kind.PRELOAD,
         output_tokens=0,
         num_ctx=option(fields, "num_ctx"),
+        runner_options=runner_options(fields),
         keep_alive_s=keep,
     )
     return Ask(model_text, work, stream=False)
@@ -120,6 +132,7 @@ def embedding(model_text: str, model: Model, inputs: list[str], fields: Mapping[
         prompt_tokens=sum(count_tokens(text) for text in inputs),
         output_tokens=0,
         num_ctx=option(fields, "num_ctx"),
+        runner_options=runner_options(fields),
         keep_alive_s=keep_alive_s(fields),
     )
     return Ask(model_text, work, stream=False)

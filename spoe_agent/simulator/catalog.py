@@ -25,6 +25,8 @@ class Model:
     size_bytes: int
     kv_bytes_per_token: int = 131_072
     context_limit: int = 131_072
+    num_ctx: int | None = None
+    """The context that its Modelfile asks for (PARAMETER num_ctx), instead of the instance's."""
     layers: int = 32
     family: str = "llama"
     parameter_size: str = "8.0B"
@@ -37,12 +39,12 @@ class Model:
     """Ollama serves this architecture one request at a time, whatever OLLAMA_NUM_PARALLEL says."""
     blob: str = ""
     digest: str = field(init=False)
-    """SHA-256 of the manifest in hexadecimal, as /api/tags and /api/ps print it."""
+    """SHA-256 of the manifest in hexadecimal, as /api/tags and /api/ps print it: of a copy it is the same."""
 
     def __post_init__(self) -> None:
         if not self.blob:
             object.__setattr__(self, "blob", sha256(f"blob {self.name}".encode()).hexdigest())
-        object.__setattr__(self, "digest", sha256(f"manifest {self.name}".encode()).hexdigest())
+        object.__setattr__(self, "digest", sha256(f"manifest {self.blob} {self.num_ctx}".encode()).hexdigest())
 
     def slots(self, num_parallel: int) -> int:
         """Requests that one runner of this model serves at the same time (sched.go, numParallel)."""

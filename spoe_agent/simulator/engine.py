@@ -85,6 +85,11 @@ class Engine:
         self._scheduler.set_faults(faults, self.clock.now_s())
         self._pump()
 
+    def kill_runners(self, name: str | None) -> None:
+        """The processes of a model's runner, or of all, die."""
+        self._scheduler.kill_runners(name, self.clock.now_s())
+        self._pump()
+
     def close(self) -> None:
         """Stop the timer. Nothing happens in this engine any more."""
         if self._timer is not None:

@@ -24,12 +24,15 @@ Kind = Literal[
     "wrong_status",
     "spill",
     "steal_vram",
+    "kill_runner",
     "none",
 ]
 
 
 class Fault(BaseModel):
-    """One fault, as POST /sim/fault takes it. ``none`` lifts all; ``active: false`` lifts one kind."""
+    """One fault, as POST /sim/fault takes it. ``none`` lifts all; ``active: false`` lifts one kind; ``kill_runner`` is
+    over at once.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

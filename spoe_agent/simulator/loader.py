@@ -10,6 +10,7 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
+from spoe_agent.simulator.host import Host
 from spoe_agent.simulator.journal import Journal
 from spoe_agent.simulator.profile import InstanceProfile
 from spoe_agent.simulator.residency import Residency
@@ -35,8 +36,11 @@ class LoaderFaults:
 class Loader:
     """Loads models, one at a time, for the requests that wait for them."""
 
-    def __init__(self, profile: InstanceProfile, residency: Residency, service: Service, journal: Journal) -> None:
+    def __init__(
+        self, profile: InstanceProfile, host: Host, residency: Residency, service: Service, journal: Journal
+    ) -> None:
         self._profile = profile
+        self._host = host
         self._residency = residency
         self._service = service
         self._journal = journal
@@ -44,6 +48,7 @@ class Loader:
         self._pending: deque[Job] = deque()
         self._head: Job | None = None
         self._awaits_unload = False
+        self._late_unloads = 0  # that ended during a load, when nobody waited for them
 
     def full(self) -> bool:
         """True when Ollama would answer 503. The head has left the queue and does not count."""
@@ -70,7 +75,7 @@ class Loader:
         self._head = self._residency.loading = None
         self._journal.counters.aborted_loads += 1
         self._journal.add(LoadAborted(now_s, job.work.id, runner.model))
-        self._residency.give_back(runner, now_s)
+        self._host.give_up_load(runner.model)
         self.run(now_s)
 
     def set_faults(self, faults: LoaderFaults, now_s: float) -> None:
@@ -80,8 +85,9 @@ class Loader:
         self.run(now_s)
 
     def memory_recovered(self, at_s: float) -> None:
-        """Some runner is gone and its memory is back: that wakes the loop, whichever runner it was."""
+        """An unload is over: that wakes the loop, whichever runner it was; during a load, the next time it waits."""
         self._residency.recover(at_s)
+        self._late_unloads += not self._awaits_unload and self._residency.loading is not None
         self._awaits_unload = False
         self.run(at_s)
 
@@ -123,8 +129,6 @@ class Loader:
             self._mark(residency.victim(), now_s, UnloadReason.EVICTED)
         elif (new := residency.make_runner(work, self._faults.spill)) is not None:
             self._start_load(job, new, now_s)
-        elif residency.leaving:
-            self._awaits_unload = True
         else:
             self._mark(residency.victim(), now_s, UnloadReason.EVICTED)
 
@@ -133,14 +137,18 @@ class Loader:
         runner.expire_at_s = math.inf
         runner.keep_alive_s = 0.0
         runner.marked = reason
-        self._awaits_unload = True
+        # An unload of before that nobody waited for is taken for this one: the next victim may follow at once.
+        self._awaits_unload = not self._late_unloads
+        self._late_unloads = max(0, self._late_unloads - 1)
         if runner.refs == 0:
             self._residency.unload(runner, now_s, reason)
 
     def _start_load(self, job: Job, runner: Runner, now_s: float) -> None:
-        load_s = self._profile.load_fixed_s + job.work.model.size_bytes / self._profile.load_bytes_per_s
+        load_s = self._host.begin_load(job.work.model, self._profile, now_s) * self._faults.slowdown
+        if poll_s := self._profile.waits.ready_poll_s:
+            load_s = math.ceil(load_s / poll_s) * poll_s
         runner.keep_alive_s = self._profile.keep_alive_s
         runner.load_started_at_s = now_s
-        runner.deadline_s = now_s + load_s * self._faults.slowdown
+        runner.deadline_s = now_s + self._residency.probe_s(now_s) + load_s
         self._residency.loading = runner
         self._journal.add(LoadStarted(now_s, job.work.id, job.work.model))

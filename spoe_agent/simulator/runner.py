@@ -3,10 +3,11 @@
 Tokens are not simulated one by one. A slot's work is counted in *solo seconds*, the time it would take with the
 GPU to itself, and flows at a speed that changes only when the set of active slots changes:
 
-- decode, b active slots:              1 / (sharers x (1 + k (b - 1)))
+- decode, b active slots:              1 / (turns x (1 + k (b - 1)))
 - prefill, p prefilling, d decoding:   1 / (sharers x (p + k d)), for prefill is bound by compute, so slots divide it
 
-``sharers`` is the number of runners computing on the GPU group (share.py).
+``sharers`` is the number of runners computing on the GPU group, ``turns`` how many times as long a step takes among
+them (share.py).
 """
 
 from __future__ import annotations
@@ -82,9 +83,21 @@ class Slot:
 class Runner:
     """A llama-server process. Callers call ``progress`` before they change its slots, ``retime`` after."""
 
-    def __init__(self, model: Model, num_ctx: int, slots: int, footprint: Footprint, pace: Speed) -> None:
+    def __init__(
+        self,
+        model: Model,
+        num_ctx: int,
+        slots: int,
+        footprint: Footprint,
+        pace: Speed,
+        options: tuple[tuple[str, int | bool], ...],
+        free_before_bytes: int,
+    ) -> None:
         self.model = model
         self.num_ctx = num_ctx
+        self.options = options
+        self.free_before_bytes = free_before_bytes  # VRAM that was free when it was started
+        self.is_dead = False
         self.footprint = footprint
         self.pace = pace
         self.waiting: deque[Job] = deque()
@@ -111,13 +124,13 @@ class Runner:
         self._decode_clock_s += elapsed_s * self._decode_speed
         self._synced_at_s = now_s
 
-    def retime(self, now_s: float, sharers: int) -> None:
+    def retime(self, now_s: float, sharers: int, turns: float) -> None:
         """Set the speeds for the slots as they are now, and find which slot reaches its target next."""
         prefilling = sum(slot.prefilling for slot in self._slots)
         decoding = self.active - prefilling
         k = self.pace.batch_slowdown
         self._prefill_speed = 1.0 / (sharers * (prefilling + k * decoding)) if prefilling else 0.0
-        self._decode_speed = 1.0 / (sharers * (1.0 + k * (prefilling + decoding - 1))) if decoding else 0.0
+        self._decode_speed = 1.0 / (turns * (1.0 + k * (prefilling + decoding - 1))) if decoding else 0.0
         self.next_at_s, self._next = math.inf, None
         for slot in self._slots:
             if slot.job is None:
@@ -125,6 +138,10 @@ class Runner:
             at_s = now_s + self._left_s(slot)
             if at_s < self.next_at_s:
                 self.next_at_s, self._next = at_s, slot
+
+    def jobs(self) -> list[Job]:
+        """The requests in its slots, then those that wait for one."""
+        return [slot.job for slot in self._slots if slot.job is not None] + list(self.waiting)
 
     def seat_waiting(self, now_s: float) -> bool:
         """Give free slots to the requests that wait longest; True if any got one."""

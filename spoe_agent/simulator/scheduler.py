@@ -1,7 +1,7 @@
 """One Ollama process on virtual time: the scheduler of server/sched.go, v0.30 and later.
 
 The caller owns the clock: it passes ``now_s``, which never goes back, and asks ``next_event_at`` when to call
-``advance``. Deterministic; no wall clock, no I/O, no randomness here or in anything this module uses.
+``advance``. Deterministic: no wall clock, no I/O, and chance only from the profile's seed.
 
 Here: the face of the core and the order of things in time. The rules are in loader.py (requests whose model is not
 loaded), service.py (requests on runners), residency.py (memory) and runner.py (speeds).
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 
+from spoe_agent.simulator.host import Host
 from spoe_agent.simulator.journal import Counters, Journal
 from spoe_agent.simulator.loader import Loader, LoaderFaults
 from spoe_agent.simulator.profile import InstanceProfile
@@ -36,12 +37,13 @@ from spoe_agent.simulator.work import (
 class Scheduler:
     """One simulated Ollama process. Times are seconds on the caller's clock."""
 
-    def __init__(self, profile: InstanceProfile) -> None:
+    def __init__(self, profile: InstanceProfile, host: Host | None = None) -> None:
+        """Start empty, on a machine of its own if none is given."""
         self.profile = profile
         self._journal = Journal()
         self._residency = Residency(profile, self._journal)
         self._service = Service(self._residency, self._journal)
-        self._loader = Loader(profile, self._residency, self._service, self._journal)
+        self._loader = Loader(profile, host or Host(), self._residency, self._service, self._journal)
         self._now_s = -math.inf
 
     @property
@@ -129,6 +131,13 @@ class Scheduler:
         self._catch_up(now_s)
         self._loader.set_faults(faults, now_s)
 
+    def kill_runners(self, name: str | None, now_s: float) -> None:
+        """The processes of a model's runner, or of all, die."""
+        self._catch_up(now_s)
+        for runner in self._residency.loaded.values():
+            if name in (None, runner.model.name):
+                self._service.kill(runner, now_s)
+
     def _catch_up(self, now_s: float) -> None:
         if now_s < self._now_s:
             raise ValueError(f"time went back from {self._now_s} to {now_s}")
@@ -144,7 +153,7 @@ class Scheduler:
             return
         if residency.loading is not None and residency.loading.deadline_s <= at_s:
             self._loader.finish_load(at_s)
-        elif any(runner.deadline_s <= at_s for runner in residency.leaving):
+        elif residency.leaving is not None and residency.leaving.deadline_s <= at_s:
             self._loader.memory_recovered(at_s)
         else:
             expired = next(r for r in residency.loaded.values() if r.expire_at_s <= at_s)

@@ -8,7 +8,7 @@ from spoe_agent.simulator.journal import Journal
 from spoe_agent.simulator.residency import Residency
 from spoe_agent.simulator.runner import Job, Phase, Runner
 from spoe_agent.simulator.share import ComputeShare
-from spoe_agent.simulator.work import Finished, FirstToken, Kind, UnloadReason, Work
+from spoe_agent.simulator.work import RUNNER_STOPPED, Finished, FirstToken, Kind, Rejected, UnloadReason, Work
 
 
 class Service:
@@ -17,7 +17,7 @@ class Service:
     def __init__(self, residency: Residency, journal: Journal) -> None:
         self._residency = residency
         self._journal = journal
-        self._share = ComputeShare()
+        self._share = ComputeShare(residency.profile.turn_s)
         self.jobs: dict[int, Job] = {}
         """All requests that have not ended, the loader's included."""
 
@@ -81,6 +81,22 @@ class Service:
         runner.marked = UnloadReason.ASKED
         if runner.refs == 0:
             self._residency.unload(runner, now_s, UnloadReason.ASKED)
+
+    def kill(self, runner: Runner, now_s: float) -> None:
+        """The process of a runner dies: its requests fail, and Ollama does not notice before the next one comes."""
+        runner.progress(now_s)
+        for job in runner.jobs():
+            if job.phase is Phase.ENDED:
+                continue
+            if job.phase is Phase.ACTIVE:
+                runner.free(job, now_s)
+            job.phase = Phase.ENDED
+            del self.jobs[job.work.id]
+            self._journal.add(Rejected(now_s, job.work.id, 500, RUNNER_STOPPED))
+            self._release(runner, now_s)
+        runner.waiting.clear()
+        runner.is_dead = True
+        self._share.slots_changed(runner, now_s)
 
     def producing(self, work_id: int, now_s: float) -> Runner | None:
         """The runner in which a request has a slot, brought up to ``now_s``."""

@@ -69,6 +69,9 @@ class Dialect(Protocol):
     def end(self, result: Result) -> bytes:
         """What tells the client that the stream is complete."""
 
+    def failed(self, text: str) -> bytes:
+        """What remains of an error in mid-stream."""
+
     def whole(self, text: str, result: Result) -> object:
         """The answer without streaming, to be written as JSON."""
 
@@ -172,8 +175,11 @@ async def _stream(request: web.Request, ask: Ask, ticket: EngineTicket, dialect:
     await response.prepare(request)
     await response.write(dialect.begin())
     if await _write_tokens(request, response, instance.engine, instance.faults, ticket, dialect):
-        finished = _finished(await ticket.done)
-        await response.write(dialect.end(result_of(ask, finished, instance.engine.clock)))
+        ended = await ticket.done
+        if isinstance(ended, Rejected):
+            await response.write(dialect.failed(ended.text))
+        else:
+            await response.write(dialect.end(result_of(ask, ended, instance.engine.clock)))
     await response.write_eof()
     return response
 
@@ -190,6 +196,8 @@ async def _write_tokens(
     cut = faults.take("cut_stream", ticket.work.model.name) or faults.take("end_stream", ticket.work.model.name)
     sent, total = 0, ticket.work.output_tokens
     while sent < total:
+        if ticket.done.done() and isinstance(ticket.done.result(), Rejected):
+            return True
         have = engine.tokens_done(ticket)
         if cut is not None and have > cut.after_tokens:
             have = max(sent, cut.after_tokens)

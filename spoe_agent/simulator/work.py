@@ -10,6 +10,7 @@ from enum import Enum
 
 from spoe_agent.simulator.catalog import Model
 
+RUNNER_STOPPED = "model runner has unexpectedly stopped, this may be due to resource limitations"
 QUEUE_FULL = "server busy, please try again.  maximum pending requests exceeded"
 """Ollama's ErrMaxQueue, two spaces included (sched.go)."""
 
@@ -35,7 +36,9 @@ class Work:
     prompt_tokens: int = 1
     output_tokens: int = 1
     num_ctx: int | None = None
-    """options.num_ctx; None takes the instance's context length."""
+    """options.num_ctx; None takes the model's own, or the instance's context length."""
+    runner_options: tuple[tuple[str, int | bool], ...] = ()
+    """The other options that a runner is started with, in order: others need another start (api/types.go:587-596)."""
     keep_alive_s: float | None = None
     """0 unloads when idle, ``math.inf`` keeps forever, None leaves the runner's value as it is."""
     session: str | None = None

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from spoe_agent.simulator.catalog import Model
 from spoe_agent.simulator.loader import LoaderFaults
-from spoe_agent.simulator.profile import GB, GpuSpeed, InstanceProfile
+from spoe_agent.simulator.profile import GB, NO_WAITS, GpuSpeed, InstanceProfile
 from spoe_agent.simulator.scheduler import Scheduler
 from spoe_agent.simulator.work import (
     Cancelled,
@@ -32,7 +32,11 @@ PROFILE = InstanceProfile(
     gpu=GpuSpeed(decode_bytes_per_s=1000 * GB, prefill_token_bytes_per_s=10_000 * GB),
     load_fixed_s=1.0,
     load_bytes_per_s=10 * GB,
+    cold_bytes_per_s=10 * GB,
     vram_recovery_s=0.5,
+    waits=NO_WAITS,
+    driver_bytes=0,
+    turn_s=0.0,
     fit_fraction=1.0,
     step_overhead_s=0.0,
     cpu_bytes_per_s=100 * GB,

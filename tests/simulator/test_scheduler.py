@@ -361,15 +361,6 @@ CASES = {
         {},
         ["4.000 load a for 1", "6.000 loaded a", "6.100 first 1", "6.200 done 1"],
     ),
-    "stolen memory: two no longer fit": (
-        [(0, LoaderFaults(stolen_bytes=5_000_000_000)), *A_AND_B_IDLE],
-        {},
-        LOAD_A
-        + then(
-            "2.000 done 1, 2.000 unload a evicted, 2.500 load b for 2, 4.500 loaded b",
-            "4.500 done 2",
-        ),
-    ),
     "slow loads": (
         [(0, LoaderFaults(slowdown=5.0)), (0, preload(1))],
         {},

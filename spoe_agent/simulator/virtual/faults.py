@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from spoe_agent.simulator import InstanceProfile, Scheduler
+from spoe_agent.simulator.host import Host
 from spoe_agent.simulator.loader import LoaderFaults
 from spoe_agent.simulator.work import Event, LoadedModel, Work
 
@@ -41,9 +42,9 @@ class PlannedFault:
 class VirtualInstance:
     """One simulated Ollama process after another at one address. Each new one is empty."""
 
-    def __init__(self, profile: InstanceProfile) -> None:
-        self._profile = profile
-        self._scheduler = Scheduler(profile)
+    def __init__(self, profile: InstanceProfile, host: Host) -> None:
+        self._profile, self._host = profile, host
+        self._scheduler = Scheduler(profile, host)
         self._listing: list[LoadedModel] | None = None
         self.is_open = True
         """Somebody listens."""
@@ -64,7 +65,7 @@ class VirtualInstance:
         if trouble is Trouble.HANG:
             self._listing = self._scheduler.ps(now_s)
         elif trouble is Trouble.GONE:
-            self._scheduler, self.is_open = Scheduler(self._profile), False
+            self._scheduler, self.is_open = Scheduler(self._profile, self._host), False
         else:
             self._scheduler.set_faults(LoaderFaults(slowdown=SLOWDOWN), now_s)
 
@@ -73,7 +74,7 @@ class VirtualInstance:
         if trouble is Trouble.SLOW:
             self._scheduler.set_faults(LoaderFaults(), now_s)
             return
-        self._scheduler, self._listing, self.is_open = Scheduler(self._profile), None, True
+        self._scheduler, self._listing, self.is_open = Scheduler(self._profile, self._host), None, True
 
     def submit(self, work: Work, now_s: float) -> None:
         """Take a request. A stuck process takes it too, and never answers."""

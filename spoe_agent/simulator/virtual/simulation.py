@@ -13,6 +13,7 @@ from dataclasses import replace
 from enum import IntEnum
 
 from spoe_agent.simulator import InstanceProfile
+from spoe_agent.simulator.host import Host
 from spoe_agent.simulator.virtual.faults import VirtualInstance
 from spoe_agent.simulator.virtual.front import Front
 from spoe_agent.simulator.virtual.requests import CLIENT_LEFT, SERVED, TIMED_OUT, Record, Request
@@ -58,7 +59,9 @@ class Simulation:
         requests: Sequence[Request],
         router: Router,
     ) -> None:
-        self._instances = [VirtualInstance(profile) for profile in instances]
+        host = Host()
+        seeded = (replace(profile, seed=profile.seed + number) for number, profile in enumerate(instances))
+        self._instances = [VirtualInstance(profile, host) for profile in seeded]
         self._next_at_s = [math.inf for _ in instances]
         self._front = Front(limits, instances)
         self._requests = [request for request in requests if request.after is None]

@@ -81,6 +81,11 @@ USAGE = {"prompt_tokens": int, "completion_tokens": 3, "total_tokens": int}
 NO_USAGE = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 
 
+def with_context(name: str, tokens: int) -> Call:
+    """The one loaded model has this context."""
+    return Call("GET", "/api/ps", None, {"models": [LOADED | {"name": name, "context_length": tokens}]})
+
+
 def reason(why: str) -> dict[str, Any]:
     """The answer to a request without a prompt."""
     return {**HEAD, "response": "", "done": True, "done_reason": why}

@@ -15,6 +15,7 @@ from tests.simulator.conformance.call import (
     chat_reason,
     post,
     reason,
+    with_context,
 )
 from tests.simulator.shapes import Lines
 
@@ -33,6 +34,14 @@ GENERATION = {
         "/api/generate", {**GENERATE, "model": "second"}, GENERATED | {"model": "second"}
     ),
     "two names, one runner": Call("GET", "/api/ps", None, {"models": [LOADED | {"name": "small:latest"}]}),
+    "with less context": post("/api/generate", {**GENERATE, "options": {"num_ctx": 1024, "num_predict": 3}}, GENERATED),
+    "less context, loaded anew": with_context("small:latest", 1024),
+    "with what the instance has": post("/api/generate", GENERATE, GENERATED),
+    "the instance's context, loaded anew": with_context("small:latest", 4096),
+    "with more than it was trained on": post(
+        "/api/generate", {**GENERATE, "options": {"num_ctx": 99999, "num_predict": 3}}, GENERATED
+    ),
+    "the trained context, loaded anew": with_context("small:latest", 8192),
     "unload": post("/api/generate", {"model": "small", "keep_alive": 0}, reason("unload")),
     "chat loads": post("/api/chat", {"model": "small", "messages": []}, chat_reason("load")),
     "chat": post("/api/chat", CHAT, CHATTED),

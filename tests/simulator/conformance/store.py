@@ -15,6 +15,8 @@ from tests.simulator.conformance.call import (
     Call,
     native,
     post,
+    reason,
+    with_context,
 )
 from tests.simulator.shapes import Lines
 
@@ -23,6 +25,9 @@ DIGEST = f"sha256:{sha256(BLOB).hexdigest()}"
 OTHER_DIGEST, NO_DIGEST = f"sha256:{sha256(b'x').hexdigest()}", f"sha256:{'0' * 64}"
 
 STORE = {
+    "what embeds, unloaded": post(
+        "/api/generate", {"model": "embed", "keep_alive": 0}, reason("unload") | {"model": "embed"}
+    ),
     "blob, is it there?": Call("HEAD", f"/api/blobs/{DIGEST}", status=404),
     "blob of another digest": post(
         f"/api/blobs/{NO_DIGEST}", b"x", native(f'digest mismatch, expected "{NO_DIGEST}", got "{OTHER_DIGEST}"'), 400
@@ -51,9 +56,20 @@ STORE = {
     "create, not streamed": post(
         "/api/create", {"model": "fourth", "from": "small", "stream": False}, {"status": "success"}, media=BARE_JSON
     ),
+    "create with a context of its own": post(
+        "/api/create",
+        {"model": "fifth", "from": "small", "parameters": {"num_ctx": 2048}, "stream": False},
+        {"status": "success"},
+        media=BARE_JSON,
+    ),
+    "what was loaded before, unloaded": post("/api/generate", {"model": "small", "keep_alive": 0}, reason("unload")),
+    "its own context is its default": post(
+        "/api/generate", {**GENERATE, "model": "fifth"}, GENERATED | {"model": "fifth"}
+    ),
+    "its own context, loaded": with_context("fifth:latest", 2048),
     "create from nothing": post(
         "/api/create",
-        {"model": "fifth"},
+        {"model": "sixth"},
         native("neither 'from' or 'files' was specified"),
         400,
         BARE_JSON,

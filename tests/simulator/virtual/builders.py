@@ -12,7 +12,7 @@ from dataclasses import replace
 from bench.policies.samples import Sample
 from bench.policies.summary import Run
 from spoe_agent.simulator import InstanceProfile, Model
-from spoe_agent.simulator.profile import GB, GpuSpeed
+from spoe_agent.simulator.profile import GB, NO_WAITS, GpuSpeed
 from spoe_agent.simulator.virtual.fleet import FleetPlan, prefill_s, step_s
 from spoe_agent.simulator.virtual.front import Front
 from spoe_agent.simulator.virtual.requests import Record, Request
@@ -24,7 +24,11 @@ PROFILE = InstanceProfile(
     num_parallel=4,
     load_fixed_s=1.0,
     load_bytes_per_s=10 * GB,
+    cold_bytes_per_s=10 * GB,
     vram_recovery_s=0.5,
+    waits=NO_WAITS,
+    driver_bytes=0,
+    turn_s=0.0,
     fit_fraction=1.0,
     step_overhead_s=0.0,
 )

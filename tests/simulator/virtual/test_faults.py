@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from spoe_agent.simulator.host import Host
 from spoe_agent.simulator.virtual.faults import Trouble, VirtualInstance
 from spoe_agent.simulator.work import Event, Finished, Loaded, Work
 from tests.simulator.virtual.builders import MODELS, PROFILE
@@ -20,7 +21,7 @@ def ends(events: list[Event]) -> list[tuple[int, float]]:
 
 
 def test_a_stuck_process_answers_lists_and_no_prompts() -> None:
-    instance = VirtualInstance(PROFILE)
+    instance = VirtualInstance(PROFILE, Host())
     ask(instance, 1, 0.0)
     assert ends(instance.advance(2.15)) == []
     instance.strike(Trouble.HANG, 2.15)
@@ -38,7 +39,7 @@ def test_a_stuck_process_answers_lists_and_no_prompts() -> None:
 
 
 def test_a_killed_process_leaves_nothing() -> None:
-    instance = VirtualInstance(PROFILE)
+    instance = VirtualInstance(PROFILE, Host())
     ask(instance, 1, 0.0)
     instance.strike(Trouble.GONE, 2.15)
 
@@ -51,7 +52,7 @@ def test_a_killed_process_leaves_nothing() -> None:
 
 @pytest.mark.parametrize(("healed", "seconds"), [(False, 10.0), (True, 2.0)])
 def test_loads_are_slow_until_they_are_not(healed: bool, seconds: float) -> None:
-    instance = VirtualInstance(PROFILE)
+    instance = VirtualInstance(PROFILE, Host())
     instance.strike(Trouble.SLOW, 0.0)
     if healed:
         instance.heal(Trouble.SLOW, 0.0)
