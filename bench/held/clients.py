@@ -1,7 +1,6 @@
 """Callers: one connection each, opened before its request is sent, so that thousands can ask in the same instant.
 
-Hand-made HTTP/1.1, because a client library costs more than HAProxy and agent together. Answers must have a Content-
-Length, as all of Ollama's have that are not streamed.
+Hand-made HTTP/1.1, because a client library costs more than HAProxy and agent together.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -73,11 +73,20 @@ class Caller:
             head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").splitlines()
             at_s = time.monotonic()
             fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:])}
-            await self._reader.readexactly(int(fields["content-length"]))
+            await self._read_body(fields)
         except (OSError, asyncio.IncompleteReadError):
             return self._note(0, "no answer", time.monotonic())
         reason = fields.get("x-pointsman", "").partition(" ")[2]
         return self._note(int(head[0].split()[1]), reason, at_s)
+
+    async def _read_body(self, fields: Mapping[str, str]) -> None:
+        """Read to the end of the answer: Ollama sends more than 2 KiB in chunks."""
+        if "content-length" in fields:
+            await self._reader.readexactly(int(fields["content-length"]))
+            return
+        while size := int(await self._reader.readline(), 16):
+            await self._reader.readexactly(size + len("\r\n"))
+        await self._reader.readexactly(len("\r\n"))
 
     def _note(self, status: int, reason: str, at_s: float) -> Answered:
         return Answered(self.key, self._model, status, reason, at_s - self._sent_at_s, time.monotonic())
