@@ -1,5 +1,6 @@
 """The command `pointsman`: which commands there are, and where each is found.
 
+That is ROOM/command.py, or ROOM/NAME_command.py of a further one; only what belongs to no room stands beside this file.
 A command's module is only loaded when it is run, so that the agent's process does not carry the demo's and the
 simulator's libraries.
 """

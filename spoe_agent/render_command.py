@@ -28,7 +28,7 @@ def render() -> None:
     help="Folder for haproxy.cfg and the files beside it.",
 )
 def haproxy(fleet_file: Path | None, out: Path) -> None:
-    """Write haproxy.cfg, spoe-pointsman.conf, pins, origins and error bodies."""
+    """Write haproxy.cfg, spoe-pointsman.conf, the map of models, origins, hosts and error bodies."""
     texts = haproxy_files(_fleet(fleet_file))
     _write(texts, out)
     click.echo(f"{len(texts)} files written to {out}; try: haproxy -c -f {out / 'haproxy.cfg'}")

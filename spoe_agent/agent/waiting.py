@@ -1,4 +1,4 @@
-"""Requests that are held until a slot is free: who is held, who goes next, and what is done for those who wait long.
+"""Requests that are held until a slot is free: who is held, when the queue is asked, what is done for who waits long.
 
 Lives here: the queue in use, bursts, the time limit, and loads that a queue is worth.
 """
@@ -20,7 +20,7 @@ MAX_LANES = 1_000
 REASK_AT = 1.1
 """A queue that has grown so much is looked at anew."""
 
-DOWN_S = 3.0
+BELIEVED_DOWN_S = 3.0
 """What HAProxy said of servers that are down, or did not take a request, is believed so long; nothing newer comes while
 nobody asks."""
 
@@ -146,12 +146,12 @@ class WaitingRoom:
         """The board's own account stands for HAProxy's counts, which are as old as the request."""
         reserved = self._reservations.instance(ticket.lane)
         loads = self._down_for(ticket.facts.process, now_s)
-        tried = ticket.facts.tried if now_s - ticket.since_s < DOWN_S else ()
+        tried = ticket.facts.tried if now_s - ticket.since_s < BELIEVED_DOWN_S else ()
         return self._chooser.look(replace(ticket.facts, loads=loads, tried=tried), now_s, waiting, reserved)
 
     def _down_for(self, process: str, now_s: float) -> Mapping[str, InstanceLoad]:
         down = self._down.get(process)
-        if down is not None and now_s - down.at_s >= DOWN_S:
+        if down is not None and now_s - down.at_s >= BELIEVED_DOWN_S:
             del self._down[process]
             return {}
         return {} if down is None else down.loads

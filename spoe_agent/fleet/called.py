@@ -23,7 +23,7 @@ def _check_characters(text: str, allowed: str, hint: str) -> None:
 
 
 def _instance_name(name: str) -> str:
-    """HAProxy's server name, and a word in logs, headers and metrics."""
+    """HAProxy's server name, and a word in logs and headers."""
     hint = "write letters (a-z, A-Z), digits, `_`, `.` and `-`, like gpu0"
     _check_characters(name, r"[A-Za-z0-9_.-]", hint)
     if not re.match(r"[A-Za-z0-9_]", name):

@@ -1,6 +1,7 @@
 """The fleet file's shape: one pydantic model per section, documented for people and editors.
 
-Lives here: keys, types, defaults, what each key means.
+Lives here: keys, types, defaults, what each key means. Health, connection limits and GPUs: schema_watch; where HAProxy
+is: schema_haproxy; what else holds for the whole fleet: Policies.
 
 The *Draft classes are the same sections with nothing required, so that a section with one bad key can still be
 checked for all the rest.
@@ -157,7 +158,7 @@ class InstanceEntry(InstanceDraft):
     """One Ollama server."""
 
     name: InstanceName
-    """Its name everywhere: HAProxy's server, logs, metrics, pins. Letters, digits, `_`, `.` and `-`."""
+    """Its name everywhere: HAProxy's server, logs, pins. Letters, digits, `_`, `.` and `-`."""
     url: InstanceUrl
     """Where it listens: http://HOST:PORT (its OLLAMA_HOST). Behind a proxy: https://HOST:PORT, or with a path."""
 

@@ -1,4 +1,4 @@
-"""The fleet file's sections on watching: health, limits, GPUs."""
+"""The fleet file's sections on watching: health, connection limits, GPUs."""
 
 from __future__ import annotations
 

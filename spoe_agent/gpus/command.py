@@ -16,8 +16,9 @@ from rich.table import Table
 from spoe_agent.fleet.units import Listen, TcpListen
 from spoe_agent.gpus.board import GpuBoard
 from spoe_agent.gpus.group import failure
+from spoe_agent.gpus.local import local_sources
 from spoe_agent.gpus.reading import GpuReading
-from spoe_agent.gpus.service import local_sources, read_once, serve
+from spoe_agent.gpus.service import read_once, serve
 from spoe_agent.gpus.wire import encode
 from spoe_agent.instances.beat import Beat
 

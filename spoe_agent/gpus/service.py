@@ -12,20 +12,12 @@ import structlog
 from aiohttp import web
 
 from spoe_agent.fleet.units import Listen
-from spoe_agent.gpus.amd import AmdReader
 from spoe_agent.gpus.board import GpuBoard
-from spoe_agent.gpus.nvml import NvmlReader
 from spoe_agent.gpus.poll import GpuPoller, Source
-from spoe_agent.gpus.threaded import Threaded
 from spoe_agent.gpus.wire import PATH, encode
 from spoe_agent.instances.beat import Beat
 
 log = structlog.get_logger()
-
-
-def local_sources() -> tuple[Source, ...]:
-    """Return the sources that read this host's GPUs. Nothing is touched before they are read."""
-    return Threaded(NvmlReader()), Threaded(AmdReader())
 
 
 async def read_once(sources: Sequence[Source], deadline_s: float) -> GpuBoard:

@@ -18,11 +18,11 @@ from spoe_agent.gpus.board import GpuBoard
 from spoe_agent.gpus.exporter import DCGM, ExporterSource
 from spoe_agent.gpus.group import GroupReading, group
 from spoe_agent.gpus.inventory import disagreements, is_here, reads
+from spoe_agent.gpus.local import local_sources
 from spoe_agent.gpus.poll import GpuPoller, Source
 from spoe_agent.gpus.reading import SourceError
 from spoe_agent.gpus.remote import RemoteSource
 from spoe_agent.gpus.resolve import UnknownGpu, resolve
-from spoe_agent.gpus.service import local_sources
 from spoe_agent.instances.beat import Beat
 from spoe_agent.routing.snapshot import GpuDoubt, GpuGroup, Snapshot
 

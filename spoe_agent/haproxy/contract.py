@@ -1,4 +1,4 @@
-"""What HAProxy's files and the agent's code say alike: names, and times that code relies on.
+"""What HAProxy's files and the agent's code say alike: names, the log's line, times that code relies on.
 
 The templates are filled from here and code goes by it; a test compares both with what is rendered. HAProxy's own
 settings that no code knows of stand in the templates.

@@ -1,4 +1,4 @@
-"""A message of HAProxy's, and the variables that answer it: at once, or after something else has happened."""
+"""What is done with a message of HAProxy's, and when it is answered: at once, or after something else has happened."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """HAProxy's line per finished request, as a datagram: the moment a grant ends.
 
-Lost or foreign datagrams are normal; neither is an error.
+What is in a line: `contract.LINE`. Lost or foreign datagrams are normal; neither is an error.
 """
 
 from __future__ import annotations

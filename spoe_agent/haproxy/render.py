@@ -24,6 +24,7 @@ from spoe_agent.requests.changes import CHANGE_BYTES, CHANGE_PATHS
 from spoe_agent.requests.errors import ERROR_FORMS
 from spoe_agent.requests.foreign import glob_regex
 from spoe_agent.requests.request_id import WELL_FORMED
+from spoe_agent.routing.choice import STATUS
 from spoe_agent.routing.names import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG
 from spoe_agent.routing.surface import BLOB_PATH, DESCRIBE_PATH, INFERENCE_PATHS, MODEL_PATH
 
@@ -39,8 +40,8 @@ BODY_HEADROOM_BYTES = 65_536
 HOT_BYTES = 64 * 1024 * 1024
 """Most that a thread keeps, but for a single buffer that is larger: there are as many threads as cores."""
 
-REJECTIONS = (400, 404, 413, 503)
-"""Statuses of a Choice that rejects."""
+REJECTIONS = sorted({*STATUS.values()} - {403})
+"""Statuses of a Choice that rejects. HAProxy turns foreign pages and hosts away itself."""
 
 UNREACHED = "x-pointsman-unreached"
 """Header between HAProxy's own proxies: no instance answered, but one of them, with this status."""

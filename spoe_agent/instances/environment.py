@@ -1,4 +1,7 @@
-"""The environment that an instance is to be started with, so that it is what the fleet file says. Pure."""
+"""The environment that an instance is to be started with, so that it is what the fleet file says. Pure.
+
+Knows vendors by the form of their UUIDs. Nothing here starts anything: `pointsman render env` writes it.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@
                up ─▶ down ─▶ recovering ─▶ up   it refuses connections; lists answer again; a request was answered
     drained: by hand, whatever else is true, until `ready`
 
-Pure: no I/O, and time is passed in.
+An instance is down until a poll is answered; for held requests see `waiting.BELIEVED_DOWN_S`, for HAProxy's own check
+`contract.INSTANCE_CHECK`. Pure: no I/O, and time is passed in.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from mitmproxy import http
 
 from spoe_agent.fleet import Instance
 from spoe_agent.mitmproxy.answers import Reply
-from spoe_agent.mitmproxy.origins import Visit
+from spoe_agent.mitmproxy.entry import Visit
 from spoe_agent.requests.caller import Credentials, Network, caller_of
 from spoe_agent.requests.path import decoded
 from spoe_agent.requests.reading import Whole, facts

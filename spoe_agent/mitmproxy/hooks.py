@@ -27,14 +27,14 @@ from mitmproxy.proxy.layer import NextLayer
 from spoe_agent.door.answers import media_type
 from spoe_agent.door.catalogue import ANSWERS
 from spoe_agent.fleet import Fleet, FleetError, find, load
-from spoe_agent.mitmproxy.account import account, summary
 from spoe_agent.mitmproxy.answers import BROKEN, FAILED, Reply, error, rejection
+from spoe_agent.mitmproxy.entry import is_foreign_page, preflight, refusal
 from spoe_agent.mitmproxy.flight import Flight
 from spoe_agent.mitmproxy.flows import facts_of, path_of, response_of, send_to, shown_id, visit
 from spoe_agent.mitmproxy.layer import hold_back, lift_limit, take_over, trust
 from spoe_agent.mitmproxy.logs import send_to_logging
-from spoe_agent.mitmproxy.origins import is_foreign_page, preflight, refusal
 from spoe_agent.mitmproxy.router import LEFT, End, Router
+from spoe_agent.mitmproxy.told import account, summary
 from spoe_agent.requests.changes import BLOBS
 from spoe_agent.requests.foreign import FOREIGN_ORIGIN
 from spoe_agent.routing import Action, Choice, Kind, Reason, RequestFacts

@@ -5,7 +5,7 @@
        HAProxy's connections with the requests that are held on them.
     3. The new one goes on with them and says `taken`. The old one ends. HAProxy notices nothing.
 
-What goes wrong before `taken` leaves the old one in its place.
+What goes wrong before `taken` leaves the old one in its place. Here: the way and the parcel; the steps are `service`'s.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from zlib import crc32
 
-from spoe_agent.routing import refusals
+from spoe_agent.routing import rejections as refusals
 from spoe_agent.routing.choice import LOADED, Action, Candidate, Choice, Cost, Reason, Tier
 from spoe_agent.routing.cost import USUAL, WARM, Pool, predict, slowness
 from spoe_agent.routing.demand import Demand, Site

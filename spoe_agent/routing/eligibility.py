@@ -1,7 +1,7 @@
 """Which instances may serve a request, and why each of the others may not.
 
-Lives here: exclusions, in the order in which they are told. What would exclude an instance for good (pins, models)
-comes before what may pass (down), so that the last word says whether waiting helps.
+What would exclude an instance for good (pins, models) is looked for before what may pass (down). Which of several
+instances' exclusions the caller is told: `rejections`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Faults that tests switch on and off while the server runs.
 
-Here: which faults are in force, and for whom.
+Here: which faults are in force, and for whom. They are acted out in serving, api_models and loader.
 """
 
 from __future__ import annotations

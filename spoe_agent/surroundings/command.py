@@ -16,7 +16,8 @@ from spoe_agent.fleet.option import FILE, fleet_option
 from spoe_agent.fleet.problems import Problem, dotted
 from spoe_agent.fleet.source import read
 from spoe_agent.gpus.inventory import disagreements, is_here
-from spoe_agent.gpus.service import local_sources, read_once
+from spoe_agent.gpus.local import local_sources
+from spoe_agent.gpus.service import read_once
 from spoe_agent.surroundings.live import Level, look
 from spoe_agent.surroundings.names import doubtful_names
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spoe_agent.agent.ending import Ending
-from spoe_agent.agent.waiting import DOWN_S, MAX_LANES, REASK_AT
+from spoe_agent.agent.waiting import BELIEVED_DOWN_S, MAX_LANES, REASK_AT
 from spoe_agent.routing import (
     Health,
     InstanceLoad,
@@ -181,7 +181,7 @@ def test_one_newcomer_that_finds_nobody_up_costs_the_held_nothing():
     rig.agent.ended("1")
     assert rig.granted == []
     # Nobody comes who could tell that they are up again.
-    rig.clock.now_s += DOWN_S
+    rig.clock.now_s += BELIEVED_DOWN_S
     rig.agent.tick()
     assert rig.names() == ["3"]
 
@@ -216,7 +216,7 @@ def test_what_one_haproxy_process_found_down_holds_for_its_own_requests():
     assert [(name, choice.instance) for name, choice in rig.granted] == [("3", "g1")]
     rig.agent.ended("3")
     assert rig.names() == ["3"]
-    rig.clock.now_s += DOWN_S
+    rig.clock.now_s += BELIEVED_DOWN_S
     rig.agent.release()
     assert rig.names() == ["3", "4"]
 

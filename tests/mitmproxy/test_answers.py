@@ -5,7 +5,7 @@ import pytest
 from spoe_agent.fleet import loads
 from spoe_agent.haproxy.render import haproxy_files
 from spoe_agent.mitmproxy.answers import BROKEN, FAILED, WAITED, Reply, rejection
-from spoe_agent.mitmproxy.origins import MAX_AGE_S, METHODS
+from spoe_agent.mitmproxy.entry import MAX_AGE_S, METHODS
 from spoe_agent.requests.errors import error_body, error_type
 from spoe_agent.routing import Action, Choice, Dialect, Kind, Reason, RequestFacts
 

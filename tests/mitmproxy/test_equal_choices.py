@@ -15,7 +15,7 @@ from spoe_agent.agent.account import Grant
 from spoe_agent.fleet import loads, specs
 from spoe_agent.haproxy import bridge
 from spoe_agent.haproxy.contract import Question
-from spoe_agent.mitmproxy.account import account
+from spoe_agent.mitmproxy.told import account
 from spoe_agent.requests.body import at_once
 from spoe_agent.requests.caller import key_hash
 from spoe_agent.requests.changes import CHANGE_PATHS

@@ -1,7 +1,7 @@
 import pytest
 
 from spoe_agent.fleet import loads
-from spoe_agent.mitmproxy.origins import Visit, is_foreign_page, preflight, refusal
+from spoe_agent.mitmproxy.entry import Visit, is_foreign_page, preflight, refusal
 
 ONE = 'instances: [{name: gpu0, url: "http://h:1"}]\n'
 LOOPBACK = loads(ONE)

@@ -1,4 +1,4 @@
-"""What requests are told that go nowhere: a reason, and a text for the caller."""
+"""What requests are told that go nowhere: which exclusion counts when there are several, the reason, the text."""
 
 from __future__ import annotations
 

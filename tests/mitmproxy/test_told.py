@@ -2,7 +2,7 @@ import json
 
 from hypothesis import given, settings
 
-from spoe_agent.mitmproxy.account import account, summary
+from spoe_agent.mitmproxy.told import account, summary
 from spoe_agent.routing import Action, Candidate, Choice, Exclusion, Reason, Tier, choose
 from spoe_agent.routing.choice import Cost
 from tests.routing.builders import situations

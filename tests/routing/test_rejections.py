@@ -5,7 +5,7 @@ import pytest
 from spoe_agent.routing import Action, Candidate, Exclusion, Reason
 from spoe_agent.routing.choice import PASSING, STATUS
 from spoe_agent.routing.facts import Problem
-from spoe_agent.routing.refusals import UNREAD, unread, unserved
+from spoe_agent.routing.rejections import UNREAD, unread, unserved
 from tests.routing.builders import A, asks, fleet, here, spec, state
 
 GONE_FOR_GOOD = {Exclusion.NOT_PINNED, Exclusion.NOT_INSTALLED, Exclusion.OTHER_STORE}
