@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
 import aiohttp
@@ -49,7 +49,10 @@ class Gpus(Runs, Protocol):
 
 
 class Parts:
-    """An agent and what keeps it informed. `run` must be running for that; `adopt` before or meanwhile."""
+    """An agent and what keeps it informed. `run` must be running for that; `adopt` before or meanwhile.
+
+    `background`: what else runs for that.
+    """
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class Parts:
         watch: Watch,
         ollamas: Ollamas,
         gpus: Callable[[Fleet], Gpus],
+        background: Iterable[Callable[[], Awaitable[None]]] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.fleet = fleet
@@ -67,6 +71,7 @@ class Parts:
         self.ollamas = ollamas
         self.gpus = gpus(fleet)
         self._gpus_of = gpus
+        self._background = tuple(background)
         self._clock = clock
         self._gpu_task: asyncio.Task[None] | None = None
         self._group: asyncio.TaskGroup | None = None
@@ -76,7 +81,7 @@ class Parts:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                for run in (self.ollamas.run, self.watch.run, self._tick):
+                for run in (self.ollamas.run, self.watch.run, self._tick, *self._background):
                     group.create_task(persistently(run.__qualname__, run))
                 self._gpu_task = group.create_task(persistently("GPUs", self.gpus.run))
         finally:
@@ -160,8 +165,9 @@ async def assemble(fleet: Fleet, session: aiohttp.ClientSession, learner: Learne
 
     ollamas, board = Ollamas(connect), Board()
     agent = Agent(specs(fleet), board, ollamas.refresh, learner=learner, unload=ollamas.unload, refused=refused)
-    watch = Watch(agent, health_policy(fleet), ask, relist=Relister(ollamas.refresh_one))
-    parts = Parts(fleet, agent, watch, ollamas, lambda fleet: GpuWatch(fleet, board, session))
+    relist = Relister(ollamas.refresh_one)
+    watch = Watch(agent, health_policy(fleet), ask, relist=relist)
+    parts = Parts(fleet, agent, watch, ollamas, lambda fleet: GpuWatch(fleet, board, session), [relist.run])
     await parts.adopt(fleet)
     return parts
 

@@ -101,6 +101,10 @@ class _Check(asyncio.Protocol):
         self._deadline.cancel()
 
 
+_OUTLIVING: list[asyncio.subprocess.Process] = []
+"""Children that go on when their agent has ended. Not held here they would be collected, and reported as forgotten."""
+
+
 class Guard:
     """The agent's side of `guard`: a child that takes over when the agent is gone, on a copy of the socket that is
     given to it. `lines` are its answers.
@@ -128,6 +132,10 @@ class Guard:
             await _end(child, stdin)
         except (BrokenPipeError, ConnectionResetError):
             log.warning("the guard of the limits has ended; they would stay as they are if the agent died")
+        except asyncio.CancelledError:
+            # The agent stops: the child goes on until HAProxy knows.
+            _OUTLIVING.append(child)
+            raise
         except Exception:
             # The agent lives: nobody is to be given other answers than its own.
             await _end(child, stdin)

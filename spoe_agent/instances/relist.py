@@ -10,7 +10,7 @@ PAUSE_S = 0.25
 
 
 class Relister:
-    """Asks in the background. `ask`: has the lists of one instance read, by its name."""
+    """Asks in the background, while `run` runs. `ask`: has the lists of one instance read, by its name."""
 
     def __init__(
         self,
@@ -20,16 +20,26 @@ class Relister:
         self._ask = ask
         self._sleep = sleep
         self._wanted: set[str] = set()
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._asked: set[str] = set()
+        self._news = asyncio.Event()
 
     def __call__(self, instances: Iterable[str]) -> None:
-        """Have these instances' lists read as soon as may be. Must be called in the running loop."""
-        for name in instances:
-            self._wanted.add(name)
-            if name not in self._tasks:
-                self._tasks[name] = asyncio.get_running_loop().create_task(self._run(name))
+        """Have these instances' lists read as soon as may be."""
+        self._wanted.update(instances)
+        self._news.set()
 
-    async def _run(self, name: str) -> None:
+    async def run(self) -> None:
+        """Ask until cancelled."""
+        self._asked.clear()
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._news.wait()
+                self._news.clear()
+                for name in self._wanted - self._asked:
+                    self._asked.add(name)
+                    group.create_task(self._read(name))
+
+    async def _read(self, name: str) -> None:
         """What is wanted while it is read is read again: the answer may be older than the wish."""
         try:
             while name in self._wanted:
@@ -37,4 +47,4 @@ class Relister:
                 await self._ask(name)
                 await self._sleep(PAUSE_S)
         finally:
-            del self._tasks[name]
+            self._asked.discard(name)

@@ -1,6 +1,7 @@
 """Lists that are read when there is news."""
 
 import asyncio
+from contextlib import asynccontextmanager
 
 from spoe_agent.instances.relist import Relister
 
@@ -27,26 +28,55 @@ async def turns():
         await asyncio.sleep(0)
 
 
+@asynccontextmanager
+async def running(ask):
+    relist = Relister(ask, no_time)
+    task = asyncio.get_running_loop().create_task(relist.run())
+    yield relist
+    task.cancel()
+    await asyncio.wait([task])
+
+
 async def test_whoever_is_named_is_read_once():
     one, other = Instance(), Instance()
-    relist = Relister(lambda name: {"g0": one, "g1": other}[name].read(), no_time)
+    async with running(lambda name: {"g0": one, "g1": other}[name].read()) as relist:
+        relist(["g0"])
+        await turns()
+        assert (one.asked, other.asked) == (1, 0)
+        relist(["g0", "g1"])
+        await turns()
+        assert (one.asked, other.asked) == (2, 1)
+
+
+async def test_what_is_wanted_before_it_runs_is_read_then():
+    one = Instance()
+    relist = Relister(lambda _: one.read(), no_time)
     relist(["g0"])
+    task = asyncio.get_running_loop().create_task(relist.run())
     await turns()
-    assert (one.asked, other.asked) == (1, 0)
-    relist(["g0", "g1"])
-    await turns()
-    assert (one.asked, other.asked) == (2, 1)
+    assert one.asked == 1
+    task.cancel()
+
+
+async def test_a_reading_ends_with_it():
+    one = Instance()
+    one.free.clear()
+    async with running(lambda _: one.read()) as relist:
+        relist(["g0"])
+        await turns()
+    one.free.set()
+    assert one.asked == 1
 
 
 async def test_news_that_come_while_it_is_read_are_read_once_more():
     """The answer under way may be older than they."""
     one = Instance()
-    relist = Relister(lambda _: one.read(), no_time)
     one.free.clear()
-    for _ in range(5):
-        relist(["g0"])
+    async with running(lambda _: one.read()) as relist:
+        for _ in range(5):
+            relist(["g0"])
+            await turns()
+        assert one.asked == 1
+        one.free.set()
         await turns()
-    assert one.asked == 1
-    one.free.set()
-    await turns()
-    assert one.asked == 2
+        assert one.asked == 2
