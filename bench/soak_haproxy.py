@@ -231,13 +231,13 @@ async def running(own: ObservedStack, session: aiohttp.ClientSession) -> AsyncIt
 async def settle(own: ObservedStack) -> float:
     """Wait until nobody is held and there is no drift, or for the deadline; return the seconds.
 
-    Somebody lists the models now and then: HAProxy's counts come with requests.
+    Somebody asks for `/` now and then: HAProxy's counts come with requests that an instance is chosen for.
     """
     begun_s = time.monotonic()
     with suppress(TimeoutError):
         async with asyncio.timeout(SETTLE_DEADLINE_S), client(keep=False) as session:
             while True:
-                async with session.get(f"{own.url}/api/version") as answer:
+                async with session.get(f"{own.url}/") as answer:
                     await answer.read()
                 await asyncio.sleep(0.1)
                 if not (await own.status())["hold"]["length"] and not any((await drift(own)).values()):

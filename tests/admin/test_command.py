@@ -135,7 +135,7 @@ def test_into_a_file_each_state_is_a_block_with_its_time(fleet, tmp_path, encodi
                 time.sleep(0.02)
         finally:
             watch.send_signal(signal.SIGINT)
-    assert watch.wait(10) == 0
+    assert watch.wait(30) == 0
     text = into.read_text()
     assert "\x1b" not in text
     head = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d\npointsman 1, up 1 s, 0 requests in flight$", re.M)

@@ -145,6 +145,11 @@ async def test_what_stays_unread_is_turned_away_at_once(
             told = answer.status, answer.headers["Retry-After"], await answer.json()
         assert told == (503, "5", {"error": "the request body could not be read; try again shortly"})
         assert routed(answer) == ("-", "unread")
+
+        async def is_logged() -> bool:
+            return any(one["reason"] == "unread" for one in log_lines(stack))
+
+        await until(is_logged, 20, "the line has come")
         (line,) = [one for one in log_lines(stack) if one["reason"] == "unread"]
         assert line["spoe_error"] not in ("-", "5")
 

@@ -128,7 +128,11 @@ frontend f
     http-request return status 200
 """)
     async with Process("haproxy", [binary, "-db", "-f", folder / "h.cfg"], folder) as haproxy:
-        await haproxy.ready(lambda: accepts("127.0.0.1", port))
+
+        async def is_ready():
+            return sock.exists() and await accepts("127.0.0.1", port)
+
+        await haproxy.ready(is_ready)
         yield haproxy, RuntimeAPI(str(sock))
 
 

@@ -15,7 +15,7 @@ from spoe_agent.cli import COMMANDS
 from spoe_agent.fleet import load
 from spoe_agent.haproxy.render import haproxy_files
 from spoe_agent.rig.process import free_port
-from tests.e2e.conftest import binaries
+from tests.e2e.conftest import haproxies
 from tests.installed.conftest import Built, Installed, tracked
 
 pytestmark = pytest.mark.timeout(180)  # the first test of an environment installs it
@@ -52,7 +52,7 @@ def test_it_renders_what_haproxy_takes(package: Installed) -> None:
     assert package.run("pointsman", "render", "haproxy", "--out", "rendered").returncode == 0
     out = package.folder / "rendered"
     assert {str(path.relative_to(out)): path.read_text() for path in out.rglob("*.*")} == haproxy_files(load(EXAMPLE))
-    for binary in binaries():
+    for binary in haproxies().values():
         done = subprocess.run([binary, "-c", "-f", out / "haproxy.cfg"], capture_output=True, text=True, timeout=30)
         assert done.returncode == 0, done.stderr
 
