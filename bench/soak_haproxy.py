@@ -31,7 +31,8 @@ from spoe_agent.rig.stack import Simulated
 
 MODELS = ("llama3.1:8b", "qwen3:8b", "gemma3:4b", "mistral:7b", "phi4:14b")
 SLOW = "slow:latest"
-"""So large that its tokens come a hundred a second, time scale and all: it is what still runs at the end."""
+"""So large that its tokens come a hundred a second, time scale and all: it is what still runs at the end. To load it
+takes four seconds."""
 LIKE = Simulated(
     instances=4,
     models=[*((name, "4.7GB") for name in MODELS), (SLOW, "2500GB")],
@@ -42,7 +43,7 @@ LIKE = Simulated(
 )
 SETTINGS = {
     "models": [{"match": "phi4:*", "max_concurrent": 8}, {"match": "gemma3:*", "priority": -1}],
-    "policies": {"hold_timeout": "2s", "response_timeout": "2s"},
+    "policies": {"hold_timeout": "2s", "response_timeout": "6s"},
 }
 CLIENTS = 96
 LOST_LINES = 0.02
@@ -222,6 +223,9 @@ async def running(own: ObservedStack, session: aiohttp.ClientSession) -> AsyncIt
     async with asyncio.TaskGroup() as group:
         readers = [group.create_task(read()) for _ in range(STILL_RUNNING)]
         try:
+            async with asyncio.timeout(SETTLE_DEADLINE_S):
+                while sum((await own.connections()).values()) < STILL_RUNNING:
+                    await asyncio.sleep(0.1)
             yield
         finally:
             for reader in readers:
