@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import exp, inf
+from typing import Any
 
 from spoe_agent.routing.choice import Tier
 from spoe_agent.routing.names import is_cloud
@@ -17,6 +18,9 @@ from spoe_agent.routing.snapshot import Activity, InstanceState
 
 FRESH_S = 0.1
 """A grant this young may not be a connection yet: HAProxy still has to act on it."""
+
+GOING_S = 0.5
+"""Ollama lists a model so long after it was asked to unload it: 0.12 to 0.23 s on H100s."""
 
 MAX_STRUCK = 64
 """Grants per instance that were struck off without their log line, and may have been so in vain."""
@@ -42,6 +46,8 @@ class Grant:
     """`num_ctx`, where it asked for one."""
     process: str = ""
     """The HAProxy process that asked: its counts, and no other's, show the request."""
+    only_loads: bool = False
+    """It has no prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,8 @@ class Account:
     """When a load under way was first answered for: it was done by then, whatever `/api/ps` shows."""
     served: dict[str, tuple[int, float]] = field(default_factory=dict)
     """`num_ctx` that a model was served with since the last readings, and when that request ended."""
+    unloaded: dict[str, float] = field(default_factory=dict)
+    """Models that were asked to go by a client while idle, and when: lists may show them for a moment."""
     shown: Activity | None = None
     """The account as it was last given out, as long as nothing changed."""
     struck: dict[str, Grant] = field(default_factory=dict)
@@ -136,7 +144,8 @@ class Account:
             self._replace(grant.model, None if here is None else here.context_length)
         elif here is not None and grant.model not in self.leaving and not victims:
             return
-        self.served.pop(grant.model, None)
+        for about in (self.served, self.unloaded):
+            about.pop(grant.model, None)
         self.loading.setdefault(grant.model, grant.at_s)
         if grant.context is not None:
             self.contexts[grant.model] = grant.context
@@ -153,6 +162,28 @@ class Account:
             del self.loading[model]
         if has is not None:
             self.replaced[model] = has
+
+    def unload(self, model: str, now_s: float) -> bool:
+        """Note that a client has a model unloaded; tell whether it goes at once, because nobody uses it."""
+        if model in self.in_flight:
+            return False
+        for about in (self.loading, *self._of_loads, self.served):
+            about.pop(model, None)
+        self.unloaded[model] = now_s
+        self.shown = None
+        return True
+
+    def without_unloaded(self, state: InstanceState) -> InstanceState:
+        """Return readings without the models that lists still show, although they go just now."""
+        read_at_s = state.loaded_at_s or 0.0
+        self.unloaded = {model: at_s for model, at_s in self.unloaded.items() if read_at_s <= at_s + GOING_S}
+        kept = {model: here for model, here in state.loaded.items() if model not in self.unloaded}
+        return state if len(kept) == len(state.loaded) else replace(state, loaded=kept)
+
+    @property
+    def _of_loads(self) -> tuple[dict[str, Any], ...]:
+        """What is kept of each load beside its beginning."""
+        return self.contexts, self.replaced, self.answered
 
     def serve(self, grant: Grant, now_s: float) -> None:
         """Note that a grant was answered well."""
@@ -171,7 +202,7 @@ class Account:
             given_up = model not in self.in_flight and at_s > since_s + FRESH_S
             if given_up or self._is_done(model, state, at_s) or at_s > since_s + LOADING_LIFETIME_S:
                 del self.loading[model]
-                for about in (self.contexts, self.replaced, self.answered):
+                for about in self._of_loads:
                     about.pop(model, None)
             elif model not in state.loaded and at_s > self.answered.get(model, inf):
                 # It has gone since, or what was answered was its unloading (keep_alive 0): it loads again.
@@ -212,7 +243,7 @@ class Account:
 
     def forget_models(self) -> None:
         """The instance is another server now."""
-        for about in (self.loading, self.contexts, self.replaced, self.answered, self.served):
+        for about in (self.loading, *self._of_loads, self.served, self.unloaded):
             about.clear()
         self.unreserve()
 

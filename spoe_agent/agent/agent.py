@@ -114,6 +114,9 @@ class Agent:
                 self._chooser.enter(facts, choice, now_s)
         if facts.change is not None and choice.action is Action.ROUTE:
             self._second_look.changing(facts.request_id)
+        if facts.kind is Kind.UNLOAD and facts.model and choice.instance:
+            for instance in (choice.instance, *[name for _, name in choice.unloads]):
+                self.board.unload(instance, facts.model, now_s)
         # Not for refused ones: callers must not fill the memory with names of models that do not exist. Nor twice.
         counts = facts.kind is Kind.INFERENCE and not facts.tried and choice.action is not Action.REJECT
         if counts and facts.model is not None:
@@ -157,7 +160,7 @@ class Agent:
         self._second_look.ended(request_id)
         grant = self.board.end(request_id)
         if grant is not None and ending is not None and server == grant.instance:
-            self.learner.ended(grant.model, grant.instance, grant.tier, ending)
+            self.learner.ended(grant.model, grant.instance, grant.tier, ending, grant.only_loads)
             if ending.is_whole:
                 self.board.served(grant, self._clock())
         ticket = self._room.leave(request_id)
@@ -235,21 +238,22 @@ class Agent:
 
     def must_make_room(self, choice: Choice) -> bool:
         """Tell whether models have to go before the request may: `make_room` sees to it."""
-        return self._unload is not None and choice.action is Action.ROUTE and bool(choice.victims)
+        return self._unload is not None and choice.action is Action.ROUTE and bool(choice.victims or choice.unloads)
 
     async def make_room(self, choice: Choice) -> None:
-        """Have the victims of a choice unloaded. If that fails, Ollama makes room itself, as it sees fit."""
+        """Have unloaded what a choice says. If that fails, Ollama makes room itself, as it sees fit."""
         unload, instance = self._unload, choice.instance
         if unload is None or instance is None:
             return
+        pairs = *((model, instance) for model in choice.victims), *choice.unloads
         try:
             async with asyncio.timeout(ROOM_DEADLINE_S):
-                said = await asyncio.gather(*(unload(instance, display(model)) for model in choice.victims))
+                said = await asyncio.gather(*(unload(where, display(model)) for model, where in pairs))
         except TimeoutError:
             said = [f"no answer within {1000 * ROOM_DEADLINE_S:.0f} ms"]
         failures = "; ".join(filter(None, said))
         if failures:
-            log.debug("unloading failed", instance=instance, models=choice.victims, why=failures)
+            log.debug("unloading failed", instance=instance, models=[model for model, _ in pairs], why=failures)
 
     def is_worth_a_second_look(self, choice: Choice) -> bool:
         """Tell whether a refusal may only be due to lists that are a few seconds old (a model just pulled)."""

@@ -58,8 +58,10 @@ class Board:
     def publish(self, instance: str, state: InstanceState) -> None:
         """Replace an instance's readings. Loads that they show, or disprove, are no longer pending."""
         self._version += 1
-        self._states = {**self._states, instance: state}
         account = self._accounts.get(instance)
+        if account is not None and account.unloaded:
+            state = account.without_unloaded(state)
+        self._states = {**self._states, instance: state}
         if account is None or state.loaded_at_s is None:
             return
         self._expire(account, state.loaded_at_s)
@@ -126,6 +128,13 @@ class Board:
         account.load(grant, self._states.get(grant.instance), victims)
         self._version += 1
         self._where[grant.request_id] = grant.instance
+
+    def unload(self, instance: str, model: str, now_s: float) -> None:
+        """A client has a model unloaded. While it is busy it stays, and serves; else it is gone from now on."""
+        account = self._accounts.setdefault(instance, CountedAccount())
+        if account.unload(model, now_s):
+            self._version += 1
+            self._states = {**self._states, instance: account.without_unloaded(self.state(instance))}
 
     def reserve(self, instance: str, model: str, leaving: tuple[str, ...]) -> None:
         """Empty an instance for a model: those that are to go for it take no more requests."""

@@ -54,7 +54,7 @@ class Chooser:
         if choice.action is not Action.ROUTE or not choice.instance or not facts.model:
             return
         if facts.kind is Kind.INFERENCE:
-            about = choice.tier, facts.num_ctx, facts.process
+            about = choice.tier, facts.num_ctx, facts.process, facts.only_loads
             grant = Grant(facts.request_id, choice.instance, facts.model, now_s, *about)
             self.board.grant(grant, choice.victims)
             if facts.prefix:

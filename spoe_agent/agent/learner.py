@@ -98,11 +98,18 @@ class Learner:
         """Count a request for a model."""
         self.rates.setdefault(model, Rate()).add(now_s)
 
-    def ended(self, model: str, instance: str, tier: Tier | None, ending: Ending) -> None:
-        """Learn from a request that was granted at this tier: warm ones tell service times, cold ones loads."""
+    def ended(self, model: str, instance: str, tier: Tier | None, ending: Ending, only_loaded: bool = False) -> None:
+        """Learn from a request that was granted at this tier: warm ones tell service times, cold ones loads.
+
+        `only_loaded`: it had no prompt, so all of its time is the load's.
+        """
         if not ending.is_whole:
             return
         pair = (model, instance)
+        if only_loaded:
+            if tier in (Tier.ROOM, Tier.EVICT):
+                self.load.setdefault(pair, Mean()).add(ending.total_s)
+            return
         streamed = ending.total_s - ending.first_byte_s > STREAMED_S
         if tier is Tier.LOADED:
             self.service.setdefault(pair, Mean()).add(ending.total_s)

@@ -101,6 +101,9 @@ LEFT = "left"
 UNREAD = "unread"
 """Reason of requests turned away because the agent gave no answer to a whole body."""
 
+UNLOAD = "unload"
+"""Reason of requests that have a model unloaded."""
+
 LIST = "list"
 """Reason of requests for lists of the whole fleet, which the agent writes."""
 

@@ -98,7 +98,7 @@ class Watch:
             self._usual.ended(line, grant)
             # First, or whoever waits for its slot goes where two have just failed.
             self._note(self._watched[grant.instance].ended(line, grant, now_s))
-        if line.kind is Kind.INFERENCE and line.server in self._watched:
+        if line.kind in (Kind.INFERENCE, Kind.UNLOAD) and line.server in self._watched:
             self._watched[line.server].others.ours("" if grant is None else grant.model, now_s)
         self._agent.ended(line.request_id, line.server, line.ending)
         if line.server in self._specs and changes_lists(line):

@@ -12,9 +12,17 @@ from dataclasses import dataclass, replace
 from spoe_agent.requests.body import BodyError, at_once, model_reading
 from spoe_agent.requests.changes import read_change
 from spoe_agent.requests.glimpse import HEAD_BYTES, Glimpse, model_of
-from spoe_agent.requests.hints import beginning, hints_of
+from spoe_agent.requests.hints import Wish, beginning, hints_of
 from spoe_agent.routing import InstanceLoad, Kind, Problem, RequestFacts
-from spoe_agent.routing.surface import DESCRIBE_PATH, INFERENCE_PATHS, Dialect, classify, dialect, path_model
+from spoe_agent.routing.surface import (
+    DESCRIBE_PATH,
+    EMBEDDING_PATHS,
+    INFERENCE_PATHS,
+    Dialect,
+    classify,
+    dialect,
+    path_model,
+)
 from spoe_agent.routing.words import words_of
 
 _NOT_COUNTED: Mapping[str, InstanceLoad] = {}
@@ -62,10 +70,12 @@ def asked(
 
     `document`: of its body what could be parsed, if that may have hints.
     """
-    hints = hints_of(path, document)
+    hints = hints_of(path, document, is_whole=body_bytes <= HEAD_BYTES)
+    kind = classify(method, path)
+    is_unload = kind is Kind.INFERENCE and hints.wish is Wish.UNLOAD
     return RequestFacts(
         request_id,
-        classify(method, path),
+        Kind.UNLOAD if is_unload else kind,
         dialect(path),
         words=words_of(path),
         loads=loads,
@@ -73,6 +83,9 @@ def asked(
         caller=caller,
         body_bytes=body_bytes,
         num_ctx=hints.num_ctx,
+        runner_options=hints.runner_options,
+        only_loads=hints.wish is Wish.LOAD,
+        embeds=path in EMBEDDING_PATHS,
         prefix=hints.prefix,
         process=process,
         tried=tried,

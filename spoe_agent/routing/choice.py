@@ -12,6 +12,8 @@ from enum import IntEnum, StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
 
+from spoe_agent.routing.snapshot import Pair
+
 
 class Action(StrEnum):
     """What the front end is to do."""
@@ -56,6 +58,7 @@ class Reason(StrEnum):
     DESCRIBE = "describe"
     MANAGE = "manage"
     LIST = "list"
+    UNLOAD = "unload"
     UNREADABLE = "unreadable"
     BAD_NAME = "bad model name"
     TOO_LARGE = "too large"
@@ -180,6 +183,8 @@ class Choice:
     """Every instance of the fleet, in file order."""
     failed: tuple[str, ...] = ()
     """Instances that did not take it before."""
+    unloads: tuple[Pair, ...] = ()
+    """Of a request to unload a model: what must be unloaded too, as it goes to one instance only."""
 
     @property
     def status(self) -> int:

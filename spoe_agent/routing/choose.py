@@ -18,7 +18,7 @@ from spoe_agent.routing.snapshot import Snapshot
 from spoe_agent.routing.specs import FleetSpec
 from spoe_agent.routing.stores import UNREADABLE, misplaced, writer
 from spoe_agent.routing.surface import Kind
-from spoe_agent.routing.warmth import Standing, has_room_for_all, has_slot, stand
+from spoe_agent.routing.warmth import Standing, has_copy, has_room_for_all, has_slot, stand
 
 NEARLY = 0.2
 """Of instances that are alike, learned times count as equal within this part of them."""
@@ -42,6 +42,8 @@ def choose(facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot) -> Choice:
     eligible = [pair for pair in zip(candidates, sites, strict=True) if pair[0].exclusion is None]
     if not eligible:
         return refusals.unserved(demand, candidates)
+    if facts.kind is Kind.UNLOAD:
+        return _unloading(demand, sites, eligible, candidates)
     best = _least(demand, eligible)
     held = fleet.policy.hold_s > 0 and demand.runs and not _may_run(demand, sites, best)
     action = Action.HOLD if held else Action.ROUTE
@@ -59,6 +61,14 @@ def _changing(demand: Demand, sites: list[Site]) -> Choice:
     if found.best is None:
         return refusals.unserved(demand, found.candidates)
     return Choice(Action.ROUTE, _OF_KIND[demand.facts.kind], found.best.instance, candidates=found.candidates)
+
+
+def _unloading(demand: Demand, sites: list[Site], eligible: list[_Judged], candidates: tuple[Candidate, ...]) -> Choice:
+    """A request that unloads a model goes to one that has it, and the others that have it are told beside it."""
+    best = _least(demand, [judged for judged in eligible if has_copy(demand, judged[1])] or eligible)
+    others = [site.spec.name for site in sites if site.spec.name != best.instance and has_copy(demand, site)]
+    unloads = tuple((demand.model, name) for name in others)
+    return Choice(Action.ROUTE, _OF_KIND[Kind.UNLOAD], best.instance, candidates=candidates, unloads=unloads)
 
 
 def _answering(sites: list[Site], excluded: list[Candidate | None]) -> tuple[Candidate, ...]:

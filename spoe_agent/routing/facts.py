@@ -71,6 +71,12 @@ class RequestFacts:
     """Size of the body, which stands for the length of the prompt."""
     num_ctx: int | None = None
     """`options.num_ctx`: another context than the loaded one's makes Ollama reload the model."""
+    runner_options: str = ""
+    """The other options that a runner is started with, as one text: others than the loaded one's do the same."""
+    only_loads: bool = False
+    """It has no prompt: its end tells how long a load took, and never how long an answer."""
+    embeds: bool = False
+    """It wants embeddings: Ollama runs one such request of a model at a time (server/sched.go load)."""
     prefix: str = ""
     """Hash of the conversation's beginning; "" when it has none."""
     words: Words = USUAL
@@ -110,6 +116,9 @@ class RequestFacts:
             caller=self.caller,
             body_bytes=self.body_bytes,
             num_ctx=self.num_ctx,
+            runner_options=self.runner_options,
+            only_loads=self.only_loads,
+            embeds=self.embeds,
             prefix=self.prefix,
             words=self.words,
             process=self.process,

@@ -28,6 +28,8 @@ class Kind(StrEnum):
     instances would write one store at once (ollama.md section 8)."""
     LIST = "list"
     """No model: any live instance."""
+    UNLOAD = "unload"
+    """Has a model unloaded wherever it is loaded: an inference path's request without a prompt, `keep_alive` 0."""
 
 
 INFERENCE_PATHS = frozenset(
@@ -44,6 +46,7 @@ INFERENCE_PATHS = frozenset(
         "/v1/audio/transcriptions",
     }
 )
+EMBEDDING_PATHS = frozenset({"/api/embed", "/api/embeddings", "/v1/embeddings"})
 _MANAGE = frozenset({"/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete"})
 DESCRIBE_PATH = "/api/show"
 MODEL_PATH = "/v1/models/"

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from spoe_agent.routing import estimates
 from spoe_agent.routing.choice import EVICT, LOADED, LOADING, RELOAD, ROOM, Tier
 from spoe_agent.routing.demand import Demand, Site
-from spoe_agent.routing.snapshot import NO_GPUS
+from spoe_agent.routing.snapshot import NO_GPUS, Health
 
 FIT_FRACTION = 0.8
 """Part of the free memory that a model may take beside others."""
@@ -41,6 +41,12 @@ def stand(demand: Demand, site: Site) -> Standing:
         is_same = not _other_context(demand, site, site.state.loaded[model].context_length)
         return _LOADED if is_same else _again(demand, site)
     return _beside(demand, site, residents(demand, site))
+
+
+def has_copy(demand: Demand, site: Site) -> bool:
+    """Tell whether the model is loaded on the instance, or about to be."""
+    is_gone = site.state.health is Health.DOWN or demand.model in site.activity.leaving
+    return not is_gone and (demand.model in site.state.loaded or demand.model in site.activity.loading)
 
 
 def has_slot(demand: Demand, site: Site, standing: Standing) -> bool:

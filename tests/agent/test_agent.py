@@ -289,6 +289,32 @@ async def test_an_agent_that_cannot_unload_leaves_it_to_ollama():
     assert rig.unloaded == []
 
 
+async def test_a_client_has_all_copies_unloaded():
+    """One is asked by the client's own request, the others by the agent; the next request loads it again."""
+    rig = Rooms()
+    rig.agent.fleet = FLEET
+    for name in ("g0", "g1"):
+        lists = {A: LoadedModel(1, 1)}, rig.clock(), {A: 1, B: 1}, rig.clock()
+        rig.agent.published(name, InstanceState(Health.UP, *lists))
+    choice = rig.agent.decide(asks(kind=Kind.UNLOAD))
+    assert (choice.action, choice.reason) == (Action.ROUTE, "unload")
+    assert rig.agent.must_make_room(choice)
+    await rig.agent.make_room(choice)
+    (other,) = {"g0", "g1"} - {choice.instance}
+    assert rig.unloaded == [(other, "a:latest")]
+    assert (rig.agent.board.grants, rig.agent.learner.rates) == (0, {})
+    assert rig.agent.decide(asks(request_id="r2")).reason == "room"
+
+
+def test_what_only_loads_is_granted_and_teaches_no_service():
+    rig = Rig()
+    choice = rig.agent.decide(asks(only_loads=True))
+    assert choice.tier is Tier.ROOM
+    rig.agent.ended("r1", choice.instance, Ending(4.0, 4.0, is_whole=True))
+    assert not rig.agent.learner.service
+    assert list(rig.agent.learner.load) == [(A, choice.instance)]
+
+
 async def test_unloading_that_fails_holds_up_nobody():
     rig = Rooms("unloading a:latest answered 404")
     await rig.agent.make_room(rig.agent.decide(asks(B)))

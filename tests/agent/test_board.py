@@ -5,7 +5,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from spoe_agent.agent.account import FRESH_S, LOADING_LIFETIME_S, MAX_STRUCK, MEAN_WINDOW_S, Grant
+from spoe_agent.agent.account import FRESH_S, GOING_S, LOADING_LIFETIME_S, MAX_STRUCK, MEAN_WINDOW_S, Grant
 from spoe_agent.agent.board import GRANT_LIFETIME_S, Board
 from spoe_agent.agent.tally import BEYOND_LIFETIME_S, SETTLE_S
 from spoe_agent.routing import Health, InstanceLoad, InstanceState, LoadedModel, Tier
@@ -345,6 +345,48 @@ def test_who_must_go_and_is_asked_for_again_loads_again():
     grant(it, "1", "g0", C, 1.0, victims=(A,))
     grant(it, "2", "g0", A, 2.0, victims=(C,))
     assert (leaving(it), loading(it)) == ({C}, {C: 1.0, A: 2.0})
+
+
+def loaded(it, now_s=1000.0):
+    return set(it.snapshot({}, now_s).state("g0").loaded)
+
+
+def test_what_a_client_unloads_is_gone_at_once_whatever_lists_show_for_a_moment():
+    it = board()
+    it.unload("g0", A, 10.0)
+    assert loaded(it) == {B}
+    for at_s, still in ((10.0, {B}), (10.0 + GOING_S, {B}), (10.1 + GOING_S, {A, B})):
+        it.publish("g0", reading(A, B, at_s=at_s))
+        assert loaded(it) == still
+
+
+def test_what_is_asked_for_after_that_loads():
+    it = board()
+    it.unload("g0", A, 10.0)
+    grant(it, "1", "g0", A, 10.1)
+    assert loading(it) == {A: 10.1}
+    it.publish("g0", reading(A, B, at_s=10.2))
+    assert (loading(it), loaded(it)) == ({}, {A, B})
+
+
+def test_what_was_loaded_just_now_is_unloaded_too():
+    it = board(("1", C, 9.0))
+    it.served(it.find("1"), 9.5)
+    it.end("1")
+    it.unload("g0", C, 10.0)
+    assert loading(it) == {}
+
+
+def test_what_is_busy_stays_until_it_is_idle():
+    it = board(("1", A, 9.0))
+    it.unload("g0", A, 10.0)
+    assert loaded(it) == {A, B}
+
+
+def test_unloading_where_nobody_was_heard_of():
+    it = Board()
+    it.unload("g0", A, 10.0)
+    assert loaded(it) == set()
 
 
 def test_a_place_is_emptied_for_a_model_until_it_is_granted_or_given_up():

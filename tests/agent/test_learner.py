@@ -84,6 +84,16 @@ def test_an_answer_that_came_all_at_once_tells_how_long_a_warm_request_runs():
     assert learned.load_s[HERE] == pytest.approx(20.0)  # not 15: what is warm is not known by it
 
 
+def test_what_only_loads_teaches_loads_and_nothing_of_service():
+    """Its answer comes all at once, and all of it is the load."""
+    it = Learner()
+    for tier in Tier:
+        it.ended(*HERE, tier, ending(4.0, 4.0), only_loaded=True)
+    learned = it.learned(0.0)
+    assert (learned.load_s, learned.service_s) == ({HERE: pytest.approx(4.0)}, {})
+    assert it.load[HERE].samples == 2
+
+
 def test_models_are_apart():
     it = Learner()
     it.ended("a", "g0", LOADED, ending(total_s=1.0))

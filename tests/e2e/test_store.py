@@ -24,6 +24,8 @@ from tests.e2e.operator import one
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.both_fronts]
 
 DEADLINE_S = 30
+FEW = 5
+"""Tries within a second, each of which waits for lists; with none read there would be dozens."""
 SHARED = ("shared", (("alpha:latest", "4.7GB"),))
 SOLO = ("solo", (("beta:latest", "4.7GB"),))
 SETTINGS = {
@@ -104,6 +106,19 @@ async def known_to_be_gone(session: aiohttp.ClientSession, stack: Stack, model: 
         return await generate(session, stack, model) == (404, "-")
 
     await until(at_the_door, DEADLINE_S, f"{model} is known to be gone")
+
+
+async def test_what_was_unknown_is_served_as_soon_as_it_is_made(own: Stack, session: aiohttp.ClientSession) -> None:
+    """Who was told 404 looks at the lists again at most once a second, but not past a change of the store."""
+    assert (await generate(session, own, "young"))[0] == 404
+    made = {"model": "young", "from": "beta", "stream": False}
+    assert await change(session, own, "POST", "/api/create", **made) == (200, "gpu2", SUCCESS)
+    refused = 0
+    while (await generate(session, own, "young"))[0] == 404:
+        refused += 1
+        assert refused < FEW
+    assert await change(session, own, "DELETE", "/api/delete", model="young") == (200, "gpu2", None)
+    await known_to_be_gone(session, own, "young")
 
 
 async def test_a_pull_goes_where_the_model_is_pinned_or_is(own: Stack, session: aiohttp.ClientSession) -> None:

@@ -9,7 +9,7 @@ from spoe_agent.routing import Kind, Problem
 from spoe_agent.routing.names import canonical
 from spoe_agent.routing.surface import DESCRIBE_PATH, INFERENCE_PATHS
 
-INFERENCE, DESCRIBE, MANAGE, LIST = Kind
+INFERENCE, DESCRIBE, MANAGE, LIST, UNLOAD = Kind
 UNREADABLE, _, BAD_NAME, _ = Problem
 LLAMA3 = canonical("llama3")
 JSON = b'{"model":"llama3"}'
@@ -68,6 +68,11 @@ CASES = {
     "an empty name": bad(of(""), REQUIRED, BAD_NAME),
     "a bad name": bad(of("a b"), INVALID, BAD_NAME),
     "a name with broken UTF-8": bad(of("ll\udcffama"), INVALID, BAD_NAME),
+    "an unloading": Named("/api/generate", b'{"model":"llama3","keep_alive":0}', UNLOAD),
+    "one of a chat": Named("/api/chat", b'{"model":"llama3","messages":[],"keep_alive":"0"}', UNLOAD),
+    "an unloading of a bad name": bad(b'{"model":"a b","keep_alive":0}', INVALID, BAD_NAME, kind=UNLOAD),
+    "a long body that may be none": Named("/api/generate", b'{"model":"llama3","keep_alive":0%s}' % (b" " * 20_000)),
+    "a method that unloads nothing": get("/api/chat", LIST, body=b'{"model":"llama3","keep_alive":0}'),
     "show": Named("/api/show", kind=DESCRIBE),
     "show by name": Named("/api/show", b'{"name":"llama3"}', DESCRIBE),
     "show by both": Named("/api/show", b'{"model":"","name":"llama3"}', DESCRIBE),

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from spoe_agent.requests.hints import NONE, beginning, hints_of
+from spoe_agent.requests.hints import NONE, Wish, beginning, hints_of
 
 USER = {"role": "user", "content": "hello"}
 SYSTEM = {"role": "system", "content": "be kind"}
@@ -35,6 +35,52 @@ def hints(document, path="/api/chat"):
 )
 def test_context(path, document, expected):
     assert hints(document, path).num_ctx == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"num_batch": 128}, "num_batch=128"),
+        ({"use_mmap": False, "num_gpu": 0, "num_ctx": 8192}, "num_gpu=0 use_mmap=False"),
+        ({"num_thread": 4, "main_gpu": 1, "draft_num_predict": 2}, "draft_num_predict=2 main_gpu=1 num_thread=4"),
+        ({"num_gpu": -1, "temperature": 1, "use_mmap": None}, ""),
+        ({"num_batch": "128", "num_thread": 10**400}, ""),
+        ({}, ""),
+    ],
+)
+def test_what_else_a_runner_is_started_with(options, expected):
+    assert hints({"options": options}).runner_options == expected
+    assert hints({"options": options}, "/v1/chat/completions").runner_options == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "document", "expected"),
+    [
+        ("/api/generate", {"keep_alive": 0}, Wish.UNLOAD),
+        ("/api/generate", {"prompt": "", "keep_alive": 0.0}, Wish.UNLOAD),
+        ("/api/generate", {"keep_alive": "0s", "images": []}, Wish.UNLOAD),
+        ("/api/chat", {"messages": [], "keep_alive": "0"}, Wish.UNLOAD),
+        ("/api/chat", {"messages": None, "keep_alive": 0}, Wish.UNLOAD),
+        ("/api/generate", {"prompt": "x", "keep_alive": 0}, Wish.ANSWER),
+        ("/api/generate", {"Prompt": "x", "keep_alive": 0}, Wish.ANSWER),
+        ("/api/chat", {"messages": [USER], "keep_alive": 0}, Wish.ANSWER),
+        ("/api/chat", {"prompt": "x", "keep_alive": 0}, Wish.UNLOAD),
+        ("/api/generate", {}, Wish.LOAD),
+        ("/api/generate", {"keep_alive": False}, Wish.LOAD),
+        ("/api/generate", {"keep_alive": -1}, Wish.LOAD),
+        ("/api/generate", {"keep_alive": "5m"}, Wish.LOAD),
+        ("/api/chat", {"messages": []}, Wish.LOAD),
+        ("/api/embed", {"input": []}, Wish.LOAD),
+        ("/api/embed", {"input": "", "keep_alive": 0}, Wish.LOAD),
+        ("/api/embeddings", {"prompt": ""}, Wish.LOAD),
+        ("/api/embed", {"input": ["x"]}, Wish.ANSWER),
+        ("/v1/chat/completions", {"messages": [], "keep_alive": 0}, Wish.ANSWER),
+        ("/v1/embeddings", {}, Wish.ANSWER),
+    ],
+)
+def test_what_is_wanted_of_the_model(path, document, expected):
+    assert hints_of(path, {"model": "m", **document}, is_whole=True).wish is expected
+    assert hints_of(path, {"model": "m", **document}).wish is Wish.ANSWER
 
 
 SAME = [

@@ -194,6 +194,27 @@ ROUTES = {
         "g1",
         "describe",
     ),
+    "unloading, where it is loaded": (
+        asks(kind=Kind.UNLOAD),
+        TWO,
+        moment(busy(g1=9), g0=state(), g1=state(A)),
+        "g1",
+        "unload",
+    ),
+    "unloading, where it loads": (
+        asks(kind=Kind.UNLOAD),
+        TWO,
+        moment({"g1": Activity(in_flight={A: 1}, loading={A: NOW_S})}, g0=state(), g1=state()),
+        "g1",
+        "unload",
+    ),
+    "unloading what is loaded nowhere": (
+        asks(kind=Kind.UNLOAD),
+        TWO,
+        moment(g0=state(B, installed=(B,)), g1=state(B)),
+        "g1",
+        "unload",
+    ),
     "list, where least goes on": (
         asks(None, Kind.LIST),
         TWO,
@@ -224,6 +245,28 @@ def test_routed(facts, of, snapshot, instance, reason):
     choice = choose(facts, of, snapshot)
     assert (choice.action, choice.instance, choice.reason) == (Action.ROUTE, instance, reason)
     assert choice.tier is only(choice, instance).tier
+
+
+UNLOADS = {
+    # fleet, snapshot -> instances that are to unload it beside the one that is asked
+    "nobody else": (TWO, moment(g0=state(A), g1=state(B)), []),
+    "every copy": (fleet("g0", "g1", "g2"), moment(g0=state(A), g1=state(B, A), g2=state(A)), ["g1", "g2"]),
+    "who loads it": (TWO, moment({"g1": Activity(loading={A: NOW_S})}, g0=state(A), g1=state()), ["g1"]),
+    "not who is to unload it": (TWO, moment({"g1": Activity(leaving=frozenset({A}))}, g0=state(A), g1=state(A)), []),
+    "also who is not to serve it": (
+        fleet("g0", "g1", "g2", rules=[ModelRule("a", instances=("g0",))]),
+        moment(g0=state(A), g1=state(A), g2=state(A, health=Health.DRAINED)),
+        ["g1", "g2"],
+    ),
+    "nobody who is down": (TWO, moment(g0=state(A), g1=state(A, health=Health.DOWN)), []),
+}
+
+
+@pytest.mark.parametrize(("of", "snapshot", "expected"), UNLOADS.values(), ids=UNLOADS)
+def test_unloaded_too(of, snapshot, expected):
+    choice = choose(asks(kind=Kind.UNLOAD), holding(of), snapshot)
+    assert (choice.action, choice.instance, choice.victims) == (Action.ROUTE, "g0", ())
+    assert choice.unloads == tuple((A, name) for name in expected)
 
 
 HOLDS = {

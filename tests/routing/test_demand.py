@@ -7,7 +7,7 @@ from spoe_agent.routing.snapshot import NOTHING, Learned
 from spoe_agent.routing.specs import NO_RULE
 from tests.routing.builders import CLOUD, FOUR_GIB, A, B, C, asks, counts, fleet, here, moment, spec, state
 
-INFERENCE, DESCRIBE, MANAGE, LIST = Kind
+INFERENCE, DESCRIBE, MANAGE, LIST, UNLOAD = Kind
 RULE = ModelRule("a")
 OF = fleet("g0", rules=[RULE])
 

@@ -7,7 +7,7 @@ from spoe_agent.routing.estimates import GIB
 from spoe_agent.routing.snapshot import GpuDoubt, GpuGroup
 from tests.routing.builders import CLOUD, A, B, asks, counts, fleet, moment, only, spec, state
 
-INFERENCE, DESCRIBE, MANAGE, LIST = Kind
+INFERENCE, DESCRIBE, MANAGE, LIST, UNLOAD = Kind
 SMALL = spec("g0", vram_bytes=2 * GIB)
 PINNED_AWAY = [ModelRule("a", instances=("g1", "g2"))]
 NOT_HERE = state(installed=(B,))
