@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, StrictUndefined
 
-from bench.policies.bounded_hash import BALANCE_FACTOR
+from bench.policies.bounded_hash import USUAL
 from spoe_agent.simulator.virtual.simulation import TIMEOUT_S
 
 BODY_BYTES = 64 * 1024
@@ -121,7 +121,9 @@ def nginx(listen: str, servers: Sequence[Upstream], time_scale: float) -> str:
 
 def haproxy(listen: str, servers: Sequence[Upstream], time_scale: float, hashes_model: bool) -> str:
     """Return haproxy.cfg: leastconn, or consistent hash of the model with bounded loads."""
-    return _render(_HAPROXY, listen, servers, time_scale, hashes_model=hashes_model, balance_factor=BALANCE_FACTOR)
+    return _render(
+        _HAPROXY, listen, servers, time_scale, hashes_model=hashes_model, balance_factor=USUAL.balance_factor
+    )
 
 
 def _render(text: str, listen: str, servers: Sequence[Upstream], time_scale: float, **more: object) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.policies.all_warm import AllWarm, without_loading
-from bench.policies.baselines import LeastConn, NginxLeastConn, Prequal, Random, WarmFirst
-from bench.policies.bounded_hash import BoundedHash
+from bench.policies.baselines import Greedy, LeastConn, NginxLeastConn, Prequal, Random, WarmBounded, WarmFirst
+from bench.policies.bounded_hash import TUNED, BoundedHash
 from bench.policies.static import Static
 from spoe_agent.routing.specs import Weights
 from spoe_agent.simulator import InstanceProfile, Model
@@ -47,17 +47,24 @@ class Arm:
         return [max_connections(profile) if self.is_limited else None for profile in fleet.instances]
 
 
-def _without(term: str, variant: Variant) -> Arm:
-    def router(setting: Setting) -> Router:
-        return Pointsman(setting.fleet, setting.models, variant)
+def _ours(variant: Variant) -> Callable[[Setting], Router]:
+    """The seed salts the ids of the requests, by which equals are told apart."""
+    return lambda setting: Pointsman(setting.fleet, setting.models, replace(variant, salt=setting.seed))
 
-    return Arm(f"{OURS}-no-{term}", router, is_limited=True)
+
+def _without(term: str, variant: Variant) -> Arm:
+    return Arm(f"{OURS}-no-{term}", _ours(variant), is_limited=True, placements=SALTS)
 
 
 BASELINE = "leastconn"
 """What ratios are to."""
 IDEAL = "all_warm"
 OURS = "pointsman"
+SALTS = 4
+"""Equals are told apart by requests' ids, and one early decision changes all later ones: of one run's figures some are
+chance."""
+SIMPLE = ("leastconn", "bounded_hash", "hash_tuned", "warm_first", "warm_1.5mean", "greedy", "prequal")
+"""Rules of a line or two. Ours is held against the best of them, whichever that is in a cell."""
 
 COMPARED = (
     Arm("nginx_leastconn", lambda _: NginxLeastConn(), is_limited=True),
@@ -65,10 +72,13 @@ COMPARED = (
     Arm("leastconn_maxconn", lambda _: LeastConn(), is_limited=True),
     # Where a hash puts models is luck, and two popular ones on one server cost much.
     Arm("bounded_hash", lambda setting: BoundedHash(len(setting.fleet.instances), setting.seed), placements=4),
+    Arm("hash_tuned", lambda setting: BoundedHash(len(setting.fleet.instances), setting.seed, TUNED), placements=4),
     Arm("random", lambda setting: Random(setting.seed)),
     Arm("warm_first", lambda _: WarmFirst()),
+    Arm("warm_1.5mean", lambda _: WarmBounded()),
+    Arm("greedy", lambda _: Greedy()),
     Arm("prequal", lambda _: Prequal()),
-    Arm(OURS, lambda setting: Pointsman(setting.fleet, setting.models), is_limited=True),
+    Arm(OURS, _ours(Variant()), is_limited=True, placements=SALTS),
     Arm("static", lambda setting: Static(setting.fleet, setting.models, setting.requests)),
     Arm(IDEAL, lambda setting: AllWarm(setting.fleet), hardware=without_loading),
 )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from statistics import pstdev
 from typing import NamedTuple
 
 from bench.policies.summary import mean
@@ -60,6 +62,8 @@ class Spread(NamedTuple):
     value: float
     lower: float
     upper: float
+    deviation: float
+    """Standard deviation of the mean."""
     each: tuple[float, ...]
     """Per window."""
 
@@ -82,4 +86,5 @@ def bootstrap(windows: Sequence[Window], of: Callable[[Window, Counter[int]], fl
     each = tuple(of(window, once) for window in windows)
     drawn = sorted(mean([of(window, times) for window in some]) for times, some in zip(resamples, chosen, strict=True))
     beyond = int((1 + CERTAINTY) / 2 * (RESAMPLES - 1))
-    return Spread(mean(each), drawn[RESAMPLES - 1 - beyond], drawn[beyond], each)
+    deviation = pstdev(drawn) if math.isfinite(drawn[-1]) and math.isfinite(drawn[0]) else math.inf
+    return Spread(mean(each), drawn[RESAMPLES - 1 - beyond], drawn[beyond], deviation, each)

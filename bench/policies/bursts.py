@@ -49,5 +49,10 @@ def _lengths(randomness: random.Random, known: Sequence[Arrival]) -> tuple[int, 
     if known:
         one = randomness.choice(known)
         return one.prompt_tokens, one.output_tokens
+    return code_lengths(randomness)
+
+
+def code_lengths(randomness: random.Random) -> tuple[int, int]:
+    """Draw the tokens of a completion of code: its prompt's and its own."""
     prompt = min(_LONGEST_PROMPT, math.ceil(randomness.lognormvariate(*_PROMPT)))
     return prompt, min(_LONGEST_OUTPUT, math.ceil(randomness.lognormvariate(*_OUTPUT)))

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from bench.policies.bootstrap import BLOCK_S, Blocks, Window, bootstrap
 from bench.policies.samples import Sample
 from bench.policies.summary import Run, mean
-from spoe_agent.simulator.virtual.requests import SERVED
 
 LEAST_PER_MINUTE = 5
 """Minutes with fewer requests say nothing."""
@@ -23,6 +22,8 @@ class Ratio:
     value: float
     upper: float
     """Upper limit at 95 % (two-sided)."""
+    deviation: float = field(default=0.0, compare=False)
+    """Standard deviation of the mean: windows, their blocks and salts drawn anew."""
     each: tuple[float, ...] = field(default=(), compare=False)
     """Per window."""
 
@@ -98,7 +99,7 @@ def _pairs(ours: Sequence[Run], theirs: Sequence[Run]) -> list[tuple[Run, Run]]:
 
 
 def _times(run: Run, field: str) -> Blocks:
-    return Blocks((one.t, getattr(one, field)) for one in run.measured() if one.status == SERVED)
+    return Blocks((one.t, getattr(one, field)) for one in run.measured() if one.counts)
 
 
 def _loads(run: Run) -> Blocks:
@@ -115,7 +116,7 @@ def _ratio(windows: Sequence[Window], part: float | None) -> Ratio:
         return _quotient(mine, other)
 
     found = bootstrap(windows, divide)
-    return Ratio(found.value, found.upper, found.each)
+    return Ratio(found.value, found.upper, found.deviation, found.each)
 
 
 def _closed(window: Window, times: Counter[int]) -> float:
@@ -126,7 +127,7 @@ def _closed(window: Window, times: Counter[int]) -> float:
 def _by_minute(samples: Sequence[Sample]) -> dict[int, list[float]]:
     found: dict[int, list[float]] = {}
     for sample in samples:
-        if sample.status == SERVED:
+        if sample.counts:
             found.setdefault(int(sample.t // BLOCK_S), []).append(sample.ttft)
     return found
 

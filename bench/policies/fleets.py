@@ -66,9 +66,10 @@ def _instance(gpu: str, gibibytes: int, max_loaded: int = 3) -> InstanceProfile:
 
 
 def _plan(
-    name: str, instances: Sequence[InstanceProfile], models: Sequence[str], fault: PlannedFault | None = None
+    name: str, instances: Sequence[InstanceProfile], models: Sequence[str | Model], fault: PlannedFault | None = None
 ) -> FleetPlan:
-    by_size = sorted((_MODELS[model] for model in models), key=lambda model: model.size_bytes)
+    found = (_MODELS[model] if isinstance(model, str) else model for model in models)
+    by_size = sorted(found, key=lambda model: model.size_bytes)
     return FleetPlan(name, tuple(instances), tuple(by_size), fault)
 
 
@@ -97,6 +98,13 @@ _TEN = (
     "qwq:32b",
 )
 
+_FORTY = tuple(
+    replace(_MODELS[name], name=f"{name}-tune{number}", blob="")
+    for number in range(8)
+    for name in ("llama3.2:3b", "phi4-mini:3.8b", "mistral:7b", "llama3.1:8b", "gemma3:12b")
+)
+"""Tunes of five models, each with weights of its own."""
+
 _F4 = _instance("a100", 48)
 
 FLEETS = {
@@ -119,6 +127,7 @@ FLEETS = {
         _plan("F4-h100", [_instance("h100", 80)] * 4, _EIGHT),
         _plan("F4h", [_instance("a100", 80)] * 2 + [_instance("4090", 24)] * 2, _EIGHT),
         _plan("F8", [_instance("4090", 24)] * 8, _SIX),
+        _plan("F16", [_instance("4090", 24)] * 16, _FORTY),
     )
 }
 """By name. Of F4 there are variants, each with one assumption changed: how much a batch slows down (k), GB/s of loading

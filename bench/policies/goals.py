@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from bench.policies.compare import Gap, Minutes, Ratio, finite
 
@@ -30,6 +30,8 @@ class Facts:
     gap_closed: Gap | None = None
     of_hash: Ratio | None = None
     """Mean time to the first token, divided by bounded_hash's."""
+    of_simple: Mapping[str, tuple[str, Ratio]] = field(default_factory=dict)
+    """By figure: the simple rule that is best in it, and ours divided by that."""
     worst_model: float | None = None
     """The largest ratio of a model's p95 to least_conn's."""
     failed: float = 0
@@ -84,6 +86,8 @@ _RATIOS: Mapping[str, Mapping[str, float]] = {
     "RS": {"ttft_p95": 1.0, "ttft_p99": 1.0},
 }
 _R1_LIGHT_LOAD, _R1_LIGHT_E2E = 0.15, 0.65
+_OF_SIMPLE = {"R0": 1.02, "R1": 0.75}
+_WORST_MODEL = {"R2": 1.0}
 _GAP = {"R1": 0.95, "R1t": 0.92, "R2": 0.70}
 
 
@@ -103,8 +107,8 @@ def _to_baseline(facts: Facts) -> list[Goal]:
     found = [Goal(name, _counted(name, facts), limit) for name, limit in limits.items() if name in facts.ratios]
     if facts.gap_closed is not None and facts.regime in _GAP:
         found.append(Goal("gap_closed", facts.gap_closed.lower, _GAP[facts.regime], at_least=True))
-    if facts.regime == "R2" and facts.worst_model is not None:
-        found.append(Goal("worst model's p95", facts.worst_model, 1.0))
+    if facts.worst_model is not None:
+        found.append(Goal("worst model's p95", facts.worst_model, _WORST_MODEL.get(facts.regime, 1.2)))
     return found
 
 
@@ -115,6 +119,8 @@ def _counted(name: str, facts: Facts) -> float:
 
 def _others(facts: Facts) -> list[Goal]:
     found = [Goal("failed", facts.failed, facts.failed_baseline), Goal("misfits", facts.misfits, 0)]
+    for name, (rule, ratio) in facts.of_simple.items():
+        found.append(Goal(f"{name} / {rule}, the best simple rule", ratio.upper, _OF_SIMPLE.get(facts.regime, 1.0)))
     if facts.regime == "RX" and facts.minutes is not None:
         found.append(Goal("worst minute", facts.minutes.worst, 1.05))
     if facts.sent_to_known is not None:

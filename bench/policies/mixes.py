@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from bench.policies.arrivals import Arrival
-from bench.policies.bursts import bursts
+from bench.policies.bursts import bursts, code_lengths
 from bench.policies.drift import drift
 from bench.policies.fleets import EMBEDDER
 from bench.policies.generator import Traffic, converse, generate, zipf_weights
@@ -17,7 +17,7 @@ from spoe_agent.simulator import Model
 from spoe_agent.simulator.virtual.fleet import FleetPlan
 from spoe_agent.simulator.work import Kind, Work
 
-REPLAYED = frozenset({"W1", "WX", "RS"})
+REPLAYED = frozenset({"W1", "W8", "WX", "RS"})
 """Of a trace that names models these are the same whatever the seed."""
 
 Rule = Callable[[FleetPlan, int, "Sequence[Arrival] | None"], list[tuple[Arrival, Work]]]
@@ -29,12 +29,27 @@ def varies(name: str, trace: Sequence[Arrival] | None) -> bool:
 
 
 def _popular_small_first(fleet: FleetPlan, seed: int, trace: Sequence[Arrival] | None) -> list[tuple[Arrival, Work]]:
-    arrivals = _arrivals(seed, trace)
+    arrivals = _arrivals(fleet, seed, trace)
+    return _asking(arrivals, _mapping(arrivals, fleet.models))
+
+
+def _popular_large_first(fleet: FleetPlan, seed: int, trace: Sequence[Arrival] | None) -> list[tuple[Arrival, Work]]:
+    arrivals = _arrivals(fleet, seed, trace)
+    return _asking(arrivals, _mapping(arrivals, fleet.models[::-1]))
+
+
+def _code(fleet: FleetPlan, seed: int, trace: Sequence[Arrival] | None) -> list[tuple[Arrival, Work]]:
+    """Completions of code: who asks and when as in W1, with long prompts and short answers."""
+    randomness = random.Random(seed)
+    arrivals = []
+    for arrival in _arrivals(fleet, seed, trace):
+        prompt, output = code_lengths(randomness)
+        arrivals.append(replace(arrival, prompt_tokens=prompt, output_tokens=output))
     return _asking(arrivals, _mapping(arrivals, fleet.models))
 
 
 def _permuted(fleet: FleetPlan, seed: int, trace: Sequence[Arrival] | None) -> list[tuple[Arrival, Work]]:
-    arrivals = _arrivals(seed, trace)
+    arrivals = _arrivals(fleet, seed, trace)
     models = list(fleet.models)
     random.Random(seed).shuffle(models)
     return _asking(arrivals, _mapping(arrivals, models))
@@ -42,7 +57,7 @@ def _permuted(fleet: FleetPlan, seed: int, trace: Sequence[Arrival] | None) -> l
 
 def _one_hot(fleet: FleetPlan, seed: int, trace: Sequence[Arrival] | None) -> list[tuple[Arrival, Work]]:
     """The most popular is a model of middle size, so that no single instance can carry it."""
-    arrivals = _arrivals(seed, trace)
+    arrivals = _arrivals(fleet, seed, trace)
     models = list(fleet.models)
     models.insert(0, models.pop(len(models) // 2))
     return _asking(arrivals, _mapping(arrivals, models))
@@ -109,20 +124,25 @@ WORKLOADS: dict[str, Rule] = {
     "W5": _crowds,
     "W6": _sessions,
     "W7": _mixed,
+    "W8": _popular_large_first,
+    "W9": _code,
     "WX": _one_hot,
     "RS": _popular_small_first,
     CLOSED: _popular_small_first,
 }
 """By name: W1 popular models are small, W2 any model may be popular, W3 other hours of the day, W4 Poisson, W5 crowds
-on one model, W6 conversations, W7 embeddings, cancels and other contexts, WX one hot model of middle size, RS ten
+on one model, W6 conversations, W7 embeddings, cancels and other contexts, W8 popular models are large, W9
+completions of code, WX one hot model of middle size, RS ten
 minutes of overload, CL a closed loop of users who think, whatever the load. W3 and W4 are made up even where there is
 a trace."""
 
 
-def _arrivals(seed: int, trace: Sequence[Arrival] | None) -> list[Arrival]:
+def _arrivals(fleet: FleetPlan, seed: int, trace: Sequence[Arrival] | None) -> list[Arrival]:
+    """At least ten models are asked for, so that fleets with fewer get the same of them."""
+    ranks = max(Traffic().ranks, len(fleet.models))
     if trace is None:
-        return generate(Traffic(), seed)
-    return _ranked([replace(arrival, session=None, fresh_tokens=None) for arrival in trace], 10, seed)
+        return generate(Traffic(ranks=ranks), seed)
+    return _ranked([replace(arrival, session=None, fresh_tokens=None) for arrival in trace], ranks, seed)
 
 
 def _ranked(arrivals: list[Arrival], ranks: int, seed: int) -> list[Arrival]:

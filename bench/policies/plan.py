@@ -13,11 +13,14 @@ LOADS = (0.15, 0.30)
 DEFAULT_CELLS = (
     *(Cell(fleet, load, "W1") for fleet in ("F2-few", "F4", "F8", "F4-h100", "F2-vram", "F4h", "F2") for load in LOADS),
     Cell("F8", 0.30, "WX"),
-    *(Cell("F4", 0.30, workload) for workload in ("W3", "W5", "RS")),
+    Cell("F4", 0.03, "W1"),
+    *(Cell("F4-np1", load, "W1") for load in (0.12, 0.25)),
+    Cell("F16", 0.15, "W1"),
+    *(Cell("F4", 0.30, workload) for workload in ("W3", "W5", "W6", "W8", "W9", "RS")),
     *(Cell(fleet, 0.30, "W1") for fleet in ("F4-hang", "F4-kill", "F4-restart", "F4-slow")),
 )
 QUICK_CELLS = (Cell("F2-few", 0.30, "W1"), Cell("F4", 0.30, "W1"), Cell("F8", 0.30, "WX"))
-QUICK_ARMS = (BASELINE, "bounded_hash", OURS, IDEAL)
+QUICK_ARMS = (BASELINE, "bounded_hash", "warm_1.5mean", "greedy", OURS, IDEAL)
 QUICK_REQUESTS = 4000
 
 

@@ -18,7 +18,7 @@ from bench.policies.verdicts import Row, Verdict
 WIDTH = 120
 """Columns that a table needs; where the terminal is narrower its lines wrap."""
 
-_FIGURES = ("ttft", "p95", "p99", "e2e", "SLO", "loads/k", "failed")
+_FIGURES = ("ttft", "salts", "p95", "p99", "e2e", "SLO", "loads/k", "failed")
 _RATIOS = {"x ttft": "ttft_mean", "x p95": "ttft_p95", "x p99": "ttft_p99", "x e2e": "e2e_mean"}
 
 
@@ -32,14 +32,14 @@ def show(console: Console, verdict: Verdict) -> None:
     )
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     table.add_column("seconds", no_wrap=True)
-    for name in (*_FIGURES, *_RATIOS):
+    for name in (*_FIGURES, *_RATIOS, "±"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in verdict.rows:
         table.add_row(row.arm, *_figures(row), *_multiples(row), style="bold" if row.arm == OURS else "")
     if first.bounds is not None:
         floor = first.bounds
-        times = (floor.floor_ttft_mean, floor.floor_ttft_p95, floor.floor_ttft_p99, floor.floor_e2e_mean)
-        table.add_row("floor", *(f"{time:.3f}" for time in times), style="dim")
+        others = (floor.floor_ttft_p95, floor.floor_ttft_p99, floor.floor_e2e_mean)
+        table.add_row("floor", f"{floor.floor_ttft_mean:.3f}", "", *(f"{time:.3f}" for time in others), style="dim")
     console.print(table)
     if first.baseline_swamped:
         console.print(f"  [yellow]{BASELINE} cannot carry this load: work piled up, so multiples of it say little[/]")
@@ -74,12 +74,17 @@ def _regime(row: Row) -> str:
 
 def _figures(row: Row) -> list[str]:
     of = row.figures
-    times = (of.ttft_mean, of.ttft_p95, of.ttft_p99, of.e2e_mean)
-    return [*(f"{time:.3f}" for time in times), f"{of.slo:.1%}", f"{of.loads_per_1000:.1f}", f"{of.failed:g}"]
+    chance = f"±{of.ttft_chance:.0%}" if of.ttft_chance else ""
+    times = (f"{time:.3f}" for time in (of.ttft_p95, of.ttft_p99, of.e2e_mean))
+    return [f"{of.ttft_mean:.3f}", chance, *times, f"{of.slo:.1%}", f"{of.loads_per_1000:.1f}", f"{of.failed:g}"]
 
 
 def _multiples(row: Row) -> list[str]:
-    return [f"{row.ratios[name].value:.2f}" if name in row.ratios else "" for name in _RATIOS.values()]
+    """To the baseline, and how far chance moves the first of them: windows, their blocks and salts drawn anew."""
+    if not row.ratios:
+        return []
+    each = [f"{row.ratios[name].value:.2f}" for name in _RATIOS.values()]
+    return [*each, f"{row.ratios['ttft_mean'].deviation:.3f}"]
 
 
 def _verdict(goal: Goal) -> str:

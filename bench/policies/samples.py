@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from spoe_agent.simulator.virtual.requests import Record
+from spoe_agent.fleet.schema import Policies
+from spoe_agent.simulator.virtual.requests import CLIENT_LEFT, Record
 
 SLO_TTFT_S = 2.0
 """A request is in time when its first token comes within its own prefill and this, ..."""
 SLO_TPOT = 3.0
 """... and its tokens at most so many times slower than alone."""
 
+REFUSED_S = Policies().hold_timeout
+"""So long the agent waits before it turns anybody away; another's error that comes at once is no better answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One request that ended. Times in seconds; those of failed requests mean nothing."""
+    """One request that ended. Times in seconds. One that failed counts as having waited until then, and for
+    `REFUSED_S` at least: whoever loses the slow ones must not look faster.
+    """
 
     t: float
     model: str
@@ -33,6 +39,11 @@ class Sample:
     stays: bool
     """The client waits for the end, however long it takes. Times of others would only count where they are short."""
 
+    @property
+    def counts(self) -> bool:
+        """Its times count: the client did not leave by itself."""
+        return self.status != CLIENT_LEFT
+
     def as_dict(self) -> dict[str, object]:
         """Return the fields by name."""
         return asdict(self)
@@ -41,14 +52,17 @@ class Sample:
 def sample(record: Record) -> Sample:
     """Reduce a record to what is kept."""
     request = record.request
+    ttft_s, e2e_s = record.ttft_s, record.e2e_s
+    if record.failed:
+        ttft_s = e2e_s = max(e2e_s, REFUSED_S)
     return Sample(
         t=request.at_s,
         model=record.model,
         instance=record.server,
-        ttft=record.ttft_s,
+        ttft=ttft_s,
         tpot=record.tpot_s,
-        e2e=record.e2e_s,
-        slowdown=record.slowdown,
+        e2e=e2e_s,
+        slowdown=e2e_s / request.solo_s,
         prompt_tokens=request.work.prompt_tokens,
         output_tokens=request.work.output_tokens,
         cold=record.load_wait_s > 0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from statistics import stdev
 
 from bench.policies.samples import Sample
 from spoe_agent.simulator.virtual.requests import CLIENT_LEFT, SERVED
@@ -48,12 +49,16 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Times in seconds, over served requests after the warm-up whose clients stay; counts over all requests."""
+    """Times in seconds, over requests after the warm-up whose clients stay, failed ones with the time at which they had
+    failed (see Sample); counts over all requests.
+    """
 
     requests: float
     failed: float
     cancelled: float
     ttft_mean: float
+    ttft_chance: float
+    """Standard deviation of that mean from one of the policy's own salts to the next, as a part of it; 0 with one."""
     ttft_p50: float
     ttft_p95: float
     ttft_p99: float
@@ -96,32 +101,35 @@ def figures(runs: Sequence[Run]) -> Figures:
 def _mean_of(each: Sequence[Figures]) -> Figures:
     if len(each) == 1:
         return each[0]
-    names = {one.name for one in fields(Figures)} - {"p95_by_model"}
+    names = {one.name for one in fields(Figures)} - {"p95_by_model", "ttft_chance"}
     models = [one.p95_by_model for one in each]
+    means = [one.ttft_mean for one in each]
     return Figures(
         **{name: mean([getattr(one, name) for one in each]) for name in names},
+        ttft_chance=stdev(means) / mean(means) if any(means) else 0.0,
         p95_by_model={name: mean([of[name] for of in models if name in of]) for name in sorted(set().union(*models))},
     )
 
 
 def _figures(runs: Sequence[Run]) -> Figures:
     measured = [sample for run in runs for sample in run.measured()]
-    served = [sample for sample in measured if sample.status == SERVED]
+    counted = [sample for sample in measured if sample.counts]
     everything = [sample for run in runs for sample in run.samples]
     total = len(everything)
     warm = sum(sample.t >= warm_up_s(run.span_s) for run in runs for sample in run.samples)
     warm_loads = sum(at_s >= warm_up_s(run.span_s) for run in runs for at_s in run.loads)
-    ttft = sorted(sample.ttft for sample in served)
-    slowdown = sorted(sample.slowdown for sample in served)
+    ttft = sorted(sample.ttft for sample in counted)
+    slowdown = sorted(sample.slowdown for sample in counted)
     return Figures(
         requests=total,
         failed=sum(sample.status not in (SERVED, CLIENT_LEFT) for sample in everything),
         cancelled=sum(sample.status == CLIENT_LEFT for sample in everything),
         ttft_mean=mean(ttft),
+        ttft_chance=0.0,
         ttft_p50=percentile(ttft, 0.50),
         ttft_p95=percentile(ttft, 0.95),
         ttft_p99=percentile(ttft, 0.99),
-        e2e_mean=mean([sample.e2e for sample in served]),
+        e2e_mean=mean([sample.e2e for sample in counted]),
         slowdown_mean=mean(slowdown),
         slowdown_p99=percentile(slowdown, 0.99),
         slo=sum(sample.in_time for sample in measured) / max(1, len(measured)),
@@ -134,9 +142,9 @@ def _figures(runs: Sequence[Run]) -> Figures:
         misfits=sum(run.misfits for run in runs),
         sent_to_struck=sum(run.sent_to_struck for run in runs),
         sent_to_known=sum(run.sent_to_known for run in runs),
-        fairness=_jain([mean(values) for values in _by_model(served, "slowdown").values()]),
+        fairness=_jain([mean(values) for values in _by_model(counted, "slowdown").values()]),
         p95_by_model={
-            model: percentile(sorted(values), 0.95) for model, values in sorted(_by_model(served, "ttft").items())
+            model: percentile(sorted(values), 0.95) for model, values in sorted(_by_model(counted, "ttft").items())
         },
     )
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.policies.arms import BASELINE, IDEAL, OURS
+from bench.policies.arms import BASELINE, IDEAL, OURS, SIMPLE
 from bench.policies.bounds import Bounds
 from bench.policies.cells import Cell
 from bench.policies.compare import Gap, Minutes, Ratio, finite, gap_closed, loads_ratio, minutes, ratios
@@ -18,6 +18,9 @@ from spoe_agent.simulator.virtual.faults import Trouble
 HASH = "bounded_hash"
 Runs = Mapping[str, Sequence[Run]]
 """By policy; one per window, or one per window and placement."""
+
+_HELD_AGAINST_SIMPLE = {"ttft_mean": None, "ttft_p95": 0.95}
+"""Figures that ours is held against the best simple rule by, as percentiles (None: the mean)."""
 
 SWAMPED_S = 60.0
 """Where one request in twenty waits longer for its first token, work has piled up: the slowest load, at 3 GB/s, takes
@@ -41,6 +44,8 @@ class Row:
     """From least_conn to all_warm."""
     of_others: Mapping[str, Ratio]
     """Mean time to the first token, to that of the other policies that goals name."""
+    of_simple: Mapping[str, tuple[str, Ratio]]
+    """Ours by figure to the simple rule that is best in it, with its name."""
     minutes: Minutes | None
     bounds: Bounds | None
 
@@ -65,9 +70,14 @@ class Row:
             "gap_closed_lower": None if self.gap_closed is None else finite(self.gap_closed.lower),
             "ratio": {name: ratio.value for name, ratio in self.ratios.items()},
             "ratio_upper": {name: finite(ratio.upper) for name, ratio in self.ratios.items()},
+            "ratio_deviation": {name: finite(ratio.deviation) for name, ratio in self.ratios.items()},
             "ratio_by_window": list(self.ratios["ttft_mean"].each) if self.ratios else [],
             "of_others": {name: ratio.value for name, ratio in self.of_others.items()},
             "of_others_upper": {name: finite(ratio.upper) for name, ratio in self.of_others.items()},
+            "of_simple": {
+                name: {"arm": arm, "ratio": ratio.value, "upper": finite(ratio.upper)}
+                for name, (arm, ratio) in self.of_simple.items()
+            },
             "worst_minute": None if self.minutes is None else self.minutes.worst,
             "minutes_above": None if self.minutes is None else self.minutes.above,
             **({} if self.bounds is None else self.bounds.as_dict()),
@@ -111,6 +121,7 @@ def rows(cell: Cell, regimes: tuple[str, ...], runs: Runs, bounds: Bounds | None
                 for other in (IDEAL, HASH)
                 if arm == OURS and other in runs
             },
+            of_simple=_of_simple(runs, sums) if arm == OURS else {},
             minutes=None if baseline is None else minutes(of_arm, baseline),
             bounds=bounds,
         )
@@ -132,6 +143,7 @@ def cell_goals(cell_rows: Sequence[Row]) -> list[Goal]:
         of_ideal=ours.of_others.get(IDEAL),
         gap_closed=ours.gap_closed,
         of_hash=ours.of_others.get(HASH),
+        of_simple=ours.of_simple,
         worst_model=_worst_model(ours.figures, baseline.figures),
         failed=ours.figures.failed,
         failed_baseline=baseline.figures.failed,
@@ -152,6 +164,15 @@ def _ratios(arm: str, runs: Runs) -> dict[str, Ratio]:
     loads = loads_ratio(ours, theirs)
     if loads is not None:
         found["loads_per_1000"] = loads
+    return found
+
+
+def _of_simple(runs: Runs, sums: Mapping[str, Figures]) -> dict[str, tuple[str, Ratio]]:
+    found = {}
+    for name, part in _HELD_AGAINST_SIMPLE.items():
+        best = min((arm for arm in SIMPLE if arm in runs), key=lambda arm: getattr(sums[arm], name), default=None)
+        if best is not None:
+            found[name] = best, ratios(runs[OURS], runs[best], "ttft", (part,))[0]
     return found
 
 

@@ -47,6 +47,8 @@ class Variant:
     """Models that must go are unloaded before the load; without, Ollama chooses what goes."""
     time_scale: float = 1.0
     """The agent's own clock runs so many times slower than the fleet's, as in a live run on a faster fleet."""
+    salt: int = 0
+    """Of requests' ids, by which the agent tells equals apart: another is another chance. 0: their plain numbers."""
 
 
 USUAL = Variant()
@@ -72,7 +74,7 @@ class Pointsman(Router):
         """Instances that did not take a request, oldest first."""
         self._victims: dict[int, tuple[str, ...]] = {}
         self._models = {canonical(model.name): model for model in installed}
-        self._granted: list[tuple[str, Choice]] = []
+        self._granted: list[tuple[int, Choice]] = []
 
     def _not_taken(self, instance: str) -> None:
         self._watching.not_taken(instance)
@@ -86,7 +88,7 @@ class Pointsman(Router):
 
     def _verdict(self, request_id: int, choice: Choice) -> Verdict:
         if choice.action is Action.HOLD:
-            self.agent.ask(str(request_id), self._answered)
+            self.agent.ask(self._id(request_id), self._answered)
             return Wait.ROUTER
         if choice.instance is None:
             return Refusal(choice.status)
@@ -95,15 +97,18 @@ class Pointsman(Router):
             self._victims[request_id] = choice.victims
         return self._position[choice.instance]
 
+    def _id(self, request_id: int) -> str:
+        return f"{request_id}.{self._variant.salt}" if self._variant.salt else str(request_id)
+
     def _answered(self, choice: Choice, facts: RequestFacts) -> None:
         if choice.reason is not Reason.CLIENT_LEFT:
-            self._granted.append((facts.request_id, choice))
+            self._granted.append((int(facts.request_id.partition(".")[0]), choice))
 
     def grants(self, front: Front, now_s: float) -> list[tuple[int, Verdict]]:
         self._now_s = now_s
         self.agent.tick()
         granted, self._granted = self._granted, []
-        return [(int(request_id), self._verdict(int(request_id), choice)) for request_id, choice in granted]
+        return [(number, self._verdict(number, choice)) for number, choice in granted]
 
     def unloads(self, record: Record) -> Iterable[Model]:
         victims = self._victims.pop(record.request.work.id, ())
@@ -148,7 +153,7 @@ class Pointsman(Router):
         _, sent_at_s = self._sent.pop(request_id, ("", now_s))
         is_redispatched = self._tried.pop(request_id, None) is not None
         ending = _ending(record, sent_at_s, self._variant.time_scale, is_redispatched)
-        self._watching.ended(record, server, ending, is_redispatched)
+        self._watching.ended(self._id(request_id), record, server, ending, is_redispatched)
 
     def _facts(self, request: Request, front: Front) -> RequestFacts:
         loads = {
@@ -156,7 +161,7 @@ class Pointsman(Router):
             for server, name in enumerate(self._names)
         }
         facts = RequestFacts(
-            str(request.work.id),
+            self._id(request.work.id),
             Kind.INFERENCE,
             Dialect.OLLAMA,
             loads=loads,

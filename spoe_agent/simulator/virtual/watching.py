@@ -69,11 +69,11 @@ class Watching:
         """An instance did not take a request."""
         self._watch.refused(instance)
 
-    def ended(self, record: Record, server: str, ending: Ending, is_redispatched: bool) -> None:
+    def ended(self, request_id: str, record: Record, server: str, ending: Ending, is_redispatched: bool) -> None:
         """Take HAProxy's log line of a request."""
         cut = record.status == BROKEN and record.first_at_s is not None
         status = 200 if cut else record.status
-        line = Line(str(record.request.work.id), server, ending, status, _termination(record), 0, is_redispatched)
+        line = Line(request_id, server, ending, status, _termination(record), 0, is_redispatched)
         self._watch.ended(line)
 
     def probes(self) -> Iterator[Asked]:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.policies.baselines import LeastConn, NginxLeastConn, Prequal, Random, WarmFirst
+from bench.policies.baselines import Greedy, LeastConn, NginxLeastConn, Prequal, Random, WarmBounded, WarmFirst
 from bench.policies.bounded_hash import BoundedHash
 from spoe_agent.simulator.profile import GB
 from spoe_agent.simulator.virtual.front import Front
@@ -31,6 +31,12 @@ def front_with(served: list[int], limit: int | None = None, resident: dict[int, 
         pytest.param(NginxLeastConn(), front_with([4, 3], limit=4), 1, id="nginx: one has room"),
         pytest.param(WarmFirst(), front_with([0, 9, 8], resident={1: "a", 2: "a"}), 2, id="warm first, unbounded"),
         pytest.param(WarmFirst(), front_with([2, 0, 1], resident={0: "b"}), 1, id="warm nowhere: the fewest"),
+        pytest.param(WarmBounded(), front_with([0, 4, 2], resident={1: "a", 2: "a"}), 2, id="warm below 1.5 x 2 + 2"),
+        pytest.param(WarmBounded(), front_with([0, 9, 0], resident={1: "a"}), 0, id="warm, but over 1.5 x 3 + 2"),
+        pytest.param(WarmBounded(), front_with([1, 6, 2], resident={1: "a"}), 1, id="warm, just below 1.5 x 3 + 2"),
+        # 10 GB: a load counts 2 x (1 + 10 / 3) s, a request in flight 0.4 x 2 s while nothing was answered.
+        pytest.param(Greedy(), front_with([0, 10], resident={1: "a"}), 1, id="greedy: ten in flight are cheaper"),
+        pytest.param(Greedy(), front_with([0, 11], resident={1: "a"}), 0, id="greedy: eleven cost more than a load"),
         pytest.param(Prequal(), front_with([5, 1, 1, 1, 1]), 1, id="prequal: a cold one, no latency known"),
     ],
 )
@@ -38,7 +44,9 @@ def test_each_rule(router: Router, front: Front, expected: Verdict) -> None:
     assert router.route(request(1), front, 0.0) == expected
 
 
-@pytest.mark.parametrize("router", [LeastConn(), NginxLeastConn(), WarmFirst(), Prequal(), Random(1)])
+@pytest.mark.parametrize(
+    "router", [LeastConn(), NginxLeastConn(), WarmFirst(), WarmBounded(), Greedy(), Prequal(), Random(1)]
+)
 def test_nobody_chooses_a_server_that_is_down(router: Router) -> None:
     front = front_with([0, 5, 6], resident={0: "a"})
     front.mark(0, False)
@@ -59,7 +67,8 @@ def large(id: int = 1) -> Request:
 
 
 @pytest.mark.parametrize(
-    "router", [LeastConn(), NginxLeastConn(), WarmFirst(), Prequal(), Random(1), BoundedHash(2, salt=0)]
+    "router",
+    [LeastConn(), NginxLeastConn(), WarmFirst(), WarmBounded(), Greedy(), Prequal(), Random(1), BoundedHash(2, salt=0)],
 )
 def test_nobody_chooses_a_server_that_cannot_hold_the_model(router: Router) -> None:
     assert {router.route(large(), mixed([0, served]), 0.0) for served in range(20)} == {1}
@@ -72,7 +81,7 @@ def test_where_all_that_can_hold_the_model_are_full_the_others_do_not_count() ->
     assert NginxLeastConn().route(large(), front, 0.0) == Refusal(502)
 
 
-@pytest.mark.parametrize("router", [LeastConn(), WarmFirst()])
+@pytest.mark.parametrize("router", [LeastConn(), WarmFirst(), WarmBounded(), Greedy()])
 def test_equals_take_turns(router: Router) -> None:
     front = front_with([0, 0, 0])
 
@@ -89,12 +98,37 @@ def test_leastconn_counts_the_queue_too() -> None:
 
 def test_prequal_prefers_the_quickest_of_the_cold() -> None:
     router, front = Prequal(), front_with([1, 1, 1, 1, 9])
+    router.route(request(8), front_with([1, 1, 1, 1, 1]), 0.0)
     for server, e2e_s in ((0, 3.0), (1, 1.0), (2, 2.0), (3, 5.0)):
         ended = record(server)
         ended.server, ended.status, ended.ended_at_s = server, 200, e2e_s
         router.ended(ended, front, e2e_s)
 
     assert router.route(request(9), front, 9.0) == 1
+
+
+def test_greedy_counts_requests_by_what_answers_took_in_their_slots() -> None:
+    router = Greedy()
+    ended = record(1)
+    ended.server, ended.status, ended.ended_at_s, ended.load_wait_s = 0, 200, 30.0, 10.0
+    router.ended(ended, front_with([0, 0]), 30.0)
+
+    assert router.route(request(2), front_with([0, 1], resident={1: "a"}), 30.0) == 1
+    assert router.route(request(3), front_with([0, 2], resident={1: "a"}), 30.0) == 0
+
+
+def test_prequal_takes_the_latency_of_answers_that_came_when_as_many_were_in_flight() -> None:
+    router = Prequal()
+    for number, (server, before, e2e_s) in enumerate([(0, 0, 1.0), (0, 9, 8.0), (1, 0, 2.0), (1, 9, 3.0)] * 9):
+        busy = front_with([before, before])
+        busy.mark(1 - server, False)
+        router.route(request(number), busy, 0.0)
+        ended = record(number)
+        ended.server, ended.status, ended.ended_at_s = server, 200, e2e_s
+        router.ended(ended, busy, e2e_s)
+
+    assert router.route(request(98), front_with([0, 0]), 9.0) == 0
+    assert router.route(request(99), front_with([9, 9]), 9.0) == 1
 
 
 def test_prequal_takes_the_fewest_when_all_are_hot() -> None:

@@ -40,4 +40,5 @@ def test_limits_lie_around_the_mean_over_windows_and_are_the_same_again() -> Non
 
     assert (found.value, found.each) == (pytest.approx(4.0), (pytest.approx(3.0), pytest.approx(5.0)))
     assert 2.0 < found.lower < 3.5 and 4.5 < found.upper < 6.0
+    assert 0.2 < found.deviation < 1.0
     assert bootstrap(windows, first_mean) == found

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.policies.bounded_hash import BoundedHash
+from bench.policies.bounded_hash import TUNED, USUAL, BoundedHash, Ring
 from spoe_agent.simulator.virtual.front import Front
 from tests.simulator.virtual.builders import front_of, request
 
@@ -48,6 +49,14 @@ def test_while_a_server_is_down_its_models_go_round_to_others() -> None:
     assert {after[name] for name in names if before[name] == 2} == {0, 1, 3}
 
 
+def test_more_points_spread_models_more_evenly() -> None:
+    def most(ring: Ring) -> int:
+        homes = [BoundedHash(4, 0, ring).route(request(0, name=f"m{n}"), idle(4), 0.0) for n in range(200)]
+        return max(Counter(homes).values())
+
+    assert most(Ring(points=160)) < most(Ring(points=4))
+
+
 def test_many_models_are_spread() -> None:
     router = BoundedHash(4, salt=0)
     homes = Counter(home(router, f"model-{number}", 4) for number in range(200))
@@ -55,13 +64,14 @@ def test_many_models_are_spread() -> None:
     assert set(homes) == {0, 1, 2, 3}
 
 
+@pytest.mark.parametrize("ring", [USUAL, TUNED])
 @given(st.integers(1, 8), st.lists(st.sampled_from("abcd"), max_size=60))
-def test_no_server_exceeds_its_part_of_125_per_cent(servers: int, names: list[str]) -> None:
-    router, front = BoundedHash(servers, salt=1), idle(servers)
+def test_no_server_exceeds_its_part_of_the_bound(ring: Ring, servers: int, names: list[str]) -> None:
+    router, front = BoundedHash(servers, 1, Ring(ring.balance_factor, points=16)), idle(servers)
     for number, name in enumerate(names):
         server = router.route(request(number, name=name), front, 0.0)
         assert isinstance(server, int)
         front.served[server] += 1
 
-        slots = -(-sum(front.served) * 125 // 100)
+        slots = -(-sum(front.served) * ring.balance_factor // 100)
         assert front.served[server] <= -(-slots // servers)

@@ -17,7 +17,7 @@ def test_quick_prints_one_json_object() -> None:
 
     assert result.exit_code == 0
     arms = [(row["regime"], row["fleet"], row["workload"], row["arm"]) for row in printed["rows"]]
-    assert len(arms) == len(set(arms)) == 12
+    assert len(arms) == len(set(arms)) == 18
     assert printed["simulated"] and printed["trace"] is None
     for key in ("load", "ttft_mean", "ttft_p95", "ttft_p99", "e2e_mean", "loads_per_1000", "failed"):
         assert all(isinstance(row[key], (int, float)) for row in printed["rows"])
@@ -34,7 +34,7 @@ def test_tables_records_and_picture(tmp_path: Path) -> None:
 
     assert result.exit_code == 0
     assert "fleet F2, load 0.20, workload W1, 50 requests" in result.stdout
-    assert len(records.read_text().splitlines()) == 100
+    assert len(records.read_text().splitlines()) == 50 + 4 * 50
     assert picture.exists()
 
 

@@ -115,8 +115,8 @@ def test_minutes_with_few_requests_say_nothing() -> None:
     assert minutes(few, few).counted == 0
 
 
-def test_failed_requests_are_not_compared() -> None:
-    ours = [run([sample(9.0, ttft=1.0), sample(9.0, ttft=0.0, status=502)])]
+def test_failed_requests_count_and_those_whose_clients_left_do_not() -> None:
+    ours = [run([sample(9.0, ttft=1.0), sample(9.0, ttft=60.0, status=502), sample(9.0, ttft=0.1, status=499)])]
 
     assert ratios(ours, ours, "ttft", (None,))[0].value == 1.0
-    assert ratios(ours, [run([sample(9.0, ttft=2.0)])], "ttft", (None,))[0].value == 0.5
+    assert ratios(ours, [run([sample(9.0, ttft=2.0)])], "ttft", (None,))[0].value == 15.25

@@ -11,6 +11,9 @@ from bench.policies.goals import Facts, Goal, goals
 NAMES = ("ttft_mean", "ttft_p95", "ttft_p99", "e2e_mean", "loads_per_1000")
 
 
+GREEDY = {"ttft_p95": ("greedy", Ratio(0.7, 0.8))}
+
+
 def facts(regime: str, upper: float = 0.1, **others: object) -> Facts:
     usual = {"load": 0.3, "ratios": {name: Ratio(upper / 2, upper) for name in NAMES}}
     return Facts(regime, **(usual | others))
@@ -31,6 +34,10 @@ def limits(found: list[Goal]) -> dict[str, float]:
         (facts("R1", of_hash=Ratio(0.4, 0.5)), "ttft_mean / bounded_hash", 0.5),
         (facts("R1t", gap_closed=Gap(0.95, 0.9)), "gap_closed", 0.92),
         (facts("R2", worst_model=1.0), "worst model's p95", 1.0),
+        (facts("R1", worst_model=1.0), "worst model's p95", 1.2),
+        (facts("R1", of_simple=GREEDY), "ttft_p95 / greedy, the best simple rule", 0.75),
+        (facts("R2", of_simple=GREEDY), "ttft_p95 / greedy, the best simple rule", 1.0),
+        (facts("R0", of_simple=GREEDY), "ttft_p95 / greedy, the best simple rule", 1.02),
         (facts("RX", minutes=Minutes(1.0, 0, 9)), "worst minute", 1.05),
         (facts("RS"), "ttft_p99", 1.0),
         (facts("RS", failed_baseline=7), "failed", 7),
@@ -59,6 +66,7 @@ def test_the_upper_limit_counts_to_other_policies_too() -> None:
     found = goals(facts("R1", ratios={}, of_ideal=Ratio(1.2, 1.3), of_hash=Ratio(0.4, 0.6)))
 
     assert [(goal.value, goal.met) for goal in found[2:]] == [(1.3, False), (0.6, False)]
+    assert [(goal.value, goal.met) for goal in goals(facts("R1", ratios={}, of_simple=GREEDY))[2:]] == [(0.8, False)]
 
 
 def test_where_nothing_need_be_loaded_twice_the_loads_themselves_count() -> None:

@@ -34,6 +34,7 @@ def test_a_cell_shows_policies_floor_and_goals() -> None:
         "0.25",
         "0.25",
         "0.40",
+        "0.000",
     ]
     assert "0.123" in text
     assert "missed ttft_mean 0.25 (goal <= 0.2, missed by a factor of 1.25)" in text

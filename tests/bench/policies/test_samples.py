@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.policies.samples import sample
+from bench.policies.samples import REFUSED_S, sample
 from spoe_agent.simulator.virtual.requests import SERVED, Record
 from tests.simulator.virtual.builders import request
 
@@ -25,6 +25,19 @@ def ended(ttft_s: float, e2e_s: float, status: int = SERVED, tokens: int = 11) -
 )
 def test_in_time_is_relative_to_the_request_alone(record: Record, in_time: bool) -> None:
     assert sample(record).in_time is in_time
+
+
+@pytest.mark.parametrize(
+    ("e2e_s", "status", "expected"),
+    [(0.0, 502, REFUSED_S), (REFUSED_S, 503, REFUSED_S), (600.0, 504, 600.0), (3.0, SERVED, 3.0), (2.0, 499, 2.0)],
+)
+def test_a_failed_request_has_waited_until_then_or_as_long_as_the_agent_would(
+    e2e_s: float, status: int, expected: float
+) -> None:
+    found = sample(ended(1.0, e2e_s, status))
+
+    assert (found.e2e, found.slowdown) == (expected, pytest.approx(expected / 0.2))
+    assert found.ttft == (1.0 if status in (SERVED, 499) else expected)
 
 
 def test_a_sample_is_one_plain_line() -> None:

@@ -16,8 +16,8 @@ def test_each_cell_is_judged_when_it_is_whole() -> None:
     study = Study(jobs(CELLS, ("leastconn", "pointsman"), 2, SMALL), None)
     seen = [(verdict, len(ticks)) for verdict in study.run(1, lambda: ticks.append(1))]
 
-    assert [(verdict.rows[0].cell, done) for verdict, done in seen] == [(CELLS[0], 5), (CELLS[1], 10)]
-    assert study.size == len(ticks) == 10
+    assert [(verdict.rows[0].cell, done) for verdict, done in seen] == [(CELLS[0], 11), (CELLS[1], 22)]
+    assert study.size == len(ticks) == 22
     for verdict, _ in seen:
         assert [(row.arm, len(row.regimes), row.figures.requests) for row in verdict.rows] == [
             ("leastconn", 2, 120),

@@ -36,7 +36,7 @@ def test_failures_count_against_the_objectives_and_clients_that_may_leave_do_not
         sample(0.0),
         *(sample(100.0, ttft=1.0) for _ in range(6)),
         *(sample(100.0, ttft=5.0, in_time=False) for _ in range(1)),
-        sample(100.0, ttft=0.0, status=502, in_time=False),
+        sample(100.0, ttft=60.0, status=502, in_time=False),
         sample(100.0, ttft=0.0, status=499, in_time=False, stays=False),
         sample(100.0, ttft=0.1, stays=False),
     ]
@@ -44,7 +44,7 @@ def test_failures_count_against_the_objectives_and_clients_that_may_leave_do_not
 
     assert (got.failed, got.cancelled) == (1, 1)
     assert got.slo == pytest.approx(6 / 8)
-    assert got.ttft_mean == pytest.approx((6 * 1.0 + 5.0) / 7)
+    assert got.ttft_mean == pytest.approx((6 * 1.0 + 5.0 + 60.0) / 8)
 
 
 def test_fairness_is_jains_index_over_models() -> None:
@@ -69,9 +69,11 @@ def test_seeds_are_pooled() -> None:
 
 
 def test_of_placements_the_figures_are_means() -> None:
-    first = run([sample(9.0, ttft=1.0), sample(9.0, status=502)], loads=(1.0,))
+    first = run([sample(9.0, ttft=1.0), sample(9.0, ttft=1.0, status=502)], loads=(1.0,))
     second = run([sample(9.0, ttft=3.0), sample(9.0, ttft=3.0, model="b")], placement=1)
     got = figures([first, second])
 
     assert (got.requests, got.failed, got.ttft_mean, got.loads_per_1000) == (2, 0.5, 2.0, 250.0)
     assert got.p95_by_model == {"a": 2.0, "b": 3.0}
+    assert got.ttft_chance == pytest.approx(2**0.5 / 2)
+    assert figures([first]).ttft_chance == 0.0

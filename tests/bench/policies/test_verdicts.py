@@ -39,6 +39,19 @@ def test_our_policy_is_held_against_its_goals() -> None:
     assert found["failed"].met
 
 
+def test_ours_is_held_against_the_simple_rule_that_is_best_in_each_figure() -> None:
+    even = [run([sample(n * 10.0, ttft=1.6) for n in range(200)])]
+    peaks = [run([sample(n * 10.0, ttft=9.0 if n % 10 == 0 else 0.5) for n in range(200)])]
+    others = {"leastconn": steady(4.0), "greedy": even, "warm_first": peaks, "random": steady(0.1)}
+    ours = verdict(CELL, ("R1",), {**others, "pointsman": steady(1.0)}, None).rows[-1]
+
+    assert {name: (arm, ratio.value) for name, (arm, ratio) in ours.of_simple.items()} == {
+        "ttft_mean": ("warm_first", pytest.approx(1 / 1.35, rel=0.01)),
+        "ttft_p95": ("greedy", 0.625),
+    }
+    assert ours.as_dict()["of_simple"]["ttft_p95"]["arm"] == "greedy"
+
+
 @pytest.mark.parametrize("arms", [{"pointsman": 1.0}, {"leastconn": 1.0, "random": 2.0}])
 def test_without_ours_or_the_baseline_there_are_no_goals(arms: dict[str, float]) -> None:
     assert judged(**arms).goals == ()

@@ -184,3 +184,23 @@ def test_times_alone_are_those_of_the_best_instance_that_holds_the_model() -> No
     requests = build("W1", FleetPlan("one", mixed.instances, (largest,)), 0.3, 0, TRACE).requests
 
     assert requests[0].decode_s == pytest.approx(99 * (largest.size_bytes / 800e9 + 0.0012))
+
+
+def test_popular_models_may_be_large() -> None:
+    requests = made("W8").requests
+
+    popular = [model for model, _ in Counter(request.work.model for request in requests).most_common()]
+    assert popular == list(F4.models[:-4:-1])
+
+
+def test_completions_of_code_have_long_prompts_and_short_answers() -> None:
+    code, chat = made("W9").requests, made("W1").requests
+
+    assert [r.work.model for r in code] == [r.work.model for r in chat]
+    assert sum(r.work.prompt_tokens for r in code) > 20 * sum(r.work.output_tokens for r in code)
+
+
+def test_a_large_fleet_is_asked_for_all_its_models() -> None:
+    plan = FLEETS["F16"]
+
+    assert {r.work.model for r in build("W1", plan, 0.3, 0, None).requests} == set(plan.models)

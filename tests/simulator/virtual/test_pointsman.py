@@ -148,6 +148,16 @@ def test_who_is_refused_a_connection_goes_where_the_agent_says_and_never_back() 
     assert router.agent.board.grants == 0
 
 
+def test_a_salt_is_another_chance_and_none_is_the_plain_number() -> None:
+    plan = fleet(4)
+
+    def first(salt: int) -> Verdict:
+        return Pointsman(plan, plan.models, Variant(salt=salt)).route(request(1), front_of([8] * 4), 0.0)
+
+    assert len({first(salt) for salt in range(12)}) > 1
+    assert first(3) == first(3)
+
+
 def test_after_two_refused_connections_an_instance_is_asked_no_more() -> None:
     """Neither the health check nor a poll has noticed yet."""
     plan = fleet(2)
