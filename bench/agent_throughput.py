@@ -107,6 +107,7 @@ def _fleet(folder: Path) -> Fleet:
         "log": f"127.0.0.1:{free_port(socket.SOCK_DGRAM)}",
         "check": f"127.0.0.1:{free_port()}",
         "admin": f"127.0.0.1:{free_port()}",
+        "door": f"127.0.0.1:{free_port()}",
     }
     instances = [{"name": f"gpu{n}", "url": f"http://127.0.0.1:{free_port()}"} for n in range(INSTANCES)]
     defaults = {"num_parallel": 64, "max_connections": 1024}

@@ -102,8 +102,13 @@ class Parts:
         """Return what the status says first: where the fleet file and the world do not go together."""
         missing = self.agent.missing_in_haproxy()
         not_there = [f"HAProxy was not reloaded since {name} was added to the fleet file, or moved" for name in missing]
-        differ = [f"{display(key)} is not the same model in every store that has it" for key in differing(self.lists())]
-        return [*self.gpus.warnings(), *not_there, *differ]
+        return [*self.gpus.warnings(), *not_there, *self._differing()]
+
+    def _differing(self) -> list[str]:
+        lists = self.lists()
+        found = differing({one.store: lists[one.name] for one in reversed(self.fleet.instances) if one.name in lists})
+        names = ", ".join(map(display, found[:4])) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
+        return [f"not the same in every store that has a model of this name: {names}"] if found else []
 
     def lists(self) -> dict[str, Lists]:
         """Return what the instances say of their models; nothing is loaded where nobody answers any more."""

@@ -27,7 +27,7 @@ from spoe_agent.agent.second_look import SecondLook
 from spoe_agent.agent.statefile import Kept, restore
 from spoe_agent.assemble import Parts, assemble
 from spoe_agent.door.answers import Answers
-from spoe_agent.door.app import routes
+from spoe_agent.door.app import Door
 from spoe_agent.fleet import Fleet, FleetError
 from spoe_agent.fleet.file import FleetFile
 from spoe_agent.haproxy.limiter import Limiter
@@ -74,6 +74,7 @@ async def serve(file: FleetFile, state: Path | None = None) -> None:
 
         reloader = Reloader(file, content, fleet, adopt)
         await _open_admin(service, reloader, stack)
+        await _open_door(service, stack)
         # What lives until the end is never garbage: keep the collector's pauses short.
         gc.collect()
         gc.freeze()
@@ -138,12 +139,19 @@ async def _open_admin(service: Service, reloader: Reloader, stack: AsyncExitStac
     def names() -> tuple[str, ...]:
         return parts.fleet.listeners.admin.host, *parts.fleet.policies.allowed_hosts
 
-    answers = Answers(parts.lists, SecondLook(parts.ollamas.refresh, time.monotonic).take)
-    door = routes(answers)
-    admin = Admin(parts.watch, now, service.keep, service.told, reloader, service.hand_over, names, door)
+    admin = Admin(parts.watch, now, service.keep, service.told, reloader, service.hand_over, names)
     stack.push_async_callback(admin.close)
     (sock,) = service.sockets.of("admin")
     await admin.listen(sock)
+
+
+async def _open_door(service: Service, stack: AsyncExitStack) -> None:
+    """Answer clients, through HAProxy, for the whole fleet."""
+    parts = service.parts
+    door = Door(Answers(parts.lists, SecondLook(parts.ollamas.refresh, time.monotonic).take))
+    stack.push_async_callback(door.close)
+    (sock,) = service.sockets.of("door")
+    await door.listen(sock)
 
 
 async def _reload_on(asked: asyncio.Event, reloader: Reloader) -> None:
@@ -151,8 +159,10 @@ async def _reload_on(asked: asyncio.Event, reloader: Reloader) -> None:
         await asked.wait()
         asked.clear()
         systemd.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
-        await reloader.reload()
-        systemd.notify("READY=1")
+        try:
+            await reloader.reload()
+        finally:
+            systemd.notify("READY=1")
 
 
 async def _restart_on(asked: asyncio.Event, service: Service) -> None:

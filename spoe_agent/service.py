@@ -27,7 +27,7 @@ from spoe_agent.haproxy.passing import Passed, abandon, freeze, hand, thaw
 from spoe_agent.haproxy.server import Server
 from spoe_agent.process import systemd
 from spoe_agent.process.listening import Sockets
-from spoe_agent.process.succession import Estate, Failed, Received, Successor
+from spoe_agent.process.succession import FORMAT, Estate, Failed, Received, Successor
 
 log = structlog.get_logger()
 
@@ -196,6 +196,7 @@ class Service:
     async def _send(self, successor: Successor) -> None:
         by_place, connections = self.sockets.by_place(), hand(self._server)
         estate = Estate(
+            format=FORMAT,
             kept=dump(self.parts.kept()),
             tickets=list(self.parts.agent.hold),
             early=[(replace(choice, candidates=()), facts) for choice, facts in self.parts.agent.answers.early()],

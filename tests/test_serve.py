@@ -40,7 +40,7 @@ def document(tmp_path):
     """A fleet file's content: one instance, which does not run, and an agent at two addresses."""
     spop = [f"unix@{tmp_path}/run/spop.sock", f"127.0.0.1:{free_port()}"]
     listeners = {"front": f"127.0.0.1:{free_port()}", "spop": spop, "log": f"127.0.0.1:{free_port(UDP)}"}
-    listeners |= {name: f"127.0.0.1:{free_port()}" for name in ("check", "admin")}
+    listeners |= {name: f"127.0.0.1:{free_port()}" for name in ("check", "admin", "door")}
     return {"listeners": listeners, "instances": [{"name": "g0", "url": f"http://127.0.0.1:{free_port()}"}]}
 
 
@@ -309,7 +309,7 @@ async def test_an_address_in_use_is_named_in_one_line(document, tmp_path, listen
 async def test_a_second_agent_says_what_the_first_has_and_disturbs_nothing(document, tmp_path, shared):
     """Of two fleets on one host, one forgot some listeners; or it is the same fleet twice."""
     others = {"front": document["listeners"]["front"], "log": f"127.0.0.1:{free_port(UDP)}"}
-    others |= {name: f"127.0.0.1:{free_port()}" for name in ("check", "admin", "spop")}
+    others |= {name: f"127.0.0.1:{free_port()}" for name in ("check", "admin", "door", "spop")}
     second = tmp_path / "second"
     second.mkdir()
     file = written({**document, "listeners": {**others, **{key: document["listeners"][key] for key in shared}}}, second)

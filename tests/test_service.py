@@ -36,6 +36,7 @@ listeners:
   log: 127.0.0.1:{}
   check: 127.0.0.1:{}
   admin: 127.0.0.1:{}
+  door: 127.0.0.1:{}
 defaults: {{num_parallel: 1, ollama: {{max_loaded_models: 1}}}}
 instances: [{{name: g0, url: "http://127.0.0.1:1"}}]
 """
@@ -63,7 +64,7 @@ def hold(number):
 @asynccontextmanager
 async def running(folder, before="pass", after="pass", command=None):
     """A service with `a` loaded on one slot; its successor is a script."""
-    fleet = loads(FLEET.format(*(free_port() for _ in range(4)), folder=folder))
+    fleet = loads(FLEET.format(*(free_port() for _ in range(5)), folder=folder))
     made = parts(fleet, lambda: NOW_S)
     made.board.publish("g0", InstanceState(Health.UP, {A: LoadedModel(1, 1)}, NOW_S, {A: 1}, NOW_S))
     command = command or (sys.executable, "-c", CHILD.format(before=before, after=after), str(folder / "got.json"))

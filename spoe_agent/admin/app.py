@@ -7,7 +7,7 @@ takes no request that a web page could make another's browser send.
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -27,7 +27,6 @@ class Admin:
         restart: puts a new agent in this one's place, and returns its process id. Raises Failed.
         names: by which this port goes besides those of every machine, `*` for any part.
         told: waits, not for long, until HAProxy knows what was done to an instance; tells whether it does.
-        door: what the same port answers for HAProxy's clients.
     """
 
     def __init__(
@@ -39,7 +38,6 @@ class Admin:
         reloader: Reloader,
         restart: Callable[[], Awaitable[int]],
         names: Callable[[], Sequence[str]],
-        door: Iterable[web.RouteDef] = (),
     ) -> None:
         self._watch = watch
         self._status = status
@@ -51,7 +49,6 @@ class Admin:
         app = web.Application(middlewares=[self._guarded])
         app.add_routes(
             [
-                web.get("/healthz", _healthz),
                 web.get("/status", self._get_status),
                 web.post("/instances/{name}/drain", self._drain),
                 web.post("/instances/{name}/ready", self._ready),
@@ -59,7 +56,6 @@ class Admin:
                 web.post("/reload", self._reload),
                 web.post("/reload/undo", self._undo),
                 web.post("/restart", self._restarted),
-                *door,
             ]
         )
         self._runner = web.AppRunner(app, access_log=None)
@@ -125,11 +121,6 @@ class Admin:
             return web.json_response({"error": said}, status=403)
         response: web.StreamResponse = await handler(request)
         return response
-
-
-async def _healthz(_: web.Request) -> web.Response:
-    """Tell that this process is there, and no more."""
-    return web.Response(text="ok")
 
 
 def _name(request: web.Request) -> str:

@@ -257,7 +257,7 @@ class Agent:
 
     def is_worth_a_second_look(self, choice: Choice) -> bool:
         """Tell whether a refusal may only be due to lists that are a few seconds old (a model just pulled)."""
-        return choice.reason is Reason.NOT_FOUND and self._second_look.is_worth_it
+        return choice.reason is Reason.NOT_FOUND and bool(choice.candidates) and self._second_look.is_worth_it
 
     async def decide_again(self, facts: RequestFacts) -> Choice:
         """Ask the instances for their lists, briefly, and decide anew.

@@ -23,6 +23,8 @@ async def persistently(
         try:
             await run()
         except Exception:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise  # it was to end, and went wrong over that
             log.exception("background work failed and begins again", what=what)
             await sleep(PAUSE_S)
         else:

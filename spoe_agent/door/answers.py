@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 
-from spoe_agent.door.catalogue import ANSWERS, Fleet
+from spoe_agent.door.catalogue import ANSWERS, FleetLists
 
 
 class Answers:
@@ -13,22 +13,27 @@ class Answers:
 
     Args:
         fleet: what the instances said last.
-        look: has the lists read anew, if that was not done just now; waits for it, but not for long.
+        look: has the lists of installed models read anew, if that was not done just now; waits for it, not for long.
+            What is loaded is polled every second anyway.
     """
 
-    def __init__(self, fleet: Callable[[], Fleet], look: Callable[[], Awaitable[object]]) -> None:
+    def __init__(self, fleet: Callable[[], FleetLists], look: Callable[[], Awaitable[object]]) -> None:
         self._fleet = fleet
         self._look = look
         self._written: dict[str, tuple[object, bytes]] = {}
 
     async def to(self, path: str) -> bytes:
         """Return the answer to GET of one of ANSWERS."""
-        await self._look()
+        answer = ANSWERS[path]
+        if answer.is_of_stores:
+            await self._look()
         fleet = self._fleet()
-        of = [(name, lists.texts) for name, lists in fleet.items()]
+        of = [(name, answer.of(lists)) for name, lists in fleet.items()]
         written_of, text = self._written.get(path, (None, b""))
         if written_of != of:
-            text = json.dumps(ANSWERS[path](fleet), ensure_ascii=False, separators=(",", ":")).encode()
+            said = json.dumps(answer.write(fleet), ensure_ascii=False, separators=(",", ":"))
+            # Half a surrogate pair is JSON, but no text.
+            text = said.encode("utf-8", "replace")
             self._written[path] = of, text
         return text
 

@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from spoe_agent.instances.lists import Entry, Lists, seconds
+from spoe_agent.instances.lists import Lists, ModelEntry, seconds
 
-Fleet = Mapping[str, Lists]
+FleetLists = Mapping[str, Lists]
 """What the instances say, by name, in the fleet file's order."""
 
 
-def tags(fleet: Fleet) -> dict[str, Any]:
+def tags(fleet: FleetLists) -> dict[str, Any]:
     """Return `/api/tags`: each name once, the one changed last first, as Ollama sorts (server/routes.go)."""
     return {"models": [entry for _, entry in _newest(fleet)]}
 
 
-def ps(fleet: Fleet) -> dict[str, Any]:
+def ps(fleet: FleetLists) -> dict[str, Any]:
     """Return `/api/ps`: every copy, with the name of its instance in a field that clients pass over; who stays longest
     comes first, as with Ollama (server/routes.go PsHandler).
     """
@@ -28,7 +29,7 @@ def ps(fleet: Fleet) -> dict[str, Any]:
     return {"models": sorted(copies, key=lambda copy: seconds(copy.get("expires_at")) or 0.0, reverse=True)}
 
 
-def openai_models(fleet: Fleet) -> dict[str, Any]:
+def openai_models(fleet: FleetLists) -> dict[str, Any]:
     """Return `/v1/models`; `data` is null when there are none (openai/openai.go ToListCompletion)."""
     data = [
         {"id": entry.get("name"), "object": "model", "created": int(changed_s), "owned_by": key.split("/")[1]}
@@ -37,38 +38,48 @@ def openai_models(fleet: Fleet) -> dict[str, Any]:
     return {"object": "list", "data": data or None}
 
 
-def version(fleet: Fleet) -> dict[str, Any]:
+def version(fleet: FleetLists) -> dict[str, Any]:
     """Return `/api/version`: the lowest, because what a client concludes from it must hold wherever it is served."""
     known = [lists.version for lists in fleet.values() if lists.version]
     return {"version": min(known, key=_order, default="")}
 
 
-ANSWERS: Mapping[str, Callable[[Fleet], dict[str, Any]]] = {
-    "/api/tags": tags,
-    "/api/ps": ps,
-    "/api/version": version,
-    "/v1/models": openai_models,
+@dataclass(frozen=True, slots=True)
+class FleetAnswer:
+    """One answer for the whole fleet."""
+
+    write: Callable[[FleetLists], dict[str, Any]]
+    of: Callable[[Lists], object]
+    """What of an instance's lists it is made of: as long as that is the same, so is the answer."""
+    is_of_stores: bool = True
+
+
+ANSWERS: Mapping[str, FleetAnswer] = {
+    "/api/tags": FleetAnswer(tags, lambda lists: lists.installed_text),
+    "/v1/models": FleetAnswer(openai_models, lambda lists: lists.installed_text),
+    "/api/ps": FleetAnswer(ps, lambda lists: lists.loaded_text, is_of_stores=False),
+    "/api/version": FleetAnswer(version, lambda lists: lists.version, is_of_stores=False),
 }
-"""What is answered for the whole fleet, by path."""
+"""By path."""
 
 
-def differing(fleet: Fleet) -> list[str]:
+def differing(fleet: FleetLists) -> list[str]:
     """Return the models, by canonical key, that are not the same in all stores that have one of this name."""
-    digests: dict[str, set[object]] = {}
+    digests: dict[str, set[str]] = {}
     for lists in _stores(fleet):
         for key, entry in lists.installed.items():
-            digests.setdefault(key, set()).add(entry.get("digest"))
+            digests.setdefault(key, set()).add(str(entry.get("digest")))
     return sorted(key for key, found in digests.items() if len(found) > 1)
 
 
-def _stores(fleet: Fleet) -> list[Lists]:
+def _stores(fleet: FleetLists) -> list[Lists]:
     """Return one instance's lists for each that differ: whoever shares a store says the same, letter for letter."""
     return list({lists.installed_text: lists for lists in fleet.values()}.values())
 
 
-def _newest(fleet: Fleet) -> list[tuple[str, Entry]]:
+def _newest(fleet: FleetLists) -> list[tuple[str, ModelEntry]]:
     """Return each model with its entry, the one changed last first. Of different ones under one name, the newest."""
-    found: dict[str, Entry] = {}
+    found: dict[str, ModelEntry] = {}
     for lists in _stores(fleet):
         for key, entry in lists.installed.items():
             if key not in found or _changed_s(entry) > _changed_s(found[key]):
@@ -76,7 +87,7 @@ def _newest(fleet: Fleet) -> list[tuple[str, Entry]]:
     return sorted(found.items(), key=lambda item: _changed_s(item[1]), reverse=True)
 
 
-def _changed_s(entry: Entry) -> float:
+def _changed_s(entry: ModelEntry) -> float:
     return seconds(entry.get("modified_at")) or 0.0
 
 

@@ -55,6 +55,7 @@ def _addresses(fleet: FleetDraft) -> Iterator[tuple[Path, Listen]]:
         yield ("listeners", "spop"), listen
     yield ("listeners", "check"), fleet.listeners.check
     yield ("listeners", "admin"), fleet.listeners.admin
+    yield ("listeners", "door"), fleet.listeners.door
     passed_on = onward(fleet.listeners.onward, (one.url for one in fleet.instances))
     yield from ((("listeners", "onward"), listen) for listen in passed_on if listen is not None)
     yield ("listeners", "again"), fleet.listeners.again

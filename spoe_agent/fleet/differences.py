@@ -11,7 +11,7 @@ from spoe_agent.fleet.resolved import Fleet
 OF_THE_URL = ("host", "port", "has_tls", "prefix", "onward")
 """What an instance has from its `url` alone."""
 
-OWN_LISTENERS = ("spop", "log", "check", "admin")
+OWN_LISTENERS = ("spop", "log", "check", "admin", "door")
 """Listeners that the agent itself opens, at its start only."""
 
 

@@ -14,6 +14,7 @@ _DOES = {
     "log": "can say that requests ended",
     "check": "sees every instance's limit",
     "admin": "can drain instances",
+    "door": "sees every model",
     "onward": "gets past the front",
     "again": "gets past the front, under anybody's address",
 }

@@ -63,13 +63,15 @@ class Listeners(Section):
     """HAProxy asks here what each instance's limit is (its agent-check)."""
     admin: TcpListen = Field(default="127.0.0.1:9604", validate_default=True)
     """What `pointsman status`, `drain` and `ready` talk to. It has no password: keep it on loopback."""
+    door: TcpListen = Field(default="127.0.0.1:9607", validate_default=True)
+    """Where HAProxy finds the lists of the whole fleet (`/api/tags` and its like), and nothing else."""
     again: TcpListen = Field(default="127.0.0.1:9606", validate_default=True)
     """Where HAProxy passes on to itself what an instance did not take. Nobody else needs to reach it."""
     onward: TcpListen = Field(default="127.0.0.1:9610", validate_default=True)
     """Where HAProxy passes on to itself what goes to instances with https or a path in their url: one port for each of
     them, from this one on. Nobody else needs to reach these."""
     trusted_network: bool = False
-    """Let spop, log, check and admin be on addresses that other hosts reach, as when HAProxy and the agent are in
+    """Let spop, log, check, admin and door be on addresses that other hosts reach, as when HAProxy and the agent are in
     different containers. None of them has a password: true says that you trust everybody who reaches them."""
 
 

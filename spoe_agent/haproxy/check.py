@@ -122,6 +122,8 @@ class Guard:
 
     async def run(self) -> None:
         """Start the child, and beat until it is to end, or cancelled. May be run again."""
+        if self._is_over:
+            return
         command = (sys.executable, "-m", "spoe_agent.haproxy.guard", str(self._sock.fileno()), str(TOLD_S))
         child = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.PIPE, pass_fds=(self._sock.fileno(),)

@@ -104,14 +104,8 @@ UNREAD = "unread"
 UNLOAD = "unload"
 """Reason of requests that have a model unloaded."""
 
-LIST = "list"
-"""Reason of requests for lists of the whole fleet, which the agent writes."""
-
 DOOR_SERVER = "agent:1"
-"""What HAProxy calls the agent where it sends those. No instance may have a colon in its name."""
-
-DOOR_S = 2.0
-"""So long HAProxy waits for such a list; then an instance is asked."""
+"""What HAProxy calls the agent where it sends requests for lists. No instance may have a colon in its name."""
 
 NOBODY = "-"
 """Stands among the tried ones for a pass in which no instance was named."""

@@ -81,6 +81,7 @@ def _template(name: str) -> Template:
 def _config(fleet: Fleet, known: frozenset[str]) -> str:
     instances = [_server(instance, known) for instance in fleet.instances]
     agents = [_agent(_local(listen), known) for listen in fleet.haproxy.spop or fleet.listeners.spop]
+    lists_at = _agent(_local(fleet.listeners.door), known)
     policies = fleet.policies
     bufsize = policies.max_inspected_body + BODY_HEADROOM_BYTES
     return _template("haproxy.cfg.j2").render(
@@ -99,7 +100,7 @@ def _config(fleet: Fleet, known: frozenset[str]) -> str:
         log_address=str(_local(fleet.listeners.log)),
         check=_local(fleet.listeners.check) if policies.limits.follow else None,
         agents=agents,
-        resolvers=RESOLVERS if any(RESOLVERS in str(one) for one in (*instances, *agents)) else "",
+        resolvers=RESOLVERS if any(RESOLVERS in str(one) for one in (*instances, *agents, lists_at)) else "",
         default_host=re.escape(DEFAULT_HOST),
         default_namespace=DEFAULT_NAMESPACE,
         default_tag=DEFAULT_TAG,
@@ -116,7 +117,7 @@ def _config(fleet: Fleet, known: frozenset[str]) -> str:
         blob_path=BLOB_PATH,
         models_map=MODELS_MAP,
         again=str(fleet.listeners.again),
-        admin=str(_local(fleet.listeners.admin)),
+        lists_at=lists_at,
         listed=sorted(ANSWERS),
         passes=min(len(fleet.instances), MAX_PASSES),
         retry_after=specs(fleet).policy.retry_after_s,

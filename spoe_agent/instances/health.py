@@ -218,6 +218,10 @@ class InstanceHealth:
         """A probe is under way."""
         self._is_probing = True
 
+    def probe_given_up(self) -> None:
+        """A probe has no outcome: the agent stops."""
+        self._is_probing = False
+
     def probed(self, failure: str, is_cold: bool, now_s: float) -> list[Transition]:
         """Take a probe's outcome; `failure` is empty when it was answered, `is_cold` when it had to load a model."""
         self._is_probing = False

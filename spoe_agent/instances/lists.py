@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from spoe_agent.routing.names import canonical
 from spoe_agent.routing.snapshot import LoadedModel
 
-Entry = Mapping[str, Any]
+ModelEntry = Mapping[str, Any]
 """A model's entry as the server sent it."""
 
 T = TypeVar("T")
@@ -25,11 +25,11 @@ class UnexpectedAnswer(Exception):
 class Lists:
     """What one instance said last."""
 
-    installed: Mapping[str, Entry] = field(default_factory=dict)
+    installed: Mapping[str, ModelEntry] = field(default_factory=dict)
     """`/api/tags` by canonical key."""
     installed_text: bytes = b""
     """The same, as it came: equal where a store is shared."""
-    loaded: Mapping[str, Entry] = field(default_factory=dict)
+    loaded: Mapping[str, ModelEntry] = field(default_factory=dict)
     """`/api/ps` by canonical key."""
     loaded_text: bytes = b""
     version: str = ""
@@ -38,21 +38,16 @@ class Lists:
         """Return the same with nothing loaded."""
         return replace(self, loaded={}, loaded_text=b"")
 
-    @property
-    def texts(self) -> tuple[bytes, bytes, str]:
-        """What tells whether anything is new."""
-        return self.installed_text, self.loaded_text, self.version
-
 
 class ModelList(Generic[T]):
     """A list of models that is read again only when it has changed: reading a long one keeps requests waiting."""
 
-    def __init__(self, path: str, of: Callable[[Entry], T]) -> None:
+    def __init__(self, path: str, of: Callable[[ModelEntry], T]) -> None:
         self._path = path
         self._of = of
         self.text = b""
         self._is_read = False
-        self.entries: Mapping[str, Entry] = {}
+        self.entries: Mapping[str, ModelEntry] = {}
         self._found: Mapping[str, T] = {}
 
     def read(self, text: bytes) -> Mapping[str, T]:
@@ -64,7 +59,7 @@ class ModelList(Generic[T]):
         return self._found
 
 
-def parsed(path: str, text: bytes) -> Entry:
+def parsed(path: str, text: bytes) -> ModelEntry:
     """Return the JSON object that a path answered. Raises UnexpectedAnswer."""
     try:
         answer = json.loads(text)
@@ -75,9 +70,9 @@ def parsed(path: str, text: bytes) -> Entry:
     return answer
 
 
-def _entries(answer: Entry) -> dict[str, Entry]:
+def _entries(answer: ModelEntry) -> dict[str, ModelEntry]:
     """Return the models of a list by canonical key. `models` may be null; a name we cannot read is left out."""
-    found: dict[str, Entry] = {}
+    found: dict[str, ModelEntry] = {}
     models = answer.get("models") or []
     for entry in models if isinstance(models, list) else []:
         name = entry.get("model") or entry.get("name") if isinstance(entry, dict) else None
@@ -90,7 +85,7 @@ def _entries(answer: Entry) -> dict[str, Entry]:
     return found
 
 
-def loaded_model(entry: Entry) -> LoadedModel:
+def loaded_model(entry: ModelEntry) -> LoadedModel:
     """Return what an entry of `/api/ps` says."""
     return LoadedModel(
         size_bytes=integer(entry, "size"),
@@ -108,7 +103,7 @@ def seconds(value: object) -> float | None:
         return None
 
 
-def integer(entry: Entry, key: str) -> int:
+def integer(entry: ModelEntry, key: str) -> int:
     """Return a whole number of an entry; 0 for what is none."""
     value = entry.get(key)
     return value if isinstance(value, int) else 0

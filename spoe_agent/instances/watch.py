@@ -181,11 +181,12 @@ class Watch:
         usual = self._usual.on(self._specs[name], self._agent.board.snapshot({}, self._clock()))
         extra_s = LOAD_FACTOR * usual(what.model).load_s if what.is_cold else 0.0
         health.probing()
-        failure = "was given up"
         try:
             failure = await self._probe(name, what, self._policy.probe_timeout_s + extra_s)
-        finally:
-            turns = one.probed(what, failure, self._clock())
+        except BaseException:
+            health.probe_given_up()
+            raise
+        turns = one.probed(what, failure, self._clock())
         if self._watched.get(name) is one:  # else the fleet file has lost it meanwhile
             for turn in turns:
                 self._note(turn)

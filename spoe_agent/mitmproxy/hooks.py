@@ -158,22 +158,13 @@ class Pointsman:
             request = facts_of(flow, self.fleet.policies.trusted_proxies)
             flight = Flight(request, flow.client_conn.id, shown_id(flow))
             self._flights[flow.id] = flight
-            answer = _turned_away(flow, flight, self.fleet) or await self._list(flow, flight)
-            answer = answer or await self._find(flow, flight)
+            answer = _turned_away(flow, flight, self.fleet) or await self._find(flow, flight)
         except Exception:
             # mitmproxy would log it too, and then send the request on to nobody knows where.
             log.exception("request %s failed", flow.id)
             answer = error(RequestFacts(flow.id, Kind.LIST, dialect(path_of(flow))), 500, FAILED)
         if answer is not None:
             flow.response = response_of(answer)
-
-    async def _list(self, flow: http.HTTPFlow, flight: Flight) -> Reply | None:
-        """Return a list of the whole fleet, if one is asked for."""
-        path = path_of(flow)
-        if flow.request.method != "GET" or path not in ANSWERS:
-            return None
-        _note(flow, flight, LISTED)
-        return Reply(200, {"Content-Type": media_type(path)}, await self._router.list(path))
 
     async def _find(self, flow: http.HTTPFlow, flight: Flight) -> Reply | None:
         """Wait for the router's word, or until the client leaves."""
@@ -190,6 +181,10 @@ class Pointsman:
         _note(flow, flight, passage.choice)
         if passage.instance is None:
             return rejection(passage.choice, flight.request)
+        path = path_of(flow)
+        if flow.request.method == "GET" and path in ANSWERS:
+            _note(flow, flight, LISTED)
+            return Reply(200, {"Content-Type": media_type(path)}, await self._router.list(path))
         send_to(flow, passage.instance)
         flight.sent_at_s = time.monotonic()
         return None

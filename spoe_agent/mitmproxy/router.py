@@ -32,7 +32,9 @@ log = structlog.get_logger()
 CONNECT_TIMEOUT_S = 5.0
 """`timeout connect` of haproxy.cfg."""
 
-_QUEUED_TOO_LONG = Choice(Action.REJECT, Reason.QUEUE_TIMEOUT, message=WAITED)
+
+def _queued_too_long(retry_after_s: int) -> Choice:
+    return Choice(Action.REJECT, Reason.QUEUE_TIMEOUT, message=WAITED, retry_after_s=retry_after_s)
 
 
 _NO_ANSWER = Ending(0.0, 0.0, is_whole=False)
@@ -139,7 +141,7 @@ class Router:
             return await self._find(request)
         except TimeoutError:
             self.leave(request.request_id)
-            return Passage(_QUEUED_TOO_LONG, None)
+            return Passage(_queued_too_long(self._parts.agent.fleet.policy.retry_after_s), None)
         except BaseException:
             self.leave(request.request_id)
             raise

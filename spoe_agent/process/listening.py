@@ -39,6 +39,7 @@ class Place:
 def places(listeners: Listeners) -> Iterator[Place]:
     """Return every address that the agent itself listens on."""
     yield Place("admin", listeners.admin)
+    yield Place("door", listeners.door)
     for listen in listeners.spop:
         yield Place("spop", listen)
     yield Place("log", listeners.log, socket.SOCK_DGRAM)
@@ -116,7 +117,7 @@ _ADVICE = (
 def bind(listen: Listen, kind: socket.SocketKind = socket.SOCK_STREAM, *, is_shared: bool = False) -> socket.socket:
     """Return a socket bound to an address. Raises OSError when it is taken.
 
-    `is_shared`: the guard of an agent that has just ended may still have the port (check_guard).
+    `is_shared`: the guard of an agent that has just ended may still have the port (haproxy.guard).
     """
     if listen.path:
         return _bind_unix(Path(listen.path))

@@ -17,7 +17,7 @@ import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -43,11 +43,17 @@ class Failed(Exception):
     """The old agent goes on; the text says why."""
 
 
+FORMAT: Final = 1
+"""Of what is sent. To be raised whenever Estate, or anything in it, is another."""
+
+
 class Estate(BaseModel):
     """What is sent beside the sockets."""
 
     model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
+    format: Literal[1]
+    """Another is refused: an agent of another version cannot be asked to go on with what it does not understand."""
     kept: str
     """The state file's text (agent.statefile)."""
     tickets: list[Ticket]

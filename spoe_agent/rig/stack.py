@@ -118,6 +118,7 @@ class Stack:
             "log": f"127.0.0.1:{free_port(socket.SOCK_DGRAM)}",
             "check": f"127.0.0.1:{free_port()}",
             "admin": f"127.0.0.1:{free_port()}",
+            "door": f"127.0.0.1:{free_port()}",
             "again": f"127.0.0.1:{free_port()}",
         }
         if self.own is not None:

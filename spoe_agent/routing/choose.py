@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from zlib import crc32
 
-from spoe_agent.routing import rejections as refusals
+from spoe_agent.routing import rejections
 from spoe_agent.routing.choice import LOADED, Action, Candidate, Choice, Cost, Reason, Tier
 from spoe_agent.routing.cost import USUAL, WARM, Pool, predict, slowness
 from spoe_agent.routing.demand import Demand, Site
@@ -32,7 +32,7 @@ _Judged = tuple[Candidate, Site]
 def choose(facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot) -> Choice:
     """Return where the request goes, or the answer it gets at the door; with every instance and why."""
     if facts.problem is not None:
-        return refusals.unread(facts, facts.problem, fleet)
+        return rejections.unread(facts, facts.problem, fleet)
     demand = Demand.of(facts, fleet, snapshot)
     sites = [Site.of(spec, facts, snapshot) for spec in fleet.instances]
     if facts.kind is Kind.MANAGE:
@@ -41,7 +41,7 @@ def choose(facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot) -> Choice:
     candidates = _running(demand, sites, excluded) if demand.runs else _answering(sites, excluded)
     eligible = [pair for pair in zip(candidates, sites, strict=True) if pair[0].exclusion is None]
     if not eligible:
-        return refusals.unserved(demand, candidates)
+        return rejections.unserved(demand, candidates)
     if facts.kind is Kind.UNLOAD:
         return _unloading(demand, sites, eligible, candidates)
     best = _least(demand, eligible)
@@ -59,7 +59,7 @@ def _changing(demand: Demand, sites: list[Site]) -> Choice:
         return Choice(Action.REJECT, Reason.OTHER_STORE, message=message)
     found = writer(change, demand.fleet, sites, lambda of_store: exclusions(demand, of_store))
     if found.best is None:
-        return refusals.unserved(demand, found.candidates)
+        return rejections.unserved(demand, found.candidates)
     return Choice(Action.ROUTE, _OF_KIND[demand.facts.kind], found.best.instance, candidates=found.candidates)
 
 

@@ -16,7 +16,7 @@ from spoe_agent.haproxy.names import in_hosts_file
 DEADLINE_S = 5.0
 """A DNS server that does not answer is asked again for longer than anybody waits for a check."""
 
-_AT_START = ("front", "log", "check", "admin")
+_AT_START = ("front", "log", "check", "admin", "door")
 """Listeners whose names must be known when HAProxy or the agent starts."""
 
 Lookup = Callable[[str], str]

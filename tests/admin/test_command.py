@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 
 import pytest
 import yaml
@@ -127,7 +128,9 @@ def test_into_a_file_each_state_is_a_block_with_its_time(fleet, tmp_path, encodi
     into = tmp_path / "states"
     with into.open("w") as output:
         env = {**os.environ, "PYTHONIOENCODING": encoding}
-        watch = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=env)
+        # A test runner's own workers ignore Ctrl-C, and what they start would too.
+        heeds = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        watch = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=env, preexec_fn=heeds)
         try:
             until_s = time.monotonic() + 30
             while into.read_text().count("pointsman 1") < 2:

@@ -81,6 +81,16 @@ async def test_every_copy_that_is_loaded_is_listed_with_its_instance(
     await until(both, DEADLINE_S, "both are listed")
 
 
+async def test_long_headers_and_queries_are_taken(own: Stack, session: aiohttp.ClientSession) -> None:
+    """Go takes a megabyte of headers; a key goes no further than the front."""
+    headers = {"Authorization": f"Bearer {'x' * 20_000}"}
+    async with session.get(f"{own.url}/api/tags", headers=headers) as answer:
+        assert (answer.status, routed(answer)) == (200, DOOR)
+    async with session.get(f"{own.url}/api/tags?x=1") as answer:
+        assert answer.status == 200
+        assert len((await answer.json())["models"]) == len(ALL)
+
+
 async def test_what_changes_past_the_front_is_seen(own: Stack, session: aiohttp.ClientSession) -> None:
     url = own.fleet.instances[2].url
     async with session.post(f"{url}/api/copy", json={"source": "beta", "destination": "new"}) as answer:
@@ -122,6 +132,28 @@ async def test_without_the_agent_an_instance_answers(
 
     await until(is_back, DEADLINE_S, "the agent writes lists again")
     assert sorted(names((await listed(session, own, "/api/tags"))[2])) == sorted(ALL)
+
+
+async def test_where_nobody_is_up_there_are_no_lists(own: Stack, session: aiohttp.ClientSession) -> None:
+    """As there are none from an Ollama that is down: whoever checks health must see that."""
+    for process in own.ollamas:
+        process.signal(signal.SIGKILL)
+        await process.wait()
+
+    async def are_down() -> bool:
+        async with session.get(f"{own.url}/api/tags") as answer:
+            return (answer.status, "Retry-After" in answer.headers) == (503, True)
+
+    async def are_back() -> bool:
+        async with session.get(f"{own.url}/api/tags") as answer:
+            return answer.status == 200
+
+    try:
+        await until(are_down, DEADLINE_S, "all are known to be down")
+    finally:
+        for process in own.ollamas:
+            await process.start()
+    await until(are_back, DEADLINE_S, "they are back")
 
 
 async def test_models_of_an_instance_that_is_down_stay_listed_but_not_as_loaded(

@@ -77,9 +77,16 @@ def test_what_differs_is_named(old, new, said):
 
 
 def test_listeners_of_the_agent_need_a_restart_and_stay_until_then():
-    listeners = 'listeners: {spop: "127.0.0.1:1", check: "127.0.0.1:2", log: "127.0.0.1:3", admin: "127.0.0.1:4", '
-    old, new = loads(ONE), loads(TWO + listeners + 'front: "127.0.0.1:5"}\n')
-    assert needing_restart(old, new) == ("listeners.spop", "listeners.log", "listeners.check", "listeners.admin")
+    keys = ("spop", "check", "log", "admin", "door", "front")
+    listeners = ", ".join(f'{key}: "127.0.0.1:{port}"' for port, key in enumerate(keys, 1))
+    old, new = loads(ONE), loads(f"{TWO}listeners: {{{listeners}}}\n")
+    assert needing_restart(old, new) == (
+        "listeners.spop",
+        "listeners.log",
+        "listeners.check",
+        "listeners.admin",
+        "listeners.door",
+    )
     kept = with_listeners_of(old, new)
     assert needing_restart(old, kept) == ()
-    assert (kept.listeners.front.port, len(kept.instances)) == (5, 2)
+    assert (kept.listeners.front.port, len(kept.instances)) == (6, 2)

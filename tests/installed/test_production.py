@@ -42,7 +42,7 @@ STORES = {
 }
 ROUTED = {"loaded", "loading", "room", "evict"}
 LISTENERS = {
-    **dict.fromkeys(("front", "spop", "check", "admin", "again"), socket.SOCK_STREAM),
+    **dict.fromkeys(("front", "spop", "check", "admin", "door", "again"), socket.SOCK_STREAM),
     "log": socket.SOCK_DGRAM,
 }
 LATER = {"gpu4": ["codellama:7b", "mistral:7b"]}

@@ -18,7 +18,7 @@ UDP = socket.SOCK_DGRAM
 
 
 def listeners(folder, **others):
-    mine = {name: f"127.0.0.1:{free_port()}" for name in ("front", "check", "admin")}
+    mine = {name: f"127.0.0.1:{free_port()}" for name in ("front", "check", "admin", "door")}
     spop = [f"unix@{folder}/run/spop.sock", f"127.0.0.1:{free_port()}"]
     return Listeners.model_validate({**mine, "spop": spop, "log": f"127.0.0.1:{free_port(UDP)}", **others})
 
@@ -40,7 +40,7 @@ def test_all_are_bound_and_given_back(tmp_path):
         assert not path_of(found).exists()
 
 
-@pytest.mark.parametrize("key", ["spop", "check", "admin", "log"])
+@pytest.mark.parametrize("key", ["spop", "check", "admin", "door", "log"])
 def test_what_is_taken_is_named_and_the_rest_stays_free(tmp_path, key):
     with closing(socket.socket(socket.AF_INET, UDP if key == "log" else socket.SOCK_STREAM)) as other:
         other.bind(("127.0.0.1", 0))
@@ -126,7 +126,7 @@ def test_what_an_agent_had_goes_to_the_one_that_takes_its_place(tmp_path):
     found = listeners(tmp_path)
     old = take(found)
     had = {place: sock.dup() for place, sock in old.by_place().items()}
-    moved = listeners(tmp_path, **{key: str(getattr(found, key)) for key in ("front", "check", "admin")})
+    moved = listeners(tmp_path, **{key: str(getattr(found, key)) for key in ("front", "check", "admin", "door")})
     new = take(moved, had, old.lock.dup())
     old.leave()
     assert path_of(found).exists()
@@ -134,7 +134,7 @@ def test_what_an_agent_had_goes_to_the_one_that_takes_its_place(tmp_path):
         take(listeners(tmp_path / "other", check=str(found.check)))
     places = set(new.by_place())
     assert places & set(had) == {
-        place for place in had if "spop (unix" in place or "check" in place or "admin" in place
+        place for place in had if "spop (unix" in place or any(key in place for key in ("check", "admin", "door"))
     }
     # What it does not want any more is free.
     bind(found.log, UDP).close()

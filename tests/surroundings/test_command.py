@@ -61,8 +61,8 @@ def test_what_is_doubtful_is_a_warning_with_its_place(folder: Path) -> None:
 
 
 def test_live_every_one_who_is_not_there_is_named(folder: Path) -> None:
-    first, dead = free_ports(6), free_port()
-    keys = ("front", "again", "spop", "log", "check", "admin")
+    first, dead = free_ports(7), free_port()
+    keys = ("front", "again", "spop", "log", "check", "admin", "door")
     listeners = ", ".join(f'{key}: "127.0.0.1:{first + number}"' for number, key in enumerate(keys))
     instance = f'{{name: gpu0, url: "http://127.0.0.1:{dead}"}}'
     Path("dead.yaml").write_text(f"listeners: {{{listeners}}}\ninstances: [{instance}]\ntelemetry: {{local: false}}\n")
@@ -72,5 +72,5 @@ def test_live_every_one_who_is_not_there_is_named(folder: Path) -> None:
     assert [line for line in lines if line.startswith("wrong")] == [
         f"wrong gpu0: http://127.0.0.1:{dead}: connection refused"
     ]
-    assert sum(line.startswith("note  listeners.") for line in lines) == 6
+    assert sum(line.startswith("note  listeners.") for line in lines) == 7
     assert "ok    HAProxy takes the rendered files" in lines

@@ -11,7 +11,7 @@ from spoe_agent.rig.process import free_port, free_ports
 from spoe_agent.simulator.server import SimulatedOllama
 from spoe_agent.surroundings.live import Level, look
 
-PORTS = ("front", "again", "check", "admin", "log")
+PORTS = ("front", "again", "check", "admin", "door", "log")
 
 
 class Bench:

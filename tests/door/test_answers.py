@@ -1,0 +1,60 @@
+"""Answers for the whole fleet: written once for as long as what they are made of is the same."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from spoe_agent.door.answers import Answers, media_type
+from spoe_agent.door.catalogue import ANSWERS
+from tests.door.test_catalogue import lists, tag
+
+
+class Fleet:
+    """One instance; counts how often lists were read anew, and given out."""
+
+    def __init__(self, *entries, **more):
+        self.lists, self.looked = lists(*entries, **more), 0
+        self.answers = Answers(lambda: {"g0": self.lists}, self.look)
+
+    async def look(self):
+        self.looked += 1
+
+
+async def test_each_path_is_answered_with_its_list():
+    fleet = Fleet(tag("a:1"), loaded=[{"name": "a:1", "model": "a:1"}])
+    told = {path: json.loads(await fleet.answers.to(path)) for path in ANSWERS}
+    assert told["/api/tags"]["models"] == [tag("a:1")]
+    assert told["/api/ps"]["models"] == [{"name": "a:1", "model": "a:1", "instance": "g0"}]
+    assert [model["id"] for model in told["/v1/models"]["data"]] == ["a:1"]
+    assert told["/api/version"] == {"version": "0.33.0"}
+
+
+@pytest.mark.parametrize(("path", "looks"), [("/api/tags", 1), ("/v1/models", 1), ("/api/ps", 0), ("/api/version", 0)])
+async def test_stores_are_read_anew_only_for_what_is_made_of_them(path, looks):
+    fleet = Fleet(tag("a:1"))
+    await fleet.answers.to(path)
+    assert fleet.looked == looks
+
+
+async def test_an_answer_is_the_same_object_until_what_it_is_made_of_changes():
+    fleet = Fleet(tag("a:1"))
+    first = await fleet.answers.to("/api/tags")
+    fleet.lists = replace(fleet.lists, loaded={"b": {"name": "b"}}, loaded_text=b"b", version="9")
+    assert await fleet.answers.to("/api/tags") is first
+    fleet.lists = lists(tag("a:1"), tag("b:1"))
+    assert b"b:1" in await fleet.answers.to("/api/tags")
+
+
+@pytest.mark.parametrize("odd", ["\ud800", "\x00", "\U0001f999"])
+async def test_whatever_text_an_instance_sends_the_list_is_one(odd):
+    fleet = Fleet(tag("a:1", family=odd), tag("b:1", digest=["no", "text"]))
+    assert [model["name"] for model in json.loads(await fleet.answers.to("/api/tags"))["models"]] == ["a:1", "b:1"]
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("/api/tags", "application/json; charset=utf-8"), ("/v1/models", "application/json")],
+)
+def test_the_media_type_is_ollamas(path, expected):
+    assert media_type(path) == expected
