@@ -52,8 +52,8 @@ def _ours(variant: Variant) -> Callable[[Setting], Router]:
     return lambda setting: Pointsman(setting.fleet, setting.models, replace(variant, salt=setting.seed))
 
 
-def _without(term: str, variant: Variant) -> Arm:
-    return Arm(f"{OURS}-no-{term}", _ours(variant), is_limited=True, placements=SALTS)
+def _varied(ending: str, variant: Variant) -> Arm:
+    return Arm(f"{OURS}-{ending}", _ours(variant), is_limited=True, placements=SALTS)
 
 
 BASELINE = "leastconn"
@@ -86,14 +86,17 @@ COMPARED = (
 if models that fit only some had a backend of their own."""
 
 ABLATIONS = (
-    _without("load", Variant(weights=Weights(load=0.0))),
-    _without("evict", Variant(weights=Weights(evict=0.0))),
-    _without("share", Variant(weights=Weights(share=0.0))),
-    _without("spread", Variant(weights=Weights(spread=0.0))),
-    _without("prefix", Variant(weights=Weights(prefix=0.0))),
-    _without("hold", Variant(hold_s=0.0)),
-    _without("steering", Variant(steers=False)),
+    _varied("no-load", Variant(weights=Weights(load=0.0))),
+    _varied("no-evict", Variant(weights=Weights(evict=0.0))),
+    _varied("no-share", Variant(weights=Weights(share=0.0))),
+    _varied("no-spread", Variant(weights=Weights(spread=0.0))),
+    _varied("no-prefix", Variant(weights=Weights(prefix=0.0))),
+    _varied("no-hold", Variant(hold_s=0.0)),
+    _varied("no-steering", Variant(steers=False)),
 )
 """Ours with one part switched off."""
 
-ARMS = {arm.name: arm for arm in (*COMPARED, *ABLATIONS)}
+BLIND = _varied("blind", Variant(is_told_context=False))
+"""Ours with a fleet file that does not say `context_length`."""
+
+ARMS = {arm.name: arm for arm in (*COMPARED, *ABLATIONS, BLIND)}

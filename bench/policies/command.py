@@ -36,7 +36,7 @@ from spoe_agent import __version__
     "arms",
     type=click.Choice(list(ARMS)),
     multiple=True,
-    help="Policies; repeatable. Without it, all but pointsman-no-...",
+    help="Policies; repeatable. Without it, all but pointsman-...",
 )
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Windows of generated traffic.")
 @click.option(

@@ -61,6 +61,9 @@ class Ledger:
     replaced: Mapping[str, int] = field(default_factory=dict)
     answered: Mapping[str, float] = field(default_factory=dict)
     leaving: frozenset[str] = frozenset()
+    own_contexts: Mapping[str, int] = field(default_factory=dict)
+    """With what models were loaded unasked (`contexts.Contexts`), and what was listed last."""
+    shown_contexts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -211,6 +214,18 @@ class Account:
         # A model that is still listed once nothing loads any more stays: another went, or the request was withdrawn.
         stay = not self.loading and not self.reserved
         self.leaving = frozenset() if stay else self.leaving & state.loaded.keys()
+
+    def loaded_by(self, state: InstanceState, at_s: float) -> list[str]:
+        """Return the models that were loaded for requests of ours, as readings that are yet to be taken show."""
+        return [model for model in self.loading if self._is_done(model, state, at_s)]
+
+    def asked_for(self, model: str, context: int) -> bool:
+        """Tell whether a request may be why the model has this context: one that asked for so much, or for more than
+        it can do.
+        """
+        asked = [grant.context for grant in self.grants.values() if grant.model == model]
+        asked += [self.contexts.get(model), *self.served.get(model, ())[:1]]
+        return any(one is not None and one >= context for one in asked)
 
     def _is_done(self, model: str, state: InstanceState, at_s: float) -> bool:
         """`/api/ps` lists it, and not as it was before a load with another context; unless requests were answered

@@ -17,6 +17,7 @@ from dataclasses import replace
 from itertools import islice
 
 from spoe_agent.agent.account import Grant, Ledger
+from spoe_agent.agent.contexts import ContextsByInstance
 from spoe_agent.agent.tally import SETTLE_S, CountedAccount, Tally
 from spoe_agent.routing.facts import InstanceLoad
 from spoe_agent.routing.snapshot import (
@@ -43,6 +44,7 @@ class Board:
         self._where: dict[str, str] = {}
         self._gpus: Mapping[str, GpuGroup] = {}
         self._trained: dict[str, int] = {}
+        self._contexts = ContextsByInstance()
         self._version = 0
 
     @property
@@ -59,6 +61,7 @@ class Board:
         """Replace an instance's readings. Loads that they show, or disprove, are no longer pending."""
         self._version += 1
         account = self._accounts.get(instance)
+        state = self._contexts.read(instance, state, account)
         if account is not None and account.unloaded:
             state = account.without_unloaded(state)
         self._states = {**self._states, instance: state}
@@ -88,12 +91,13 @@ class Board:
         """
         self._version += 1
         self._states = {name: state for name, state in self._states.items() if name != instance}
+        self._contexts.forget(instance)
         if instance in self._accounts:
             self._accounts[instance].forget_models()
 
     def ledgers(self) -> dict[str, Ledger]:
         """Return what the next agent must know, by instance."""
-        return {name: account.ledger() for name, account in self._accounts.items()}
+        return self._contexts.noted({name: account.ledger() for name, account in self._accounts.items()})
 
     def take(self, ledgers: Mapping[str, Ledger], now_s: float) -> None:
         """Go on where an agent before this one was: what it granted is still under way, unless it is too old."""
@@ -101,6 +105,7 @@ class Board:
         for name, ledger in ledgers.items():
             account = self._accounts.setdefault(name, CountedAccount())
             account.take(ledger)
+            self._contexts.take(name, ledger)
             self._where.update({grant.request_id: name for grant in ledger.grants})
             self._expire(account, now_s)
             state = self.state(name)
@@ -231,7 +236,8 @@ class Board:
         activity = {
             name: self._activity(account, loads.get(name), process, now_s) for name, account in self._accounts.items()
         }
-        return Snapshot(now_s, self._states, activity, learned, waiting, home, self._gpus, self._trained)
+        known = self._gpus, self._trained, self._contexts.own
+        return Snapshot(now_s, self._states, activity, learned, waiting, home, *known)
 
     @staticmethod
     def _activity(account: CountedAccount, load: InstanceLoad | None, process: str, now_s: float) -> Activity:

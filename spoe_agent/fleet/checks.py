@@ -153,7 +153,7 @@ def rules_fit(fleet: FleetDraft) -> Findings:
     for index, rule in enumerate(fleet.models):
         may = [n for n, instance in enumerate(fleet.instances) if _may_serve(rule, instance)]
         rooms = [vram_bytes(fleet.instances[n], memory) for n in may]
-        known = [room for room in rooms if room is not None]
+        known = [room for room in rooms if room]  # 0 is the CPU, which takes any
         if rule.vram is None or not known or len(known) < len(rooms) or max(known) >= rule.vram:
             continue
         where = ", ".join(called(n, fleet.instances[n].name) for n in may)

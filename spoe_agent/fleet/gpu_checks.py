@@ -62,6 +62,15 @@ def _shared(fleet: FleetDraft, gpu: int | str, other: int, index: int) -> Findin
     )
 
 
+def cpu_has_no_gpus(fleet: FleetDraft) -> Findings:
+    """Who runs on the CPU is bound to no GPU."""
+    for index, instance in enumerate(fleet.instances):
+        if instance.vram == 0 and instance.gpus:
+            hint = "leave gpus out, or write the memory that it may have there"
+            message = "0 says that it runs on the CPU, and it has gpus"
+            yield Finding(("instances", index, "vram"), message, hint, depends=(("defaults", "vram"),))
+
+
 def gpu_ages(fleet: FleetDraft) -> Findings:
     """GPU readings come, and are given up, before the last one is too old to count."""
     telemetry = fleet.telemetry
@@ -85,4 +94,4 @@ def gpu_sources(fleet: FleetDraft) -> Findings:
                 yield Finding(path, f"there is no instance {name}", hint, depends=(("instances",),))
 
 
-GPU_CHECKS = (gpu_list, gpus_are_listed, gpus_are_not_shared, gpu_ages, gpu_sources)
+GPU_CHECKS = (gpu_list, gpus_are_listed, gpus_are_not_shared, cpu_has_no_gpus, gpu_ages, gpu_sources)

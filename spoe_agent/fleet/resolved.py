@@ -59,7 +59,7 @@ class Instance(_Frozen):
     """Certificates that prove the proxy to be who it says; None: those this system trusts."""
     gpus: tuple[int | str, ...] = ()
     vram_bytes: int | None = None
-    """Memory of the whole GPU group; None: not known."""
+    """Memory of the whole GPU group; None: not known; 0: on the CPU."""
     num_parallel: int
     max_connections: int
     max_loaded_models: int
@@ -159,7 +159,7 @@ def gpu_memory(gpus: tuple[GpuDraft, ...]) -> dict[int | str, int]:
 
 
 def vram_bytes(instance: InstanceDraft, memory: Mapping[int | str, int]) -> int | None:
-    """Return the memory of an instance's GPU group: as given, else the sum over its GPUs if all are known."""
+    """Return the memory of an instance's GPU group: as given, else the sum over its GPUs if all are known. 0: none."""
     if instance.vram is not None:
         return int(instance.vram)
     if instance.gpus and all(gpu in memory for gpu in instance.gpus):

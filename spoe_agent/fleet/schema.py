@@ -23,6 +23,7 @@ from spoe_agent.fleet.units import (
     CountOrZero,
     GpuId,
     GpuMemory,
+    GroupMemory,
     HostGlob,
     Listens,
     ModelSize,
@@ -128,7 +129,7 @@ class InstanceIdentity(Section):
     url: InstanceUrl | None = None
     gpus: tuple[GpuId, ...] = ()
     """The GPUs this Ollama is bound to (CUDA_VISIBLE_DEVICES or ROCR_VISIBLE_DEVICES, which know UUIDs and indexes).
-    Empty: CPU, or not known."""
+    Empty: not known, or none (`vram: 0`)."""
 
 
 class InstanceSettings(Section):
@@ -136,8 +137,9 @@ class InstanceSettings(Section):
 
     shared: bool = False
     """Allow that another instance uses one of these GPUs too; must be true on both. Then give each its `vram`."""
-    vram: GpuMemory | None = None
-    """Memory of the whole GPU group. Left out: the sum of its GPUs' `memory`, when all are given."""
+    vram: GroupMemory | None = None
+    """Memory of the whole GPU group. Left out: the sum of its GPUs' `memory`, when all are given.
+    0: this Ollama has no GPU, all its models run on the CPU."""
     num_parallel: Count = 1
     """OLLAMA_NUM_PARALLEL: requests that a loaded model serves at a time. Must be what the Ollama runs with."""
     max_connections: Count | None = None

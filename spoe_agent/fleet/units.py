@@ -108,6 +108,11 @@ def _at_least(least: int, what: str) -> WrapValidator:
     return WrapValidator(read)
 
 
+def _zero_or(value: object, read: ValidatorFunctionWrapHandler) -> ByteSize:
+    is_zero = not isinstance(value, bool) and str(value).strip() == "0"
+    return ByteSize(0) if is_zero else ByteSize(read(value))
+
+
 def _host_port(value: object) -> Listen:
     hint = "write HOST:PORT, like 127.0.0.1:11434"
     try:
@@ -208,6 +213,15 @@ Size = Annotated[_AnySize, WithJsonSchema(_size_json(1))]
 _GPU_LEAST = 256 << 20
 GpuMemory = Annotated[_AnySize, _at_least(_GPU_LEAST, "the memory of a GPU"), WithJsonSchema(_size_json(_GPU_LEAST))]
 """Bytes of a GPU, or of several."""
+
+GroupMemory = Annotated[
+    GpuMemory,
+    WrapValidator(_zero_or),
+    WithJsonSchema(
+        {**_size_json(_GPU_LEAST), "anyOf": [*_size_json(_GPU_LEAST)["anyOf"], {"type": "integer", "const": 0}]}
+    ),
+]
+"""The same, or 0: no GPU."""
 
 _MODEL_LEAST = 1 << 20
 ModelSize = Annotated[_AnySize, _at_least(_MODEL_LEAST, "a model"), WithJsonSchema(_size_json(_MODEL_LEAST))]

@@ -38,12 +38,12 @@ def environment(instance: Instance) -> dict[str, str]:
 
 
 def _gpus(instance: Instance) -> Iterator[tuple[str, str]]:
-    """Yield what binds an instance to its GPUs. Without `gpus` it takes all, or none is there.
+    """Yield what binds an instance to its GPUs. Without `gpus` it takes all, unless it is to run on the CPU.
 
     1. UUIDs say whose they are: the other vendor's GPUs are hidden.
     2. Numbers do not. They hold for both, in the order of PCI bus ids, which nvidia-smi has, and CUDA only if asked.
     """
-    if not instance.gpus:
+    if not instance.gpus and instance.vram_bytes != 0:
         return
     for gpu in instance.gpus:
         if isinstance(gpu, str) and not gpu.startswith(("GPU-", "MIG-")):

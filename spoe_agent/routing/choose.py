@@ -10,10 +10,11 @@ from zlib import crc32
 
 from spoe_agent.routing import rejections
 from spoe_agent.routing.choice import LOADED, Action, Candidate, Choice, Cost, Reason, Tier
-from spoe_agent.routing.cost import USUAL, WARM, Pool, predict, slowness
+from spoe_agent.routing.cost import WARM, Pool, predict
 from spoe_agent.routing.demand import Demand, Site
 from spoe_agent.routing.eligibility import exclusions
 from spoe_agent.routing.facts import RequestFacts
+from spoe_agent.routing.slowness import USUAL, Slowness, slowness, unslowed_s
 from spoe_agent.routing.snapshot import Snapshot
 from spoe_agent.routing.specs import FleetSpec
 from spoe_agent.routing.stores import UNREADABLE, misplaced, writer
@@ -86,21 +87,24 @@ def _running(demand: Demand, sites: list[Site], excluded: list[Candidate | None]
     eligible = [site for out, site in zip(excluded, sites, strict=True) if out is None]
     standings = {site.spec.name: stand(demand, site) for site in eligible}
     warm = Pool.of(demand, [site for site in eligible if standings[site.spec.name].tier in WARM])
+    slow = [slowness(demand, site, standings[site.spec.name]) for site in eligible]
+    is_any = slow.count(USUAL) < len(slow)
+    usual_s = unslowed_s(demand, list(zip(eligible, slow, strict=True))) if is_any else 0.0
+    judged = iter(slow)
     return tuple(
         [
-            out or _candidate(demand, site, standings[site.spec.name], warm)
+            out or _candidate(demand, site, standings[site.spec.name], warm, next(judged), usual_s)
             for out, site in zip(excluded, sites, strict=True)
         ]
     )
 
 
-def _candidate(demand: Demand, site: Site, standing: Standing, warm: Pool) -> Candidate:
+def _candidate(demand: Demand, site: Site, standing: Standing, warm: Pool, slow: Slowness, usual_s: float) -> Candidate:
     """Judge one instance that may serve the request."""
     free = has_slot(demand, site, standing)
     predicted = predict(demand, site, standing, free, warm)
-    slow = slowness(demand, site)
     if slow is not USUAL:
-        predicted = predicted._replace(slow_s=(slow.factor - 1.0) * demand.service_of(site.spec.name))
+        predicted = predicted._replace(slow_s=(slow.factor - 1.0) * usual_s)
     return Candidate(site.spec.name, None, slow.why, standing.tier, predicted, standing.gone, free)
 
 

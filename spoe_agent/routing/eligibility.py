@@ -51,10 +51,10 @@ def by_model(demand: Demand, site: Site) -> Candidate | None:
 
 
 def _by_room(demand: Demand, site: Site) -> Candidate | None:
-    """Not even an empty GPU group would hold it. Not knowing the group's memory counts as room."""
+    """Not even an empty GPU group would hold it. Not knowing the group's memory counts as room, and so does a CPU's."""
     room = site.spec.vram_bytes
     needed = estimates.least_vram_bytes(demand.rule, demand.weights_bytes)
-    if room is None or needed <= room:
+    if not room or needed <= room:
         return None
     return Candidate(site.spec.name, Exclusion.CANNOT_FIT, f"needs {needed / GIB:.1f} GiB of {room / GIB:.1f} GiB")
 

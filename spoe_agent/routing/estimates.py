@@ -16,6 +16,11 @@ GIB = 1024**3
 UNKNOWN_WEIGHTS_BYTES = 5_000_000_000
 """An 8B model at 4 bits, the commonest: used when no instance lists a size."""
 
+UNKNOWN_CONTEXT = 4096
+"""Tokens per slot on an instance of which nothing is known. Ollama may choose 262,144 by the GPUs' memory
+(server/routes.go:2048), but the first model that is loaded there tells, and with that as a prior nothing would seem to
+fit: in `python -m bench.policies --arm pointsman-blind`, F2 0.30, the mean TTFT was 11 % more."""
+
 _LOAD_START_S = 1.0
 _LOAD_BYTES_PER_S = 3e9
 _GPU_BYTES_PER_S = 0.8e12
@@ -63,7 +68,7 @@ def vram_bytes(
         return rule.vram_bytes
     here, slots, element = state.loaded.get(model), rule.slots(spec.num_parallel), spec.cache_element_bytes
     if here is None:
-        return _cold_bytes(weights, context or context_tokens(spec), slots, element)
+        return _cold_bytes(weights, context or UNKNOWN_CONTEXT, slots, element)
     if not context or not here.context_length:
         return here.size_bytes
     more = kv_bytes(weights, context, slots, element) - kv_bytes(weights, here.context_length, slots, element)
@@ -87,19 +92,6 @@ def kv_bytes(weights: int, context: int, slots: int, element_bytes: float = 2.0)
 @lru_cache(maxsize=4096)
 def _cold_bytes(weights: int, context: int, slots: int, element_bytes: float) -> int:
     return int(weights * 1.03 + 0.6e9 + kv_bytes(weights, context, slots, element_bytes))
-
-
-def context_tokens(spec: InstanceSpec) -> int:
-    """Return the context per slot: as configured, else Ollama's default by VRAM (server/routes.go:2048).
-
-    Its 262,144 of the largest tier is cut to 131,072, the trained context of most models.
-    """
-    if spec.context_length:
-        return spec.context_length
-    vram = spec.vram_bytes or 0
-    if vram >= 47 * GIB:
-        return 131_072
-    return 32_768 if vram >= 23 * GIB else 4096
 
 
 def load_s(learned: Learned, model: str, instance: str, weights: int) -> float:

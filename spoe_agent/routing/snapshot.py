@@ -71,6 +71,10 @@ class InstanceState:
     """It has not answered for long, and its list of models is empty: that proves nothing yet."""
     loads_in_doubt: bool = False
     """It serves what is loaded, but loads do not come to their end."""
+    own_contexts: Mapping[str, int] = field(default_factory=dict)
+    """Tokens per slot that models were loaded with here when nobody asked for any."""
+    usual_context: int | None = None
+    """What most of these have; None: none was seen."""
 
 
 UNKNOWN_STATE = InstanceState()
@@ -176,6 +180,8 @@ class Snapshot:
     gpus: Mapping[str, GpuGroup] = field(default_factory=dict)
     trained: Mapping[str, int] = field(default_factory=dict)
     """The context that models are trained for, where it is known: Ollama cuts a larger `num_ctx` to it."""
+    own_contexts: Mapping[str, int] = field(default_factory=dict)
+    """Contexts that models have by themselves: loaded unasked, they had another than most on the same instance."""
 
     def state(self, name: str) -> InstanceState:
         """Return an instance's readings, or those of one that was never read."""

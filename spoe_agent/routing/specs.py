@@ -25,7 +25,7 @@ class InstanceSpec:
     max_loaded_models: int = 3
     """OLLAMA_MAX_LOADED_MODELS, resolved: Ollama's 0 means 3 per GPU (server/sched.go)."""
     vram_bytes: int | None = None
-    """Memory of the whole GPU group; None: not known, then only `max_loaded_models` limits."""
+    """Memory of the whole GPU group; None: not known, then only `max_loaded_models` limits; 0: it runs on the CPU."""
     context_length: int | None = None
     """OLLAMA_CONTEXT_LENGTH in tokens; None: Ollama's own choice by VRAM."""
     cache_element_bytes: float = 2.0

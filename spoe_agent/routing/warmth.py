@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from spoe_agent.routing import estimates
 from spoe_agent.routing.choice import EVICT, LOADED, LOADING, RELOAD, ROOM, Tier
+from spoe_agent.routing.context import unasked
 from spoe_agent.routing.demand import Demand, Site
 from spoe_agent.routing.snapshot import NO_GPUS, Health
 
@@ -24,6 +25,8 @@ class Standing(NamedTuple):
     """Idle ones first, and of those the ones least missed."""
     regret_s: float = 0.0
     """What their going costs."""
+    spill: float = 0.0
+    """Part of a model yet to load that would be on the CPU, though it were alone."""
 
 
 _LOADED, _LOADING, _ROOM = (Standing(tier) for tier in (LOADED, LOADING, ROOM))
@@ -34,9 +37,9 @@ def stand(demand: Demand, site: Site) -> Standing:
     """Return how warm the instance is for the model."""
     model, activity = demand.model, site.activity
     if model in activity.loading:
-        loads_with = _asked_for(demand, site, model) or site.spec.context_length or 0
+        loads_with = _asked_for(demand, site, model) or _unasked(demand, site, model) or 0
         is_same = not _other_context(demand, site, loads_with)
-        return _LOADING if is_same else _again(demand, site)
+        return _loading(demand, site) if is_same else _again(demand, site)
     if model in site.state.loaded and model not in activity.leaving:
         is_same = not _other_context(demand, site, site.state.loaded[model].context_length)
         return _LOADED if is_same else _again(demand, site)
@@ -68,19 +71,31 @@ def has_slot(demand: Demand, site: Site, standing: Standing) -> bool:
 
 
 def _other_context(demand: Demand, site: Site, has: int) -> bool:
-    """needsReload (server/sched.go): another num_ctx than the runner has. What a request does not ask for is the
-    instance's own setting; a runner may have less than that when the model was trained for less.
+    """needsReload (server/sched.go): another num_ctx than the runner has, be it less or more. What a request does not
+    ask for is as Ollama loads the model unasked.
     """
-    asked = demand.context
-    if not has or (asked is None and site.spec.context_length is None):
+    wanted = demand.context
+    if wanted is None and (not has or has == site.state.own_contexts.get(demand.model)):
         return False
-    return has != asked if asked is not None else has > (site.spec.context_length or 0)
+    if wanted is None:
+        wanted = _unasked(demand, site, demand.model)
+    return bool(has) and wanted is not None and has != wanted
+
+
+def _unasked(demand: Demand, site: Site, model: str) -> int | None:
+    return unasked(site.spec, site.state, demand.snapshot, model)
 
 
 def _again(demand: Demand, site: Site) -> Standing:
     """Loading again with another context, for which others may have to go."""
     beside = _beside(demand, site, residents(demand, site))
-    return Standing(RELOAD, beside.gone, beside.regret_s)
+    return beside._replace(tier=RELOAD)
+
+
+def _loading(demand: Demand, site: Site) -> Standing:
+    """Who joins a load has what becomes of it."""
+    spill = _beside(demand, site, residents(demand, site)).spill
+    return Standing(LOADING, spill=spill) if spill else _LOADING
 
 
 def residents(demand: Demand, site: Site) -> list[str]:
@@ -97,15 +112,17 @@ def _beside(demand: Demand, site: Site, others: list[str]) -> Standing:
     (keep_alive 0) just before the load: Ollama, left to itself, takes the first by the path of its blob
     (server/sched.go findRunnerToUnload), whatever that is worth.
     """
-    if not others:
-        return _ROOM
     loaded, room = site.state.loaded, room_bytes(demand, site)
+    if not others and room is None and site.spec.vram_bytes is None:
+        return _ROOM
     # As `/api/ps` says: less than its size when part of it is on the CPU.
     used = [loaded[name].vram_bytes if name in loaded else _expected(demand, site, name) for name in others]
-    free = None if room is None else room - sum(used)
+    taken = sum(used)
+    free = None if room is None else room - taken
     needed = _needed(demand, site, demand.model, demand.context)
+    spill = 0.0 if room is not None and needed <= room and taken else _spill(site, needed, room, taken)
     if _has_room(site, needed, free, len(others)):
-        return _ROOM
+        return Standing(ROOM, spill=spill) if spill else _ROOM
     gone: list[str] = []
     regret = 0.0
     for _, _, name, size, missed_s in _least_missed(demand, site, others, used):
@@ -114,7 +131,22 @@ def _beside(demand: Demand, site: Site, others: list[str]) -> Standing:
         free = None if free is None else free + size
         if _has_room(site, needed, free, len(others) - len(gone)):
             break
-    return Standing(EVICT, tuple(gone), regret)
+    return Standing(EVICT, tuple(gone), regret, spill)
+
+
+def _spill(site: Site, needed: int, room: int | None, taken: int) -> float:
+    """Return the part of the model that would be on the CPU though it were alone on the instance.
+
+    Where nobody says what room there is, others tell that did not find enough; and where nothing at all is on GPUs,
+    there are none, whatever the file says.
+    """
+    if site.spec.vram_bytes == 0:
+        return 1.0
+    if room is None or not taken:
+        loaded = site.state.loaded.values()
+        if any([one.size_bytes > one.vram_bytes for one in loaded]):
+            room = sum([one.vram_bytes for one in loaded])
+    return 0.0 if room is None or needed <= room else 1.0 - room / needed
 
 
 def _least_missed(
@@ -159,9 +191,11 @@ def has_room_for_all(demand: Demand, site: Site) -> bool:
 
 def room_bytes(demand: Demand, site: Site) -> int | None:
     """Return what the instance's models can have of its GPU group: the fleet file's word or the group's memory, less
-    what other programs hold. None: not known.
+    what other programs hold. None: not known, or it runs on the CPU.
     """
     gpus = demand.snapshot.gpu(site.spec.name)
+    if site.spec.vram_bytes == 0:
+        return None
     if gpus is NO_GPUS:
         return site.spec.vram_bytes
     known = [size for size in (site.spec.vram_bytes, gpus.total_bytes) if size is not None]
@@ -170,6 +204,8 @@ def room_bytes(demand: Demand, site: Site) -> int | None:
 
 def _needed(demand: Demand, site: Site, model: str, context: int | None) -> int:
     about = demand.models[model]
+    if context is None and model not in site.state.loaded:
+        context = _unasked(demand, site, model)
     return estimates.vram_bytes(model, about.rule, about.weights_bytes, site.spec, site.state, context)
 
 

@@ -136,7 +136,7 @@ def test_what_was_there_stays_when_writing_fails(tmp_path):
 
 
 GRANT = Grant("r1", "g0", "a", 12.5, Tier.LOADED, 4096)
-LEDGER = Ledger((GRANT,), {"b": 1.5}, {"b": 8192}, {"b": 4096}, {"b": 2.5}, frozenset({"c"}))
+LEDGER = Ledger((GRANT,), {"b": 1.5}, {"b": 8192}, {"b": 4096}, {"b": 2.5}, frozenset({"c"}), {"b": 2048}, {"b": 4096})
 DOUBT = Doubt(Health.SUSPECT, "7 s", True, "180 s")
 
 

@@ -49,6 +49,7 @@ def instances(*more: str) -> str:
         (TWO + "models:\n- match: hf.co/*\n- match: HF.co/*", "6: models[1].match: is never reached: models[0] ('hf.co/*') matches first; merge the two, or put the narrower one first"),
         (TWO + "models:\n- match: '*'\n- match: a*", "6: models[1].match: is never reached: models[0] ('*') matches first; merge the two, or put the narrower one first"),
         (instances("vram: 24GiB", "vram: 48GiB") + "models: [{match: a, instances: [i0], vram: 43GiB}]", "4: models[0].vram: 43.0GiB fits none of its instances: i0 have at most 24.0GiB; pin it to a larger instance, or correct vram"),
+        (instances("vram: 0, gpus: [0]", ""), "2: instances[0].vram: 0 says that it runs on the CPU, and it has gpus; leave gpus out, or write the memory that it may have there"),
         (instances("gpus: [0]", "gpus: [1]") + "gpus: [{id: 0, memory: 1GiB}, {id: 1, memory: 2GiB}]\nmodels: [{match: a, vram: 3GiB}]", "5: models[0].vram: 3.0GiB fits none of its instances: i0, i1 have at most 2.0GiB; pin it to a larger instance, or correct vram"),
         (TWO + "policies: {poll: {interval: 30s}}", "4: policies.poll.interval: interval 30s is above max_age 10s: every reading would be too old; write interval below 10s, or a larger max_age"),
         (TWO + "policies: {poll: {max_age: 1500ms}}", "4: policies.poll.timeout: timeout 2s is above max_age 1.5s: every reading would be too old; write timeout below 1.5s, or a larger max_age"),
@@ -91,6 +92,7 @@ def test_refused(text: str, expected: str) -> None:
         TWO + "models:\n- match: llama3\n- match: llama3*\n- match: '*'",  # from narrow to wide
         TWO + "models:\n- match: llama3:8b\n- match: llama3",
         instances("vram: 24GiB", "") + "models: [{match: a, vram: 43GiB}]",  # i1's memory is not known
+        instances("vram: 24GiB", "vram: 0") + "models: [{match: a, vram: 43GiB}]",  # i1 has it on the CPU
         instances("vram: 24GiB", "vram: 48GiB") + "models: [{match: a, vram: 43GiB}]",
         instances("vram: 24GiB", "vram: 48GiB") + "models: [{match: a, vram: 24GiB, instances: [i0]}]",
         TWO + "policies: {poll: {interval: 10s, timeout: 10s}}",

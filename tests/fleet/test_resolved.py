@@ -56,6 +56,8 @@ def test_what_ollama_works_out_itself(keys: str, loaded: int, connections: int) 
         ("gpus: [0, 2]", None),
         ("gpus: [0, 1], vram: 5GiB", 5 << 30),
         ("vram: 5GiB", 5 << 30),
+        ("vram: 0", 0),
+        ('vram: "0"', 0),
     ],
 )
 def test_vram_is_given_or_the_sum_of_known_gpus(keys: str, vram: int | None) -> None:

@@ -42,6 +42,10 @@ CASES = {
         f"gpus: [MIG-{NVIDIA[4:]}]",
         {"CUDA_VISIBLE_DEVICES": f"MIG-{NVIDIA[4:]}", "ROCR_VISIBLE_DEVICES": "-1", "OLLAMA_VULKAN": "0"},
     ),
+    "no GPU": (
+        "vram: 0",
+        {"CUDA_VISIBLE_DEVICES": "-1", "ROCR_VISIBLE_DEVICES": "-1", "OLLAMA_VULKAN": "0"},
+    ),
     "a UUID of AMD's": (
         f"gpus: [{AMD}]",
         {"CUDA_VISIBLE_DEVICES": "-1", "ROCR_VISIBLE_DEVICES": AMD, "OLLAMA_VULKAN": "0"},

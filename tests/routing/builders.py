@@ -119,6 +119,8 @@ states = st.just(InstanceState()) | st.builds(
     installed=st.dictionaries(models, st.just(0) | sizes, max_size=3),
     installed_at_s=st.none() | past_s,
     loads_in_doubt=st.booleans(),
+    own_contexts=st.dictionaries(models, st.sampled_from([2048, 8192]), max_size=2),
+    usual_context=st.none() | st.just(8192),
 )
 activities = st.builds(
     Activity,
@@ -175,6 +177,7 @@ def moments(draw, of):
         draw(st.none() | names),
         draw(st.dictionaries(names, gpu_groups)),
         draw(st.dictionaries(models, contexts)),
+        draw(st.dictionaries(models, st.sampled_from([2048, 8192]), max_size=2)),
     )
 
 

@@ -72,7 +72,7 @@ RELOADS = [
     (8192, 8192, None, LOADED),
     (8192, 8192, 8192, LOADED),
     (8192, 8192, 4096, RELOAD),
-    (8192, 4096, None, LOADED),  # trained for less than the setting
+    (8192, 4096, None, RELOAD),  # somebody asked for less before
     (4096, 8192, None, RELOAD),  # somebody asked for more before
     (4096, 8192, 8192, LOADED),
     (8192, 0, 4096, LOADED),  # an Ollama that does not say
@@ -84,6 +84,41 @@ RELOADS = [
 def test_another_context_makes_ollama_load_again(own, has, asked, expected):
     found = here(spec("g0", context_length=own), state(A, context=has), facts=asks(num_ctx=asked))
     assert stand(*found) == Standing(expected)
+
+
+UNASKED = {
+    # setting, loaded unasked here before, most have here, has by itself, trained for, what it has now -> how warm
+    "nothing tells": (None, {}, None, {}, {}, 1024, LOADED),
+    "as the setting": (4096, {}, None, {}, {}, 4096, LOADED),
+    "less than the setting, trained for less": (4096, {}, None, {}, {A: 2048}, 2048, LOADED),
+    "less than it was trained for": (4096, {}, None, {}, {A: 2048}, 1024, RELOAD),
+    "of its own, larger than the setting": (4096, {A: 16384}, 4096, {}, {}, 16384, LOADED),
+    "of its own, smaller than the setting": (4096, {A: 2048}, 4096, {}, {}, 2048, LOADED),
+    "as the setting, though its own is another": (4096, {A: 16384}, 4096, {}, {}, 4096, RELOAD),
+    "as most, without a setting": (None, {B: 4096}, 4096, {}, {}, 4096, LOADED),
+    "less than most, without a setting": (None, {B: 4096}, 4096, {}, {}, 1024, RELOAD),
+    "of its own, as seen elsewhere": (None, {B: 4096}, 4096, {A: 16384}, {}, 16384, LOADED),
+    "what was seen here comes first": (None, {A: 4096}, 4096, {A: 16384}, {}, 4096, LOADED),
+}
+
+
+@pytest.mark.parametrize(
+    ("setting", "here_own", "usual", "own", "trained", "has", "expected"), UNASKED.values(), ids=UNASKED
+)
+def test_who_asks_for_no_context_wants_what_ollama_gives_unasked(setting, here_own, usual, own, trained, has, expected):
+    where, facts = spec("g0", context_length=setting), asks()
+    seen = moment(g0=state(A, context=has, own_contexts=here_own, usual_context=usual))
+    known = replace(seen, trained=trained, own_contexts=own)
+    assert stand(Demand.of(facts, fleet(where), known), Site.of(where, facts, known)).tier is expected
+
+
+def test_a_model_that_is_yet_to_load_needs_what_its_context_takes():
+    """On an instance whose file says nothing, others that were seen tell: 131,072 tokens would leave no room."""
+    where = spec("g0", vram_bytes=80 * GIB, num_parallel=4)
+    reading = state(B, context=4096, size_bytes=6 * GIB)
+    for usual, own, expected in ((131_072, {}, EVICT), (4096, {}, ROOM), (4096, {A: 131_072}, EVICT)):
+        known = replace(reading, own_contexts={B: usual, **own}, usual_context=usual)
+        assert stand(*here(where, known)).tier is expected
 
 
 LOADS = [

@@ -45,6 +45,8 @@ class Variant:
     """The fleet file's own. 0: nothing is held, requests queue in HAProxy."""
     steers: bool = True
     """Models that must go are unloaded before the load; without, Ollama chooses what goes."""
+    is_told_context: bool = True
+    """The fleet file says `context_length`; without, the agent sees what models are loaded with."""
     time_scale: float = 1.0
     """The agent's own clock runs so many times slower than the fleet's, as in a live run on a faster fleet."""
     salt: int = 0
@@ -184,7 +186,8 @@ def _ending(record: Record, sent_at_s: float, time_scale: float, is_redispatched
 
 def fleet_spec(fleet: FleetPlan, variant: Variant = USUAL) -> FleetSpec:
     """Return what a fleet file would say of the simulated fleet; its times are as fast as the variant's fleet."""
-    specs = tuple(_spec(name, profile) for name, profile in zip(fleet.names(), fleet.instances, strict=True))
+    named = zip(fleet.names(), fleet.instances, strict=True)
+    specs = tuple(_spec(name, profile, variant.is_told_context) for name, profile in named)
     usual = Policy(hold_s=variant.hold_s, weights=variant.weights)
     scale = variant.time_scale
     return FleetSpec(specs, policy=replace(usual, hold_s=usual.hold_s / scale, max_age_s=usual.max_age_s / scale))
@@ -195,14 +198,14 @@ def max_connections(profile: InstanceProfile) -> int:
     return profile.num_parallel * profile.loaded_limit()
 
 
-def _spec(name: str, profile: InstanceProfile) -> InstanceSpec:
+def _spec(name: str, profile: InstanceProfile, is_told_context: bool) -> InstanceSpec:
     return InstanceSpec(
         name=name,
         max_connections=max_connections(profile),
         num_parallel=profile.num_parallel,
         max_loaded_models=profile.loaded_limit(),
         vram_bytes=profile.vram_bytes,
-        context_length=profile.context_length,
+        context_length=profile.context_length if is_told_context else None,
     )
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.policies.arms import ABLATIONS, ARMS, BASELINE, COMPARED, IDEAL, OURS
+from bench.policies.arms import ABLATIONS, ARMS, BASELINE, BLIND, COMPARED, IDEAL, OURS
 from tests.simulator.virtual.builders import PROFILE, fleet
 
 
@@ -40,4 +40,4 @@ def test_each_ablation_switches_off_one_part_of_ours() -> None:
         "steering",
     ]
     assert all(arm.limits(fleet(2)) == ARMS[OURS].limits(fleet(2)) for arm in ABLATIONS)
-    assert not {arm.name for arm in ABLATIONS} & {arm.name for arm in COMPARED}
+    assert not {arm.name for arm in (*ABLATIONS, BLIND)} & {arm.name for arm in COMPARED}

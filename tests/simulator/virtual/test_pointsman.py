@@ -19,6 +19,8 @@ from spoe_agent.simulator.virtual.simulation import Outcome, Simulation
 from spoe_agent.simulator.virtual.struck import StruckSimulation
 from tests.simulator.virtual.builders import MODELS, PROFILE, fleet, front_of, model, request
 
+BLIND = Variant(is_told_context=False)
+
 
 def simulate(plan: FleetPlan, requests: list[object]) -> Outcome:
     limits = [max_connections(profile) for profile in plan.instances]
@@ -31,6 +33,45 @@ def test_the_agent_gets_the_fleet_as_a_fleet_file_would_say_it() -> None:
     assert (first.name, second.name) == ("ollama-1", "ollama-2")
     assert (first.max_connections, first.num_parallel, first.max_loaded_models) == (8, 4, 2)
     assert (first.vram_bytes, first.context_length) == (24 * GB, 4096)
+
+
+def test_without_a_context_in_the_fleet_file_the_agent_sees_what_models_are_loaded_with() -> None:
+    """A memory of 80 GB is no reason to expect 131,072 tokens, which would leave no room beside anything."""
+    plan = fleet(1, [model(name, 5, kv_bytes_per_token=100_000) for name in "abc"], vram_bytes=80 * GB)
+    assert fleet_spec(plan, BLIND).instances[0].context_length is None
+
+    requests = [replace(asked, work=replace(asked.work, model=found)) for asked, found in _in_turn(plan.models, 12)]
+    assert len(watch(plan, requests, BLIND)[1].loads) == 3
+
+
+def test_a_model_with_a_context_of_its_own_is_not_loaded_again() -> None:
+    own = model("own", 5, num_ctx=16384)
+    plan = fleet(1, [own, model("b", 5)], vram_bytes=80 * GB)
+    requests = [replace(asked, work=replace(asked.work, model=found)) for asked, found in _in_turn(plan.models, 8)]
+    for variant in (USUAL, BLIND):
+        router, outcome = watch(plan, requests, variant)
+        assert (len(outcome.loads), router.unloaded) == (2, [])
+
+
+@pytest.mark.parametrize("gigabytes", [0, 3, 5], ids=["on the CPU", "27 % on the GPU", "45 % on the GPU"])
+def test_copies_on_the_cpu_are_not_loaded_again_and_again(gigabytes: int) -> None:
+    """Nowhere would they be faster: two instances alike, two models in turn."""
+    models = (model("a"), model("b"))
+    plan = fleet(2, models, vram_bytes=gigabytes * GB, max_loaded_models=1)
+    requests = [replace(asked, work=replace(asked.work, model=found)) for asked, found in _in_turn(models, 14)]
+    router = Pointsman(plan, models)
+    if gigabytes:  # or the file would rule out what does not fit the GPUs alone
+        of = router.agent.fleet
+        router.agent.adopt(replace(of, instances=tuple(replace(one, vram_bytes=None) for one in of.instances)))
+    outcome = Simulation(plan.instances, [4, 4], requests, router).run()
+
+    assert len(outcome.loads) == 2
+    assert all(record.served for record in outcome.records)
+
+
+def _in_turn(models: tuple[Model, ...], count: int) -> list[tuple[Request, Model]]:
+    """Requests one after the other, each for the next model."""
+    return [(request(n, at_s=8.0 * n), models[n % len(models)]) for n in range(count)]
 
 
 def test_a_warm_instance_is_preferred() -> None:
