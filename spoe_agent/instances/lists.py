@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from spoe_agent.routing.names import canonical
 from spoe_agent.routing.snapshot import LoadedModel
@@ -19,6 +19,23 @@ T = TypeVar("T")
 
 class UnexpectedAnswer(Exception):
     """The server answered, but not as Ollama does."""
+
+
+ONE_BY_ONE = frozenset(
+    {"lfm2", "lfm2moe", "mllama", "nemotron_h", "nemotron_h_moe", "nemotron_h_omni"}
+    | {"qwen35", "qwen35moe", "qwen3next", "qwen3vl", "qwen3vlmoe"}
+)
+"""Families that are not safe with more than one request at a time (server/sched.go load)."""
+
+
+class InstalledModel(NamedTuple):
+    """One entry of `/api/tags`."""
+
+    size_bytes: int
+    digest: str = ""
+    """Of the manifest: equal for names that are copies of each other."""
+    is_one_by_one: bool = False
+    """Ollama runs one request of it at a time, as it does of all that cannot complete a text (embeddings)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +100,16 @@ def _entries(answer: ModelEntry) -> dict[str, ModelEntry]:
         except ValueError:
             continue
     return found
+
+
+def installed_model(entry: ModelEntry) -> InstalledModel:
+    """Return what an entry of `/api/tags` says. Older servers tell no capabilities."""
+    able, details = entry.get("capabilities"), entry.get("details")
+    completes = "completion" in able if isinstance(able, list) and able else True
+    family = details.get("family") if isinstance(details, dict) else None
+    is_alone = isinstance(family, str) and family in ONE_BY_ONE
+    digest = entry.get("digest")
+    return InstalledModel(integer(entry, "size"), digest if isinstance(digest, str) else "", not completes or is_alone)
 
 
 def loaded_model(entry: ModelEntry) -> LoadedModel:

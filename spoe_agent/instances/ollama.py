@@ -8,7 +8,15 @@ from collections.abc import Mapping
 import aiohttp
 
 from spoe_agent.instances.http import Remote, TooLong, get
-from spoe_agent.instances.lists import Lists, ModelList, UnexpectedAnswer, integer, loaded_model, parsed
+from spoe_agent.instances.lists import (
+    InstalledModel,
+    Lists,
+    ModelList,
+    UnexpectedAnswer,
+    installed_model,
+    loaded_model,
+    parsed,
+)
 from spoe_agent.routing.snapshot import LoadedModel
 
 FAILURES = (OSError, TimeoutError, aiohttp.ClientError, UnexpectedAnswer)
@@ -23,7 +31,7 @@ class OllamaClient:
         self._remote = remote
         self._timeout_s = timeout_s
         self._loaded = ModelList("/api/ps", loaded_model)
-        self._installed = ModelList("/api/tags", lambda entry: integer(entry, "size"))
+        self._installed = ModelList("/api/tags", installed_model)
         self._version = ""
 
     @property
@@ -36,8 +44,8 @@ class OllamaClient:
         """Return `/api/ps` by canonical key."""
         return self._loaded.read(await self._get("/api/ps"))
 
-    async def installed(self) -> Mapping[str, int]:
-        """Return bytes on disk by canonical key (`/api/tags`)."""
+    async def installed(self) -> Mapping[str, InstalledModel]:
+        """Return `/api/tags` by canonical key."""
         return self._installed.read(await self._get("/api/tags"))
 
     async def version(self) -> str:

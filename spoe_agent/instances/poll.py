@@ -14,6 +14,7 @@ import aiohttp
 
 from spoe_agent.instances.beat import Beat
 from spoe_agent.instances.http import said
+from spoe_agent.instances.lists import InstalledModel
 from spoe_agent.instances.ollama import FAILURES
 from spoe_agent.instances.reading import Outcome, Reading
 from spoe_agent.routing.snapshot import LoadedModel
@@ -29,7 +30,7 @@ class Source(Protocol):
     async def loaded(self) -> Mapping[str, LoadedModel]:
         """See OllamaClient."""
 
-    async def installed(self) -> Mapping[str, int]:
+    async def installed(self) -> Mapping[str, InstalledModel]:
         """See OllamaClient."""
 
     async def version(self) -> str:
@@ -105,7 +106,7 @@ class Poller:
             return replace(reading, outcome=Outcome.SILENT, why=said(error))
         return reading
 
-    def _with_list(self, reading: Reading, installed: Mapping[str, int]) -> Reading:
+    def _with_list(self, reading: Reading, installed: Mapping[str, InstalledModel]) -> Reading:
         is_starting = not installed and reading.asked_at_s < self._proves_at_s
         self._lists_due_s = reading.asked_at_s + (0.0 if is_starting else self._lists_interval_s)
         return replace(reading, installed=installed, is_starting=is_starting)

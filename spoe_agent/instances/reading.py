@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from spoe_agent.instances.lists import InstalledModel
 from spoe_agent.routing.snapshot import LoadedModel
 
 
@@ -32,8 +33,8 @@ class Reading:
     """What went wrong, for people; "" when nothing did."""
     loaded: Mapping[str, LoadedModel] | None = None
     """`/api/ps` by canonical key."""
-    installed: Mapping[str, int] | None = None
-    """Bytes on disk by canonical key (`/api/tags`)."""
+    installed: Mapping[str, InstalledModel] | None = None
+    """`/api/tags` by canonical key."""
     is_starting: bool = False
     """`installed` is empty, so soon after the server came up that it proves nothing."""
     version: str | None = None

@@ -35,14 +35,14 @@ class Usual:
         learned, fleet = self._agent.learner.learned(snapshot.at_s), self._agent.fleet
 
         def expect(model: str) -> Expected:
-            rule = fleet.rule(model)
+            rule, is_one = fleet.rule(model), model in snapshot.state(spec.name).one_by_one
             weights = weights_bytes(model, rule, snapshot)
             first = self._agent.learner.first_byte.get((model, spec.name))
             return Expected(
                 FIRST_BYTE_S if first is None else first.seconds,
                 service_s(learned, model, spec.name, weights),
                 load_s(learned, model, spec.name, weights),
-                rule.slots(spec.num_parallel),
+                1 if is_one else rule.slots(spec.num_parallel),
                 self._longest_s.get(model, 0.0),
             )
 

@@ -117,7 +117,8 @@ def _with(state: InstanceState, reading: Reading) -> InstanceState:
         deleted = frozenset() if reading.is_starting else frozenset(state.loaded) - reading.installed.keys()
         state = replace(
             state,
-            installed=reading.installed,
+            installed={model: there.size_bytes for model, there in reading.installed.items()},
+            one_by_one=frozenset([model for model, there in reading.installed.items() if there.is_one_by_one]),
             installed_at_s=reading.asked_at_s,
             deleted=deleted,
             is_starting=reading.is_starting,

@@ -28,7 +28,7 @@ class Pool(NamedTuple):
     def of(cls, demand: Demand, warm: list[Site]) -> Pool:
         """Return what these instances are together."""
         least_busy = min([site.activity.mean_in_flight for site in warm], default=0.0)
-        return cls(len(warm), sum([demand.rule.slots(site.spec.num_parallel) for site in warm]), least_busy)
+        return cls(len(warm), sum([site.slots(demand) for site in warm]), least_busy)
 
 
 def predict(demand: Demand, site: Site, standing: Standing, has_slot: bool, warm: Pool) -> Cost:
@@ -69,7 +69,7 @@ def _wait(demand: Demand, site: Site, tier: Tier, service_s: float, warm: Pool) 
     """
     rounds = max(0, site.connections - site.spec.max_connections + 1) / site.spec.max_connections
     if tier in WARM:
-        here = demand.rule.slots(site.spec.num_parallel)
+        here = site.slots(demand)
         theirs_s = site.state.others.get(demand.model)
         busy = site.busy(demand.model) + (theirs_s is not None)
         rounds += max(0.0, busy + 1 - here) / here + demand.snapshot.waiting / max(1, warm.slots)

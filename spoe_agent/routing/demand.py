@@ -132,6 +132,11 @@ class Site(NamedTuple):
         unaccounted = (count - own) / max(1, len(state.loaded)) if count > own else 0.0
         return cls(spec, state, activity, load, own, count, unaccounted)
 
+    def slots(self, demand: Demand) -> int:
+        """Requests of the demanded model that run here at a time."""
+        is_one = demand.facts.embeds or demand.model in self.state.one_by_one
+        return 1 if is_one else demand.rule.slots(self.spec.num_parallel)
+
     @property
     def beside(self) -> int:
         """Requests that share the instance's GPUs with another one: ours, and one for each model that others use."""

@@ -60,6 +60,8 @@ class InstanceState:
     installed: Mapping[str, int] = field(default_factory=dict)
     """Bytes on disk by canonical key (`/api/tags`)."""
     installed_at_s: float | None = None
+    one_by_one: frozenset[str] = frozenset()
+    """Models of which Ollama runs one request at a time, whatever its settings are: embeddings, and some families."""
     version: str = ""
     why: str = ""
     """What speaks against it, for people; "" when nothing does."""

@@ -67,7 +67,7 @@ def has_slot(demand: Demand, site: Site, standing: Standing) -> bool:
         return False
     if tier is RELOAD:
         return site.busy(demand.model) < 1
-    return tier is EVICT or site.busy(demand.model) + 1 <= demand.rule.slots(site.spec.num_parallel)
+    return tier is EVICT or site.busy(demand.model) + 1 <= site.slots(demand)
 
 
 def _other_context(demand: Demand, site: Site, has: int) -> bool:

@@ -21,6 +21,7 @@ from spoe_agent.fleet.file import FleetFile
 from spoe_agent.haproxy.contact import Contact
 from spoe_agent.haproxy.limiter import Limiter
 from spoe_agent.instances.health import HealthPolicy
+from spoe_agent.instances.lists import InstalledModel
 from spoe_agent.instances.reading import Outcome, Reading
 from spoe_agent.instances.watch import Watch
 from spoe_agent.process.listening import bind
@@ -73,7 +74,7 @@ class Bench:
         return self.does_ask
 
     def reading(self, loaded):
-        return Reading(self.clock(), loaded=loaded, installed={A: 10}, version="0.33.0")
+        return Reading(self.clock(), loaded=loaded, installed={A: InstalledModel(10)}, version="0.33.0")
 
     async def nothing(self):
         pass
@@ -133,7 +134,7 @@ def test_the_status_of_an_instance():
 def test_lists_that_differ_within_a_store_are_named():
     """Perhaps they share none, and the fleet file does not say so."""
     bench = Bench()
-    bench.watch.published("g1", replace(bench.reading({}), installed={B: 5}))
+    bench.watch.published("g1", replace(bench.reading({}), installed={B: InstalledModel(5)}))
     first, second = bench.status()["instances"]
     assert first["store"] == second["store"]
     assert "does not list b:latest as g1 does: give each its own `store` if they share none" in first["note"]

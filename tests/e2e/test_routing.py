@@ -101,7 +101,7 @@ async def test_a_burst_for_one_cold_model_loads_it_once(stack: Stack, session: a
     """Four at once, before any poll could show the first: they join its load instead of starting three."""
 
     async def one() -> str:
-        async with session.post(f"{stack.url}/api/embed", json={"model": "embed", "input": "x"}) as answer:
+        async with session.post(f"{stack.url}/api/chat", json=chat("alpha", options={"num_predict": 1})) as answer:
             assert answer.status == 200, await answer.text()
             return routed(answer)[0]
 

@@ -4,6 +4,7 @@ from aiohttp import ClientSession, web
 from aiohttp.test_utils import unused_port
 
 from spoe_agent.instances.http import Remote
+from spoe_agent.instances.lists import InstalledModel, installed_model
 from spoe_agent.instances.ollama import OllamaClient, UnexpectedAnswer
 from spoe_agent.routing import LoadedModel
 from spoe_agent.routing.names import canonical
@@ -17,7 +18,7 @@ async def test_the_three_lists():
     ollama.answers["/api/ps"] = ollama.answers["/api/tags"] = {"models": [MODEL]}
     async with client_of(ollama) as client:
         assert await client.loaded() == {KEY: LoadedModel(30, 20, 4096)}
-        assert await client.installed() == {KEY: 30}
+        assert await client.installed() == {KEY: InstalledModel(30)}
         assert await client.version() == "0.33.0"
     assert ollama.asked == ["/api/ps", "/api/tags", "/api/version"]
 
@@ -25,7 +26,7 @@ async def test_the_three_lists():
 @pytest.mark.parametrize(
     ("path", "ask", "found"),
     [
-        ("/api/tags", OllamaClient.installed, {KEY: 30}),
+        ("/api/tags", OllamaClient.installed, {KEY: InstalledModel(30)}),
         ("/api/ps", OllamaClient.loaded, {KEY: LoadedModel(30, 20, 4096)}),
     ],
 )
@@ -139,3 +140,18 @@ async def test_unloading_takes_no_longer_than_any_other_question():
     async with client_of(ollama, timeout_s=0.05) as client:
         with pytest.raises(TimeoutError):
             await client.unload("x:1")
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ({"size": 5, "digest": "d"}, InstalledModel(5, "d")),
+        ({"capabilities": ["completion", "tools"], "details": {"family": "llama"}}, InstalledModel(0)),
+        ({"capabilities": ["embedding"], "details": {"family": "nomic-bert"}}, InstalledModel(0, "", True)),
+        ({"capabilities": ["completion", "vision"], "details": {"family": "qwen3vl"}}, InstalledModel(0, "", True)),
+        ({"capabilities": [], "details": None, "digest": 7}, InstalledModel(0)),
+        ({"capabilities": "embedding", "details": {"family": ["mllama"]}}, InstalledModel(0)),
+    ],
+)
+def test_what_is_installed(entry, expected):
+    assert installed_model(entry) == expected

@@ -10,6 +10,7 @@ from spoe_agent.agent.board import Board
 from spoe_agent.agent.ending import Ending, Line
 from spoe_agent.fleet import loads, specs
 from spoe_agent.instances.health import HealthPolicy
+from spoe_agent.instances.lists import InstalledModel
 from spoe_agent.instances.reading import Outcome, Reading
 from spoe_agent.instances.watch import Watch
 from spoe_agent.routing import Action, Dialect, Exclusion, Health, Kind, LoadedModel, RequestFacts
@@ -54,7 +55,9 @@ class Bench:
         return self.outcome
 
     def poll(self, name, loaded):
-        self.watch.published(name, Reading(self.clock(), loaded=loaded, installed={A: 10, B: 20}))
+        self.watch.published(
+            name, Reading(self.clock(), loaded=loaded, installed={A: InstalledModel(10), B: InstalledModel(20)})
+        )
 
     def fail(self, name, outcome, why):
         self.watch.published(name, Reading(self.clock(), outcome, why))

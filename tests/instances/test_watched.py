@@ -3,13 +3,14 @@
 import pytest
 
 from spoe_agent.instances.health import HealthPolicy, InstanceHealth
+from spoe_agent.instances.lists import InstalledModel
 from spoe_agent.instances.reading import Outcome, Reading
 from spoe_agent.instances.watched import Watched
 from spoe_agent.routing import Health, InstanceState, LoadedModel
 from spoe_agent.routing.names import canonical
 
 A, B = canonical("a"), canonical("b")
-LOADED, LIST = {A: LoadedModel(1, 1)}, {A: 7}
+LOADED, LIST, ON_DISK = {A: LoadedModel(1, 1)}, {A: InstalledModel(7)}, {A: 7}
 
 
 class Rig:
@@ -31,13 +32,13 @@ class Rig:
 def test_the_first_reading():
     state = Rig().state
     assert (state.health, state.why, state.version) == (Health.UP, "", "0.33.0")
-    assert (state.loaded, state.loaded_at_s, state.installed, state.installed_at_s) == (LOADED, 100.0, LIST, 100.0)
+    assert (state.loaded, state.loaded_at_s, state.installed, state.installed_at_s) == (LOADED, 100.0, ON_DISK, 100.0)
 
 
 def test_what_was_not_asked_for_stays_with_its_age():
     state = Rig().read(loaded={})
     assert (state.loaded, state.loaded_at_s) == ({}, 101.0)
-    assert (state.installed, state.installed_at_s, state.version) == (LIST, 100.0, "0.33.0")
+    assert (state.installed, state.installed_at_s, state.version) == (ON_DISK, 100.0, "0.33.0")
 
 
 @pytest.mark.parametrize("outcome", [Outcome.SLOW, Outcome.SILENT, Outcome.REFUSED])
@@ -45,12 +46,12 @@ def test_who_does_not_answer_once_keeps_its_readings_with_their_age(outcome):
     """It may be busy, or be started again."""
     state = Rig().read(outcome, "no answer in time")
     assert (state.health, state.why) == (Health.UP, "no answer in time")
-    assert (state.loaded, state.loaded_at_s, state.installed) == (LOADED, 100.0, LIST)
+    assert (state.loaded, state.loaded_at_s, state.installed) == (LOADED, 100.0, ON_DISK)
 
 
 def test_half_a_poll_counts_for_what_it_brought():
     state = Rig().read(Outcome.SILENT, "GET /api/tags answered 500", loaded={})
-    assert (state.loaded, state.loaded_at_s, state.installed, state.installed_at_s) == ({}, 101.0, LIST, 100.0)
+    assert (state.loaded, state.loaded_at_s, state.installed, state.installed_at_s) == ({}, 101.0, ON_DISK, 100.0)
 
 
 def test_who_is_gone_has_nothing_loaded_and_what_is_on_disk():
@@ -58,7 +59,7 @@ def test_who_is_gone_has_nothing_loaded_and_what_is_on_disk():
     for loaded, loaded_at_s, health in ((LOADED, 100.0, Health.UP), ({}, 102.0, Health.DOWN), ({}, 103.0, Health.DOWN)):
         state = rig.read(Outcome.REFUSED, "connection refused")
         assert (state.loaded, state.loaded_at_s, state.health) == (loaded, loaded_at_s, health)
-    assert (state.installed, state.version) == (LIST, "0.33.0")
+    assert (state.installed, state.version) == (ON_DISK, "0.33.0")
     state = rig.read(Outcome.SLOW, "no answer in time")
     assert (state.loaded, state.loaded_at_s, state.health) == ({}, 103.0, Health.DOWN)
     state = rig.read(loaded=LOADED, version="0.34.0")
@@ -73,11 +74,18 @@ def test_whom_requests_find_down_keeps_what_is_loaded_until_polls_find_it_too():
     assert rig.read(Outcome.REFUSED, "connection refused").loaded == {}
 
 
+def test_which_models_run_one_by_one():
+    rig = Rig()
+    assert rig.state.one_by_one == frozenset()
+    state = rig.read(installed={A: InstalledModel(7), B: InstalledModel(9, is_one_by_one=True)})
+    assert (state.installed, state.one_by_one) == ({A: 7, B: 9}, {B})
+
+
 def test_what_is_loaded_and_not_listed_was_deleted():
     """Until the next list, readings of what is loaded tell no more."""
     rig = Rig()
     assert not rig.state.deleted
-    assert rig.read(loaded=LOADED, installed={B: 7}).deleted == {A}
+    assert rig.read(loaded=LOADED, installed={B: InstalledModel(7)}).deleted == {A}
     state = rig.read(loaded=LOADED)
     assert (state.deleted, set(state.loaded)) == ({A}, {A})
     assert not rig.read(loaded=LOADED, installed=LIST).deleted

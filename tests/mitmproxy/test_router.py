@@ -5,6 +5,7 @@ from structlog.testing import capture_logs
 
 from spoe_agent.agent.ending import Ending
 from spoe_agent.fleet import loads
+from spoe_agent.instances.lists import InstalledModel
 from spoe_agent.mitmproxy.router import End, Router, connects
 from spoe_agent.mitmproxy.slots import Slots
 from spoe_agent.routing import Action, Dialect, Health, InstanceState, Kind, LoadedModel, RequestFacts
@@ -43,12 +44,13 @@ class Rig:
         made = parts(fleet, lambda: self.now_s, learner, self.unload, self.lists)
         for name in ("gpu0", "gpu1"):
             lists = self.lists(name)
-            made.board.publish(name, InstanceState(Health.UP, lists.ps, NOW_S, lists.tags, NOW_S))
+            sizes = {model: there.size_bytes for model, there in lists.tags.items()}
+            made.board.publish(name, InstanceState(Health.UP, lists.ps, NOW_S, sizes, NOW_S))
         self.agent, self.board = made.agent, made.board
         return made
 
     def lists(self, name):
-        return Lists({M: LoadedModel(1, 1)} if name == "gpu0" else {}, {M: 10**10})
+        return Lists({M: LoadedModel(1, 1)} if name == "gpu0" else {}, {M: InstalledModel(10**10)})
 
     async def unload(self, instance, model):
         self.unloaded.append((instance, model))

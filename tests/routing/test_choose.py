@@ -309,6 +309,27 @@ HOLDS = {
         "g0",
         "room",
     ),
+    "embeddings come one by one": (
+        asks(embeds=True),
+        fleet(spec("g0", num_parallel=4)),
+        moment(busy(g0=1), g0=state(A)),
+        "g0",
+        "loaded",
+    ),
+    "so do some families": (
+        asks(),
+        fleet(spec("g0", num_parallel=4)),
+        moment(busy(g0=1), g0=state(A, one_by_one=frozenset({A}))),
+        "g0",
+        "loaded",
+    ),
+    "others do not": (
+        asks(),
+        fleet(spec("g0", num_parallel=4)),
+        moment(busy(g0=1), g0=state(A, one_by_one=frozenset({B}))),
+        None,
+        "loaded",
+    ),
     "as many run as may": (
         asks(),
         fleet("g0", "g1", rules=[ModelRule("a", max_concurrent=2)]),

@@ -80,6 +80,7 @@ def test_wait_for_a_slot(slots, ours, others, counted, expected):
 def test_slots_of_a_model_that_ollama_forces_to_one():
     rules, activity = [ModelRule("a", num_parallel=1)], Activity(in_flight={A: 1})
     assert price(spec("g0", num_parallel=4), state(A), activity, rules=rules)[1].wait_s == SERVICE_S
+    assert price(spec("g0", num_parallel=4), state(A), activity, asks(embeds=True))[1].wait_s == SERVICE_S
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.ending import Ending
 from spoe_agent.fleet.schema import Policies
+from spoe_agent.instances.lists import InstalledModel
 from spoe_agent.routing import (
     Action,
     Choice,
@@ -68,7 +69,7 @@ class Pointsman(Router):
         self._position = {name: server for server, name in enumerate(self._names)}
         spec, clock = fleet_spec(fleet, variant), self._agents_time_s
         self.agent = Agent(spec, Board(), _nothing_new, clock, refused=self._not_taken)
-        on_disk = {canonical(model.name): model.size_bytes for model in installed}
+        on_disk = {canonical(model.name): _installed(model) for model in installed}
         self._watching = Watching(self.agent, on_disk, clock, variant.time_scale)
         self._sent: dict[int, tuple[str, float]] = {}
         """Where each request was sent last, and when."""
@@ -207,6 +208,10 @@ def _spec(name: str, profile: InstanceProfile, is_told_context: bool) -> Instanc
         vram_bytes=profile.vram_bytes,
         context_length=profile.context_length if is_told_context else None,
     )
+
+
+def _installed(model: Model) -> InstalledModel:
+    return InstalledModel(model.size_bytes, model.digest, model.slots(2) == 1)
 
 
 def _reading(line: simulated.LoadedModel) -> LoadedModel:

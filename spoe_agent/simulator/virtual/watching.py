@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.ending import Ending, Line
 from spoe_agent.instances.health import HealthPolicy
+from spoe_agent.instances.lists import InstalledModel
 from spoe_agent.instances.probe import Target
 from spoe_agent.instances.reading import Outcome, Reading
 from spoe_agent.instances.watch import TICK_S, Watch
@@ -35,13 +36,13 @@ class Watching:
 
     Args:
         agent: whose instances they are.
-        installed: what each instance has on disk, with bytes.
+        installed: what each instance has on disk.
         clock: the agent's.
         time_scale: the fleet file's times are shorter by that.
     """
 
     def __init__(
-        self, agent: Agent, installed: Mapping[str, int], clock: Callable[[], float], time_scale: float = 1.0
+        self, agent: Agent, installed: Mapping[str, InstalledModel], clock: Callable[[], float], time_scale: float = 1.0
     ) -> None:
         usual = HealthPolicy()
         policy = replace(

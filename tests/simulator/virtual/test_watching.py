@@ -7,6 +7,7 @@ import pytest
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.ending import Ending
+from spoe_agent.instances.lists import InstalledModel
 from spoe_agent.routing import Dialect, FleetSpec, Health, InstanceLoad, InstanceSpec, Kind, LoadedModel, RequestFacts
 from spoe_agent.routing.names import canonical
 from spoe_agent.simulator.virtual.requests import BROKEN, CLIENT_LEFT, SERVED, TIMED_OUT, Record
@@ -28,7 +29,7 @@ class Stage:
         self.now_s = 0.0
         specs = tuple(InstanceSpec(name, 8, num_parallel=4) for name in ("one", "two"))
         self.agent = Agent(FleetSpec(specs), Board(), nothing, clock=lambda: self.now_s)
-        self.watching = Watching(self.agent, {A: 10**9}, lambda: self.now_s)
+        self.watching = Watching(self.agent, {A: InstalledModel(10**9)}, lambda: self.now_s)
         for name in ("one", "two"):
             self.watching.polled(name, LOADED)
 
@@ -45,7 +46,7 @@ class Stage:
 
     def end(self, number: int, server: str, status: int, first: bool = False, redispatched: bool = False) -> None:
         record = Record(request(number), status, 0, self.now_s if first else None, self.now_s)
-        self.watching.ended(record, server, Ending(0.1, 0.2, status == SERVED), redispatched)
+        self.watching.ended(str(number), record, server, Ending(0.1, 0.2, status == SERVED), redispatched)
 
 
 def test_two_refused_polls_are_down_and_two_answers_do_not_make_it_serve() -> None:
