@@ -115,7 +115,7 @@ async def test_everything_is_handed_over(tmp_path):
         await until(lambda: not Path(f"/proc/{pid}").exists())
         assert service.succeeded.is_set()
     estate, kinds, connections = json.loads((tmp_path / "got.json").read_text())
-    assert sorted(kinds) == ["SOCK_DGRAM", *["SOCK_STREAM"] * 4]
+    assert sorted(kinds) == ["SOCK_DGRAM", *["SOCK_STREAM"] * 5]
     assert connections == 2
     kept = json.loads(estate["kept"])
     assert [grant["request_id"] for grant in kept["ledgers"]["g0"]["grants"]] == ["r1"]
