@@ -33,7 +33,7 @@ def status(
     return {
         "version": __version__,
         "up_s": round(now_s - started_s, 1),
-        "warnings": list(warnings),
+        "warnings": [*warnings, *watch.faulty()],
         "grants": agent.board.grants,
         "haproxy": contact.status(),
         "instances": [_instance(spec, agent.fleet, snapshot, watch, limiter, now_s) for spec in agent.fleet.instances],
@@ -52,7 +52,7 @@ def _instance(
         "health": str(health.state),
         "since_s": round(now_s - health.since_s, 1),
         "evidence": health.evidence,
-        "note": "; ".join([*_notes(health.note, state), *_unlike(spec, fleet, snapshot)]),
+        "note": "; ".join([*_notes(health.note, state, now_s), *_unlike(spec, fleet, snapshot)]),
         "others": {display(model): round(takes_s, 1) for model, takes_s in sorted(state.others.items())},
         "drained": health.is_drained,
         "version": state.version,
@@ -69,11 +69,12 @@ def _instance(
     }
 
 
-def _notes(note: str, state: InstanceState) -> list[str]:
+def _notes(note: str, state: InstanceState, now_s: float) -> list[str]:
     spilled = [display(model) for model, loaded in sorted(state.loaded.items()) if loaded.spilled_bytes]
     notes = [f"in transition: {note}"] if note else []
     if state.others:
         notes.append(f"used past Pointsman too: {', '.join(display(model) for model in sorted(state.others))}")
+    notes += [f"passed over for a while: {term.why}" for term in state.avoided.values() if now_s < term.until_s]
     return [*notes, *(f"{model} is partly on the CPU" for model in spilled)]
 
 

@@ -43,3 +43,5 @@ class Line:
     """HAProxy's number for what went wrong with a question (SPOE.txt); "" when nothing did."""
     kind: Kind = Kind.LIST
     """What the request was for."""
+    caller: str = ""
+    """Whose it was; "" when the front end does not say."""

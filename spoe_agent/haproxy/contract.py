@@ -111,7 +111,7 @@ NOBODY = "-"
 """Stands among the tried ones for a pass in which no instance was named."""
 
 Field = Literal[
-    "time", "id", "method", "path", "server", "reason", "status", "bytes",
+    "time", "id", "caller", "method", "path", "server", "reason", "status", "bytes",
     "first_byte_ms", "data_ms", "termination", "retries", "process", "spoe_error", "at",
 ]  # fmt: skip
 """Keys of the log's line that are read; it has more, for people."""

@@ -111,6 +111,7 @@ def read_line(line: bytes) -> Line | None:
             _fell_back(fields) or error not in ("", GIVEN_UP),
             error,
             classify(str(fields.get("method", "")), str(fields.get("path", ""))),
+            _set(fields, "caller"),
         )
     except (ValueError, KeyError, TypeError, OverflowError):
         return None

@@ -10,17 +10,26 @@ from enum import Enum
 from spoe_agent.agent.account import Grant
 from spoe_agent.agent.ending import Line
 from spoe_agent.routing import Kind
+from spoe_agent.routing.names import display, is_cloud
 
-BROKEN_STREAMS = frozenset({"SD", "sD"})
-"""Termination states (configuration.txt 8.5): the server broke off, or fell silent, in the middle of its answer."""
+BROKEN = frozenset({"SD", "sD", "SH", "sH"})
+"""Termination states (configuration.txt 8.5): the server broke off, or fell silent, before its answer or in the middle
+of it. Ollama does not do that, whatever it is asked for: it answers 500, or ends the stream.
+"""
 
 NO_CONNECTION = frozenset({"SC", "sC"})
 
 CLIENTS_OWN = frozenset({501, 505})
 """5xx that say nothing of the instance's health."""
 
-BUSY = 503
+FULL = 503
 """Ollama's queue is full (server/sched.go ErrMaxQueue): no sign of illness."""
+
+NOT_HERE = frozenset({404, 429})
+"""The model is not there, or not allowed now: says nothing of the instance beside."""
+
+LEFT_WAITING = "CH"
+"""The client left before the first byte; the instance had the request."""
 
 REFUSED = "refused a request's connection"
 
@@ -31,8 +40,18 @@ class Manner(Enum):
     SERVED = "served"
     REFUSED = "refused"
     """Could not connect."""
+    BROKE = "broke"
+    """Its connection broke, or fell silent, before the end."""
     ERRED = "erred"
-    """Was answered wrongly, or its stream broke."""
+    """Was answered with an error, which may be the model's or the client's own fault."""
+    FULL = "full"
+    """Turned away at once, as anything would be."""
+    DENIED = "denied"
+    """Turned away at once, for its model."""
+    WAITED = "waited"
+    """Was not answered until its client left."""
+    BEGUN = "begun"
+    """Was answered, but its end tells nothing."""
     UNKNOWN = "unknown"
     """It ended for other reasons, such as a client that left."""
 
@@ -44,11 +63,26 @@ def manner(line: Line, grant: Grant) -> tuple[Manner, str]:
         return (Manner.REFUSED, REFUSED) if line.is_redispatched else (Manner.UNKNOWN, "")
     if line.termination in NO_CONNECTION:
         return Manner.REFUSED, REFUSED
-    if line.termination in BROKEN_STREAMS:
-        return Manner.ERRED, f"broke streams off ({line.termination}), last of {grant.model}"
-    if line.status >= 500 and line.status != BUSY and line.status not in CLIENTS_OWN:
-        return Manner.ERRED, f"answered {line.status} for {grant.model}"
-    return (Manner.SERVED if line.ending.is_whole else Manner.UNKNOWN), ""
+    if line.termination in BROKEN:
+        what = "broke off streams" if line.termination.endswith("D") else "did not answer requests"
+        return Manner.BROKE, f"{what} ({line.termination}), last of {display(grant.model)}"
+    if line.termination == LEFT_WAITING:
+        return Manner.WAITED, ""
+    return _by_status(line, grant)
+
+
+def _by_status(line: Line, grant: Grant) -> tuple[Manner, str]:
+    is_its_own, why = line.ending.first_byte_s >= 0, f"answered {line.status} for {display(grant.model)}"
+    if line.ending.is_whole:
+        return Manner.SERVED, ""
+    if line.status in NOT_HERE or line.status == FULL:
+        if not is_its_own:
+            return Manner.UNKNOWN, ""  # HAProxy's word
+        is_full = line.status == FULL and not is_cloud(grant.model)
+        return (Manner.FULL, f"answered {FULL}: its queue is full") if is_full else (Manner.DENIED, why)
+    if line.status >= 500 and line.status not in CLIENTS_OWN:
+        return Manner.ERRED, why
+    return (Manner.BEGUN if line.status == 200 and is_its_own else Manner.UNKNOWN), ""
 
 
 def changes_lists(line: Line) -> bool:

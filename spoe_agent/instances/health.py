@@ -35,6 +35,7 @@ class HealthPolicy:
     """When to doubt, how often to ask. Seconds."""
 
     errors_until_suspect: int = 2
+    """So many failures in a row are evidence."""
     stall_s: float = 10.0
     load_stall_s: float = 120.0
     probe_interval_s: float = 5.0
@@ -166,7 +167,7 @@ class InstanceHealth:
         return self._enter(Health.DOWN, why, now_s) if self._refused_requests >= REFUSALS_UNTIL_DOWN else None
 
     def erred(self, why: str, now_s: float) -> Transition | None:
-        """A request was answered wrongly, or its stream broke."""
+        """A request's connection broke. What was answered with an error is another matter (`failures`)."""
         self._errors += 1
         if self._base is not Health.UP or self._errors < self._policy.errors_until_suspect:
             return None
@@ -183,7 +184,7 @@ class InstanceHealth:
         return turn
 
     def stalled(self, why: str, is_proven: bool, now_s: float) -> Transition | None:
-        """A loaded model gives no answers. Unless that is proof enough, a probe is to tell."""
+        """A model gives no answers, or wrong ones. Unless that is proof enough, a probe is to tell."""
         if self._base is not Health.UP:
             return None
         if is_proven:

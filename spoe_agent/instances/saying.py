@@ -10,6 +10,7 @@ import structlog
 from spoe_agent.instances.health import Transition
 from spoe_agent.instances.reading import Reading
 from spoe_agent.routing import Health
+from spoe_agent.routing.names import display
 
 log = structlog.get_logger()
 
@@ -71,3 +72,9 @@ def log_turn(turn: Transition | None) -> None:
     say = log.info if turn.after is Health.UP else log.warning
     said = {"before": str(turn.before), "after": str(turn.after), "evidence": turn.evidence}
     say("instance's health changes", instance=turn.instance, **said)
+
+
+def log_avoided(instance: str, model: str, why: str, pause_s: float) -> None:
+    """Say that an instance is passed over for a while: for a model, or for all ("")."""
+    if pause_s:
+        log.info("instance is passed over", instance=instance, model=display(model), why=why, seconds=pause_s)

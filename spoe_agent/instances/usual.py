@@ -5,7 +5,7 @@ from __future__ import annotations
 from spoe_agent.agent.account import Grant
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.ending import Line
-from spoe_agent.instances.ended import Manner, manner
+from spoe_agent.instances.ended import Manner
 from spoe_agent.instances.stall import Expect, Expected
 from spoe_agent.routing import InstanceSpec, Snapshot, Tier
 from spoe_agent.routing.estimates import load_s, service_s, weights_bytes
@@ -24,9 +24,9 @@ class Usual:
         self._agent = agent
         self._longest_s: dict[str, float] = {}
 
-    def ended(self, line: Line, grant: Grant) -> None:
+    def ended(self, line: Line, grant: Grant, treated: Manner) -> None:
         """Take the time of a request; that of a load is another matter."""
-        if manner(line, grant)[0] is Manner.SERVED and grant.tier is Tier.LOADED:
+        if treated is Manner.SERVED and grant.tier is Tier.LOADED:
             faded_s = LONGEST_FADES * self._longest_s.get(grant.model, 0.0)
             self._longest_s[grant.model] = max(faded_s, line.ending.total_s)
 

@@ -14,15 +14,17 @@ from spoe_agent.agent.account import Grant
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.ending import Line
 from spoe_agent.agent.statefile import Doubt
-from spoe_agent.instances.ended import REFUSED, changes_lists
+from spoe_agent.instances.ended import REFUSED, Manner, changes_lists, manner
+from spoe_agent.instances.failures import Failures
 from spoe_agent.instances.health import HealthPolicy, InstanceHealth, Transition
 from spoe_agent.instances.probe import Target
 from spoe_agent.instances.reading import Reading
 from spoe_agent.instances.saying import log_turn
-from spoe_agent.instances.stall import LOAD_FACTOR
+from spoe_agent.instances.stall import LOAD_FACTOR, Expected
 from spoe_agent.instances.usual import Usual
-from spoe_agent.instances.watched import Watched
+from spoe_agent.instances.watched import Around, Watched
 from spoe_agent.routing import Health, InstanceSpec, Kind
+from spoe_agent.routing.names import display
 
 log = structlog.get_logger()
 
@@ -59,6 +61,9 @@ class Watch:
         self._relist = relist
         self._wall = wall
         self._usual = Usual(agent)
+        self._failures = Failures()
+        self._faulty: frozenset[str] = frozenset()
+        """Models at fault that were said."""
         self._specs: dict[str, InstanceSpec] = {}
         self._watched: dict[str, Watched] = {}
         self.adopt(policy, ())
@@ -95,9 +100,8 @@ class Watch:
         """Take a finished request's line: the agent its times, the instance's health its manner. Return its grant."""
         now_s, grant = self._clock(), self._agent.board.find(line.request_id)
         if grant is not None and grant.instance in self._watched:
-            self._usual.ended(line, grant)
             # First, or whoever waits for its slot goes where two have just failed.
-            self._note(self._watched[grant.instance].ended(line, grant, now_s))
+            self._judge(line, grant, now_s)
         if line.kind in (Kind.INFERENCE, Kind.UNLOAD) and line.server in self._watched:
             self._watched[line.server].others.ours("" if grant is None else grant.model, now_s)
         self._agent.ended(line.request_id, line.server, line.ending)
@@ -105,6 +109,43 @@ class Watch:
             store = self._specs[line.server].store
             self._relist([name for name, spec in self._specs.items() if spec.store == store])
         return grant
+
+    def _judge(self, line: Line, grant: Grant, now_s: float) -> None:
+        """Take the manner in which an instance treated a request."""
+        name, board = grant.instance, self._agent.board
+        treated, why = manner(line, grant)
+        self._usual.ended(line, grant, treated)
+
+        def expect(model: str) -> Expected:
+            """Few ends need it, and it takes a while."""
+            return self._usual.on(self._specs[name], board.snapshot({}, now_s))(model)
+
+        beside = board.activity(name).in_flight.get(grant.model, 0) - 1
+        enough = self._policy.errors_until_suspect
+        around = Around(now_s, board.state(name), beside, expect, self._failures, enough)
+        self._note(self._watched[name].ended(line, grant, treated, why, around))
+        if treated in (Manner.ERRED, Manner.DENIED):
+            self._acquit(now_s)
+        self._publish_avoided(name, now_s)
+
+    def _acquit(self, now_s: float) -> None:
+        """Hold what is a model's own fault against no instance. Say it once."""
+        found = self._failures.at_fault(now_s)
+        for model in found.keys() - self._faulty:
+            log.warning("a model fails wherever it is asked", model=display(model), why=found[model])
+            for name, one in self._watched.items():
+                one.acquit(model)
+                self._publish_avoided(name, now_s)
+        self._faulty = frozenset(found)
+
+    def _publish_avoided(self, name: str, now_s: float) -> None:
+        one, state = self._watched[name], self._agent.board.state(name)
+        if one.avoidance.now(now_s) != state.avoided:
+            self._agent.published(name, one.judged(state, now_s))
+
+    def faulty(self) -> list[str]:
+        """Return what is known of models that fail wherever they are asked, for people."""
+        return [f"{why}: its own fault or its clients'" for why in self._failures.at_fault(self._clock()).values()]
 
     def refused(self, instance: str) -> None:
         """Take note that a request could not connect, and comes around again."""
@@ -187,9 +228,12 @@ class Watch:
             health.probe_given_up()
             raise
         turns = one.probed(what, failure, self._clock())
+        if not failure:
+            self._failures.served(what.model, name, "", self._clock())
         if self._watched.get(name) is one:  # else the fleet file has lost it meanwhile
             for turn in turns:
                 self._note(turn)
+            self._publish_avoided(name, self._clock())
 
     def _note(self, turn: Transition | None) -> None:
         """Log a transition, and tell the agent."""

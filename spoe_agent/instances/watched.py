@@ -4,19 +4,43 @@ to that state. Time, readings and what is in flight are passed in.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from spoe_agent.agent.account import Grant
 from spoe_agent.agent.ending import Line
-from spoe_agent.instances.ended import Manner, manner
+from spoe_agent.instances.avoidance import Avoidance
+from spoe_agent.instances.ended import Manner
+from spoe_agent.instances.failures import Failures, Verdict
 from spoe_agent.instances.health import HealthPolicy, InstanceHealth, Transition
 from spoe_agent.instances.others import Others
 from spoe_agent.instances.probe import Target, target
 from spoe_agent.instances.reading import Outcome, Reading
-from spoe_agent.instances.saying import Complaint, log_poll, log_turn
-from spoe_agent.instances.stall import Expect, load_stall, stall
-from spoe_agent.routing import Health, InstanceState, Snapshot
+from spoe_agent.instances.saying import Complaint, log_avoided, log_poll, log_turn
+from spoe_agent.instances.stall import FIRST_BYTE_FACTOR, Expect, load_stall, stall
+from spoe_agent.routing import Health, InstanceState, Snapshot, Tier
+from spoe_agent.routing.names import display
+from spoe_agent.routing.snapshot import ANY_MODEL
+
+LEAVES = 3
+"""So many clients in a row who leave before the first byte, though it usually comes much sooner, are worth a probe."""
+
+
+class Around(NamedTuple):
+    """What the end of a request is judged by."""
+
+    now_s: float
+    state: InstanceState
+    """Of the instance, as it was."""
+    beside: int
+    """Other requests in flight there for its model."""
+    expect: Expect
+    failures: Failures
+    """Of the whole fleet."""
+    enough: int
+    """Failures in a row that are evidence."""
 
 
 @dataclass(slots=True)
@@ -29,7 +53,10 @@ class Watched:
     last_sign_s: dict[str, float] = field(default_factory=dict)
     """When each model last gave a sign of life."""
     silent: str = ""
-    """The model that gives no answers, if one does not."""
+    """The model that gives no answers, or wrong ones, if there is one."""
+    avoidance: Avoidance = field(default_factory=Avoidance)
+    left: Counter[str] = field(default_factory=Counter)
+    """Clients who left in vain, by model, since its last sign of life."""
     is_read: bool = False
 
     def polled(
@@ -65,19 +92,77 @@ class Watched:
             loads_in_doubt=health.loads_in_doubt,
             why=health.note if health.state is Health.UP else health.evidence,
             others=self.others.using(now_s),
+            avoided=self.avoidance.now(now_s),
         )
 
-    def ended(self, line: Line, grant: Grant, now_s: float) -> Transition | None:
-        """Take the end of a request that was granted to this instance."""
-        treated, why = manner(line, grant)
+    def ended(self, line: Line, grant: Grant, treated: Manner, why: str, around: Around) -> Transition | None:
+        """Take the end of a request that was granted to this instance, and how it treated it."""
+        now_s = around.now_s
+        if treated in (Manner.BEGUN, Manner.SERVED):
+            self._lives(grant.model, now_s)
         if treated is Manner.REFUSED:
             return self.health.refused(why, now_s)
-        if treated is Manner.ERRED:
+        if treated is Manner.BROKE:
             return self.health.erred(why, now_s)
-        if treated is Manner.UNKNOWN:
+        if treated is Manner.FULL:
+            self._avoid(ANY_MODEL, why, now_s)
+        elif treated in (Manner.ERRED, Manner.DENIED):
+            return self._failed(line, grant.model, treated, why, around)
+        elif treated is Manner.WAITED:
+            return self._waited(grant, around)
+        elif treated is Manner.SERVED:
+            around.failures.served(grant.model, self.health.instance, line.caller, now_s)
+            self.avoidance.served(grant.model, grant.at_s)
+            return self.health.served(now_s)
+        return None
+
+    def _lives(self, model: str, now_s: float) -> None:
+        self.last_sign_s[model] = now_s
+        self.left.pop(model, None)
+
+    def _failed(self, line: Line, model: str, treated: Manner, why: str, around: Around) -> Transition | None:
+        """Hold against the instance what is its own."""
+        now_s = around.now_s
+        verdict = around.failures.failed(model, self.health.instance, line.caller, why, around.enough, now_s)
+        if verdict is Verdict.MODEL:
             return None
-        self.last_sign_s[grant.model] = now_s
-        return self.health.served(now_s)
+        if treated is Manner.DENIED or verdict is Verdict.HERE:
+            self._avoid(model, why, now_s)
+        elif verdict is Verdict.INSTANCE:
+            return self.health.stalled(why, True, now_s)
+        elif verdict is Verdict.OPEN:
+            # Another instance tells: if it fails there too, it is the model's own fault. So does a probe, where that
+            # loads nothing.
+            self._avoid(model, why, now_s)
+            return self._ask(model, why, around) if model in around.state.loaded else None
+        return None
+
+    def _waited(self, grant: Grant, around: Around) -> Transition | None:
+        """Clients that give up early hide an instance that hangs: of theirs, nothing is in flight for long."""
+        model, waited_s = grant.model, around.now_s - grant.at_s
+        is_warm = grant.tier is Tier.LOADED and model in around.state.loaded
+        if not is_warm or waited_s <= FIRST_BYTE_FACTOR * around.expect(model).first_byte_s:
+            return None
+        self.left[model] += 1
+        times = self.left[model]
+        why = f"{times} clients in a row left without an answer of {display(model)}, the last after {waited_s:.0f} s"
+        return self._ask(model, why, around) if times >= LEAVES else None
+
+    def acquit(self, model: str) -> None:
+        """It is the model's own fault that it fails."""
+        self.avoidance.lift(model)
+        if self.silent == model:
+            self.silent = self.health.question = ""
+
+    def _ask(self, model: str, why: str, around: Around) -> Transition | None:
+        """Have a probe tell, unless it would only wait in line."""
+        if around.beside >= around.expect(model).slots:
+            return None
+        self.silent = model
+        return self.health.stalled(why, False, around.now_s)
+
+    def _avoid(self, model: str, why: str, now_s: float) -> None:
+        log_avoided(self.health.instance, model, why, self.avoidance.add(model, why, now_s))
 
     def look(
         self, grants: Sequence[Grant], snapshot: Snapshot, expect: Expect, policy: HealthPolicy
@@ -103,8 +188,9 @@ class Watched:
         """Take a probe's outcome; `failure` is empty when it was answered."""
         self.others.ours(what.model, now_s)
         if not failure:
-            self.last_sign_s[what.model] = now_s
+            self._lives(what.model, now_s)
             self.silent = ""
+            self.avoidance.lift(what.model)
         return self.health.probed(failure, what.is_cold, now_s)
 
 

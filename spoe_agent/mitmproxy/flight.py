@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from spoe_agent.agent.ending import Ending
-from spoe_agent.mitmproxy.router import LEFT, End, Passage
+from spoe_agent.mitmproxy.router import LEFT, LEFT_WAITING, End, Passage
 from spoe_agent.routing import Choice, RequestFacts
 
 
@@ -33,6 +33,10 @@ class Flight:
             return LEFT
         ending = Ending(self.first_byte_at_s - self.sent_at_s, now_s - self.sent_at_s, is_whole=status == 200)
         return End("--", status, ending)
+
+    def left(self) -> End:
+        """Return how it ended when the client left."""
+        return LEFT_WAITING if self.sent_at_s is not None and self.first_byte_at_s is None else LEFT
 
     def broken(self) -> End:
         """Return how it ended when the instance hung up: before its answer, or in the middle of it."""

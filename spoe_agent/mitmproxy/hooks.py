@@ -33,7 +33,7 @@ from spoe_agent.mitmproxy.flight import Flight
 from spoe_agent.mitmproxy.flows import facts_of, path_of, response_of, send_to, shown_id, visit
 from spoe_agent.mitmproxy.layer import hold_back, lift_limit, take_over, trust
 from spoe_agent.mitmproxy.logs import send_to_logging
-from spoe_agent.mitmproxy.router import LEFT, End, Router
+from spoe_agent.mitmproxy.router import End, Router
 from spoe_agent.mitmproxy.told import account, summary
 from spoe_agent.requests.changes import BLOBS
 from spoe_agent.requests.foreign import FOREIGN_ORIGIN
@@ -230,12 +230,13 @@ class Pointsman:
         """Free the connection: the instance failed, or the client left. What the client is told comes after this."""
         flight = self._flights.get(flow.id)
         has_client = flow.client_conn.connected and not (flow.error and "client" in flow.error.msg)
-        self._end(flow.id, flight.broken() if flight is not None and has_client else LEFT)
+        if flight is not None:
+            self._end(flow.id, flight.broken() if has_client else flight.left())
 
     def client_disconnected(self, client: connection.Client) -> None:
         """Free what the client still waits for: mitmproxy tells of no other event while a hook is at work."""
         for flow_id in [flow_id for flow_id, flight in self._flights.items() if flight.client_id == client.id]:
-            self._end(flow_id, LEFT)
+            self._end(flow_id, self._flights[flow_id].left())
             del self._flights[flow_id]
 
     def _end(self, flow_id: str, end: End) -> None:

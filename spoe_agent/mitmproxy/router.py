@@ -58,6 +58,8 @@ class End:
 
 LEFT = End("CD")
 """The client left, or was turned away: nothing is to be learned from that."""
+LEFT_WAITING = End("CH")
+"""It left before the first byte; the instance had the request."""
 REFUSED = End("SC", 503)
 
 

@@ -11,7 +11,8 @@ from spoe_agent.routing.choice import Candidate, Exclusion
 from spoe_agent.routing.demand import Demand, Site
 from spoe_agent.routing.estimates import GIB
 from spoe_agent.routing.names import display
-from spoe_agent.routing.snapshot import Health
+from spoe_agent.routing.snapshot import ANY_MODEL, Health
+from spoe_agent.routing.surface import Kind
 
 _DOUBTED = frozenset({Health.SUSPECT, Health.RECOVERING})
 _SERVING = frozenset({Health.UNKNOWN, Health.UP}) | _DOUBTED
@@ -91,5 +92,10 @@ def _doubt(demand: Demand, site: Site) -> Candidate | None:
         return Candidate(name, Exclusion.SUSPECT, state.why or str(state.health))
     if state.loads_in_doubt and demand.runs and demand.model not in state.loaded:
         return Candidate(name, Exclusion.SUSPECT, state.why or "its loads do not come to their end")
+    if state.avoided and demand.facts.kind is Kind.INFERENCE:
+        for model in (ANY_MODEL, demand.facts.model):
+            term = state.avoided.get(model or ANY_MODEL)
+            if term is not None and demand.snapshot.at_s < term.until_s:
+                return Candidate(name, Exclusion.SUSPECT, term.why)
     broken = demand.snapshot.gpu(name).doubt.broken
     return Candidate(name, Exclusion.GPU, broken) if broken else None

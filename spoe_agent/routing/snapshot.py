@@ -47,6 +47,17 @@ class LoadedModel:
         return max(0, self.size_bytes - self.vram_bytes)
 
 
+ANY_MODEL = ""
+
+
+class Avoided(NamedTuple):
+    """An instance is passed over for a while, as long as another one may serve."""
+
+    until_s: float
+    why: str
+    """For people."""
+
+
 @dataclass(frozen=True, slots=True)
 class InstanceState:
     """What is believed of one Ollama: its latest readings, and the verdict on it. Times are monotonic seconds; None:
@@ -77,6 +88,8 @@ class InstanceState:
     """Tokens per slot that models were loaded with here when nobody asked for any."""
     usual_context: int | None = None
     """What most of these have; None: none was seen."""
+    avoided: Mapping[str, Avoided] = field(default_factory=dict)
+    """By the model for which it is passed over, or ANY_MODEL."""
 
 
 UNKNOWN_STATE = InstanceState()

@@ -113,7 +113,13 @@ async def test_wrong_status(own: Stack, session: aiohttp.ClientSession) -> None:
     async with all_to(session, own, victim):
         for _ in range(2):
             assert (await ask(session, own, "alpha"))[0] == 500
-    assert "500" in await becomes_and_back(session, own, victim)
+
+        async def probed() -> bool:
+            return (await ask(session, own, "alpha"))[0] == 200
+
+        await until(probed, FOUND_WITHIN_S, "an answer")
+    # What one client asks of one model may be its own mistake: a probe was to tell.
+    assert (await one(session, own, victim))["health"] == "up"
 
 
 async def test_two_failures_and_no_more_until_it_answers_again(own: Stack, session: aiohttp.ClientSession) -> None:

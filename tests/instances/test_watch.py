@@ -25,6 +25,7 @@ policies: {hold_timeout: 0}
 """
 A, B = canonical("a"), canonical("b")
 WELL, NONE = Ending(0.5, 2.0, is_whole=True), Ending(-0.001, -0.001, is_whole=False)
+EARLY, BEGUN = Ending(0.002, 0.003, is_whole=False), Ending(0.5, 1.0, is_whole=False)
 
 
 class Clock:
@@ -73,6 +74,11 @@ class Bench:
     def end(self, number, server="g0", ending=WELL, **more):
         return self.watch.ended(Line(f"r{number}", server, ending, **more))
 
+    def fail_twice(self):
+        for number in ("first", "second"):
+            assert self.ask(number).instance == "g0"
+            self.end(number, ending=EARLY, status=500)
+
     def relisted(self, server, kind, status):
         self.watch.ended(Line("r0", server, NONE, status, kind=kind))
         return self.listed
@@ -92,23 +98,133 @@ class Bench:
 @pytest.mark.parametrize(
     ("more", "state"),
     [
-        ({"status": 500}, "suspect"),
-        ({"status": 502, "termination": "SH"}, "suspect"),
-        ({"termination": "SD"}, "suspect"),
+        ({"status": 500}, "up, asked"),
+        ({"status": 502, "termination": "SH"}, "suspect, asked"),
+        ({"termination": "SD"}, "suspect, asked"),
         ({"termination": "SC", "status": 503}, "down"),
         ({"server": "g1", "is_redispatched": True}, "down"),
         ({"server": "g1"}, "up"),
-        ({"status": 503}, "up"),
-        ({"status": 404}, "up"),
+        ({"status": 503, "termination": "sQ"}, "up"),
+        ({"status": 400, "ending": EARLY}, "up"),
         ({"termination": "CD"}, "up"),
     ],
 )
 def test_two_endings(more, state):
+    """`asked`: a probe is to tell, and until then the model's requests go elsewhere."""
     bench = Bench()
     for number in range(2):
         assert bench.ask(number).instance == "g0"
         bench.end(number, **{"server": "g0", "ending": NONE, **more})
-    assert str(bench.state()) == state
+    is_asked = bool(list(bench.watch.due()))
+    assert f"{bench.state()}{', asked' if is_asked else ''}" == state
+    if state != "down":
+        assert bench.ask("next").instance == ("g1" if is_asked else "g0")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("outcome", "state"), [("answered 500", "suspect"), ("", "up")])
+async def test_a_probe_of_the_model_that_failed_tells(outcome, state):
+    bench = Bench()
+    bench.poll("g0", {A: LoadedModel(7, 7), B: LoadedModel(1, 1)})
+    bench.fail_twice()
+    bench.outcome = outcome
+    await bench.probe_all()
+    assert (bench.probed, str(bench.state())) == ([("g0", A, False)], state)
+    assert bench.ask("next").instance == ("g1" if outcome else "g0")
+
+
+@pytest.mark.parametrize("loaded", [{}, {A: LoadedModel(1, 1)}])
+def test_who_fails_everywhere_condemns_nobody(loaded):
+    """A client's `num_ctx: "abc"`, or a model's file that was cut short."""
+    bench = Bench()
+    for name in ("g0", "g1"):
+        bench.poll(name, loaded)
+    with capture_logs() as logs:
+        where = []
+        for number in range(7):
+            where.append(bench.ask(number).instance)
+            bench.end(number, where[-1], EARLY, status=500)
+    assert set(where) == {"g0", "g1"}
+    assert {bench.state(name) for name in ("g0", "g1")} == {Health.UP}
+    assert (list(bench.watch.due()), bench.board.state("g0").avoided, bench.board.state("g1").avoided) == ([], {}, {})
+    said = [line for line in logs if line["event"] == "a model fails wherever it is asked"]
+    assert ([line["model"] for line in said], len(bench.watch.faulty())) == (["a:latest"], 1)
+    bench.later(61)
+    assert bench.watch.faulty() == []
+
+
+def test_what_others_answer_is_the_instances_fault():
+    bench = Bench()
+    bench.fail_twice()
+    assert bench.ask("elsewhere").instance == "g1"
+    bench.end("elsewhere", "g1")
+    bench.later(2)
+    bench.poll("g1", {})
+    assert bench.ask("again").instance == "g0"
+    bench.end("again", ending=EARLY, status=500)
+    assert bench.state() is Health.SUSPECT
+
+
+@pytest.mark.parametrize(
+    ("status", "other_model"), [(503, "g1"), (404, "g0"), (429, "g0")], ids=["full", "not there", "not allowed"]
+)
+def test_who_turns_away_at_once_is_passed_over_for_a_while_and_longer_each_time(status, other_model):
+    """Only a full queue is everybody's."""
+    bench = Bench()
+    bench.poll("g0", {A: LoadedModel(1, 1), B: LoadedModel(1, 1)})
+    for turn, pause_s in enumerate((1, 2, 4)):
+        for number in (f"{turn}a", f"{turn}b"):
+            bench.agent.board.end(f"r{number}")
+        bench.ask(f"{turn}a")
+        bench.end(f"{turn}a", ending=EARLY, status=status)
+        against = bench.ask(f"{turn}b")
+        assert (against.instance, str(status) in against.candidates[0].detail) == ("g1", True)
+        assert bench.ask(f"{turn}c", "b").instance == other_model
+        for ended in (f"{turn}b", f"{turn}c"):
+            bench.agent.board.end(f"r{ended}")
+        bench.later(pause_s - 0.1)
+        assert bench.board.state("g0").avoided
+        bench.later(0.2)
+        bench.poll("g0", {A: LoadedModel(1, 1), B: LoadedModel(1, 1)})
+        bench.poll("g1", {})
+        assert bench.state() is Health.UP
+    bench.ask("well")
+    bench.end("well")
+    bench.ask("a")
+    bench.end("a", ending=EARLY, status=status)
+    assert bench.board.state("g0").avoided["" if status == 503 else A].until_s == bench.clock() + 1
+
+
+@pytest.mark.asyncio
+async def test_clients_that_leave_before_the_first_byte_again_and_again_are_worth_a_probe():
+    bench = Bench()
+    bench.outcome = "gave no token within 10 s"
+    for number in range(3):
+        assert not list(bench.watch.due())
+        bench.ask(number)
+        bench.later(4)
+        bench.end(number, ending=NONE, status=-1, termination="CH")
+    await bench.probe_all()
+    assert (bench.probed, bench.state()) == ([("g0", A, False)], Health.SUSPECT)
+    assert "3 clients in a row left" in bench.watch.health["g0"].evidence
+
+
+@pytest.mark.parametrize(
+    ("waited_s", "ending"),
+    [
+        (2, {"ending": NONE, "status": -1, "termination": "CH"}),
+        (4, {"ending": NONE, "status": -1, "termination": "CC"}),
+        (4, {"ending": BEGUN, "termination": "CD"}),
+    ],
+    ids=["no sooner than usual", "it never had the request", "in the middle of an answer"],
+)
+def test_clients_that_leave_prove_nothing(waited_s, ending):
+    bench = Bench()
+    for number in range(9):
+        bench.ask(number)
+        bench.later(waited_s)
+        bench.end(number, **ending)
+    assert not list(bench.watch.due())
 
 
 def test_a_doubted_instance_is_passed_over_and_comes_back_with_an_answer():
@@ -137,7 +253,7 @@ def test_nobody_who_waits_gets_the_slot_of_the_second_who_failed():
         assert bench.agent.ask(f"r{number}", lambda _, facts: granted.append(facts.request_id))
     for number in [number for number, name in where.items() if name == "g0"]:
         bench.end(number, ending=NONE, status=500)
-    assert (bench.state(), granted) == (Health.SUSPECT, ["r4"])
+    assert (bench.state(), granted) == (Health.UP, ["r4"])
 
 
 def test_with_everybody_in_doubt_all_are_used():

@@ -23,7 +23,7 @@ from spoe_agent.routing import (
 from spoe_agent.routing.demand import Demand, Site
 from spoe_agent.routing.estimates import GIB
 from spoe_agent.routing.names import canonical
-from spoe_agent.routing.snapshot import NOTHING, GpuDoubt, GpuGroup, Learned
+from spoe_agent.routing.snapshot import NOTHING, Avoided, GpuDoubt, GpuGroup, Learned
 
 # A slow machine is not a wrong decision.
 untimed = settings(deadline=None)
@@ -121,6 +121,9 @@ states = st.just(InstanceState()) | st.builds(
     loads_in_doubt=st.booleans(),
     own_contexts=st.dictionaries(models, st.sampled_from([2048, 8192]), max_size=2),
     usual_context=st.none() | st.just(8192),
+    avoided=st.dictionaries(
+        st.just("") | models, st.builds(Avoided, st.floats(NOW_S - 10, NOW_S + 60), st.just("why")), max_size=2
+    ),
 )
 activities = st.builds(
     Activity,

@@ -619,7 +619,13 @@ def test_only_ages_matter_never_the_time(situation, shift_s):
 
     def at(shift_s):
         instances = {
-            name: replace(one, loaded_at_s=None if one.loaded_at_s is None else round(one.loaded_at_s) + shift_s)
+            name: replace(
+                one,
+                loaded_at_s=None if one.loaded_at_s is None else round(one.loaded_at_s) + shift_s,
+                avoided={
+                    model: term._replace(until_s=round(term.until_s) + shift_s) for model, term in one.avoided.items()
+                },
+            )
             for name, one in snapshot.instances.items()
         }
         activity = {
@@ -655,7 +661,7 @@ def test_a_warm_instance_is_not_chosen_without_bound(of, data):
     cold = spec("cold", vram_bytes=data.draw(st.none() | st.just(200 * GIB)))
     warm = replace(of.instances[0], name="warm")
     of = replace(of, instances=(warm, cold), rules=())
-    usable = {"health": Health.UP, "installed": {A: 1}, "loads_in_doubt": False}
+    usable = {"health": Health.UP, "installed": {A: 1}, "loads_in_doubt": False, "avoided": {}}
     readings = {"warm": state(A), "cold": replace(snapshot.state("g0"), **usable)}
     snapshot = replace(snapshot, gpus={})
     chosen = []

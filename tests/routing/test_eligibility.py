@@ -4,8 +4,8 @@ import pytest
 
 from spoe_agent.routing import Exclusion, Health, InstanceState, Kind, ModelRule, choose
 from spoe_agent.routing.estimates import GIB
-from spoe_agent.routing.snapshot import GpuDoubt, GpuGroup
-from tests.routing.builders import CLOUD, A, B, asks, counts, fleet, moment, only, spec, state
+from spoe_agent.routing.snapshot import Avoided, GpuDoubt, GpuGroup
+from tests.routing.builders import CLOUD, NOW_S, A, B, asks, counts, fleet, moment, only, spec, state
 
 INFERENCE, DESCRIBE, MANAGE, LIST, UNLOAD = Kind
 SMALL = spec("g0", vram_bytes=2 * GIB)
@@ -133,6 +133,7 @@ def test_who_did_not_take_a_request_is_not_asked_again(tried, instance, reason):
 
 
 SUSPECT, RECOVERING = state(A, health=Health.SUSPECT), state(A, health=Health.RECOVERING)
+SOON = Avoided(NOW_S + 1, "answered 503")
 DOUBTS = {
     # what the request is, what is known of one instance, its GPUs -> why it is passed over for the other, what is said
     "nothing is against it": (asks(), state(A), "", None, ""),
@@ -144,6 +145,12 @@ DOUBTS = {
     "it cannot load, and why": (asks(), state(loads_in_doubt=True, why="180 s"), "", Exclusion.SUSPECT, "180 s"),
     "it cannot load, but it has it": (asks(), state(A, loads_in_doubt=True), "", None, ""),
     "it cannot load, and need not": (asks(kind=DESCRIBE), state(loads_in_doubt=True), "", None, ""),
+    "passed over for all": (asks(), state(A, avoided={"": SOON}), "", Exclusion.SUSPECT, "answered 503"),
+    "passed over for a model": (asks(), state(A, avoided={A: SOON}), "", Exclusion.SUSPECT, "answered 503"),
+    "passed over for a cloud model": (asks(CLOUD), state(avoided={CLOUD: SOON}), "", Exclusion.SUSPECT, "answered 503"),
+    "passed over for another": (asks(), state(A, avoided={B: SOON}), "", None, ""),
+    "was passed over": (asks(), state(A, avoided={"": Avoided(NOW_S, "answered 503")}), "", None, ""),
+    "passed over, but need not run": (asks(kind=DESCRIBE), state(A, avoided={"": SOON}), "", None, ""),
     "a GPU is lost": (asks(), state(A), "GPU 3 is lost", Exclusion.GPU, "GPU 3 is lost"),
     "doubt beside what is certain": (asks(), state(health=Health.DOWN), "lost", Exclusion.DOWN, "refuses"),
 }

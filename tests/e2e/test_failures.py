@@ -1,0 +1,99 @@
+"""Errors that say nothing of the instance harm nobody else; refusals, which come at once, do not draw all requests; an
+instance that hangs is found although its clients do not wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from spoe_agent.rig.stack import Simulated, Stack
+from tests.e2e.conftest import MODELS, SETTINGS, chat, routed, stack_of, until
+from tests.e2e.operator import QUICK, ask, fault, one, status
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+FOUND_WITHIN_S = 15.0
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def own(binary: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    simulated = Simulated(instances=3, models=MODELS, time_scale=50.0)
+    # Silence alone must not tell: clients leave sooner.
+    patient = {**QUICK, "health": {**QUICK["health"], "stall": "10s"}}
+    settings = {**SETTINGS, "policies": {**SETTINGS["policies"], **patient}}
+    async with stack_of(binary, tmp_path_factory.mktemp("failures"), simulated, settings) as running:
+        yield running
+
+
+async def loads(session: aiohttp.ClientSession, stack: Stack) -> int:
+    """Return how many models all instances have loaded so far."""
+    total = 0
+    for instance in stack.fleet.instances:
+        async with session.get(f"{instance.url}/sim/stats") as answer:
+            total += sum((await answer.json())["loads"].values())
+    return total
+
+
+async def test_a_clients_mistake_is_its_own(own: Stack, session: aiohttp.ClientSession) -> None:
+    """Seven of them, over three empty instances: 500 to the client, and nothing else."""
+    for _ in range(7):
+        body = chat("alpha", stream=False, options={"num_ctx": "abc"})
+        async with session.post(f"{own.url}/api/chat", json=body) as answer:
+            assert answer.status == 500, await answer.text()
+    found = await status(session, own)
+    assert {instance["health"] for instance in found["instances"]} == {"up"}
+    assert any("alpha:latest fails on" in warning for warning in found["warnings"])
+    assert await loads(session, own) == 0
+    assert (await ask(session, own, "alpha"))[0] == 200
+    assert not any("alpha:latest fails on" in warning for warning in (await status(session, own))["warnings"])
+
+
+@pytest.mark.both_fronts
+@pytest.mark.parametrize("code", [503, 404, 429])
+async def test_a_fast_refusal_does_not_draw_all_requests(own: Stack, session: aiohttp.ClientSession, code: int) -> None:
+    _, victim = await ask(session, own, "alpha")
+    await fault(session, own, victim, "wrong_status", status=code)
+    statuses: Counter[int] = Counter()
+
+    async def client() -> None:
+        for _ in range(12):
+            statuses[(await ask(session, own, "alpha"))[0]] += 1
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(4):
+            group.create_task(client())
+    assert statuses.keys() <= {200, code}
+    # The four that came at once, and four more for each time that it is tried again, after 1, 2, 4, ... s.
+    assert statuses[code] <= 12, statuses
+    await fault(session, own, victim, "none")
+
+
+async def test_clients_that_do_not_wait_do_not_hide_who_hangs(own: Stack, session: aiohttp.ClientSession) -> None:
+    """The model is pinned, so all go to the one that hangs."""
+    victim, body = "gpu2", chat("gamma", stream=False, keep_alive=-1)
+    async with session.post(f"{own.url}/api/chat", json=body) as answer:
+        assert (answer.status, routed(answer)[0]) == (200, victim)
+
+    async def loaded() -> bool:
+        return [model["model"] for model in (await one(session, own, victim))["loaded"]] == ["gamma:latest"]
+
+    async def impatient() -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(3.3), session.post(f"{own.url}/api/chat", json=body) as answer:
+                await answer.read()
+
+    async def found() -> bool:
+        await asyncio.gather(impatient(), impatient())
+        return "left without an answer" in (await one(session, own, victim))["evidence"]
+
+    await until(loaded, FOUND_WITHIN_S, "the model on the list")
+    await fault(session, own, victim, "hang_before_first_byte")
+    await until(found, FOUND_WITHIN_S, "the instance that hangs")
+    await fault(session, own, victim, "none")
