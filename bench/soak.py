@@ -126,7 +126,10 @@ class Soak:
         self._asked: set[str] = set()
         self._down_until_s = dict.fromkeys(NAMES, -1.0)
         self._loaded: dict[str, dict[str, float]] = {name: {} for name in NAMES}
-        specs = tuple(InstanceSpec(name, MAX_CONNECTIONS, SLOTS, MAX_LOADED, 24 * GIB, 4096) for name in NAMES)
+        given = frozenset({"max_connections", "num_parallel", "max_loaded_models"})
+        specs = tuple(
+            InstanceSpec(name, MAX_CONNECTIONS, SLOTS, MAX_LOADED, 24 * GIB, 4096, says=given) for name in NAMES
+        )
         rules = (ModelRule("phi4:*", max_concurrent=3), ModelRule("gemma3:*", priority=-1))
         policy = Policy(hold_s=20.0, caller_weights={"10.0.0.1": 2.0})
         self.agent = Agent(FleetSpec(specs, rules, policy), Board(), _nothing_new, lambda: self.now_s)

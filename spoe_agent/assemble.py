@@ -25,6 +25,7 @@ from spoe_agent.instances.lists import Lists
 from spoe_agent.instances.ollama import OllamaClient
 from spoe_agent.instances.ollamas import Ollamas
 from spoe_agent.instances.probe import Target, probe
+from spoe_agent.instances.processes import Processes
 from spoe_agent.instances.reach import reach
 from spoe_agent.instances.relist import Relister
 from spoe_agent.instances.watch import Watch
@@ -102,7 +103,8 @@ class Parts:
         """Return what the status says first: where the fleet file and the world do not go together."""
         missing = self.agent.missing_in_haproxy()
         not_there = [f"HAProxy was not reloaded since {name} was added to the fleet file, or moved" for name in missing]
-        return [*self.gpus.warnings(), *not_there, *self._differing()]
+        wrong = self.agent.settings.warnings(self._clock())
+        return [*self.gpus.warnings(), *wrong, *not_there, *self._differing()]
 
     def _differing(self) -> list[str]:
         lists = self.lists()
@@ -172,7 +174,9 @@ async def assemble(fleet: Fleet, session: aiohttp.ClientSession, learner: Learne
     agent = Agent(specs(fleet), board, ollamas.refresh, learner=learner, unload=ollamas.unload, refused=refused)
     relist = Relister(ollamas.refresh_one)
     watch = Watch(agent, health_policy(fleet), ask, relist=relist)
-    parts = Parts(fleet, agent, watch, ollamas, lambda fleet: GpuWatch(fleet, board, session), [relist.run])
+    processes = Processes(lambda: parts.fleet.instances, agent.settings.started, lambda name: board.state(name).version)
+    background = [relist.run, processes.run]
+    parts = Parts(fleet, agent, watch, ollamas, lambda fleet: GpuWatch(fleet, board, session), background)
     await parts.adopt(fleet)
     return parts
 

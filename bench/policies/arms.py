@@ -99,4 +99,10 @@ ABLATIONS = (
 BLIND = _varied("blind", Variant(is_told_context=False))
 """Ours with a fleet file that does not say `context_length`."""
 
-ARMS = {arm.name: arm for arm in (*COMPARED, *ABLATIONS, BLIND)}
+MISTAKEN = (
+    _varied("says-parallel-1", Variant(says_parallel=1)),
+    _varied("says-loaded-6", Variant(says_loaded=6)),
+)
+"""Ours with a fleet file that is wrong."""
+
+ARMS = {arm.name: arm for arm in (*COMPARED, *ABLATIONS, BLIND, *MISTAKEN)}

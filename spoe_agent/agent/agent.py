@@ -13,6 +13,7 @@ from dataclasses import replace
 import structlog
 
 from spoe_agent.agent import decided
+from spoe_agent.agent.account import Grant
 from spoe_agent.agent.answers import HeldAnswers, Waiter
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.chooser import Chooser
@@ -20,8 +21,10 @@ from spoe_agent.agent.ending import Ending
 from spoe_agent.agent.learner import Learner
 from spoe_agent.agent.recent import Recent
 from spoe_agent.agent.second_look import SecondLook
+from spoe_agent.agent.settings import Settings
 from spoe_agent.agent.waiting import WaitingRoom
 from spoe_agent.routing import Action, Choice, FleetSpec, InstanceLoad, InstanceState, Kind, Reason, RequestFacts
+from spoe_agent.routing.choice import Tier
 from spoe_agent.routing.hold import HoldQueue, Ticket, lane
 from spoe_agent.routing.names import display
 
@@ -70,6 +73,8 @@ class Agent:
         self.board = board
         self.learner = learner or Learner()
         self.answers = HeldAnswers()
+        self.settings = Settings(fleet)
+        self._limits: dict[str, int] = {}
         self._chooser = Chooser(fleet, board, self.learner)
         self._room = WaitingRoom(self._chooser)
         self._second_look = SecondLook(refresh, clock)
@@ -81,12 +86,15 @@ class Agent:
 
     @property
     def fleet(self) -> FleetSpec:
-        """The fleet as it is now: limits of connections follow what the instances can do."""
+        """The fleet as it is now: where the fleet file is wrong as it really is, with limits of connections that follow
+        what the instances can do.
+        """
         return self._chooser.fleet
 
     @fleet.setter
     def fleet(self, fleet: FleetSpec) -> None:
-        self._chooser.fleet = fleet
+        self.settings.adopt(fleet)
+        self._chooser.fleet, self._limits = fleet, {}
 
     @property
     def hold(self) -> HoldQueue:
@@ -162,7 +170,7 @@ class Agent:
         if grant is not None and ending is not None and server == grant.instance:
             self.learner.ended(grant.model, grant.instance, grant.tier, ending, grant.only_loads)
             if ending.is_whole:
-                self.board.served(grant, self._clock())
+                self._served(grant, ending)
         ticket = self._room.leave(request_id)
         if ticket is not None:
             self.answers.left(ticket.facts)
@@ -171,6 +179,13 @@ class Agent:
             # such a request would be in flight for ever.
             self._gone.put(request_id, None)
         self.release()
+
+    def _served(self, grant: Grant, ending: Ending) -> None:
+        """Take what a good answer tells of its instance."""
+        now_s, name = self._clock(), grant.instance
+        self.board.served(grant, now_s)
+        if grant.tier is Tier.LOADED and self.fleet.rule(grant.model).num_parallel is None:
+            self.settings.ended(grant, ending, self.board.granted(name), now_s)
 
     def forget(self, processes: Iterable[str]) -> None:
         """HAProxy processes have ended: their slots are free, whether or not a line came for each of their requests."""
@@ -186,6 +201,7 @@ class Agent:
     def tick(self) -> None:
         """Do what time alone brings: turn away who has waited too long, and see to those who have waited long."""
         now_s = self._clock()
+        self._follow()
         self._tell(self._room.expire(now_s))
         self.release()
         self._tell(self._room.load_more(now_s))
@@ -198,13 +214,16 @@ class Agent:
 
     def limit(self, connections: Mapping[str, int]) -> None:
         """Take new connection limits, by instance."""
-        instances = tuple(
-            replace(spec, max_connections=connections.get(spec.name, spec.max_connections))
-            for spec in self.fleet.instances
-        )
-        if instances != self.fleet.instances:
-            self.fleet = replace(self.fleet, instances=instances)
+        self._limits.update(connections)
+        if self._follow():
             self.release()
+
+    def _follow(self) -> bool:
+        """Have routing know the instances as they really are; tell whether it did not."""
+        before, instances = self.fleet, self.settings.instances(self._limits, self._clock())
+        if instances != before.instances:
+            self._chooser.fleet = replace(before, instances=instances)
+        return self.fleet is not before
 
     def missing_in_haproxy(self) -> list[str]:
         """Return the instances that the HAProxy which asked last does not have, or has at another address."""

@@ -41,7 +41,8 @@ def _instances(old: Fleet, new: Fleet) -> Iterator[str]:
     yield from (f"instance {name} removed" for name in before if name not in after)
     for name in before.keys() & after.keys():
         if before[name] != after[name]:
-            changed = ", ".join(_keys(before[name], after[name], leave_out=OF_THE_URL))
+            one, other = before[name], after[name]
+            changed = ", ".join([*_keys(one, other, leave_out=(*OF_THE_URL, "says"))] or sorted(one.says ^ other.says))
             yield f"instance {name} changed: {changed}"
     if list(before) != list(after) and before.keys() == after.keys():
         yield "order of instances"

@@ -64,6 +64,8 @@ class Instance(_Frozen):
     max_connections: int
     max_loaded_models: int
     """Resolved: Ollama's 0 is worked out here, and stays 0 in `ollama`."""
+    says: frozenset[str] = frozenset()
+    """Which of `num_parallel`, `max_loaded_models` and `max_connections` the file gives; others are worked out."""
     store: str
     """Instances with the same one share a model store."""
     ollama: OllamaSettings
@@ -75,6 +77,11 @@ class Instance(_Frozen):
             return LOCAL_HOST
         port = 443 if self.has_tls else 80
         return str(Listen(self.host, self.port)).removesuffix(f":{port}")
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is surely on this host."""
+        return Listen(self.host, self.port).is_loopback
 
     @property
     def is_named(self) -> bool:
@@ -143,9 +150,19 @@ def _instance(entry: InstanceEntry, memory: Mapping[int | str, int], listen: Lis
         num_parallel=entry.num_parallel,
         max_connections=entry.max_connections or entry.num_parallel * loaded,
         max_loaded_models=loaded,
+        says=_says(entry),
         store=entry.store or _store(machine(entry.url), entry.ollama.models),
         ollama=entry.ollama,
     )
+
+
+def _says(entry: InstanceEntry) -> frozenset[str]:
+    given = {
+        "num_parallel": "num_parallel" in entry.model_fields_set,
+        "max_loaded_models": entry.ollama.max_loaded_models,
+        "max_connections": entry.max_connections,
+    }
+    return frozenset(key for key, is_given in given.items() if is_given)
 
 
 def _store(machine: str, models: str | None) -> str:

@@ -141,7 +141,8 @@ class InstanceSettings(Section):
     """Memory of the whole GPU group. Left out: the sum of its GPUs' `memory`, when all are given.
     0: this Ollama has no GPU, all its models run on the CPU."""
     num_parallel: Count = 1
-    """OLLAMA_NUM_PARALLEL: requests that a loaded model serves at a time. Must be what the Ollama runs with."""
+    """OLLAMA_NUM_PARALLEL: requests that a loaded model serves at a time. Should be what the Ollama runs with:
+    where the agent finds something else it uses that, and `status` says so."""
     max_connections: Count | None = None
     """Requests that HAProxy lets through to this instance at a time; more wait in its queue.
     Left out: num_parallel x the models it can keep loaded."""

@@ -31,6 +31,7 @@ def _instance(instance: Instance) -> InstanceSpec:
         context_length=instance.ollama.context_length,
         cache_element_bytes=CACHE_ELEMENT_BYTES[instance.ollama.kv_cache_type],
         store=instance.store,
+        says=instance.says,
         tag=instance.tag,
     )
 

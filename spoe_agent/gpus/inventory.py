@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
@@ -16,14 +15,6 @@ from spoe_agent.gpus.resolve import UnknownGpu, resolve
 def reads(entry: GpuSource, instance: Instance) -> bool:
     """Tell whether a source of the fleet file reads the GPUs of an instance."""
     return instance.name in entry.instances if entry.instances else urlsplit(entry.url).hostname == instance.host
-
-
-def is_here(host: str) -> bool:
-    """Tell whether an instance's host is surely this one."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def disagreements(fleet: Fleet, here: GpuBoard) -> list[str]:
@@ -43,10 +34,10 @@ def _without_source(fleet: Fleet) -> list[str]:
     alone = [
         one for one in fleet.instances if one.gpus and not any(reads(entry, one) for entry in fleet.telemetry.sources)
     ]
-    found = [f"nobody reads {_gpus(one)} of {one.name} on {one.host}: {hint}" for one in alone if not is_here(one.host)]
+    found = [f"nobody reads {_gpus(one)} of {one.name} on {one.host}: {hint}" for one in alone if not one.is_here]
     if not fleet.telemetry.local:
         why = "telemetry.local is false"
-        found += [f"nobody reads {_gpus(one)} of {one.name}: {why}" for one in alone if is_here(one.host)]
+        found += [f"nobody reads {_gpus(one)} of {one.name}: {why}" for one in alone if one.is_here]
     return found
 
 
@@ -56,9 +47,7 @@ def _named_here(fleet: Fleet) -> list[Instance]:
         return []
     sources = fleet.telemetry.sources
     return [
-        one
-        for one in fleet.instances
-        if one.gpus and is_here(one.host) and not any(reads(entry, one) for entry in sources)
+        one for one in fleet.instances if one.gpus and one.is_here and not any(reads(entry, one) for entry in sources)
     ]
 
 
@@ -84,7 +73,7 @@ def _unnamed(fleet: Fleet, readings: Mapping[str, GpuReading]) -> list[str]:
 
     Only where some Ollama runs here: else this host's GPUs are somebody else's.
     """
-    local = [one for one in fleet.instances if is_here(one.host)]
+    local = [one for one in fleet.instances if one.is_here]
     if not local or not fleet.telemetry.local:
         return []
     named = _uuids((gpu for one in local for gpu in one.gpus), readings.values())

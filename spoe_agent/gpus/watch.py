@@ -17,7 +17,7 @@ from spoe_agent.fleet.schema_watch import GpuSource, SignalPolicy, Telemetry
 from spoe_agent.gpus.board import GpuBoard
 from spoe_agent.gpus.exporter import DCGM, ExporterSource
 from spoe_agent.gpus.group import GroupReading, group
-from spoe_agent.gpus.inventory import disagreements, is_here, reads
+from spoe_agent.gpus.inventory import disagreements, reads
 from spoe_agent.gpus.local import local_sources
 from spoe_agent.gpus.poll import GpuPoller, Source
 from spoe_agent.gpus.reading import SourceError
@@ -76,7 +76,7 @@ class GpuWatch:
         self._by_gpu: dict[str, list[_Seat]] = {}
         self._remote = [(entry, _remote(entry, session)) for entry in self._policy.sources]
         # Also where no instance names one: then they are looked at once, so that the status can say so.
-        here = self._policy.local and any(is_here(instance.host) for instance in fleet.instances)
+        here = self._policy.local and any(instance.is_here for instance in fleet.instances)
         self._here = local() if here else ()
         sources = self._seat(fleet)
         self._spare = [source for source in self._here if source.name not in sources]
@@ -91,7 +91,7 @@ class GpuWatch:
             if not instance.gpus:
                 continue
             found: list[Source] = [source for entry, source in self._remote if reads(entry, instance)]
-            own = tuple(found) or (self._here if is_here(instance.host) else ())
+            own = tuple(found) or (self._here if instance.is_here else ())
             used.update({source.name: source for source in own})
             self._seats.append(_Seat(instance, tuple(source.name for source in own)))
         return used

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from spoe_agent.agent.account import Grant
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.ending import Line
-from spoe_agent.fleet import Fleet, Instance
+from spoe_agent.fleet import Fleet
 from spoe_agent.haproxy.check import line as check_line
 from spoe_agent.haproxy.contract import BEAT_S
 from spoe_agent.haproxy.limits import Bounds, Capacity, Limit, Pace
@@ -40,12 +40,15 @@ class Limiter:
         """Take another fleet, which the agent and the watch have already. Who stays keeps limit and pace."""
         self._follows = fleet.policies.limits.follow
         self._instances = {instance.name: instance for instance in fleet.instances}
-        floor, before = fleet.policies.limits.floor, self._limits
-        self._limits = {name: Limit(_bounds(instance, floor)) for name, instance in self._instances.items()}
+        self._floor, before = fleet.policies.limits.floor, self._limits
+        self._limits = {name: Limit(self._bounds(name, self._clock())) for name in self._instances}
         for name in before.keys() & self._limits.keys():
             self._limits[name].factor, self._limits[name].at_s = before[name].factor, before[name].at_s
         self._paces = {name: self._paces.get(name) or Pace() for name in self._instances}
         self._told: dict[str, int] = {}
+        if not self._follows:
+            # HAProxy is told what the fleet file says, so nobody may be granted more.
+            self._agent.limit({name: self.configured(name) for name in self._instances})
         self.follow()
 
     def ended(self, line: Line, grant: Grant | None) -> None:
@@ -73,7 +76,10 @@ class Limiter:
             return
         now_s = self._clock()
         snapshot = self._agent.board.snapshot({}, now_s)
-        limits = {name: limit.follow(self._capacity(name, snapshot), now_s) for name, limit in self._limits.items()}
+        limits = {}
+        for name, limit in self._limits.items():
+            limit.bounds = self._bounds(name, now_s)
+            limits[name] = limit.follow(self._capacity(name, snapshot), now_s)
         if limits != self._told:
             self._agent.limit(limits)
             self._told = limits
@@ -123,13 +129,13 @@ class Limiter:
         return max(1, limit - sum(streams) + max(streams))
 
     def _capacity(self, name: str, snapshot: Snapshot) -> Capacity:
-        instance, fleet = self._instances[name], self._agent.fleet
+        real, fleet = self._agent.settings.real(name, snapshot.at_s), self._agent.fleet
         models = {*snapshot.state(name).loaded, *snapshot.active(name).loading}
-        slots = sum(fleet.rule(model).slots(instance.num_parallel) for model in models)
-        more = instance.num_parallel if len(models) < instance.max_loaded_models else 0
+        slots = sum(fleet.rule(model).slots(real.num_parallel) for model in models)
+        more = real.num_parallel if len(models) < real.max_loaded_models else 0
         return Capacity(slots, more, self._paces[name].slowdown, snapshot.gpu(name))
 
-
-def _bounds(instance: Instance, floor: int) -> Bounds:
-    whole = instance.num_parallel * instance.max_loaded_models
-    return Bounds(instance.max_connections, whole, min(floor, instance.max_connections))
+    def _bounds(self, name: str, now_s: float) -> Bounds:
+        real = self._agent.settings.real(name, now_s)
+        whole = real.num_parallel * real.max_loaded_models
+        return Bounds(real.max_connections, whole, min(self._floor, real.max_connections))

@@ -15,6 +15,7 @@ from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.ending import Line
 from spoe_agent.agent.statefile import Doubt
 from spoe_agent.instances.ended import REFUSED, Manner, changes_lists, manner
+from spoe_agent.instances.evictions import Evictions
 from spoe_agent.instances.failures import Failures
 from spoe_agent.instances.health import HealthPolicy, InstanceHealth, Transition
 from spoe_agent.instances.probe import Target
@@ -90,10 +91,14 @@ class Watch:
 
     def published(self, instance: str, reading: Reading) -> None:
         """Take what a poll brought."""
-        board = self._agent.board
-        activity = board.activity(instance)
+        board, one, now_s, wall_s = self._agent.board, self._watched[instance], self._clock(), self._wall()
+        activity, before = board.activity(instance), board.state(instance)
         in_flight = {*activity.in_flight, *activity.loading}
-        state = self._watched[instance].polled(reading, board.state(instance), in_flight, self._clock(), self._wall())
+        state = one.polled(reading, before, in_flight, now_s, wall_s)
+        room = self._specs[instance].vram_bytes
+        keeps = one.evictions.see(before.loaded, state.loaded, activity.leaving, room, now_s, wall_s)
+        if keeps is not None:
+            self._agent.settings.keeps(instance, keeps, now_s)
         self._agent.published(instance, state)
 
     def ended(self, line: Line) -> Grant | None:
@@ -242,5 +247,7 @@ class Watch:
             name, board = turn.instance, self._agent.board
             self._agent.published(name, self._watched[name].judged(board.state(name), self._clock()))
             if turn.after is Health.DOWN:
+                self._watched[name].evictions = Evictions()
+                self._agent.settings.forget(name)
                 # It may be back before the next poll, and have other models then.
                 self._relist([name])

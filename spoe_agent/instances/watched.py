@@ -13,6 +13,7 @@ from spoe_agent.agent.account import Grant
 from spoe_agent.agent.ending import Line
 from spoe_agent.instances.avoidance import Avoidance
 from spoe_agent.instances.ended import Manner
+from spoe_agent.instances.evictions import Evictions
 from spoe_agent.instances.failures import Failures, Verdict
 from spoe_agent.instances.health import HealthPolicy, InstanceHealth, Transition
 from spoe_agent.instances.others import Others
@@ -49,6 +50,7 @@ class Watched:
 
     health: InstanceHealth
     others: Others = field(default_factory=Others)
+    evictions: Evictions = field(default_factory=Evictions)
     lists: Complaint = field(default_factory=Complaint)
     last_sign_s: dict[str, float] = field(default_factory=dict)
     """When each model last gave a sign of life."""

@@ -32,6 +32,8 @@ class InstanceSpec:
     """One number of the key-value cache (OLLAMA_KV_CACHE_TYPE): f16 unless told otherwise."""
     store: str = ""
     """Instances with the same one share a model store."""
+    says: frozenset[str] = frozenset()
+    """Which of `num_parallel`, `max_loaded_models`, `max_connections` the fleet file gives; others are worked out."""
     tag: str = ""
     """Stands for its address, as haproxy.cfg sends it along with its counts; "": not compared."""
 

@@ -15,7 +15,7 @@ from spoe_agent.fleet import Fleet, FleetError, find, load
 from spoe_agent.fleet.option import FILE, fleet_option
 from spoe_agent.fleet.problems import Problem, dotted
 from spoe_agent.fleet.source import read
-from spoe_agent.gpus.inventory import disagreements, is_here
+from spoe_agent.gpus.inventory import disagreements
 from spoe_agent.gpus.local import local_sources
 from spoe_agent.gpus.service import read_once
 from spoe_agent.surroundings.live import Level, look
@@ -65,7 +65,7 @@ def _warnings(fleet: Fleet, file: Path) -> Iterator[Problem]:
     source = read(file.read_text(encoding="utf-8-sig"), str(file))
     for one in doubtful_names(fleet):
         yield Problem(str(file), source.line(one.path), dotted(one.path), f"warning: {one.message}", one.hint)
-    here = local_sources() if fleet.telemetry.local and any(is_here(one.host) for one in fleet.instances) else ()
+    here = local_sources() if fleet.telemetry.local and any(one.is_here for one in fleet.instances) else ()
     board = asyncio.run(read_once(here, _GPU_DEADLINE_S))
     for text in disagreements(fleet, board):
         yield Problem(str(file), None, "", f"warning: {text}")

@@ -16,6 +16,7 @@ def one(keys):
         ('url: "http://h:1"', ()),
         ('url: "https://i:2/x"', ("instance a changed: url",)),
         ('url: "http://h:1", ca_file: /ca.pem', ("instance a changed: ca_file",)),
+        ('url: "http://h:1", num_parallel: 1', ("instance a changed: num_parallel",)),
         ('url: "http://h:1", num_parallel: 1, ollama: {keep_alive: 5m}', ("instance a changed: ollama.keep_alive",)),
     ],
 )

@@ -104,3 +104,27 @@ def test_a_fleet_does_not_change() -> None:
 )
 def test_which_store_an_instance_has(keys: str, stores: str) -> None:
     assert loads(f"instances: [{{name: a, {keys}}}]").instances[0].store == stores
+
+
+@pytest.mark.parametrize(
+    ("host", "here"), [("127.0.0.1", True), ("127.1.2.3", True), ("[::1]", True), ("localhost", True), ("h", False)]
+)
+def test_what_is_on_this_host(host, here):
+    assert loads(f'instances: [{{name: a, url: "http://{host}:1"}}]').instances[0].is_here is here
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ("", set()),
+        ("num_parallel: 1, ollama: {max_loaded_models: 0}", {"num_parallel"}),
+        ("max_connections: 3, ollama: {max_loaded_models: 2}", {"max_connections", "max_loaded_models"}),
+    ],
+)
+def test_what_the_file_itself_says(keys, says):
+    assert loads(f'instances: [{{name: a, url: "http://h:1", {keys}}}]').instances[0].says == says
+
+
+def test_what_the_defaults_say_is_said():
+    of = loads('{defaults: {num_parallel: 4}, instances: [{name: a, url: "http://h:1"}]}')
+    assert of.instances[0].says == {"num_parallel"}

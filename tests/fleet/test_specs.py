@@ -5,6 +5,8 @@ import pytest
 from spoe_agent.fleet import FleetError, loads, specs
 from spoe_agent.routing.specs import FleetSpec, InstanceSpec, ModelRule, Policy
 
+SAYS = frozenset({"max_connections", "max_loaded_models"})
+
 
 def test_routing_gets_all_that_the_file_says() -> None:
     fleet = loads("""\
@@ -29,9 +31,10 @@ policies: {max_inspected_body: 1MiB, retry_after: 1500ms, hold_timeout: 90s, pol
                 context_length=8192,
                 cache_element_bytes=1.0625,
                 store="h",
+                says=frozenset({"num_parallel"}),
                 tag=fleet.instances[0].tag,
             ),
-            InstanceSpec("b", 9, num_parallel=1, max_loaded_models=1, store="nas", tag=fleet.instances[1].tag),
+            InstanceSpec("b", 9, 1, 1, store="nas", says=SAYS, tag=fleet.instances[1].tag),
         ),
         rules=(
             ModelRule(

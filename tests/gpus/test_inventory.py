@@ -4,7 +4,7 @@ import pytest
 
 from spoe_agent.fleet import loads
 from spoe_agent.gpus.board import GpuBoard, SourceState, State
-from spoe_agent.gpus.inventory import disagreements, is_here
+from spoe_agent.gpus.inventory import disagreements
 from spoe_agent.gpus.reading import GpuReading
 
 A, B = "GPU-aaaa", "GPU-bbbb"
@@ -67,10 +67,3 @@ def fleet(url, gpus, telemetry=""):
 )
 def test_what_does_not_go_together(one, here, said):
     assert disagreements(one, here) == said
-
-
-@pytest.mark.parametrize(
-    ("host", "here"), [("127.0.0.1", True), ("127.1.2.3", True), ("::1", True), ("localhost", True), ("h", False)]
-)
-def test_what_is_on_this_host(host, here):
-    assert is_here(host) is here

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from spoe_agent.agent.account import Grant
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
+from spoe_agent.agent.settings import Started
 from spoe_agent.fleet import loads, specs
 from spoe_agent.haproxy.limiter import Limiter
 from spoe_agent.instances.health import HealthPolicy
@@ -72,3 +73,30 @@ def test_an_agent_that_leaves_tells_what_the_file_says():
     it = limiter({"old": 8, "new": 4})
     it.leave()
     assert it.answer("g0") == f"up ready 100% maxconn:{LIMIT}"
+
+
+@pytest.mark.parametrize(
+    ("keys", "follow", "maxconn"),
+    [
+        ("num_parallel: 1", "true", 12),
+        ("num_parallel: 1, max_connections: 3", "true", 3),
+        ("num_parallel: 1", "false", 3),
+    ],
+)
+def test_slots_that_the_file_does_not_know_are_told_unless_the_file_limits_connections(keys, follow, maxconn):
+    fleet = loads(f"""
+instances: [{{name: g0, url: "http://127.0.0.1:11435", {keys}}}]
+policies: {{limits: {{follow: {follow}, floor: 1000}}}}
+""")
+
+    async def nothing(*_):
+        return ""
+
+    agent = Agent(specs(fleet), Board(), nothing, clock=lambda: 0.0)
+    of = Limiter(fleet, agent, Watch(agent, HealthPolicy(), nothing, lambda: 0.0), lambda: 0.0)
+    agent.settings.started("g0", Started(num_parallel=4))
+    agent.tick()
+    of.follow()
+    assert of.answer("g0").endswith(f"maxconn:{maxconn}")
+    spec = agent.fleet.instances[0]
+    assert (spec.num_parallel, spec.max_connections) == (4, maxconn)

@@ -48,6 +48,10 @@ class Variant:
     """Models that must go are unloaded before the load; without, Ollama chooses what goes."""
     is_told_context: bool = True
     """The fleet file says `context_length`; without, the agent sees what models are loaded with."""
+    says_parallel: int | None = None
+    """What its fleet file says of slots per model; None: the truth."""
+    says_loaded: int | None = None
+    """What its fleet file says of how many models an instance keeps loaded."""
     time_scale: float = 1.0
     """The agent's own clock runs so many times slower than the fleet's, as in a live run on a faster fleet."""
     salt: int = 0
@@ -120,6 +124,7 @@ class Pointsman(Router):
     def polled(self, server: int, loaded: list[simulated.LoadedModel], now_s: float) -> None:
         self._now_s = now_s
         self._watching.polled(self._names[server], {canonical(line.model.name): _reading(line) for line in loaded})
+        self.agent.tick()
 
     def unreachable(self, server: int, now_s: float) -> None:
         self._now_s = now_s
@@ -187,8 +192,7 @@ def _ending(record: Record, sent_at_s: float, time_scale: float, is_redispatched
 
 def fleet_spec(fleet: FleetPlan, variant: Variant = USUAL) -> FleetSpec:
     """Return what a fleet file would say of the simulated fleet; its times are as fast as the variant's fleet."""
-    named = zip(fleet.names(), fleet.instances, strict=True)
-    specs = tuple(_spec(name, profile, variant.is_told_context) for name, profile in named)
+    specs = tuple(_spec(name, profile, variant) for name, profile in zip(fleet.names(), fleet.instances, strict=True))
     usual = Policy(hold_s=variant.hold_s, weights=variant.weights)
     scale = variant.time_scale
     return FleetSpec(specs, policy=replace(usual, hold_s=usual.hold_s / scale, max_age_s=usual.max_age_s / scale))
@@ -199,14 +203,16 @@ def max_connections(profile: InstanceProfile) -> int:
     return profile.num_parallel * profile.loaded_limit()
 
 
-def _spec(name: str, profile: InstanceProfile, is_told_context: bool) -> InstanceSpec:
+def _spec(name: str, profile: InstanceProfile, variant: Variant) -> InstanceSpec:
+    parallel, most = variant.says_parallel or profile.num_parallel, variant.says_loaded or profile.loaded_limit()
     return InstanceSpec(
         name=name,
-        max_connections=max_connections(profile),
-        num_parallel=profile.num_parallel,
-        max_loaded_models=profile.loaded_limit(),
+        max_connections=parallel * most,
+        num_parallel=parallel,
+        max_loaded_models=most,
+        says=frozenset({"num_parallel", "max_loaded_models"}),
         vram_bytes=profile.vram_bytes,
-        context_length=profile.context_length if is_told_context else None,
+        context_length=profile.context_length if variant.is_told_context else None,
     )
 
 
@@ -215,7 +221,7 @@ def _installed(model: Model) -> InstalledModel:
 
 
 def _reading(line: simulated.LoadedModel) -> LoadedModel:
-    return LoadedModel(line.size_bytes, line.size_vram_bytes, line.num_ctx)
+    return LoadedModel(line.size_bytes, line.size_vram_bytes, line.num_ctx, line.expires_at_s)
 
 
 async def _nothing_new() -> None:

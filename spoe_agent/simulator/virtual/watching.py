@@ -15,7 +15,7 @@ from spoe_agent.instances.lists import InstalledModel
 from spoe_agent.instances.probe import Target
 from spoe_agent.instances.reading import Outcome, Reading
 from spoe_agent.instances.watch import TICK_S, Watch
-from spoe_agent.routing import LoadedModel
+from spoe_agent.routing import Kind, LoadedModel
 from spoe_agent.simulator.virtual.requests import BROKEN, CLIENT_LEFT, TIMED_OUT, Record
 
 
@@ -52,7 +52,7 @@ class Watching:
             probe_interval_s=usual.probe_interval_s / time_scale,
             probe_timeout_s=usual.probe_timeout_s / time_scale,
         )
-        self._watch = Watch(agent, policy, self._send, clock)
+        self._watch = Watch(agent, policy, self._send, clock, wall=clock)
         self._clock = clock
         self._installed = installed
         self._probing: dict[str, Coroutine[Asked, str, None]] = {}
@@ -74,7 +74,8 @@ class Watching:
         """Take HAProxy's log line of a request."""
         cut = record.status == BROKEN and record.first_at_s is not None
         status = 200 if cut else record.status
-        line = Line(request_id, server, ending, status, _termination(record), 0, is_redispatched)
+        about = request_id, server, ending, status, _termination(record), 0, is_redispatched
+        line = Line(*about, kind=Kind.INFERENCE)
         self._watch.ended(line)
 
     def probes(self) -> Iterator[Asked]:

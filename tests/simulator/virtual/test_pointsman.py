@@ -74,6 +74,40 @@ def _in_turn(models: tuple[Model, ...], count: int) -> list[tuple[Request, Model
     return [(request(n, at_s=8.0 * n), models[n % len(models)]) for n in range(count)]
 
 
+@pytest.mark.parametrize(
+    ("variant", "expected"),
+    [(Variant(says_parallel=1), (1, 2, 2)), (Variant(says_loaded=6), (4, 6, 24))],
+)
+def test_a_fleet_file_may_be_wrong(variant: Variant, expected: tuple[int, int, int]) -> None:
+    spec = fleet_spec(fleet(1, max_loaded_models=2), variant).instances[0]
+
+    assert (spec.num_parallel, spec.max_loaded_models, spec.max_connections) == expected
+
+
+def test_slots_that_the_file_does_not_know_are_found() -> None:
+    plan = fleet(1)
+    router = Pointsman(plan, plan.models, Variant(says_parallel=1))
+    requests = [request(number, at_s=0.8 * number, output_tokens=301) for number in range(120)]
+    Simulation(plan.instances, [max_connections(PROFILE)], requests, router).run()
+
+    assert [spec.num_parallel for spec in router.agent.fleet.instances] == [4]
+
+
+def test_models_that_the_instance_does_not_keep_are_not_counted_on() -> None:
+    """Three models in turn, and room for two: the file says five."""
+    small = tuple(model(name, 2) for name in "abc")
+    plan = replace(fleet(1, max_loaded_models=2), models=small)
+    router = Pointsman(plan, small, Variant(says_loaded=5))
+    asked = request(0)
+    requests = [
+        replace(asked, at_s=30.0 * number, work=replace(asked.work, id=number, model=small[number % 3]))
+        for number in range(9)
+    ]
+    Simulation(plan.instances, [max_connections(PROFILE)], requests, router).run()
+
+    assert [spec.max_loaded_models for spec in router.agent.fleet.instances] == [2]
+
+
 def test_a_warm_instance_is_preferred() -> None:
     requests = [request(0), request(1, at_s=4.0), request(2, at_s=8.0, name="b"), request(3, at_s=12.0)]
     outcome = simulate(fleet(2), requests)
