@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
 import aiohttp
+import structlog
 
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
@@ -29,10 +30,17 @@ from spoe_agent.instances.processes import Processes
 from spoe_agent.instances.reach import reach
 from spoe_agent.instances.relist import Relister
 from spoe_agent.instances.watch import Watch
+from spoe_agent.routing.keep import Touch
 from spoe_agent.routing.names import display
+
+log = structlog.get_logger()
 
 TICK_S = 0.25
 """How often held requests are looked at for time alone."""
+
+
+KEEP_S = 1.0
+"""How often it is asked whether a loaded model is to be kept."""
 
 
 class Runs(Protocol):
@@ -82,7 +90,7 @@ class Parts:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                for run in (self.ollamas.run, self.watch.run, self._tick, *self._background):
+                for run in (self.ollamas.run, self.watch.run, self._tick, self._keep, *self._background):
                     group.create_task(persistently(run.__qualname__, run))
                 self._gpu_task = group.create_task(persistently("GPUs", self.gpus.run))
         finally:
@@ -145,6 +153,20 @@ class Parts:
             await asyncio.sleep(TICK_S)
             self.agent.tick()
 
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(KEEP_S)
+            await self.keep_loaded(time.time())
+
+    async def keep_loaded(self, wall_s: float) -> None:
+        """Touch the models that are to stay loaded and would go soon. `wall_s`: seconds since 1970."""
+        await asyncio.gather(*map(self._touch, self.agent.touches(wall_s)))
+
+    async def _touch(self, touch: Touch) -> None:
+        failure = await self.ollamas.touch(touch.instance, display(touch.model), touch.context_length)
+        self.watch.touched(touch.instance, touch.model)
+        log.debug("touched", instance=touch.instance, model=touch.model, failure=failure)
+
 
 def _stays(instance: Instance, fleet: Fleet) -> bool:
     return any((one.name, one.url) == (instance.name, instance.url) for one in fleet.instances)
@@ -155,7 +177,12 @@ def _gpus(fleet: Fleet) -> object:
     return fleet.telemetry, [(one.name, one.host, one.gpus) for one in fleet.instances]
 
 
-async def assemble(fleet: Fleet, session: aiohttp.ClientSession, learner: Learner | None = None) -> Parts:
+async def assemble(
+    fleet: Fleet,
+    session: aiohttp.ClientSession,
+    learner: Learner | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Parts:
     """Return an agent for a fleet, with its first readings taken."""
 
     def connect(instance: Instance, policy: PollPolicy) -> OllamaClient:
@@ -170,13 +197,13 @@ async def assemble(fleet: Fleet, session: aiohttp.ClientSession, learner: Learne
     def refused(instance: str) -> None:
         watch.refused(instance)
 
-    ollamas, board = Ollamas(connect), Board()
-    agent = Agent(specs(fleet), board, ollamas.refresh, learner=learner, unload=ollamas.unload, refused=refused)
+    ollamas, board = Ollamas(connect, clock), Board()
+    agent = Agent(specs(fleet), board, ollamas.refresh, clock, learner, ollamas.unload, refused)
     relist = Relister(ollamas.refresh_one)
-    watch = Watch(agent, health_policy(fleet), ask, relist=relist)
+    watch = Watch(agent, health_policy(fleet), ask, clock, relist)
     processes = Processes(lambda: parts.fleet.instances, agent.settings.started, lambda name: board.state(name).version)
     background = [relist.run, processes.run]
-    parts = Parts(fleet, agent, watch, ollamas, lambda fleet: GpuWatch(fleet, board, session), background)
+    parts = Parts(fleet, agent, watch, ollamas, lambda fleet: GpuWatch(fleet, board, session), background, clock)
     await parts.adopt(fleet)
     return parts
 

@@ -10,6 +10,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 
 from spoe_agent.agent.ending import Ending, Line
+from spoe_agent.agent.keeper import IDLE_S
 from spoe_agent.assemble import assemble
 from spoe_agent.fleet import load, loads
 from spoe_agent.routing import Action, Candidate, Choice, Dialect, Health, Kind, Reason, RequestFacts
@@ -60,6 +61,29 @@ async def test_polls_probes_and_unloads_are_let_in_where_requests_are(tmp_path):
             seen = (await answer.json())["requests"]
     assert [request["path"] for request in seen if request["method"] == "POST"] == ["/api/generate"] * 2
     assert {(request["host"], request["status"]) for request in seen} == {("localhost", 200)}
+
+
+async def test_a_model_in_use_is_kept_loaded_by_a_request_without_a_prompt():
+    """Its time is set anew, and nobody takes that for another's request."""
+    async with ollama("a") as port, aiohttp.ClientSession() as session:
+        one = {"model": "a", "prompt": "hi", "stream": False, "keep_alive": "1000s", "options": {"num_ctx": 512}}
+        async with session.post(f"http://127.0.0.1:{port}/api/generate", json=one) as answer:
+            assert answer.status == 200
+        moments = [1000.0]
+        of = loads(f"instances: [{{name: g0, url: 'http://127.0.0.1:{port}'}}]")
+        parts = await assemble(of, session, clock=lambda: moments[-1])
+        parts.agent.learner.arrived(A, 1000.0)
+        before = parts.board.state("g0").loaded[A]
+        await parts.keep_loaded(before.expires_at_s - 500.0)
+        moments.append(1000.0 + IDLE_S)
+        await parts.keep_loaded(before.expires_at_s - 10.0)
+        await parts.ollamas.refresh()
+        after = parts.board.state("g0")
+        async with session.get(f"http://127.0.0.1:{port}/sim/requests") as answer:
+            seen = (await answer.json())["requests"]
+    assert after.loaded[A].expires_at_s > before.expires_at_s and after.loaded[A].context_length == 512
+    assert not after.others
+    assert [request["path"] for request in seen if request["method"] == "POST"] == ["/api/generate"] * 2
 
 
 FLEET = """

@@ -18,6 +18,7 @@ from spoe_agent.agent.answers import HeldAnswers, Waiter
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.chooser import Chooser
 from spoe_agent.agent.ending import Ending
+from spoe_agent.agent.keeper import Keeper
 from spoe_agent.agent.learner import Learner
 from spoe_agent.agent.recent import Recent
 from spoe_agent.agent.second_look import SecondLook
@@ -26,6 +27,7 @@ from spoe_agent.agent.waiting import WaitingRoom
 from spoe_agent.routing import Action, Choice, FleetSpec, InstanceLoad, InstanceState, Kind, Reason, RequestFacts
 from spoe_agent.routing.choice import Tier
 from spoe_agent.routing.hold import HoldQueue, Ticket, lane
+from spoe_agent.routing.keep import Touch
 from spoe_agent.routing.names import display
 
 log = structlog.get_logger()
@@ -77,6 +79,7 @@ class Agent:
         self._limits: dict[str, int] = {}
         self._chooser = Chooser(fleet, board, self.learner)
         self._room = WaitingRoom(self._chooser)
+        self._kept = Keeper(self._chooser)
         self._second_look = SecondLook(refresh, clock)
         self._unload = unload
         self._refused = refused
@@ -206,6 +209,12 @@ class Agent:
         self.release()
         self._tell(self._room.load_more(now_s))
         self._room.reserve(now_s)
+
+    def touches(self, wall_s: float) -> list[Touch]:
+        """Return the models that are to be kept loaded now, by a request without a prompt to their instances; none
+        twice. `wall_s`: seconds since 1970.
+        """
+        return self._kept.due(self._clock(), wall_s)
 
     def release(self) -> None:
         """Give free slots to held requests, in the queue's order."""

@@ -55,13 +55,28 @@ class OllamaClient:
 
     async def unload(self, model: str) -> None:
         """Ask for a model to be unloaded as soon as it is idle; answered at once (server/routes.go, keep_alive 0)."""
-        body = {"model": model, "keep_alive": 0}
+        status, _ = await self._post("/api/generate", {"model": model, "keep_alive": 0})
+        if status != 200:
+            raise UnexpectedAnswer(f"unloading {model} answered {status}")
+
+    async def touch(self, model: str, context_length: int) -> None:
+        """Have a loaded model stay for another time, as long as its last user wanted it to: asked without a prompt,
+        and without keep_alive, Ollama only sets that time anew (server/sched.go useLoadedRunner). `context_length` is
+        what it is loaded with, for another would reload it.
+        """
+        body = {"model": model, "stream": False} | ({"options": {"num_ctx": context_length}} if context_length else {})
+        status, text = await self._post("/api/generate", body)
+        if "does not support generate" in text:  # an embedding model (server/routes.go GenerateHandler)
+            status, text = await self._post("/api/embed", {**body, "input": []})
+        if status != 200:
+            raise UnexpectedAnswer(f"touching {model} answered {status}")
+
+    async def _post(self, path: str, body: object) -> tuple[int, str]:
         async with (
             asyncio.timeout(self._timeout_s),
-            self._remote.post(self._session, "/api/generate", body) as response,
+            self._remote.post(self._session, path, body) as response,
         ):
-            if response.status != 200:
-                raise UnexpectedAnswer(f"unloading {model} answered {response.status}")
+            return response.status, "" if response.status == 200 else await response.text(errors="replace")
 
     async def _get(self, path: str) -> bytes:
         try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
 from spoe_agent.agent.persistently import persistently
@@ -31,6 +31,9 @@ class Client(Source, Protocol):
 
     async def unload(self, model: str) -> None:
         """Have a model unloaded as soon as it is idle."""
+
+    async def touch(self, model: str, context_length: int) -> None:
+        """Have a model stay loaded for another keep_alive."""
 
 
 class Ollama:
@@ -126,9 +129,16 @@ class Ollamas:
 
     async def unload(self, instance: str, model: str) -> str:
         """Have an instance unload a model; one that the fleet file lost just now does not. Return what went wrong."""
+        return await self._ask(instance, lambda client: client.unload(model))
+
+    async def touch(self, instance: str, model: str, context_length: int) -> str:
+        """Have an instance keep a model loaded; as `unload`."""
+        return await self._ask(instance, lambda client: client.touch(model, context_length))
+
+    async def _ask(self, instance: str, ask: Callable[[Client], Awaitable[None]]) -> str:
         try:
             if instance in self._all:
-                await self._all[instance].client.unload(model)
+                await ask(self._all[instance].client)
         except FAILURES as error:
             return said(error)
         return ""

@@ -157,6 +157,11 @@ class Watch:
         if instance in self._watched:
             self._note(self._watched[instance].health.refused(REFUSED, self._clock()))
 
+    def touched(self, instance: str, model: str) -> None:
+        """Take note that a model was touched: nobody else has used it."""
+        if instance in self._watched:
+            self._watched[instance].others.ours(model, self._clock())
+
     def drain(self, instance: str) -> None:
         """Take an instance out by hand. Raises KeyError when there is none of that name."""
         self._note(self._watched[instance].health.drain(self._clock()))

@@ -38,7 +38,8 @@ class FakeOllama:
         app = web.Application()
         for path in PATHS:
             app.router.add_get(path, self.handle)
-        app.router.add_post("/api/generate", self.handle)
+        for path in ("/api/generate", "/api/embed"):
+            app.router.add_post(path, self.handle)
         async with TestServer(app, host="127.0.0.1", port=port) as server:
             try:
                 yield str(server.make_url("")).rstrip("/")

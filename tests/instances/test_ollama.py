@@ -155,3 +155,30 @@ async def test_unloading_takes_no_longer_than_any_other_question():
 )
 def test_what_is_installed(entry, expected):
     assert installed_model(entry) == expected
+
+
+async def test_a_model_is_kept_by_asking_it_nothing_with_the_context_that_it_has():
+    ollama = FakeOllama()
+    ollama.answers["/api/generate"] = {"model": "x:1", "done": True, "done_reason": "load"}
+    async with client_of(ollama) as client:
+        await client.touch("x:1", 8192)
+        await client.touch("x:1", 0)
+    asked = {"model": "x:1", "stream": False}
+    assert ollama.posted == [{**asked, "options": {"num_ctx": 8192}}, asked]
+
+
+async def test_an_embedding_model_is_kept_by_embedding_nothing():
+    ollama = FakeOllama()
+    no = web.json_response({"error": '"x:1" does not support generate'}, status=400)
+    ollama.answers |= {"/api/generate": no, "/api/embed": {"embeddings": []}}
+    async with client_of(ollama) as client:
+        await client.touch("x:1", 0)
+    assert ollama.posted[-1] == {"model": "x:1", "stream": False, "input": []}
+
+
+async def test_a_model_that_cannot_be_kept_is_said():
+    ollama = FakeOllama()
+    ollama.answers["/api/generate"] = web.json_response({"error": "model 'x' not found"}, status=404)
+    async with client_of(ollama) as client:
+        with pytest.raises(UnexpectedAnswer, match="touching x:1 answered 404"):
+            await client.touch("x:1", 0)

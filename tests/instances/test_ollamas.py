@@ -22,7 +22,7 @@ class Client:
     """An Ollama without models, of which unloading goes wrong as it is told."""
 
     def __init__(self, fault):
-        self.fault, self.unloaded = fault, []
+        self.fault, self.unloaded, self.touched = fault, [], []
 
     async def loaded(self):
         return {}
@@ -35,6 +35,11 @@ class Client:
 
     async def unload(self, model):
         self.unloaded.append(model)
+        if self.fault is not None:
+            raise self.fault
+
+    async def touch(self, model, context_length):
+        self.touched.append((model, context_length))
         if self.fault is not None:
             raise self.fault
 
@@ -57,6 +62,8 @@ async def test_unloading_says_what_went_wrong(fault, said):
     assert client.unloaded == ["x"]
     assert await ollamas.unload("gone", "x") == ""
     assert client.unloaded == ["x"]
+    assert await ollamas.touch("g0", "x", 4096) == said
+    assert client.touched == [("x", 4096)]
 
 
 async def test_a_bug_in_unloading_is_not_hidden():

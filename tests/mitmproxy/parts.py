@@ -38,6 +38,9 @@ class Lists:
     async def unload(self, model):
         del self.ps[model]
 
+    async def touch(self, model, context_length):
+        pass
+
 
 class NoGpus:
     async def run(self):

@@ -33,7 +33,7 @@ from spoe_agent.simulator import work as simulated
 from spoe_agent.simulator.virtual.fleet import FleetPlan
 from spoe_agent.simulator.virtual.front import Front
 from spoe_agent.simulator.virtual.requests import Record, Request
-from spoe_agent.simulator.virtual.router import Probe, Refusal, Router, Verdict, Wait
+from spoe_agent.simulator.virtual.router import Probe, Refusal, Router, Touch, Verdict, Wait
 from spoe_agent.simulator.virtual.watching import Watching
 
 
@@ -123,8 +123,24 @@ class Pointsman(Router):
 
     def polled(self, server: int, loaded: list[simulated.LoadedModel], now_s: float) -> None:
         self._now_s = now_s
-        self._watching.polled(self._names[server], {canonical(line.model.name): _reading(line) for line in loaded})
+        self._watching.polled(self._names[server], self._readings(loaded))
         self.agent.tick()
+
+    def _readings(self, loaded: list[simulated.LoadedModel]) -> dict[str, LoadedModel]:
+        scale = self._variant.time_scale
+        return {
+            canonical(line.model.name): LoadedModel(
+                line.size_bytes, line.size_vram_bytes, line.num_ctx, line.expires_at_s / scale
+            )
+            for line in loaded
+        }
+
+    def touches(self, now_s: float) -> Iterable[Touch]:
+        self._now_s = now_s
+        return [
+            Touch(self._position[touch.instance], self._models[touch.model], touch.context_length or None)
+            for touch in self._watching.touches()
+        ]
 
     def unreachable(self, server: int, now_s: float) -> None:
         self._now_s = now_s
@@ -218,10 +234,6 @@ def _spec(name: str, profile: InstanceProfile, variant: Variant) -> InstanceSpec
 
 def _installed(model: Model) -> InstalledModel:
     return InstalledModel(model.size_bytes, model.digest, model.slots(2) == 1)
-
-
-def _reading(line: simulated.LoadedModel) -> LoadedModel:
-    return LoadedModel(line.size_bytes, line.size_vram_bytes, line.num_ctx, line.expires_at_s)
 
 
 async def _nothing_new() -> None:

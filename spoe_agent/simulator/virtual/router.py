@@ -40,6 +40,15 @@ class Probe:
     """So long without an answer, and it has failed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """A request without a prompt: the model stays loaded for another keep_alive."""
+
+    server: int
+    model: Model
+    num_ctx: int | None
+
+
 Verdict = int | Wait | Refusal
 """A server's position, or what happens instead."""
 
@@ -76,6 +85,10 @@ class Router:
 
     def probes(self, now_s: float) -> Iterable[Probe]:
         """Return the probes to be sent now. Asked after each reading."""
+        return ()
+
+    def touches(self, now_s: float) -> Iterable[Touch]:
+        """Return the models to be kept loaded. Asked after each reading."""
         return ()
 
     def probed(self, server: int, is_answered: bool, now_s: float) -> None:

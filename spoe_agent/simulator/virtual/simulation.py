@@ -171,6 +171,10 @@ class Simulation:
             self._probes[number] = probe.server
             self._at(now_s + probe.deadline_s, Timer.PROBE, number)
             self._advance(probe.server, now_s)
+        for touch in self._router.touches(now_s):
+            if self._instances[touch.server].is_open:
+                self._ask(touch.server, Work(0, touch.model, Kind.PRELOAD, num_ctx=touch.num_ctx), now_s)
+                self._advance(touch.server, now_s)
 
     def _probed(self, number: int, is_answered: bool, now_s: float) -> None:
         self._router.probed(self._probes.pop(number), is_answered, now_s)

@@ -16,6 +16,7 @@ from spoe_agent.instances.probe import Target
 from spoe_agent.instances.reading import Outcome, Reading
 from spoe_agent.instances.watch import TICK_S, Watch
 from spoe_agent.routing import Kind, LoadedModel
+from spoe_agent.routing.keep import Touch
 from spoe_agent.simulator.virtual.requests import BROKEN, CLIENT_LEFT, TIMED_OUT, Record
 
 
@@ -52,6 +53,7 @@ class Watching:
             probe_interval_s=usual.probe_interval_s / time_scale,
             probe_timeout_s=usual.probe_timeout_s / time_scale,
         )
+        self._agent = agent
         self._watch = Watch(agent, policy, self._send, clock, wall=clock)
         self._clock = clock
         self._installed = installed
@@ -92,6 +94,13 @@ class Watching:
                 continue  # nothing would tell
             self._probing[health.instance] = probing
             yield asked
+
+    def touches(self) -> list[Touch]:
+        """Return what the agent has touched now."""
+        found = self._agent.touches(self._clock())
+        for touch in found:
+            self._watch.touched(touch.instance, touch.model)
+        return found
 
     def probed(self, instance: str, is_answered: bool) -> None:
         """Take a probe's outcome."""

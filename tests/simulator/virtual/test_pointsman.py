@@ -295,3 +295,22 @@ def test_a_hung_instance_is_found_by_its_silence() -> None:
     hung = [record for record in outcome.records if record.failed]
     assert 0 < len(hung) < 20
     assert max(record.request.at_s for record in hung) < 60.0
+
+
+def test_a_model_in_use_stays_loaded_while_nobody_uses_it_and_then_goes() -> None:
+    plan = fleet(1, models=[MODELS["a"]])
+    soon = simulate(plan, [request(0, at_s=0.0), request(1, at_s=550.0)])
+    late = simulate(plan, [request(0, at_s=0.0), request(1, at_s=1500.0)])
+
+    assert (len(soon.loads), len(late.loads)) == (1, 2)
+
+
+def test_what_the_agent_sends_itself_is_nobody_elses() -> None:
+    plan = fleet(1, models=[MODELS["a"]])
+    router = Pointsman(plan, plan.models)
+    Simulation(plan.instances, [8], [request(number, at_s=7.0 * number) for number in range(100)], router).run()
+    quiet = Pointsman(plan, plan.models)
+    Simulation(plan.instances, [8], [request(0, at_s=0.0), request(1, at_s=290.0)], quiet).run()
+
+    assert not router.agent.board.state("ollama-1").others
+    assert not quiet.agent.board.state("ollama-1").others
