@@ -114,13 +114,14 @@ def _loads_left(demand: Demand, site: Site) -> dict[str, float]:
 
 def _price(demand: Demand, site: Site, standing: Standing, service_s: float, load_s: float, warm: Pool) -> float:
     """What a new load takes from others: the GPU's time, and the models that must go and come back. Less what it saves
-    them.
+    them. Those who wait for the model gain by it too, so each pays a part: a burst joins a load under way, and a queue
+    is worth one of its own.
     """
-    weights = demand.fleet.policy.weights
+    weights, payers = demand.fleet.policy.weights, 1 + demand.snapshot.waiting
     if standing.tier is ROOM:
         # Together with the load never less than nothing: no idle warm instance is passed over.
-        return max(-load_s, weights.load * load_s - _spread(demand, site, service_s, warm))
-    return estimates.UNLOAD_S + weights.load * load_s + weights.evict * standing.regret_s
+        return max(-load_s, weights.load * load_s - _spread(demand, site, service_s, warm)) / payers
+    return (estimates.UNLOAD_S + weights.load * load_s + weights.evict * standing.regret_s) / payers
 
 
 def _spread(demand: Demand, site: Site, service_s: float, warm: Pool) -> float:

@@ -201,6 +201,14 @@ def test_price_of_a_load(gib, allowed, loaded, busy, victims, drained):
     assert found.wait_s == pytest.approx(drained * SERVICE_S)
 
 
+@pytest.mark.parametrize("loaded", [(), (B,)], ids=["room", "eviction"])
+def test_those_who_wait_share_the_price_of_a_load(loaded):
+    where = spec("g0", max_loaded_models=1)
+    alone, fourth = (price(where, state(*loaded), waiting=waiting)[1] for waiting in (0, 3))
+    assert fourth.price_s == pytest.approx(alone.price_s / 4)
+    assert fourth.load_s == alone.load_s == pytest.approx(LOAD_S)
+
+
 def test_a_victim_that_nobody_wants_costs_its_unloading_only():
     where = spec("g0", max_loaded_models=1)
     found = price(where, state(B), learned=Learned(rate_per_s={A: 1.0}))[1]
@@ -364,10 +372,17 @@ def test_fewer_requests_never_make_an_instance_dearer(situation, extra):
 
 @untimed
 @given(situations(), st.integers(1, 50))
-def test_fewer_who_wait_never_make_an_instance_dearer(situation, extra):
+def test_fewer_who_wait_never_make_an_instance_dearer_but_by_their_part_of_a_load(situation, extra):
     facts, of, snapshot = situation
     longer = replace(snapshot, waiting=snapshot.waiting + extra)
-    never_dearer(judged(facts, of, longer), judged(facts, of, snapshot))
+    before, after = judged(facts, of, longer), judged(facts, of, snapshot)
+    shared = {
+        name: one._replace(cost=one.cost._replace(price_s=before[name].cost.price_s)) for name, one in after.items()
+    }
+    never_dearer(before, shared)
+    for name, one in after.items():
+        payers = (1 + longer.waiting) / (1 + snapshot.waiting)
+        assert one.cost.price_s == pytest.approx(payers * before[name].cost.price_s)
 
 
 @untimed
