@@ -109,6 +109,7 @@ class Agent:
         now_s = self._clock()
         if facts.request_id in self._gone:
             return _LATE
+        facts = self.board.namesakes.identify(facts)
         if facts.servers:
             self._servers = facts.servers
         if facts.loads:
@@ -125,13 +126,13 @@ class Agent:
                 self._chooser.enter(facts, choice, now_s)
         if facts.change is not None and choice.action is Action.ROUTE:
             self._second_look.changing(facts.request_id)
-        if facts.kind is Kind.UNLOAD and facts.model and choice.instance:
+        if facts.kind is Kind.UNLOAD and facts.runner and choice.instance:
             for instance in (choice.instance, *[name for _, name in choice.unloads]):
-                self.board.unload(instance, facts.model, now_s)
+                self.board.unload(instance, facts.runner, now_s)
         # Not for refused ones: callers must not fill the memory with names of models that do not exist. Nor twice.
         counts = facts.kind is Kind.INFERENCE and not facts.tried and choice.action is not Action.REJECT
-        if counts and facts.model is not None:
-            self.learner.arrived(facts.model, now_s)
+        if counts and facts.runner is not None:
+            self.learner.arrived(facts.runner, now_s)
         self._log("decided", facts, choice)
         return choice
 

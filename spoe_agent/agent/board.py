@@ -18,6 +18,7 @@ from itertools import islice
 
 from spoe_agent.agent.account import Grant, Ledger
 from spoe_agent.agent.contexts import ContextsByInstance
+from spoe_agent.agent.namesakes import Namesakes
 from spoe_agent.agent.tally import SETTLE_S, CountedAccount, Tally
 from spoe_agent.routing.facts import InstanceLoad
 from spoe_agent.routing.snapshot import (
@@ -46,6 +47,7 @@ class Board:
         self._trained: dict[str, int] = {}
         self._contexts = ContextsByInstance()
         self._version = 0
+        self.namesakes = Namesakes()
 
     @property
     def version(self) -> int:
@@ -90,6 +92,7 @@ class Board:
         What was granted there is still under way.
         """
         self._version += 1
+        self.namesakes.forget(instance)
         self._states = {name: state for name, state in self._states.items() if name != instance}
         self._contexts.forget(instance)
         if instance in self._accounts:

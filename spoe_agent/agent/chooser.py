@@ -51,18 +51,18 @@ class Chooser:
 
     def enter(self, facts: RequestFacts, choice: Choice, now_s: float) -> None:
         """Enter the grant of a request that is routed to run a model; others take no slot."""
-        if choice.action is not Action.ROUTE or not choice.instance or not facts.model:
+        if choice.action is not Action.ROUTE or not choice.instance or not facts.runner:
             return
         if facts.kind is Kind.INFERENCE:
             about = choice.tier, facts.num_ctx, facts.process, facts.only_loads
-            grant = Grant(facts.request_id, choice.instance, facts.model, now_s, *about)
+            grant = Grant(facts.request_id, choice.instance, facts.runner, now_s, *about)
             self.board.grant(grant, choice.victims)
             if facts.prefix:
                 self.homes.put(facts.prefix, choice.instance)
 
     def needs_s(self, facts: RequestFacts, instance: str, now_s: float) -> float:
         """Return the predicted time of a request in a slot of an instance."""
-        model = facts.model or ""
+        model = facts.runner or ""
         weights = weights_bytes(model, self.fleet.rule(model), self.board.snapshot({}, now_s))
         return service_s(self.learner.learned(now_s), model, instance, weights)
 

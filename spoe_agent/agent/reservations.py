@@ -83,7 +83,7 @@ class Reservations:
         """Empty the best place where busy models are all that is in the way, and none of them is more urgent: half of
         the hold time makes the ticket more urgent than all (HoldQueue.promote).
         """
-        model = ticket.facts.model
+        model = ticket.facts.runner
         if choice.action is not Action.HOLD or model is None or choice.tier not in _BLOCKED or self._is_at_limit(model):
             return
         blocked = [one for one in choice.candidates if one.exclusion is None and one.tier in _BLOCKED]
@@ -103,7 +103,7 @@ class Reservations:
         return outlasted.isdisjoint([grant.request_id for grant in self._board.granted(instance)])
 
     def _gives_way(self, in_way: tuple[str, ...], ticket: Ticket) -> bool:
-        rules = [self._chooser.fleet.rule(model) for model in in_way if model != ticket.facts.model]
+        rules = [self._chooser.fleet.rule(model) for model in in_way if model != ticket.facts.runner]
         return all(ticket.priority <= rule.priority for rule in rules)
 
     def _is_at_limit(self, model: str) -> bool:

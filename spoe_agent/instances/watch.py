@@ -7,12 +7,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 
 import structlog
 
 from spoe_agent.agent.account import Grant
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.ending import Line
+from spoe_agent.agent.namesakes import Namesakes
 from spoe_agent.agent.statefile import Doubt
 from spoe_agent.instances.ended import REFUSED, Manner, changes_lists, manner
 from spoe_agent.instances.evictions import Evictions
@@ -92,6 +94,7 @@ class Watch:
     def published(self, instance: str, reading: Reading) -> None:
         """Take what a poll brought."""
         board, one, now_s, wall_s = self._agent.board, self._watched[instance], self._clock(), self._wall()
+        reading = _joined(board.namesakes, instance, reading)
         activity, before = board.activity(instance), board.state(instance)
         in_flight = {*activity.in_flight, *activity.loading}
         state = one.polled(reading, before, in_flight, now_s, wall_s)
@@ -256,3 +259,10 @@ class Watch:
                 self._agent.settings.forget(name)
                 # It may be back before the next poll, and have other models then.
                 self._relist([name])
+
+
+def _joined(namesakes: Namesakes, instance: str, reading: Reading) -> Reading:
+    """Return what a poll brought, with copies of a model under the one name that it goes by."""
+    if reading.installed is not None:
+        namesakes.read(instance, {model: there.digest for model, there in reading.installed.items()})
+    return reading if reading.loaded is None else replace(reading, loaded=namesakes.joined(reading.loaded))

@@ -85,14 +85,15 @@ class Demand:
     @classmethod
     def of(cls, facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot) -> Demand:
         """Look up once what the request's model means. Cloud models are forwarded by any Ollama."""
-        model, models = facts.model, Models(fleet, snapshot)
+        model, models = facts.runner, Models(fleet, snapshot)
         if model is None or facts.kind is Kind.MANAGE or is_cloud(model):
             return cls(facts, fleet, snapshot, "", False, NO_RULE, 0, models)
         about = models[model]
+        rule = fleet.rule(facts.model or "") if facts.namesake else about.rule
         runs = facts.kind is Kind.INFERENCE
         asked = facts.num_ctx
         context = None if asked is None else min(asked, snapshot.trained.get(model, asked))
-        return cls(facts, fleet, snapshot, model, runs, about.rule, about.weights_bytes, models, context)
+        return cls(facts, fleet, snapshot, model, runs, rule, about.weights_bytes, models, context)
 
     def load_of(self, model: str, instance: str) -> float:
         """Return the predicted load time of any model on an instance."""

@@ -89,6 +89,14 @@ class RequestFacts:
     """What became of it before: an instance that did not take it, or "" for an answer that did not arrive. Not empty:
     the front end asks again."""
 
+    namesake: str = ""
+    """The name that routing has for the model, if that is another: Ollama serves copies by the same runner."""
+
+    @property
+    def runner(self) -> str | None:
+        """The canonical key by which routing knows what Ollama loads; rules go by `model`."""
+        return self.namesake or self.model
+
     @property
     def refusing(self) -> tuple[str, ...]:
         """Instances that did not take it."""

@@ -454,3 +454,19 @@ def test_who_goes_down_by_requests_is_asked_for_lists_at_once():
         bench.ask(number)
         bench.end(number, termination="SC", status=503, ending=NONE)
     assert bench.listed == [["g0"]]
+
+
+def test_names_that_one_runner_serves_are_one_model():
+    """`/api/ps` shows the runner under the name that was asked for first, whatever is asked for now."""
+    bench, c = Bench(), canonical("c")
+    installed = {A: InstalledModel(10, "d1"), B: InstalledModel(10, "d1"), c: InstalledModel(10, "d2")}
+    for name in ("g0", "g1"):
+        bench.watch.published(name, Reading(bench.clock(), installed=installed))
+    bench.clock.now_s += 1
+    bench.watch.published("g0", Reading(bench.clock(), loaded={B: LoadedModel(1, 1)}))
+    assert set(bench.board.state("g0").loaded) == {A}
+    for number, (model, reason) in enumerate((("a", "loaded"), ("b", "loaded"), ("c", "room"))):
+        assert bench.ask(number, model).reason == reason
+    assert bench.board.find("r1").model == A
+    assert set(bench.agent.learner.rates) == {A, c}
+    assert not bench.board.state("g0").others

@@ -35,6 +35,12 @@ def test_sizes_are_those_that_any_instance_lists_or_the_fleet_files():
     assert demand.models[C].weights_bytes == e.UNKNOWN_WEIGHTS_BYTES
 
 
+def test_a_copy_is_the_model_that_it_is_a_copy_of_but_for_its_rules():
+    of = fleet("g0", rules=[ModelRule("b", instances=("g9",)), ModelRule("a", priority=7)])
+    demand = Demand.of(asks(B, namesake=A), of, moment(learned=Learned(service_s={(A, "g0"): 42.0}), g0=state()))
+    assert (demand.model, demand.rule, demand.service_of("g0")) == (A, of.rules[0], 42.0)
+
+
 def test_each_model_is_looked_up_once():
     demand = Demand.of(asks(), OF, moment(g0=state(B)))
     assert set(demand.models) == {A}

@@ -34,8 +34,8 @@ def test_all_else_that_is_known_stays():
     }
     named = asks(None, Kind.DESCRIBE, "r7", **known).naming("a")
     assert named == asks(A, Kind.DESCRIBE, "r7", asked="a", **known)
-    # `change` is not among them: what changes a store names its models there.
-    assert len(fields(named)) == len(known) + 8, "a new fact: see that `naming` keeps it"
+    # `change` is not among them: what changes a store names its models there. `namesake` comes after the name.
+    assert len(fields(named)) == len(known) + 9, "a new fact: see that `naming` keeps it"
 
 
 def test_what_errors_repeat_of_a_name_is_bounded():
