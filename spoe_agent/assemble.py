@@ -29,6 +29,7 @@ from spoe_agent.instances.probe import Target, probe
 from spoe_agent.instances.processes import Processes
 from spoe_agent.instances.reach import reach
 from spoe_agent.instances.relist import Relister
+from spoe_agent.instances.spills import Repairs
 from spoe_agent.instances.watch import Watch
 from spoe_agent.routing.keep import Touch
 from spoe_agent.routing.names import display
@@ -202,7 +203,7 @@ async def assemble(
     relist = Relister(ollamas.refresh_one)
     watch = Watch(agent, health_policy(fleet), ask, clock, relist)
     processes = Processes(lambda: parts.fleet.instances, agent.settings.started, lambda name: board.state(name).version)
-    background = [relist.run, processes.run]
+    background = [relist.run, processes.run, Repairs(agent, ollamas.unload, clock).run]
     parts = Parts(fleet, agent, watch, ollamas, lambda fleet: GpuWatch(fleet, board, session), background, clock)
     await parts.adopt(fleet)
     return parts

@@ -12,6 +12,7 @@ from spoe_agent import __version__
 from spoe_agent.agent.agent import Agent
 from spoe_agent.haproxy.contact import Contact
 from spoe_agent.haproxy.limiter import Limiter
+from spoe_agent.instances.spills import spilled
 from spoe_agent.instances.watch import Watch
 from spoe_agent.routing.hold import Ticket
 from spoe_agent.routing.names import display
@@ -52,7 +53,9 @@ def _instance(
         "health": str(health.state),
         "since_s": round(now_s - health.since_s, 1),
         "evidence": health.evidence,
-        "note": "; ".join([*_notes(health.note, state, now_s), *_unlike(spec, fleet, snapshot)]),
+        "note": "; ".join(
+            [*_misplaced(spec, snapshot), *_notes(health.note, state, now_s), *_unlike(spec, fleet, snapshot)]
+        ),
         "others": {display(model): round(takes_s, 1) for model, takes_s in sorted(state.others.items())},
         "drained": health.is_drained,
         "version": state.version,
@@ -76,6 +79,14 @@ def _notes(note: str, state: InstanceState, now_s: float) -> list[str]:
         notes.append(f"used past Pointsman too: {', '.join(display(model) for model in sorted(state.others))}")
     notes += [f"passed over for a while: {term.why}" for term in state.avoided.values() if now_s < term.until_s]
     return [*notes, *(f"{model} is partly on the CPU" for model in spilled)]
+
+
+def _misplaced(spec: InstanceSpec, snapshot: Snapshot) -> list[str]:
+    """Say what is on the CPU that need not be."""
+    state = snapshot.state(spec.name)
+    names = ", ".join(map(display, spilled(spec, state, snapshot.gpu(spec.name))))
+    found = [f"{names}: the GPUs would hold all of it; unloaded as soon as it is idle"] if names else []
+    return [state.lost_gpus] if state.lost_gpus else found
 
 
 def _unlike(own: InstanceSpec, fleet: FleetSpec, snapshot: Snapshot) -> list[str]:

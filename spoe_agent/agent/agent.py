@@ -188,7 +188,8 @@ class Agent:
         """Take what a good answer tells of its instance."""
         now_s, name = self._clock(), grant.instance
         self.board.served(grant, now_s)
-        if grant.tier is Tier.LOADED and self.fleet.rule(grant.model).num_parallel is None:
+        is_usual = grant.model not in self.board.state(name).one_by_one
+        if is_usual and grant.tier is Tier.LOADED and self.fleet.rule(grant.model).num_parallel is None:
             self.settings.ended(grant, ending, self.board.granted(name), now_s)
 
     def forget(self, processes: Iterable[str]) -> None:

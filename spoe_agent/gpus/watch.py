@@ -19,6 +19,7 @@ from spoe_agent.gpus.exporter import DCGM, ExporterSource
 from spoe_agent.gpus.group import GroupReading, group
 from spoe_agent.gpus.inventory import disagreements, reads
 from spoe_agent.gpus.local import local_sources
+from spoe_agent.gpus.orphans import orphans
 from spoe_agent.gpus.poll import GpuPoller, Source
 from spoe_agent.gpus.reading import SourceError
 from spoe_agent.gpus.remote import RemoteSource
@@ -98,7 +99,8 @@ class GpuWatch:
 
     def warnings(self) -> list[str]:
         """Return where the fleet file and the GPUs that are there do not go together."""
-        return disagreements(self._fleet, self._gpus.only(*(source.name for source in self._here)))
+        here = self._gpus.only(*(source.name for source in self._here))
+        return [*disagreements(self._fleet, here), *orphans(here.readings.values())]
 
     async def _look_once(self, source: Source) -> None:
         """Read GPUs that nobody asked for. That there are none, or that they do not answer, is nobody's business."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import NamedTuple
 
 from spoe_agent.agent.account import Grant
@@ -51,6 +52,8 @@ class Watched:
     health: InstanceHealth
     others: Others = field(default_factory=Others)
     evictions: Evictions = field(default_factory=Evictions)
+    lost_gpus_at_s: float = -inf
+    """When it last seemed to have lost its GPUs."""
     lists: Complaint = field(default_factory=Complaint)
     last_sign_s: dict[str, float] = field(default_factory=dict)
     """When each model last gave a sign of life."""

@@ -97,5 +97,5 @@ def _doubt(demand: Demand, site: Site) -> Candidate | None:
             term = state.avoided.get(model or ANY_MODEL)
             if term is not None and demand.snapshot.at_s < term.until_s:
                 return Candidate(name, Exclusion.SUSPECT, term.why)
-    broken = demand.snapshot.gpu(name).doubt.broken
+    broken = state.lost_gpus or demand.snapshot.gpu(name).doubt.broken
     return Candidate(name, Exclusion.GPU, broken) if broken else None

@@ -82,6 +82,8 @@ class InstanceState:
     """Models that are loaded, but were not on the last list: requests for them are answered 404."""
     is_starting: bool = False
     """It has not answered for long, and its list of models is empty: that proves nothing yet."""
+    lost_gpus: str = ""
+    """Why it seems to have lost its GPUs; "" when it does not."""
     loads_in_doubt: bool = False
     """It serves what is loaded, but loads do not come to their end."""
     own_contexts: Mapping[str, int] = field(default_factory=dict)

@@ -131,6 +131,24 @@ def test_the_status_of_an_instance():
     assert (second["health"], second["note"]) == ("unknown", "in transition: no answer in time")
 
 
+@pytest.mark.parametrize(
+    ("on_gpu", "note"),
+    [
+        (6, "a:latest: the GPUs would hold all of it; unloaded as soon as it is idle"),
+        (0, "has a:latest on the CPU alone: Ollama has lost its GPUs; start it again"),
+        (10, ""),
+    ],
+)
+def test_what_is_on_the_cpu_without_need_is_named(on_gpu, note):
+    bench = Bench()
+    roomy = loads(FLEET.replace("num_parallel: 1", "num_parallel: 1, vram: 24GiB"))
+    bench.agent.adopt(specs(roomy))
+    bench.watch.adopt(HealthPolicy(), ())
+    bench.watch.published("g0", bench.reading({A: LoadedModel(10, on_gpu, 4096)}))
+    assert bench.status()["instances"][0]["note"].startswith(note)
+    assert bool(bench.status()["instances"][0]["note"]) is bool(note)
+
+
 def test_lists_that_differ_within_a_store_are_named():
     """Perhaps they share none, and the fleet file does not say so."""
     bench = Bench()

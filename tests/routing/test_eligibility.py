@@ -152,6 +152,7 @@ DOUBTS = {
     "was passed over": (asks(), state(A, avoided={"": Avoided(NOW_S, "answered 503")}), "", None, ""),
     "passed over, but need not run": (asks(kind=DESCRIBE), state(A, avoided={"": SOON}), "", None, ""),
     "a GPU is lost": (asks(), state(A), "GPU 3 is lost", Exclusion.GPU, "GPU 3 is lost"),
+    "its Ollama has lost its GPUs": (asks(), state(A, lost_gpus="a on the CPU"), "", Exclusion.GPU, "a on the CPU"),
     "doubt beside what is certain": (asks(), state(health=Health.DOWN), "lost", Exclusion.DOWN, "refuses"),
 }
 
