@@ -48,6 +48,8 @@ class Grant:
     """The HAProxy process that asked: its counts, and no other's, show the request."""
     only_loads: bool = False
     """It has no prompt."""
+    options: str = ""
+    """What else it has its model loaded with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class Ledger:
     own_contexts: Mapping[str, int] = field(default_factory=dict)
     """With what models were loaded unasked (`contexts.Contexts`), and what was listed last."""
     shown_contexts: Mapping[str, int] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -76,6 +79,8 @@ class Account:
     loading: dict[str, float] = field(default_factory=dict)
     contexts: dict[str, int] = field(default_factory=dict)
     """`num_ctx` of loads under way, where it was asked for."""
+    options: dict[str, str] = field(default_factory=dict)
+    """What else models were loaded with, where something was asked for."""
     replaced: dict[str, int] = field(default_factory=dict)
     """Of loads under way because another context was asked for: the context that `/api/ps` shows until then."""
     leaving: frozenset[str] = frozenset()
@@ -150,6 +155,7 @@ class Account:
         for about in (self.served, self.unloaded):
             about.pop(grant.model, None)
         self.loading.setdefault(grant.model, grant.at_s)
+        self.options = {**self.options, grant.model: grant.options}
         if grant.context is not None:
             self.contexts[grant.model] = grant.context
         elif grant.tier is Tier.RELOAD:
@@ -211,6 +217,8 @@ class Account:
                 # It has gone since, or what was answered was its unloading (keep_alive 0): it loads again.
                 self.loading[model] = self.answered.pop(model)
                 self.shown = None
+        here = state.loaded.keys() | self.loading.keys()
+        self.options = {model: asked for model, asked in self.options.items() if asked and model in here}
         # A model that is still listed once nothing loads any more stays: another went, or the request was withdrawn.
         stay = not self.loading and not self.reserved
         self.leaving = frozenset() if stay else self.leaving & state.loaded.keys()
@@ -258,14 +266,14 @@ class Account:
 
     def forget_models(self) -> None:
         """The instance is another server now."""
-        for about in (self.loading, *self._of_loads, self.served, self.unloaded):
+        for about in (self.loading, *self._of_loads, self.served, self.unloaded, self.options):
             about.clear()
         self.unreserve()
 
     def ledger(self) -> Ledger:
         """Return what the next agent must know."""
         loads = dict(self.loading), dict(self.contexts), dict(self.replaced), dict(self.answered)
-        return Ledger(tuple(self.grants.values()), *loads, self.leaving)
+        return Ledger(tuple(self.grants.values()), *loads, self.leaving, options=dict(self.options))
 
     def take(self, ledger: Ledger) -> None:
         """Go on where an agent before this one was. The readings may be newer: what they show is no longer loading."""
@@ -275,13 +283,14 @@ class Account:
         self.contexts.update(ledger.contexts)
         self.replaced.update(ledger.replaced)
         self.answered.update(ledger.answered)
+        self.options = {**self.options, **ledger.options}
         self.leaving = ledger.leaving
         self.shown = None
 
     def show(self) -> Activity:
         """Return the account, frozen."""
         if self.shown is None:
-            loads = dict(self.loading), dict(self.answered), dict(self.contexts)
+            loads = dict(self.loading), dict(self.answered), dict(self.contexts), self.options
             latest_s = self.grants[next(reversed(self.grants))].at_s if self.grants else -inf
             self.shown = Activity(dict(self.in_flight), 0, 0, *loads, self.mean, self.leaving, self.reserved, latest_s)
         return self.shown

@@ -54,7 +54,7 @@ class Chooser:
         if choice.action is not Action.ROUTE or not choice.instance or not facts.runner:
             return
         if facts.kind is Kind.INFERENCE:
-            about = choice.tier, facts.num_ctx, facts.process, facts.only_loads
+            about = choice.tier, facts.num_ctx, facts.process, facts.only_loads, facts.runner_options
             grant = Grant(facts.request_id, choice.instance, facts.runner, now_s, *about)
             self.board.grant(grant, choice.victims)
             if facts.prefix:

@@ -112,7 +112,7 @@ class Tier(IntEnum):
     LOADED = 0
     LOADING = 1
     RELOAD = 2
-    """Loaded with another context: Ollama unloads and loads it again."""
+    """Loaded with another context, or other options of that kind: Ollama unloads and loads it again."""
     ROOM = 3
     EVICT = 4
 

@@ -32,6 +32,7 @@ def lane(facts: RequestFacts) -> str:
     HAProxy's old process does not know instances that its new one has: who asked from there waits in a lane apart.
     """
     name = facts.model or "" if facts.num_ctx is None else f"{facts.model} {facts.num_ctx}"
+    name = f"{name} {facts.runner_options}" if facts.runner_options else name
     return f"{name} of {len(facts.servers)}" if facts.servers else name
 
 

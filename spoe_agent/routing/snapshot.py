@@ -114,6 +114,8 @@ class Activity:
     before."""
     contexts: Mapping[str, int] = field(default_factory=dict)
     """Tokens per slot of those that load with what the request asked for."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """What else models were loaded with, where requests asked for something (RequestFacts.runner_options)."""
     mean_in_flight: float = 0.0
     """Requests in flight, averaged over the last minute or so."""
     leaving: frozenset[str] = frozenset()

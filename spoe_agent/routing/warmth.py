@@ -38,10 +38,11 @@ def stand(demand: Demand, site: Site) -> Standing:
     model, activity = demand.model, site.activity
     if model in activity.loading:
         loads_with = _asked_for(demand, site, model) or _unasked(demand, site, model) or 0
-        is_same = not _other_context(demand, site, loads_with)
+        is_same = not _other_context(demand, site, loads_with) and not _other_options(demand, site)
         return _loading(demand, site) if is_same else _again(demand, site)
     if model in site.state.loaded and model not in activity.leaving:
-        is_same = not _other_context(demand, site, site.state.loaded[model].context_length)
+        has = site.state.loaded[model].context_length
+        is_same = not _other_context(demand, site, has) and not _other_options(demand, site)
         return _LOADED if is_same else _again(demand, site)
     return _beside(demand, site, residents(demand, site))
 
@@ -86,8 +87,13 @@ def _unasked(demand: Demand, site: Site, model: str) -> int | None:
     return unasked(site.spec, site.state, demand.snapshot, model)
 
 
+def _other_options(demand: Demand, site: Site) -> bool:
+    """The rest of needsReload. What others loaded was loaded without any, as far as is known here."""
+    return site.activity.options.get(demand.model, "") != demand.facts.runner_options
+
+
 def _again(demand: Demand, site: Site) -> Standing:
-    """Loading again with another context, for which others may have to go."""
+    """Loading again with another context or other options, for which others may have to go."""
     beside = _beside(demand, site, residents(demand, site))
     return beside._replace(tier=RELOAD)
 

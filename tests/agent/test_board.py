@@ -347,6 +347,31 @@ def test_who_must_go_and_is_asked_for_again_loads_again():
     assert (leaving(it), loading(it)) == ({C}, {C: 1.0, A: 2.0})
 
 
+def options(it):
+    return dict(it.snapshot({}, 1000.0).active("g0").options)
+
+
+def test_with_what_else_models_were_loaded():
+    it = board(loaded=(A,))
+    it.grant(Grant("1", "g0", B, 1.0, Tier.ROOM, options="num_gpu=0"))
+    it.grant(Grant("2", "g0", A, 1.0, Tier.LOADED))
+    assert options(it) == {B: "num_gpu=0"}
+    it.publish("g0", reading(A, B, at_s=2.0))
+    assert options(it) == {B: "num_gpu=0"}
+    it.grant(Grant("3", "g0", A, 3.0, Tier.RELOAD, options="num_batch=128"))
+    it.grant(Grant("4", "g0", B, 3.0, Tier.RELOAD))
+    it.publish("g0", reading(A, B, at_s=4.0))
+    assert options(it) == {A: "num_batch=128"}
+    heir = Board()
+    heir.take(it.ledgers(), 5.0)
+    assert options(heir) == {A: "num_batch=128"}
+    heir.publish("g0", reading(A, B, at_s=6.0))
+    for request_id in ("2", "3"):
+        heir.end(request_id)
+    heir.publish("g0", reading(B, at_s=7.0))
+    assert options(heir) == {}
+
+
 def loaded(it, now_s=1000.0):
     return set(it.snapshot({}, now_s).state("g0").loaded)
 

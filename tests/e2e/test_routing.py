@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from spoe_agent.rig.stack import Stack
-from tests.e2e.conftest import chat, routed, seen_by
+from tests.e2e.conftest import chat, routed, seen_by, until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.both_fronts]
 
@@ -117,3 +117,19 @@ async def test_the_first_chunk_comes_before_the_last_is_made(stack: Stack, sessi
             assert (await stats.json())["in_flight"] >= 1
         rest = await answer.content.read()
     assert json.loads(rest.splitlines()[-1])["done"] is True
+
+
+async def test_other_options_reload_there_and_back(stack: Stack, session: aiohttp.ClientSession) -> None:
+    async def reason(**options: int) -> str:
+        body = {"model": "gamma", "prompt": "x", "stream": False, "options": {"num_predict": 1, **options}}
+        async with session.post(f"{stack.url}/api/generate", json=body) as answer:
+            assert answer.status == 200, await answer.text()
+            return routed(answer)[1]
+
+    async def is_plain() -> bool:
+        return await reason() == "loaded"
+
+    await until(is_plain, 30, "gamma is loaded")
+    assert await reason(num_batch=128) == "reload"
+    assert await reason(num_batch=128) in {"loaded", "loading"}
+    assert await reason() == "reload"

@@ -112,6 +112,24 @@ def test_who_asks_for_no_context_wants_what_ollama_gives_unasked(setting, here_o
     assert stand(Demand.of(facts, fleet(where), known), Site.of(where, facts, known)).tier is expected
 
 
+@pytest.mark.parametrize(
+    ("has", "asked", "expected"),
+    [
+        ("", "", LOADED),
+        ("num_batch=128", "num_batch=128", LOADED),
+        ("num_batch=128", "", RELOAD),
+        ("", "num_batch=128", RELOAD),
+        ("num_batch=128", "num_gpu=0", RELOAD),
+    ],
+)
+def test_other_options_of_a_runner_make_ollama_load_again_there_and_back(has, asked, expected):
+    options = {A: has} if has else {}
+    loaded = here(spec("g0"), state(A), Activity(options=options), asks(runner_options=asked))
+    assert stand(*loaded).tier is expected
+    loads = here(spec("g0"), state(), Activity(loading={A: NOW_S}, options=options), asks(runner_options=asked))
+    assert stand(*loads).tier is (LOADING if expected is LOADED else RELOAD)
+
+
 def test_a_model_that_is_yet_to_load_needs_what_its_context_takes():
     """On an instance whose file says nothing, others that were seen tell: 131,072 tokens would leave no room."""
     where = spec("g0", vram_bytes=80 * GIB, num_parallel=4)
