@@ -15,7 +15,7 @@ from bench.policies.goals import Goal
 from bench.policies.users import USERS
 from bench.policies.verdicts import Row, Verdict
 
-WIDTH = 120
+WIDTH = 136
 """Columns that a table needs; where the terminal is narrower its lines wrap."""
 
 _FIGURES = ("ttft", "salts", "p95", "p99", "e2e", "SLO", "loads/k", "failed")
