@@ -39,7 +39,7 @@ REVIEW_S = 1.0
 """How often HAProxy's processes are looked after."""
 
 FREEZE_DEADLINE_S = 0.5
-"""Answers that are under way take no longer (agent.ROOM_DEADLINE_S, second_look.DEADLINE_S)."""
+"""Answers that are under way take no longer (unloading.DEADLINE_S, second_look.DEADLINE_S)."""
 
 
 class Service:

@@ -17,7 +17,7 @@ from spoe_agent.simulator import Model
 from spoe_agent.simulator.virtual.fleet import FleetPlan
 from spoe_agent.simulator.work import Kind, Work
 
-REPLAYED = frozenset({"W1", "W8", "WX", "RS"})
+REPLAYED = frozenset({"W1", "W8", "W10", "WX", "RS"})
 """Of a trace that names models these are the same whatever the seed."""
 
 Rule = Callable[[FleetPlan, int, "Sequence[Arrival] | None"], list[tuple[Arrival, Work]]]
@@ -126,13 +126,14 @@ WORKLOADS: dict[str, Rule] = {
     "W7": _mixed,
     "W8": _popular_large_first,
     "W9": _code,
+    "W10": _popular_small_first,
     "WX": _one_hot,
     "RS": _popular_small_first,
     CLOSED: _popular_small_first,
 }
 """By name: W1 popular models are small, W2 any model may be popular, W3 other hours of the day, W4 Poisson, W5 crowds
 on one model, W6 conversations, W7 embeddings, cancels and other contexts, W8 popular models are large, W9
-completions of code, WX one hot model of middle size, RS ten
+completions of code, W10 W1 of which a fifth goes past the front, WX one hot model of middle size, RS ten
 minutes of overload, CL a closed loop of users who think, whatever the load. W3 and W4 are made up even where there is
 a trace."""
 

@@ -20,6 +20,10 @@ SURGE_LOAD = 0.65
 SURGE_AT_S, SURGE_S = 1800.0, 600.0
 
 
+PAST, PAST_EVERY = "W10", 5
+"""The workload of which one in so many goes past the front."""
+
+
 class TooShort(Exception):
     """A workload ends before the trouble that it is for is over; the message says what to do."""
 
@@ -69,6 +73,10 @@ def build(
         _request(fleet, arrival, work, at_s, 2.0 if work.id in leaves else None)
         for (arrival, work), at_s in zip(pairs, times, strict=True)
     )
+    if name == PAST:
+        requests = tuple(
+            _past(fleet, request) if number % PAST_EVERY == 0 else request for number, request in enumerate(requests)
+        )
     models = tuple(sorted({work.model for _, work in pairs}, key=lambda model: model.size_bytes))
     if name == CLOSED:
         requests = in_turns(requests, seed)
@@ -80,6 +88,12 @@ def build(
         )
     is_stress = least_s > 0
     return Workload(name, requests, models, "RS" if is_stress else _regime(fleet, models, requests))
+
+
+def _past(fleet: FleetPlan, request: Request) -> Request:
+    """Have somebody ask an instance by himself: one of those that hold the model, each in turn."""
+    able = [server for server, profile in enumerate(fleet.instances) if fits(request.work.model, profile)]
+    return replace(request, past=able[request.work.id // PAST_EVERY % len(able)])
 
 
 def _least_s(name: str, fleet: FleetPlan) -> float:

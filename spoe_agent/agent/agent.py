@@ -4,7 +4,6 @@ One per process, for every front end.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -23,12 +22,12 @@ from spoe_agent.agent.learner import Learner
 from spoe_agent.agent.recent import Recent
 from spoe_agent.agent.second_look import SecondLook
 from spoe_agent.agent.settings import Settings
+from spoe_agent.agent.unloading import Unload, unload_all
 from spoe_agent.agent.waiting import WaitingRoom
 from spoe_agent.routing import Action, Choice, FleetSpec, InstanceLoad, InstanceState, Kind, Reason, RequestFacts
 from spoe_agent.routing.choice import Tier
 from spoe_agent.routing.hold import HoldQueue, Ticket, lane
 from spoe_agent.routing.keep import Touch
-from spoe_agent.routing.names import display
 
 log = structlog.get_logger()
 
@@ -37,13 +36,6 @@ MAX_GONE = 10_000
 
 _LATE = Choice(Action.REJECT, Reason.TOO_LATE, message="the request ended before it was decided")
 """HAProxy no longer waits for this answer."""
-
-ROOM_DEADLINE_S = 0.15
-"""How long a request waits for its victims' unloading to be asked for: until then Ollama would choose others. With
-second_look.DEADLINE_S it stays within HAProxy's `timeout processing`; the load itself takes seconds."""
-
-Unload = Callable[[str, str], Awaitable[str]]
-"""Asks an instance to unload a model (display name) as soon as it is idle: "" or what went wrong."""
 
 Refused = Callable[[str], None]
 """Told an instance's name."""
@@ -271,19 +263,12 @@ class Agent:
         return self._unload is not None and choice.action is Action.ROUTE and bool(choice.victims or choice.unloads)
 
     async def make_room(self, choice: Choice) -> None:
-        """Have unloaded what a choice says. If that fails, Ollama makes room itself, as it sees fit."""
+        """Have unloaded what a choice says."""
         unload, instance = self._unload, choice.instance
         if unload is None or instance is None:
             return
         pairs = *((model, instance) for model in choice.victims), *choice.unloads
-        try:
-            async with asyncio.timeout(ROOM_DEADLINE_S):
-                said = await asyncio.gather(*(unload(where, display(model)) for model, where in pairs))
-        except TimeoutError:
-            said = [f"no answer within {1000 * ROOM_DEADLINE_S:.0f} ms"]
-        failures = "; ".join(filter(None, said))
-        if failures:
-            log.debug("unloading failed", instance=instance, models=[model for model, _ in pairs], why=failures)
+        await unload_all(unload, pairs)
 
     def is_worth_a_second_look(self, choice: Choice) -> bool:
         """Tell whether a refusal may only be due to lists that are a few seconds old (a model just pulled)."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
 
 from spoe_agent.agent.agent import Agent
+from spoe_agent.agent.unloading import Unload
 from spoe_agent.routing.names import display
 from spoe_agent.routing.snapshot import GpuGroup, InstanceState, Snapshot
 from spoe_agent.routing.specs import InstanceSpec
@@ -26,9 +27,6 @@ LOOK_S = 5.0
 
 PAUSE_S, LONGEST_S = 300.0, 3600.0
 """Until the same copy is unloaded again, at first and at most; doubled each time."""
-
-Unload = Callable[[str, str], Awaitable[str]]
-"""Asks an instance to unload a model (display name) as soon as it is idle: "" or what went wrong."""
 
 
 def spilled(spec: InstanceSpec, state: InstanceState, gpus: GpuGroup) -> list[str]:

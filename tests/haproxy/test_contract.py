@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from spoe_agent.agent import agent, second_look
+from spoe_agent.agent import second_look, unloading
 from spoe_agent.fleet import loads as fleet_of
 from spoe_agent.haproxy import contract, guard
 from spoe_agent.haproxy.contract import (
@@ -176,7 +176,7 @@ def test_the_agent_is_given_longer_than_it_takes_to_turn_a_held_request_away():
 SHORTER = {
     # what takes at most so long -> what must be longer
     "an answer for which lists are read and room is made": (
-        agent.ROOM_DEADLINE_S + second_look.DEADLINE_S,
+        unloading.DEADLINE_S + second_look.DEADLINE_S,
         FREEZE_DEADLINE_S,
     ),
     "a hand-over's wait for answers": (FREEZE_DEADLINE_S, contract.PROCESSING_S),

@@ -28,6 +28,8 @@ class Request:
     """From the first token to the last."""
     patience_s: float | None = None
     """The client leaves then, if the answer is not complete."""
+    past: int | None = None
+    """The server that its client asks by itself, past front and router, which hear nothing of it."""
     after: int | None = None
     """Its user asks it only when the request of this id has ended (a closed loop); then `at_s` is of no meaning, ..."""
     think_s: float = 0.0

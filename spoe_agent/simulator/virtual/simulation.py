@@ -187,7 +187,11 @@ class Simulation:
         self._patience.append(record)
         if request.patience_s is not None:
             self._at(request.at_s + request.patience_s, Timer.LEAVE, request.work.id)
-        self._follow(record, self._router.route(request, self._front, request.at_s), request.at_s)
+        if request.past is None:
+            self._follow(record, self._router.route(request, self._front, request.at_s), request.at_s)
+        else:
+            record.server = request.past
+            self._let_through.append((record, request.past))
         self._settle(request.at_s)
 
     def _follow(self, record: Record, verdict: Verdict, now_s: float) -> None:
@@ -251,6 +255,8 @@ class Simulation:
         server = record.server
         assert server is not None
         self._close(record, status, now_s)
+        if record.request.past is not None:
+            return
         following = self._front.release(server)
         self._router.ended(record, self._front, now_s)
         if following is not None:

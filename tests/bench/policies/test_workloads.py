@@ -8,7 +8,7 @@ from bench.policies.arrivals import Arrival
 from bench.policies.fleets import EMBEDDER, FLEETS
 from bench.policies.mixes import WORKLOADS, varies
 from bench.policies.workloads import SURGE_AT_S, SURGE_S, TooShort, Workload, build
-from spoe_agent.simulator.virtual.fleet import FleetPlan
+from spoe_agent.simulator.virtual.fleet import FleetPlan, fits
 from spoe_agent.simulator.virtual.requests import Request
 from spoe_agent.simulator.work import Kind
 
@@ -204,3 +204,15 @@ def test_a_large_fleet_is_asked_for_all_its_models() -> None:
     plan = FLEETS["F16"]
 
     assert {r.work.model for r in build("W1", plan, 0.3, 0, None).requests} == set(plan.models)
+
+
+def test_every_fifth_request_of_w10_goes_past_the_front_to_an_instance_that_holds_its_model():
+    workload, plan = made("W10"), FLEETS["F4h"]
+    past = [request for request in workload.requests if request.past is not None]
+    assert len(past) == -(-len(workload.requests) // 5)
+    assert len({request.past for request in past}) > 1
+    assert not any(request.past is not None for request in made("W1").requests)
+    mixed = build("W10", plan, 0.3, 0, None, 500)
+    assert all(
+        fits(request.work.model, plan.instances[request.past]) for request in mixed.requests if request.past is not None
+    )

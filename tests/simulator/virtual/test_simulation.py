@@ -303,3 +303,14 @@ def test_every_request_ends_exactly_once(arm: str, drawn: list[tuple[float, str,
             assert record.first_at_s is not None and record.first_at_s <= record.ended_at_s
         if record.status == CLIENT_LEFT:
             assert record.e2e_s == pytest.approx(record.request.patience_s)
+
+
+def test_what_goes_past_the_front_takes_its_place_on_the_server_and_nobody_hears_of_it() -> None:
+    router = Script(0)
+    asked = [replace(request(0), past=1), request(1, at_s=0.01), replace(request(2, at_s=0.02), past=1)]
+    outcome = Simulation(fleet(2).instances, [1, 1], asked, router).run()
+
+    assert [record.server for record in outcome.records] == [1, 0, 1]
+    assert router.seen == [(1, [0, 0])]
+    assert [number for number, _ in router.ends] == [1]
+    assert all(record.served for record in outcome.records)
