@@ -25,14 +25,12 @@ from spoe_agent.gpus.reading import SourceError
 from spoe_agent.gpus.remote import RemoteSource
 from spoe_agent.gpus.resolve import UnknownGpu, resolve
 from spoe_agent.instances.beat import Beat
+from spoe_agent.routing.estimates import RUNNER_BYTES
 from spoe_agent.routing.snapshot import GpuDoubt, GpuGroup, Snapshot
 
 log = structlog.get_logger()
 
 LOOK_S = 1.0
-
-CONTEXT_BYTES = 600_000_000
-"""CUDA's own, per GPU and loaded model: /api/ps leaves it out."""
 
 NOISE_BYTES = 1 << 30
 """Less than this in other hands proves nothing."""
@@ -164,7 +162,7 @@ def _own_bytes(sharing: list[_Seat], snapshot: Snapshot) -> int:
     own = 0
     for seat in sharing:
         loaded = snapshot.state(seat.instance.name).loaded.values()
-        own += sum(model.vram_bytes + CONTEXT_BYTES * len(seat.uuids or ()) for model in loaded)
+        own += sum(model.vram_bytes + RUNNER_BYTES * len(seat.uuids or ()) for model in loaded)
     return own
 
 

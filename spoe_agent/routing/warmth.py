@@ -178,12 +178,14 @@ def _least_missed(
 def _has_room(site: Site, needed: int, free: int | None, others: int) -> bool:
     """Tell whether a model can load beside so many others, which leave so much memory free (None: not known).
 
-    Beside others Ollama wants a fifth of the free memory to stay free (server/sched.go:547); alone, a model is always
-    tried.
+    Beside others Ollama wants a fifth of the free memory to stay free (server/sched.go:547), where it counts only what
+    `/api/ps` says; each takes more than that, and what finds no room spills. Alone, a model is always tried.
     """
     if not others:
         return True
-    return others < site.spec.max_loaded_models and (free is None or needed <= FIT_FRACTION * free)
+    if others >= site.spec.max_loaded_models:
+        return False
+    return free is None or (needed <= FIT_FRACTION * free and needed + (others + 1) * estimates.RUNNER_BYTES <= free)
 
 
 def has_room_for_all(demand: Demand, site: Site) -> bool:
@@ -192,7 +194,9 @@ def has_room_for_all(demand: Demand, site: Site) -> bool:
     if len(used) > site.spec.max_loaded_models:
         return False
     room = room_bytes(demand, site)
-    return room is None or sum([_needed(demand, site, model, None) for model in used]) <= FIT_FRACTION * room
+    if room is not None:
+        room = min(int(FIT_FRACTION * room), room - len(used) * estimates.RUNNER_BYTES)
+    return room is None or sum([_needed(demand, site, model, None) for model in used]) <= room
 
 
 def room_bytes(demand: Demand, site: Site) -> int | None:

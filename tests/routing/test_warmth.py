@@ -6,15 +6,15 @@ from hypothesis import strategies as st
 
 from spoe_agent.routing import Activity, InstanceState, LoadedModel, ModelRule, Tier
 from spoe_agent.routing.demand import Demand, Site
-from spoe_agent.routing.estimates import AGAIN_WITHIN_S, GIB, WANTED
+from spoe_agent.routing.estimates import AGAIN_WITHIN_S, GIB, RUNNER_BYTES, WANTED
 from spoe_agent.routing.snapshot import Learned
 from spoe_agent.routing.warmth import FIT_FRACTION, Standing, has_room_for_all, has_slot, residents, stand
 from tests.routing.builders import NOW_S, A, B, C, asks, counts, fleet, here, moment, situations, spec, state, untimed
 
 LOADED, LOADING, RELOAD, ROOM, EVICT = Tier
 SIZED = [ModelRule("*", vram_bytes=4 * GIB)]
-FREE = int(4 * GIB / FIT_FRACTION) + 1
-"""What must be free beside others for a model of four GiB: a fifth stays free."""
+FREE = 4 * GIB + 2 * RUNNER_BYTES
+"""What must be free beside another for a model of four GiB: both take more than /api/ps says."""
 BESIDE_ONE = 4 * GIB + FREE
 WIDE = {"max_loaded_models": 9}
 
@@ -26,7 +26,7 @@ TIERS = {
     "alone, a model is always tried": (spec("g0", vram_bytes=GIB), state(), None, ROOM),
     "room beside another": (spec("g0", vram_bytes=BESIDE_ONE), state(B), None, ROOM),
     "memory not known": (spec("g0"), state(B, C), None, ROOM),
-    "memory is short by little": (spec("g0", vram_bytes=BESIDE_ONE - 2), state(B), None, EVICT),
+    "memory is short by little": (spec("g0", vram_bytes=BESIDE_ONE - 1), state(B), None, EVICT),
     "a resident that is half on the CPU takes half": (
         spec("g0", vram_bytes=2 * GIB + FREE),
         state(B, vram_bytes=2 * GIB),
@@ -35,7 +35,7 @@ TIERS = {
     ),
     "a resident on the CPU alone takes nothing": (spec("g0", vram_bytes=FREE), state(B, vram_bytes=0), None, ROOM),
     "memory is short for what is loading": (
-        spec("g0", vram_bytes=BESIDE_ONE - 2),
+        spec("g0", vram_bytes=BESIDE_ONE - 1),
         state(),
         Activity(loading={B: 1}),
         EVICT,
@@ -61,6 +61,13 @@ TIERS = {
 @pytest.mark.parametrize(("where", "reading", "activity", "expected"), TIERS.values(), ids=TIERS)
 def test_tier(where, reading, activity, expected):
     assert stand(*here(where, reading, activity, rules=SIZED)).tier is expected
+
+
+@pytest.mark.parametrize(("more", "expected"), [(1, ROOM), (-2, EVICT)])
+def test_beside_others_a_fifth_of_what_is_free_stays_free(more, expected):
+    size = 40 * GIB
+    where = spec("g0", vram_bytes=4 * GIB + int(size / FIT_FRACTION) + more)
+    assert stand(*here(where, state(B), rules=[ModelRule("*", vram_bytes=size)])).tier is expected
 
 
 RELOADS = [
@@ -132,7 +139,7 @@ def test_other_options_of_a_runner_make_ollama_load_again_there_and_back(has, as
 
 def test_a_model_that_is_yet_to_load_needs_what_its_context_takes():
     """On an instance whose file says nothing, others that were seen tell: 131,072 tokens would leave no room."""
-    where = spec("g0", vram_bytes=80 * GIB, num_parallel=4)
+    where = spec("g0", vram_bytes=60 * GIB, num_parallel=4)
     reading = state(B, context=4096, size_bytes=6 * GIB)
     for usual, own, expected in ((131_072, {}, EVICT), (4096, {}, ROOM), (4096, {A: 131_072}, EVICT)):
         known = replace(reading, own_contexts={B: usual, **own}, usual_context=usual)
@@ -218,7 +225,7 @@ def test_room_for_all_that_is_in_use(gib, allowed, loaded, rate_per_s, expected)
 
 VICTIMS = {
     # memory in GiB (each takes 4), models allowed, loaded, in flight -> who goes
-    "room": (4 + 4 + FREE / GIB, 9, (B, C), {}, []),
+    "room": (4 + 4 + (FREE + RUNNER_BYTES) / GIB, 9, (B, C), {}, []),
     "nobody there": (1, 1, (), {}, []),
     "one of one": (8, 9, (B,), {}, [B]),
     "one of two": (4 + FREE / GIB, 9, (B, C), {}, [B]),

@@ -41,9 +41,9 @@ async def test_ps():
     assert line == {
         "name": "a:latest",
         "model": "a:latest",
-        "size": 10_900_000_000,
+        "size": 10_100_000_000,
         "digest": MODELS["a"].digest,
-        "size_vram": 10_900_000_000,
+        "size_vram": 10_100_000_000,
         "context_length": 4096,
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from spoe_agent.simulator.catalog import DEFAULT_MODELS, Catalog, Model
@@ -21,9 +23,20 @@ def test_find_nothing_and_nonsense():
         catalog.find("a@b")
 
 
-def test_memory_of_an_8b_model_with_four_slots():
-    model = Catalog(DEFAULT_MODELS).find("llama3.1:8b")
-    assert model.memory_bytes(num_ctx=4096, slots=4) == pytest.approx(7.6e9, rel=0.02)
+@pytest.mark.parametrize(
+    ("name", "file_gb", "vram_gb"),
+    [
+        ("llama3.2:1b", 1.17, 1.77),
+        ("llama3.2:3b", 3.21, 5.13),
+        ("llama3.2:3b", 6.03, 7.86),
+        ("llama3.1:8b", 4.08, 6.38),
+        ("llama3.1:8b", 7.70, 9.94),
+        ("llama3.1:8b", 14.5, 16.6),
+    ],
+)
+def test_memory_with_four_slots_is_what_real_ones_took(name, file_gb, vram_gb):
+    model = replace(Catalog(DEFAULT_MODELS).find(name), size_bytes=int(file_gb * 1e9))
+    assert model.memory_bytes(num_ctx=4096, slots=4) / 1e9 == pytest.approx(vram_gb, rel=0.03)
 
 
 def test_slots():

@@ -74,7 +74,7 @@ async def test_spill():
         await client.fault("spill", fraction=0.5)
         await client.post("/api/generate", {"model": "a"})
         _, ps = await client.get("/api/ps")
-    assert (ps["models"][0]["size"], ps["models"][0]["size_vram"]) == (10_900_000_000, 5_450_000_000)
+    assert (ps["models"][0]["size"], ps["models"][0]["size_vram"]) == (10_100_000_000, 5_050_000_000)
 
 
 @pytest.mark.parametrize(

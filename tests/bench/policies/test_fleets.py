@@ -23,8 +23,8 @@ def test_times_alone_follow_from_sizes() -> None:
 
 
 def test_a_model_fits_with_cache_and_buffers() -> None:
-    assert fits(model("x", 22), PROFILE)
-    assert not fits(model("x", 23), PROFILE)
+    assert fits(model("x", 23), PROFILE)
+    assert not fits(model("x", 24), PROFILE)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_a_model_fits_with_cache_and_buffers() -> None:
         pytest.param(2, 2, 0.9, 9.0, {}, "R0", id="all fit everywhere, hot or not"),
         pytest.param(4, 4, 0.3, 9.0, {}, "R1", id="half full"),
         pytest.param(2, 3, 0.3, 0.5, {"vram_bytes": 21 * GB}, "R1t", id="three quarters full"),
-        pytest.param(2, 4, 0.3, 0.5, {}, "R2", id="nearly full"),
+        pytest.param(2, 4, 0.3, 0.5, {"vram_bytes": 22 * GB}, "R2", id="nearly full"),
         pytest.param(4, 4, 0.3, 0.5, {"max_loaded_models": 1}, "R1t", id="just as many slots as models"),
         pytest.param(3, 4, 0.3, 0.5, {"max_loaded_models": 1}, "R2", id="fewer slots than models"),
         pytest.param(4, 4, 0.5, 3.0, {}, "RX", id="one instance cannot carry the hot model"),

@@ -9,7 +9,7 @@ from tests.simulator.virtual.builders import fleet, request
 
 LOAD_S = 2.0
 ONE_PLACE = {"max_loaded_models": 1}
-ONE_FITS = {"vram_bytes": 12 * GB}
+ONE_FITS = {"vram_bytes": 11 * GB}
 
 
 def asked(*pairs: tuple[float, str]) -> list[Request]:
