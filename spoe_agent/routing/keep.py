@@ -74,10 +74,13 @@ def _ends_soon(loaded: LoadedModel, wall_s: float) -> bool:
 
 
 def _may_stay(model: str, state: InstanceState, activity: Activity) -> bool:
-    """While requests run no time runs; and nobody is asked to keep what is to go, or what it may not have any more."""
+    """While requests run no time runs; and nobody is asked to keep what is to go, what it may not have any more, or what
+    other options loaded: a touch has none, and would load it anew.
+    """
     is_well = state.health in (Health.UP, Health.UNKNOWN) and not state.loads_in_doubt and model not in state.deleted
     is_idle = model not in activity.in_flight and model not in activity.loading
-    return is_well and is_idle and model not in activity.leaving and not activity.reserved
+    stays = model not in activity.leaving and not activity.reserved and not activity.options.get(model)
+    return is_well and is_idle and stays
 
 
 def _has(model: str, snapshot: Snapshot, spec: InstanceSpec) -> bool:

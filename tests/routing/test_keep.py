@@ -117,3 +117,10 @@ def test_it_is_asked_for_with_the_context_that_it_has():
     snapshot = replace(moment(g0=with_models(a=10)), learned=Learned(rate_per_s={A: OFTEN}))
 
     assert list(touches(fleet("g0"), snapshot, WALL_S)) == [Touch("g0", A, 4096)]
+
+
+def test_what_other_options_loaded_is_left_alone():
+    """A touch has none: Ollama would load the model anew."""
+    with_options = {"g0": Activity(options={A: "num_batch=128"})}
+    assert kept({"g0": with_models(a=10)}, {A: OFTEN}, with_options) == []
+    assert kept({"g0": with_models(a=10)}, {A: OFTEN}, {"g0": Activity(options={B: "num_batch=128"})}) != []
