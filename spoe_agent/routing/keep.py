@@ -74,8 +74,8 @@ def _ends_soon(loaded: LoadedModel, wall_s: float) -> bool:
 
 
 def _may_stay(model: str, state: InstanceState, activity: Activity) -> bool:
-    """While requests run no time runs; and nobody is asked to keep what is to go, what it may not have any more, or what
-    other options loaded: a touch has none, and would load it anew.
+    """While requests run no time runs; and nobody is asked to keep what is to go, what it may not have any more, or
+    what other options loaded: a touch has none, and would load it anew.
     """
     is_well = state.health in (Health.UP, Health.UNKNOWN) and not state.loads_in_doubt and model not in state.deleted
     is_idle = model not in activity.in_flight and model not in activity.loading
