@@ -248,8 +248,9 @@ async def test_flows_that_others_answered_are_left_alone(bench):
 
 
 async def test_what_an_answer_took_is_learned(bench):
+    asks = b'{"model":"alpha","messages":[{"role":"user","content":"x"}]}'
     for _ in range(4):
-        flow = await bench.send(flow_of(body=CHAT))
+        flow = await bench.send(flow_of(body=asks))
         await answered(bench, flow)
         bench.addon.response(flow)
     model, _ = next(iter(bench.agent.learner.learned(NOW_S + 60).service_s))
