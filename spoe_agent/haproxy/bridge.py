@@ -58,7 +58,7 @@ def reading(message: Message) -> Generator[None, None, RequestFacts]:
     """Return what an `inspect` says of its request, with pauses: its body may be large."""
     args = message.args
     body = _bytes(args, "body")
-    request = _asked({**args, "size": len(body)}, beginning(body[:HEAD_BYTES]))
+    request = _asked(args, beginning(body[:HEAD_BYTES]))
     if request.kind in (Kind.LIST, Kind.MANAGE):
         return request
     return (yield from read(request, body, _text(args, "type"), _text(args, "encoding")))

@@ -114,7 +114,7 @@ def read_whole(case):
 
 
 def inspect(case):
-    args = {"body": case.body, "type": case.type, "encoding": case.encoding}
+    args = {"body": case.body, "size": len(case.body), "type": case.type, "encoding": case.encoding}
     return message(Question.INSPECT, case.path, case.method, **args)
 
 
