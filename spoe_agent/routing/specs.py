@@ -96,7 +96,7 @@ class Policy:
     """Beyond this age a reading of `/api/ps` no longer proves that a model is loaded."""
     retry_after_s: int = 5
     """What a caller who is turned away for want of an instance is told to wait."""
-    max_inspected_bytes: int = 32 * 1024 * 1024
+    max_inspected_bytes: int = 31 * 1024 * 1024
     """How much of a body the front end looks at for `model`."""
     hold_s: float = 0.0
     """How long a request may be held until a slot is free; 0: none is held, it waits in the front end or in Ollama."""

@@ -83,6 +83,6 @@ def test_values_with_units_may_be_text_or_number(section: str, key: str, types: 
 
 def test_defaults_read_as_people_write_them() -> None:
     assert OBJECTS["PollPolicy"]["properties"]["interval"]["default"] == "1s"
-    assert OBJECTS["Policies"]["properties"]["max_inspected_body"]["default"] == "32MiB"
+    assert OBJECTS["Policies"]["properties"]["max_inspected_body"]["default"] == "31MiB"
     assert OBJECTS["Policies"]["properties"]["hold_timeout"]["default"] == "60s"
     assert OBJECTS["Listeners"]["properties"]["front"]["default"] == "127.0.0.1:11434"
