@@ -70,7 +70,7 @@ def test_defaults_of_the_rest() -> None:
     assert fleet.listeners.spop == (Listen("127.0.0.1", 9601),)
     assert fleet.listeners.log == Listen("127.0.0.1", 9603)
     policies = fleet.policies
-    assert (policies.max_inspected_body, policies.retry_after, policies.explain_header) == (32 << 20, 5, True)
+    assert (policies.max_inspected_body, policies.retry_after, policies.explain_header) == (31 << 20, 5, True)
     assert (policies.queue_timeout, policies.response_timeout, policies.hold_timeout) == (600, 1800, 60)
     assert (policies.poll.interval, policies.poll.timeout, policies.poll.max_age, policies.poll.tags_interval) == (
         1,
