@@ -104,7 +104,7 @@ class Stage:
 
     def settle(self) -> None:
         """Have everything read anew: nothing loads, nothing is in flight but what the scene says."""
-        self.agent.ended(REQUEST_ID)
+        self.agent.ended(REQUEST_ID, goes_on=True)
         self.now_s += 0.2
         for one in self.fleet.instances:
             self.agent.published(one.name, _reading(self.scene.loaded, self.now_s))

@@ -48,6 +48,8 @@ async def main():
     {before}
     received = await predecessor.take()
     {after}
+    sockets = [*received.listening.values(), *(sock for sock, _ in received.connections)]
+    assert not any(sock.get_inheritable() for sock in sockets), "its children would have them too"
     kinds = [sock.type.name for sock in received.listening.values()]
     estate = received.estate.model_dump(mode="json")
     json.dump([estate, kinds, len(received.connections)], open(sys.argv[1], "w"))

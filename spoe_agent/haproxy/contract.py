@@ -88,8 +88,8 @@ ERROR = "error"
 """HAProxy's own, beside those: what went wrong with a question (SPOE.txt, `set-on-error`), as a number."""
 TOO_LATE = "1"
 """Not answered within PROCESSING_S."""
-GIVEN_UP = "5"
-"""HAProxy gave the question up itself, because the client had left."""
+GIVEN_UP = ("5", "4")
+"""HAProxy gave the question up itself, because the client had left: up to 3.0, and since 3.1."""
 
 HOLD_MS = "hold_ms"
 """How long a request was held."""

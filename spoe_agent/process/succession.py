@@ -180,6 +180,9 @@ class Predecessor:
         sockets: list[socket.socket] = []
         while len(sockets) < count:
             _, numbers, flags, _ = socket.recv_fds(self._channel, 1, SOCKETS_AT_ONCE)
+            for number in numbers:
+                # Not for children: guards and later agents would have it too. Python 3.11 passes no flags on here.
+                os.set_inheritable(number, False)
             if flags & socket.MSG_CTRUNC:
                 raise OSError(errno.EMFILE, f"of {count} sockets, {len(sockets) + len(numbers)} could be had")
             if not numbers:

@@ -187,9 +187,9 @@ def test_a_conversation_goes_back_to_where_it_was():
 
 def test_conversations_are_forgotten_longest_unused_first():
     rig = Held(slots=4, instances=("g0", "g1"))
-    for number in [*range(MAX_HOMES), 0, MAX_HOMES, MAX_HOMES + 1]:
-        rig.ask("r", prefix=str(number))
-        rig.agent.ended("r")
+    for request, number in enumerate([*range(MAX_HOMES), 0, MAX_HOMES, MAX_HOMES + 1]):
+        rig.ask(f"r{request}", prefix=str(number))
+        rig.agent.ended(f"r{request}")
     assert len(rig.agent._chooser.homes) == MAX_HOMES
     assert "0" in rig.agent._chooser.homes
     assert "1" not in rig.agent._chooser.homes
@@ -342,6 +342,25 @@ def test_a_request_that_ended_before_its_question_was_read_takes_no_slot():
     assert rig.agent.decide(asks()).reason == "too late"
     assert rig.in_flight() == {}
     assert rig.agent.decide(asks(request_id="r2")).action is Action.ROUTE
+
+
+@pytest.mark.parametrize(("before", "slots"), [("held", 0), ("granted", 1)])
+def test_a_request_that_ended_and_is_asked_for_once_more_takes_no_slot(before, slots):
+    """Its client has left, HAProxy passes it around all the same, and the line of its end is read first."""
+    rig = Held(slots=1)
+    rig.ask(*([] if slots else ["busy"]), "r1")
+    rig.agent.ended("r1", "g0", None)
+    again = replace(asks(request_id="r1"), tried=("",))
+    assert rig.agent.decide(again).reason == "too late"
+    assert "r1" not in rig.agent.hold
+    assert rig.agent.board.find("r1") is None
+
+
+def test_a_request_that_goes_on_elsewhere_is_decided_anew():
+    rig = Rig()
+    rig.agent.decide(asks())
+    rig.agent.ended("r1", "g0", None, goes_on=True)
+    assert rig.agent.decide(asks()).action is Action.ROUTE
 
 
 def test_streams_go_on_however_quiet_it_is():

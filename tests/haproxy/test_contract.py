@@ -123,7 +123,7 @@ def test_every_status_of_a_rejection_has_its_answer(config):
 
 def test_who_went_without_the_agent_is_told_apart(config):
     given = re.findall(r"set-var\(txn\.pm\.reason\) str\((\w+)\)(?: if (.*))?$", config, re.M)
-    left = f"{{ var(txn.pm.error) -m int {contract.GIVEN_UP} }}"
+    left = f"{{ var(txn.pm.error) -m int {' '.join(contract.GIVEN_UP)} }}"
     assert given[:2] == [(contract.FALLBACK, ""), (contract.LEFT, left)]
     assert {reason for reason, _ in given} == {contract.FALLBACK, contract.LEFT, contract.UNREAD}
     assert config.count(f"%[var(txn.pm.server,{contract.NOBODY})]/\n") == 3
