@@ -12,7 +12,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from uuid import uuid4
 
 import click
 import structlog
@@ -104,7 +105,9 @@ class Stage:
 
     def settle(self) -> None:
         """Have everything read anew: nothing loads, nothing is in flight but what the scene says."""
-        self.agent.ended(REQUEST_ID, goes_on=True)
+        self.agent.ended(self.facts.request_id)
+        # Another request: nothing is decided for one that has ended.
+        self.facts = replace(self.facts, request_id=str(uuid4()))
         self.now_s += 0.2
         for one in self.fleet.instances:
             self.agent.published(one.name, _reading(self.scene.loaded, self.now_s))

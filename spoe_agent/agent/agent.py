@@ -32,7 +32,7 @@ from spoe_agent.routing.keep import Touch
 log = structlog.get_logger()
 
 MAX_GONE = 10_000
-"""Requests remembered that have ended."""
+"""Requests remembered that ended before anything was granted to them."""
 
 _LATE = Choice(Action.REJECT, Reason.TOO_LATE, message="the request ended before it was decided")
 """HAProxy no longer waits for this answer."""
@@ -156,11 +156,10 @@ class Agent:
         if self.answers.forget(request_id):
             self.ended(request_id)
 
-    def ended(self, request_id: str, server: str = "", ending: Ending | None = None, goes_on: bool = False) -> None:
+    def ended(self, request_id: str, server: str = "", ending: Ending | None = None) -> None:
         """Take the end of a request: its slot, or its place in the queue, is free for the next.
 
-        Its times count for the instance it was granted to, unless the front end sent it to another `server`; `goes_on`:
-        it will be asked for again.
+        Its times count for the instance it was granted to, unless the front end sent it to another `server`.
         """
         self._second_look.ended(request_id)
         grant = self.board.end(request_id)
@@ -171,7 +170,7 @@ class Agent:
         ticket = self._room.leave(request_id)
         if ticket is not None:
             self.answers.left(ticket.facts)
-        if not goes_on:
+        if grant is None:
             # A question may come later: after a pause of the process, or of a pass around for a client that has left.
             self._gone.put(request_id, None)
         self.release()

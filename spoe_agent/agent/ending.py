@@ -45,5 +45,3 @@ class Line:
     """What the request was for."""
     caller: str = ""
     """Whose it was; "" when the front end does not say."""
-    goes_on: bool = False
-    """Only with this instance it is over: the front end tries another. HAProxy says nothing of that."""

@@ -128,7 +128,7 @@ class Watch:
             self._judge(line, grant, now_s)
         if line.kind in (Kind.INFERENCE, Kind.UNLOAD) and line.server in self._watched:
             self._watched[line.server].others.ours("" if grant is None else grant.model, now_s)
-        self._agent.ended(line.request_id, line.server, line.ending, line.goes_on)
+        self._agent.ended(line.request_id, line.server, line.ending)
         if line.server in self._specs and changes_lists(line):
             store = self._specs[line.server].store
             self._relist([name for name, spec in self._specs.items() if spec.store == store])
@@ -148,7 +148,7 @@ class Watch:
         enough = self._policy.errors_until_suspect
         around = Around(now_s, board.state(name), beside, expect, self._failures, enough)
         self._note(self._watched[name].ended(line, grant, treated, why, around))
-        if treated in (Manner.ERRED, Manner.DENIED):
+        if treated is Manner.ERRED:
             self._acquit(now_s)
         self._publish_avoided(name, now_s)
 

@@ -111,8 +111,11 @@ class Watched:
             return self.health.erred(why, now_s)
         if treated is Manner.FULL:
             self._avoid(ANY_MODEL, why, now_s)
-        elif treated in (Manner.ERRED, Manner.DENIED):
-            return self._failed(line, grant.model, treated, why, around)
+        elif treated is Manner.DENIED:
+            # No sign that the model fails: it was not tried.
+            self._avoid(grant.model, why, now_s)
+        elif treated is Manner.ERRED:
+            return self._failed(line, grant.model, why, around)
         elif treated is Manner.WAITED:
             return self._waited(grant, around)
         elif treated is Manner.SERVED:
@@ -125,13 +128,13 @@ class Watched:
         self.last_sign_s[model] = now_s
         self.left.pop(model, None)
 
-    def _failed(self, line: Line, model: str, treated: Manner, why: str, around: Around) -> Transition | None:
+    def _failed(self, line: Line, model: str, why: str, around: Around) -> Transition | None:
         """Hold against the instance what is its own."""
         now_s = around.now_s
         verdict = around.failures.failed(model, self.health.instance, line.caller, why, around.enough, now_s)
         if verdict is Verdict.MODEL:
             return None
-        if treated is Manner.DENIED or verdict is Verdict.HERE:
+        if verdict is Verdict.HERE:
             self._avoid(model, why, now_s)
         elif verdict is Verdict.INSTANCE:
             return self.health.stalled(why, True, now_s)

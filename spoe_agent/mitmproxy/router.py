@@ -169,7 +169,7 @@ class Router:
                     return Passage(choice, instance)
                 log.warning("instance refuses connections, trying another", instance=choice.instance)
             if request.kind is Kind.INFERENCE:
-                self.leave(request.request_id, LEFT if instance is None else REFUSED, goes_on=True)
+                self.leave(request.request_id, LEFT if instance is None else REFUSED)
             refused.add(choice.instance)
 
     async def _decide(self, request: RequestFacts, refused: set[str]) -> Choice:
@@ -214,15 +214,12 @@ class Router:
         self._went[request.request_id] = name
         return next((instance for instance in self._parts.fleet.instances if instance.name == name), None)
 
-    def leave(self, request_id: str, end: End = LEFT, goes_on: bool = False) -> None:
-        """End a request, or only its try at an instance: its connection and its slot are free. Ending it again does
-        nothing.
-        """
+    def leave(self, request_id: str, end: End = LEFT) -> None:
+        """End a request: its connection and its slot are free. Ending it again does nothing."""
         name = self._taken.pop(request_id, None)
         if name is not None:
             self._slots.free(name)
         went = self._went.pop(request_id, "")
         kind = self._known.pop(request_id, None)
         if kind is not None:
-            line = Line(request_id, went, end.ending, end.status, end.termination, kind=kind, goes_on=goes_on)
-            self._parts.watch.ended(line)
+            self._parts.watch.ended(Line(request_id, went, end.ending, end.status, end.termination, kind=kind))

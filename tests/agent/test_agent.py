@@ -344,23 +344,15 @@ def test_a_request_that_ended_before_its_question_was_read_takes_no_slot():
     assert rig.agent.decide(asks(request_id="r2")).action is Action.ROUTE
 
 
-@pytest.mark.parametrize(("before", "slots"), [("held", 0), ("granted", 1)])
-def test_a_request_that_ended_and_is_asked_for_once_more_takes_no_slot(before, slots):
+def test_a_request_that_ended_while_held_and_is_asked_for_once_more_takes_no_slot():
     """Its client has left, HAProxy passes it around all the same, and the line of its end is read first."""
     rig = Held(slots=1)
-    rig.ask(*([] if slots else ["busy"]), "r1")
+    rig.ask("busy", "r1")
     rig.agent.ended("r1", "g0", None)
     again = replace(asks(request_id="r1"), tried=("",))
     assert rig.agent.decide(again).reason == "too late"
     assert "r1" not in rig.agent.hold
     assert rig.agent.board.find("r1") is None
-
-
-def test_a_request_that_goes_on_elsewhere_is_decided_anew():
-    rig = Rig()
-    rig.agent.decide(asks())
-    rig.agent.ended("r1", "g0", None, goes_on=True)
-    assert rig.agent.decide(asks()).action is Action.ROUTE
 
 
 def test_streams_go_on_however_quiet_it_is():

@@ -159,7 +159,7 @@ async def test_a_client_that_left_while_held_is_logged_so(own: Stack, session: a
     while line["spoe_error"] == "1":
         # The machine was so busy that HAProxy did not wait for the answer "hold".
         line = await _leave(own, session)
-    assert (line["reason"], line["termination"]) in {("left", "CH"), ("loaded", "CC"), ("loading", "CC")}
+    assert (line["reason"], line["termination"]) in {("left", "LR"), ("loaded", "CC"), ("loading", "CC")}
 
 
 async def _leave(own: Stack, session: aiohttp.ClientSession) -> dict[str, object]:
