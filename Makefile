@@ -11,7 +11,7 @@ demo: $(VENV)/.installed $(if $(findstring mitmproxy,$(ARGS)),,haproxy)
 
 # A module's tests stay together: they share what was started for them. ARGS="-n 0" runs all in one process.
 test: $(VENV)/.installed .venv-clients/.installed haproxy nginx check
-	$(BIN)/pytest -n 3 --dist loadfile --reruns 2 $(ARGS)
+	$(BIN)/pytest -n 3 --dist loadfile $(ARGS)
 
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
