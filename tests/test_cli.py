@@ -154,6 +154,7 @@ def test_schema(run):
         (["--listen", "11434"], "'11434' is not HOST:PORT"),
         (["--models", "4GB"], "'4GB' is not NAME=SIZE"),
         (["--num-parallel", "0"], "0 is not in the range"),
+        (["--keep-alive", "5"], 'time: missing unit in duration "5"'),
         (["--time-scale", "0"], "0.0 is not in the range"),
     ],
 )

@@ -208,7 +208,9 @@ class Account:
         """
         self.average(at_s)
         for model, since_s in list(self.loading.items()):
-            given_up = model not in self.in_flight and at_s > since_s + FRESH_S
+            # Readings that were asked for before it was answered for are older than what they seem to disprove.
+            disproves_from_s = max(since_s + FRESH_S, self.answered.get(model, -inf))
+            given_up = model not in self.in_flight and at_s > disproves_from_s
             if given_up or self._is_done(model, state, at_s) or at_s > since_s + LOADING_LIFETIME_S:
                 del self.loading[model]
                 for about in self._of_loads:

@@ -39,6 +39,8 @@ class Simulated:
     num_parallel: int = 4
     max_loaded_models: int = 3
     time_scale: float = 20.0
+    keep_alive: str = "-1s"
+    """For ever: Ollama's five minutes would be over in seconds of the agent's time."""
     stores: Sequence[tuple[str, Sequence[tuple[str, str]]]] = ()
     """For each instance its store and the models in it; the same name is the same store. Empty: one in memory each."""
 
@@ -149,7 +151,7 @@ class Stack:
         store, models = like.stores[number] if like.stores else ("", like.models)
         command = [*POINTSMAN, "simulate", "--listen", f"{host}:{port}", "--vram", like.vram]
         command += ["--num-parallel", str(like.num_parallel), "--max-loaded-models", str(like.max_loaded_models)]
-        command += ["--time-scale", str(like.time_scale)]
+        command += ["--time-scale", str(like.time_scale), "--keep-alive", like.keep_alive]
         command += ["--store", str(self.folder / "stores" / store)] if store else []
         for name, size in models:
             command += ["--models", f"{name}={size}"]

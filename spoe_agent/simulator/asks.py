@@ -39,7 +39,11 @@ def keep_alive_s(fields: Mapping[str, object]) -> float | None:
     value = fields.get("keep_alive")
     if not isinstance(value, (str, int, float)):
         return None
-    seconds = duration_s(value) if isinstance(value, str) else float(value)
+    return for_ever_if_negative(duration_s(value) if isinstance(value, str) else float(value))
+
+
+def for_ever_if_negative(seconds: float) -> float:
+    """Seconds as Ollama takes them of ``keep_alive`` and OLLAMA_KEEP_ALIVE."""
     return math.inf if seconds < 0 else seconds
 
 

@@ -9,7 +9,10 @@ from pathlib import Path
 import click
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
+from spoe_agent.simulator.asks import for_ever_if_negative
 from spoe_agent.simulator.catalog import DEFAULT_MODELS, Catalog, Model
+from spoe_agent.simulator.errors import BadBody
+from spoe_agent.simulator.go_json import duration_s
 from spoe_agent.simulator.profile import GPU_SPEEDS, InstanceProfile
 from spoe_agent.simulator.server import SimulatedOllama
 from spoe_agent.simulator.store import FolderCatalog
@@ -27,6 +30,18 @@ class Size(click.ParamType[int]):
             return int(_BYTES.validate_python(value))
         except ValidationError:
             self.fail(f"{value!r} is not a size such as 24GiB or 4.7GB", param, ctx)
+
+
+class KeepAlive(click.ParamType[float]):
+    """A Go duration such as 5m."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return for_ever_if_negative(duration_s(str(value)))
+        except BadBody as error:
+            self.fail(str(error), param, ctx)
 
 
 class Address(click.ParamType[tuple[str, int]]):
@@ -77,6 +92,13 @@ class ModelSize(click.ParamType[Model]):
     help="Folder of a store that several share (OLLAMA_MODELS). The models are put there when it does not exist.",
 )
 @click.option(
+    "--keep-alive",
+    type=KeepAlive(),
+    default="5m",
+    show_default=True,
+    help="A Go duration, in which --time-scale counts too; negative: for ever.",
+)
+@click.option(
     "--time-scale",
     type=click.FloatRange(0, min_open=True),
     default=1.0,
@@ -97,6 +119,7 @@ def simulate(
     max_loaded_models: int,
     models: tuple[Model, ...],
     folder: Path | None,
+    keep_alive: float,
     time_scale: float,
     gpu_bandwidth: str,
 ) -> None:
@@ -106,6 +129,7 @@ def simulate(
         gpu=GPU_SPEEDS[gpu_bandwidth],
         num_parallel=num_parallel,
         max_loaded_models=max_loaded_models,
+        keep_alive_s=keep_alive,
     )
     try:
         catalog = FolderCatalog(folder, models or DEFAULT_MODELS) if folder else Catalog(models or DEFAULT_MODELS)
