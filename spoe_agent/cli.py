@@ -21,6 +21,7 @@ COMMANDS = {
     "check": "spoe_agent.surroundings.command:check",
     "demo": "spoe_agent.demo.command:demo",
     "drain": "spoe_agent.admin.command:drain",
+    "init": "spoe_agent.init.command:init",
     "ready": "spoe_agent.admin.command:ready",
     "reload": "spoe_agent.admin.command:reload",
     "render": "spoe_agent.render_command:render",

@@ -69,8 +69,8 @@ class Processes:
     def _look(self, here: list[Instance]) -> dict[str, Mapping[str, str]]:
         known = {name: process for name, process in self._known.items() if process.is_running()}
         missing = [one for one in here if one.name not in known]
-        listening = list(_listening()) if missing else []
-        known |= {one.name: process for one in missing for host, port, process in listening if _is_at(one, host, port)}
+        found_at = list(listening()) if missing else []
+        known |= {one.name: process for one in missing for host, port, process in found_at if _is_at(one, host, port)}
         self._known = {one.name: known[one.name] for one in here if one.name in known}
         found: dict[str, Mapping[str, str]] = {}
         for name, process in self._known.items():
@@ -99,8 +99,8 @@ def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdecimal() else 0
 
 
-def _listening() -> Iterable[tuple[str, int, psutil.Process]]:
-    """Yield where this host's Ollamas listen."""
+def listening() -> Iterable[tuple[str, int, psutil.Process]]:
+    """Yield host, port and process of each Ollama of this host that this user may look into."""
     for process in psutil.process_iter(["name"]):
         if str(process.info["name"]).startswith(PROGRAM):
             with suppress(OSError, psutil.Error):

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
-import structlog
 
 from spoe_agent.fleet import Fleet, FleetError, find, load
 from spoe_agent.fleet.option import FILE, fleet_option
@@ -18,6 +15,7 @@ from spoe_agent.fleet.source import read
 from spoe_agent.gpus.inventory import disagreements
 from spoe_agent.gpus.local import local_sources
 from spoe_agent.gpus.service import read_once
+from spoe_agent.process.quiet import quiet
 from spoe_agent.surroundings.live import Level, look
 from spoe_agent.surroundings.names import doubtful_names
 
@@ -47,7 +45,7 @@ def _checked(path: Path | None, live: bool) -> bool:
         click.echo(str(error), err=True)
         return False
     click.echo(f"{found}: ok, {_summary(fleet)}")
-    with _quiet():
+    with quiet():
         for warning in _warnings(fleet, found):
             click.echo(str(warning), err=True)
         return _live(fleet) if live else True
@@ -76,14 +74,3 @@ def _live(fleet: Fleet) -> bool:
     for remark in remarks:
         click.echo(f"{remark.level:5} {remark.text}")
     return all(remark.level is not Level.WRONG for remark in remarks)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep logs to what is broken in ourselves: all else that happens is what is printed."""
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    try:
-        yield
-    finally:
-        structlog.configure(**before)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -21,7 +19,7 @@ from spoe_agent.instances.http import Remote, TooLong, get, said
 from spoe_agent.instances.ollama import FAILURES, OllamaClient
 from spoe_agent.instances.reach import reach
 from spoe_agent.process.listening import Place, places
-from spoe_agent.process.owners import owner
+from spoe_agent.process.taken import taken
 
 FRONTS = ("haproxy", "mitmdump", "mitmproxy", "mitmweb")
 
@@ -74,20 +72,18 @@ async def _agent_answers(session: aiohttp.ClientSession, fleet: Fleet) -> bool:
 
 def _ports(fleet: Fleet, has_agent: bool) -> Iterator[Remark]:
     for place in places(fleet.listeners):
-        taken = _taken(place)
+        who = taken(place.listen, place.kind)
         if not has_agent:
-            yield _unless(taken, place, "free: no agent runs")
-        elif taken:
+            yield _unless(who, place, "free: no agent runs")
+        elif who:
             yield Remark(Level.OK, f"{place}: the agent listens")
         else:
             why = "the agent that runs does not listen here: it was started with other listeners"
             yield Remark(Level.WRONG, f"{place}: {why}")
     for place, fronts in _of_front(fleet):
-        taken = _taken(place)
-        is_ours = any(name in taken for name in fronts)
-        yield (
-            Remark(Level.OK, f"{place} is {taken}") if is_ours else _unless(taken, place, "free: HAProxy does not run")
-        )
+        who = taken(place.listen, place.kind)
+        is_ours = any(name in who for name in fronts)
+        yield (Remark(Level.OK, f"{place} is {who}") if is_ours else _unless(who, place, "free: HAProxy does not run"))
 
 
 def _of_front(fleet: Fleet) -> Iterator[tuple[Place, Sequence[str]]]:
@@ -101,36 +97,8 @@ def _of_front(fleet: Fleet) -> Iterator[tuple[Place, Sequence[str]]]:
             yield Place("onward", instance.onward), FRONTS[:1]
 
 
-def _unless(taken: str, place: Place, free: str) -> Remark:
-    return Remark(Level.WRONG, f"{place} is {taken}") if taken else Remark(Level.NOTE, f"{place} is {free}")
-
-
-def _taken(place: Place) -> str:
-    """Return by whom an address is taken, or why it cannot be had; "" when it is free. Nothing is left behind."""
-    who = owner(place.listen, place.kind)
-    if who:
-        return f"taken by {who}"
-    if place.listen.path is not None:
-        return "taken by a process of another user" if _answers(place.listen.path) else ""
-    return _refused(place)
-
-
-def _answers(path: str) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(path) == 0
-
-
-def _refused(place: Place) -> str:
-    host, port = place.listen.host, place.listen.port
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, place.kind) as probe:
-        if place.kind is socket.SOCK_STREAM:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            is_taken = error.errno == errno.EADDRINUSE
-            return "taken by a process of another user" if is_taken else f"not to be had: {error.strerror or error}"
-    return ""
+def _unless(who: str, place: Place, free: str) -> Remark:
+    return Remark(Level.WRONG, f"{place} is {who}") if who else Remark(Level.NOTE, f"{place} is {free}")
 
 
 def _haproxy(fleet: Fleet) -> Iterator[Remark]:

@@ -1,0 +1,46 @@
+"""`pointsman init`: looks at this machine and writes a first fleet file. Only options and output live here."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from spoe_agent.fleet import loads
+from spoe_agent.fleet.option import FILE
+from spoe_agent.init.draft import draft, found
+from spoe_agent.init.machine import Senses, look
+from spoe_agent.process.quiet import quiet
+
+
+@click.command()
+@click.argument("file", type=FILE, default=Path("fleet.yaml"))
+@click.option("--force", is_flag=True, help="Overwrite FILE if it is there.")
+def init(file: Path, force: bool) -> None:
+    """Write a fleet file for this machine to FILE (fleet.yaml).
+
+    Ollamas that run are described; where none does, there is one instance for each GPU, or one on the CPU.
+    """
+    write(file, force, Senses())
+
+
+def write(file: Path, force: bool, senses: Senses) -> None:
+    """Look at the machine and write the file. Raises ClickException when it is there already, or cannot be written."""
+    if file.exists() and not force:
+        raise click.ClickException(f"{file} is there already; --force overwrites it")
+    with quiet():
+        machine = asyncio.run(look(senses))
+    text = draft(machine, senses.is_free)
+    fleet = loads(text, str(file))
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise click.ClickException(f"cannot write {file}: {error.strerror}") from error
+    for line in found(machine)[1:]:
+        click.echo(line)
+    if not machine.gpus:
+        click.echo("There is no GPU: the one instance runs on the CPU." if not machine.running else "There is no GPU.")
+    names = ", ".join(f"{one.name} at {one.url}" for one in fleet.instances)
+    click.echo(f"{file} written: the front on {fleet.listeners.front}; {names}")
+    click.echo(f"Now: pointsman check --fleet {file} --live")

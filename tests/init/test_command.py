@@ -1,0 +1,58 @@
+"""`pointsman init` as people run it."""
+
+import asyncio
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from spoe_agent.fleet import load
+from spoe_agent.init.command import init, write
+from tests.init.machines import amd, ollama, process, senses
+
+
+def test_it_writes_a_file_and_says_what_was_found(tmp_path, capsys):
+    write(tmp_path / "fleet.yaml", False, senses())
+    fleet = load(tmp_path / "fleet.yaml")
+    assert [one.name for one in fleet.instances] == ["cpu"]
+    said = capsys.readouterr().out
+    for words in (
+        "ollama is not on the path",
+        "There is no GPU: the one instance runs on the CPU",
+        "fleet.yaml written",
+    ):
+        assert words in said
+
+
+async def test_a_machine_with_gpus_and_an_ollama(tmp_path, capsys):
+    with process(OLLAMA_NUM_PARALLEL="3") as found:
+        async with ollama("llama3") as port:
+            known = senses(amd(tmp_path / "sys"), processes=lambda: [("127.0.0.1", port, found)])
+            await asyncio.to_thread(write, tmp_path / "f.yaml", False, known)
+    (one,) = load(tmp_path / "f.yaml").instances
+    assert (one.port, one.num_parallel, len(one.gpus)) == (port, 3, 2)
+    assert f"Ollama 0.33.0 runs at 127.0.0.1:{port}, with 1 model." in capsys.readouterr().out
+
+
+def test_a_file_that_is_there_stays_unless_forced(tmp_path):
+    file = tmp_path / "fleet.yaml"
+    file.write_text("mine")
+    with pytest.raises(click.ClickException, match="is there already; --force overwrites it"):
+        write(file, False, senses())
+    assert file.read_text() == "mine"
+    write(file, True, senses())
+    assert "cpu" in file.read_text()
+
+
+def test_where_it_cannot_write(tmp_path):
+    with pytest.raises(click.ClickException, match="cannot write"):
+        write(tmp_path / "none" / "fleet.yaml", False, senses())
+
+
+def test_on_this_machine_whatever_it_has(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(init, [])
+    assert (result.exit_code, Path("fleet.yaml").exists()) == (0, True), result.output
+    load(Path("fleet.yaml"))
+    assert CliRunner().invoke(init, []).exit_code == 1
