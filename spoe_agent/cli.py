@@ -24,7 +24,7 @@ COMMANDS = {
     "init": "spoe_agent.init.command:init",
     "ready": "spoe_agent.admin.command:ready",
     "reload": "spoe_agent.admin.command:reload",
-    "render": "spoe_agent.render_command:render",
+    "render": "spoe_agent.render.command:render",
     "restart": "spoe_agent.admin.command:restart",
     "schema": "spoe_agent.fleet.command:schema",
     "serve": "spoe_agent.serve_command:serve",

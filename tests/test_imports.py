@@ -115,7 +115,7 @@ def test_spop_knows_nothing_but_itself():
     assert not standard_imports("spoe_agent.spop") & (IMPURE - {"io"})
 
 
-@pytest.mark.parametrize("module", ["spoe_agent.cli", "spoe_agent.render_command", "spoe_agent.serve_command", "addon"])
+@pytest.mark.parametrize("module", ["spoe_agent.cli", "spoe_agent.render.command", "spoe_agent.serve_command", "addon"])
 def test_the_outermost_are_imported_by_nobody(module):
     assert users_of(module) <= {"spoe_agent.__main__"}
 

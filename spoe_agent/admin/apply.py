@@ -24,7 +24,8 @@ from uuid import uuid4
 
 from spoe_agent.fleet import Fleet
 from spoe_agent.fleet.file import FleetFile
-from spoe_agent.haproxy.render import haproxy_files, write
+from spoe_agent.haproxy.render import edited, haproxy_files, write
+from spoe_agent.written import LIST
 
 COMMAND_DEADLINE_S = 60.0
 
@@ -146,9 +147,9 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _contents(edit: Edit) -> dict[str, bytes | None]:
-    """Return HAProxy's files as they are; None: there is none of that name."""
+    """Return HAProxy's files and their list as they are; None: there is none of that name."""
     found: dict[str, bytes | None] = {}
-    for name in haproxy_files(edit.fleet):
+    for name in (*haproxy_files(edit.fleet), LIST):
         path = edit.folder / name
         found[name] = path.read_bytes() if path.exists() else None
     return found
@@ -162,12 +163,16 @@ def _readable_contents(edit: Edit) -> dict[str, bytes | None]:
 
 
 def _write(edit: Edit, say: Say) -> None:
-    before = _contents(edit)
+    before, texts = _contents(edit), haproxy_files(edit.fleet)
     try:
-        write(haproxy_files(edit.fleet), edit.folder)
+        foreign = edited(texts, edit.folder)
+        if foreign:
+            hint = f"pointsman render haproxy --out {edit.folder} shows what (--diff), or overwrites it (--force)"
+            raise Refused(f"{edit.folder}: {', '.join(foreign)} edited by hand since it was rendered; {hint}")
+        write(texts, edit.folder)
     except OSError as error:
         raise Refused(f"cannot write HAProxy's files: {error}") from error
-    changed = [name for name, content in _contents(edit).items() if content != before[name]]
+    changed = [name for name, content in _contents(edit).items() if content != before[name] and name != LIST]
     say(f"{edit.folder}: {', '.join(changed) + ' written' if changed else 'as it was'}")
 
 

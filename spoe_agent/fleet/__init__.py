@@ -10,11 +10,11 @@ from spoe_agent.fleet.schema import (
     GpuEntry,
     Listeners,
     ModelEntry,
-    OllamaSettings,
     Policies,
     PollPolicy,
     json_schema,
 )
+from spoe_agent.fleet.schema_ollama import OllamaSettings
 from spoe_agent.fleet.specs import specs
 from spoe_agent.fleet.units import Listen
 

@@ -11,6 +11,9 @@ from spoe_agent.fleet.resolved import Fleet
 OF_THE_URL = ("host", "port", "has_tls", "prefix", "onward")
 """What an instance has from its `url` alone."""
 
+WORKED_OUT = ("context_length", "says")
+"""What it has from other keys, or from other instances."""
+
 OWN_LISTENERS = ("spop", "log", "check", "admin", "door")
 """Listeners that the agent itself opens, at its start only."""
 
@@ -42,8 +45,8 @@ def _instances(old: Fleet, new: Fleet) -> Iterator[str]:
     for name in before.keys() & after.keys():
         if before[name] != after[name]:
             one, other = before[name], after[name]
-            changed = ", ".join([*_keys(one, other, leave_out=(*OF_THE_URL, "says"))] or sorted(one.says ^ other.says))
-            yield f"instance {name} changed: {changed}"
+            keys = list(_keys(one, other, leave_out=(*OF_THE_URL, *WORKED_OUT))) or sorted(one.says ^ other.says)
+            yield f"instance {name} changed: {', '.join(keys or WORKED_OUT[:1])}"
     if list(before) != list(after) and before.keys() == after.keys():
         yield "order of instances"
 

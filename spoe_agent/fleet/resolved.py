@@ -20,10 +20,10 @@ from spoe_agent.fleet.schema import (
     InstanceEntry,
     Listeners,
     ModelEntry,
-    OllamaSettings,
     Policies,
 )
 from spoe_agent.fleet.schema_haproxy import HAProxySettings
+from spoe_agent.fleet.schema_ollama import OllamaSettings
 from spoe_agent.fleet.schema_watch import Telemetry
 from spoe_agent.fleet.units import Listen
 from spoe_agent.fleet.urls import endpoint, is_name, machine, prefix
@@ -35,6 +35,10 @@ allowedHostsMiddleware), elsewhere it does not look. Whoever talks to an instanc
 
 _MODELS_PER_GPU = 3
 """What OLLAMA_MAX_LOADED_MODELS=0 means per GPU, and without one (server/sched.go defaultModelsPerGPU)."""
+
+_LARGE_GROUP_BYTES = 23 << 30
+"""From here on Ollama gives a context of 32768 of itself (server/routes.go); from 47 GiB on eight times as much, which
+several slots would fill."""
 
 
 class _Frozen(BaseModel):
@@ -69,6 +73,10 @@ class Instance(_Frozen):
     store: str
     """Instances with the same one share a model store."""
     ollama: OllamaSettings
+    context_length: int
+    """What it is to be started with: one for the whole fleet where the file does not say."""
+    env: tuple[tuple[str, str], ...] = ()
+    """Further variables of its environment."""
 
     @property
     def host_header(self) -> str:
@@ -119,12 +127,13 @@ def resolve(file: FleetFile) -> Fleet:
     """Work out what the file leaves open. The file's defaults must be merged into its instances already."""
     memory = gpu_memory(file.gpus)
     listens = onward(file.listeners.onward, (entry.url for entry in file.instances))
+    context = 32768 if all((vram_bytes(one, memory) or 0) >= _LARGE_GROUP_BYTES for one in file.instances) else 4096
     return Fleet(
         listeners=file.listeners,
         haproxy=file.haproxy,
         gpus=file.gpus,
         instances=tuple(
-            _instance(entry, memory, listen) for entry, listen in zip(file.instances, listens, strict=True)
+            _instance(entry, memory, listen, context) for entry, listen in zip(file.instances, listens, strict=True)
         ),
         models=file.models,
         callers=file.callers,
@@ -133,7 +142,7 @@ def resolve(file: FleetFile) -> Fleet:
     )
 
 
-def _instance(entry: InstanceEntry, memory: Mapping[int | str, int], listen: Listen | None) -> Instance:
+def _instance(entry: InstanceEntry, memory: Mapping[int | str, int], listen: Listen | None, context: int) -> Instance:
     address = endpoint(entry.url)
     loaded = entry.ollama.max_loaded_models or _MODELS_PER_GPU * max(1, len(entry.gpus))
     return Instance(
@@ -153,6 +162,8 @@ def _instance(entry: InstanceEntry, memory: Mapping[int | str, int], listen: Lis
         says=_says(entry),
         store=entry.store or _store(machine(entry.url), entry.ollama.models),
         ollama=entry.ollama,
+        context_length=entry.ollama.context_length or context,
+        env=tuple(entry.env.items()),
     )
 
 

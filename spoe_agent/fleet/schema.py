@@ -1,7 +1,7 @@
 """The fleet file's shape: one pydantic model per section, documented for people and editors.
 
 Lives here: keys, types, defaults, what each key means. Health, connection limits and GPUs: schema_watch; where HAProxy
-is: schema_haproxy; what else holds for the whole fleet: Policies.
+is: schema_haproxy; an Ollama's own settings: schema_ollama; what else holds for the whole fleet: Policies.
 
 The *Draft classes are the same sections with nothing required, so that a section with one bad key can still be
 checked for all the rest.
@@ -9,18 +9,18 @@ checked for all the rest.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
 from spoe_agent.fleet.called import InstanceName, ModelMatch
 from spoe_agent.fleet.schema_haproxy import HAProxySettings
+from spoe_agent.fleet.schema_ollama import OllamaSettings
 from spoe_agent.fleet.schema_watch import HealthPolicy, LimitPolicy, Telemetry
 from spoe_agent.fleet.section import Section
 from spoe_agent.fleet.units import (
     AbsolutePath,
     Count,
-    CountOrZero,
     GpuId,
     GpuMemory,
     GroupMemory,
@@ -30,14 +30,12 @@ from spoe_agent.fleet.units import (
     Network,
     Origin,
     Seconds,
-    SecondsOrForever,
     SecondsOrZero,
     Size,
-    SpareMemory,
     TcpListen,
-    Tokens,
 )
 from spoe_agent.fleet.urls import InstanceUrl
+from spoe_agent.fleet.variables import Variables
 
 _LOCAL_ORIGINS = tuple(
     f"{scheme}://{host}{port}"
@@ -91,37 +89,6 @@ class GpuEntry(GpuDraft):
     """Index, UUID ("GPU-...", surest: indexes can change order) or PCI bus id ("0000:3b:00.0")."""
 
 
-class OllamaSettings(Section):
-    """Settings of one Ollama server, as its OLLAMA_* variables. What is not written is left to Ollama."""
-
-    max_loaded_models: CountOrZero = 0
-    """OLLAMA_MAX_LOADED_MODELS: models kept loaded at a time. 0: three per GPU, or three on CPU."""
-    context_length: Tokens | None = None
-    """OLLAMA_CONTEXT_LENGTH: tokens per slot. Left out: Ollama picks by VRAM."""
-    keep_alive: SecondsOrForever | None = None
-    """OLLAMA_KEEP_ALIVE: how long an idle model stays loaded. Ollama's default is 5m; below zero: for ever."""
-    max_queue: CountOrZero | None = None
-    """OLLAMA_MAX_QUEUE: requests Ollama queues before it answers 503. Ollama's default is 512."""
-    load_timeout: SecondsOrForever | None = None
-    """OLLAMA_LOAD_TIMEOUT: how long a load may make no progress. Ollama's default is 5m; 0 or below: for ever."""
-    models: AbsolutePath | None = None
-    """OLLAMA_MODELS: folder of the model store. Several instances may share one."""
-    noprune: bool = True
-    """OLLAMA_NOPRUNE: keep unused blobs at start-up. On by default here: an instance that starts must not delete
-    what another one is downloading into a shared store."""
-    flash_attention: bool | None = None
-    """OLLAMA_FLASH_ATTENTION. Left out: Ollama decides per model."""
-    kv_cache_type: Literal["f16", "q8_0", "q4_0"] | None = None
-    """OLLAMA_KV_CACHE_TYPE: precision of the context's cache, which takes about half as much memory with q8_0 and a
-    quarter with q4_0. Ollama's default is f16."""
-    sched_spread: bool | None = None
-    """OLLAMA_SCHED_SPREAD: spread each model over all GPUs of the instance, also when one would do."""
-    gpu_overhead: SpareMemory | None = None
-    """OLLAMA_GPU_OVERHEAD: memory per GPU that Ollama leaves free."""
-    origins: tuple[Origin, ...] | None = None
-    """OLLAMA_ORIGINS: more browser origins that this Ollama lets in when it is called past HAProxy."""
-
-
 class InstanceIdentity(Section):
     """What no two instances share; nothing required, see `InstanceEntry`."""
 
@@ -153,6 +120,8 @@ class InstanceSettings(Section):
     """For https: the certificates (PEM) that the proxy's own must be signed by. Left out: those this system trusts."""
     ollama: OllamaSettings = Field(default_factory=OllamaSettings)
     """Further settings of this Ollama."""
+    env: Annotated[Variables, Field(examples=[{"OLLAMA_DEBUG": "1"}])] = Field(default_factory=dict)
+    """Further variables of its environment, for what has no key here. `defaults` and an instance's own are merged."""
 
 
 class InstanceDraft(InstanceSettings, InstanceIdentity):

@@ -11,8 +11,12 @@ from spoe_agent.fleet.units import AbsolutePath, Listens, Paths
 
 _Command = Annotated[str, Field(min_length=1, max_length=1000)]
 
-DEBIAN_TEST = '. /etc/default/haproxy; haproxy -c -q -f "${CONFIG:-/etc/haproxy/haproxy.cfg}" $EXTRAOPTS'
-"""What Debian's unit runs before it reloads, with the files that it really uses."""
+DEBIAN_TEST = (
+    'eval "export _= $(systemctl show --property Environment --value haproxy)"; '
+    '. /etc/default/haproxy; haproxy -c -q -f "${CONFIG:-/etc/haproxy/haproxy.cfg}" $EXTRAOPTS'
+)
+"""What Debian's unit runs before it reloads, with the files that it really uses: as its unit and drop-ins say, and
+/etc/default/haproxy."""
 
 
 class HAProxySettings(Section):
@@ -25,7 +29,7 @@ class HAProxySettings(Section):
     """HAProxy's `stats socket` of level admin, one or a list: there the same is kept current while HAProxy runs."""
     test: _Command = DEBIAN_TEST
     """Shell command that tests the configuration which HAProxy runs; `pointsman apply` stops when it fails. Left out:
-    Debian's, with what /etc/default/haproxy says."""
+    Debian's, with what HAProxy's unit and /etc/default/haproxy say."""
     reload: _Command = Field(default="systemctl reload haproxy", examples=["systemctl reload haproxy"])
     """Shell command that reloads HAProxy."""
     spop: Listens | None = Field(default=None, examples=["unix@/spop.sock"])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from spoe_agent import written
 from spoe_agent.door.catalogue import ANSWERS
 from spoe_agent.fleet.resolved import LOCAL_HOST, Fleet, Instance
 from spoe_agent.fleet.specs import specs
@@ -134,19 +135,24 @@ def _engine(fleet: Fleet) -> str:
 
 
 def write(texts: dict[str, str], folder: Path) -> None:
-    """Write rendered files below a folder, which is made when it is missing: each is there as it was, or anew. Raises
-    OSError.
+    """Write rendered files below a folder, as `written.write` does. Raises OSError."""
+    written.write(due(texts, folder), folder)
 
-    What the agent has written into the map of models since stays, as long as the fleet is the same.
+
+def edited(texts: dict[str, str], folder: Path) -> list[str]:
+    """Return the names of files that somebody else wrote, as `written.edited` does; the map is the agent's to write.
+    Raises OSError.
     """
-    for name, content in texts.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        found = path.read_text(errors="replace") if path.exists() else None
-        if not is_current(name, found, content):
-            beside = path.with_name(f".{path.name}.new")
-            beside.write_text(content)
-            beside.replace(path)
+    return written.edited({name: content for name, content in texts.items() if name != MODELS_MAP}, folder)
+
+
+def due(texts: dict[str, str], folder: Path) -> dict[str, str]:
+    """Return the files without the map of models where that may stay: what the agent has written into it since holds as
+    long as the fleet is the same. Raises OSError.
+    """
+    path = folder / MODELS_MAP
+    stays = path.exists() and is_current(MODELS_MAP, path.read_text(errors="replace"), texts[MODELS_MAP])
+    return {name: content for name, content in texts.items() if not (stays and name == MODELS_MAP)}
 
 
 def is_current(name: str, found: str | None, rendered: str) -> bool:

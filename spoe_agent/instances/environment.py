@@ -1,6 +1,6 @@
 """The environment that an instance is to be started with, so that it is what the fleet file says. Pure.
 
-Knows vendors by the form of their UUIDs. Nothing here starts anything: `pointsman render env` writes it.
+Knows vendors by the form of their UUIDs. Nothing here starts anything.
 """
 
 from __future__ import annotations
@@ -25,15 +25,17 @@ class UnnamedGpu(Exception):
 def environment(instance: Instance) -> dict[str, str]:
     """Return the variables, as `ollama serve` and the drivers read them.
 
-    What the file leaves to Ollama is left out, and so is the address of an instance behind a proxy: the file has the
-    proxy's. Raises UnnamedGpu.
+    What the file leaves to Ollama is left out, but for the context, which would depend on the GPUs' memory. So is the
+    address of an instance behind a proxy: the file has the proxy's. Raises UnnamedGpu.
     """
     return {
         **({} if instance.onward else {"OLLAMA_HOST": str(Listen(instance.host, instance.port))}),
         **dict(_gpus(instance)),
         "OLLAMA_NUM_PARALLEL": str(instance.num_parallel),
         "OLLAMA_MAX_LOADED_MODELS": str(instance.max_loaded_models),
+        "OLLAMA_CONTEXT_LENGTH": str(instance.context_length),
         **{name: value for name, value in _settings(instance.ollama) if value is not None},
+        **dict(instance.env),
     }
 
 
@@ -63,7 +65,6 @@ def _gpus(instance: Instance) -> Iterator[tuple[str, str]]:
 
 def _settings(ollama: OllamaSettings) -> Iterator[tuple[str, str | None]]:
     """Yield the section `ollama`; None: left to Ollama."""
-    yield "OLLAMA_CONTEXT_LENGTH", _text(ollama.context_length)
     yield "OLLAMA_KEEP_ALIVE", _duration(ollama.keep_alive)
     yield "OLLAMA_MAX_QUEUE", _text(ollama.max_queue)
     yield "OLLAMA_LOAD_TIMEOUT", _duration(ollama.load_timeout)

@@ -17,11 +17,21 @@ from pydantic import BaseModel, Field
 
 import spoe_agent
 from spoe_agent.fleet.resolved import Fleet, Instance
-from spoe_agent.fleet.schema import FleetFile, InstanceEntry, OllamaSettings
+from spoe_agent.fleet.schema import FleetFile, InstanceEntry
+from spoe_agent.fleet.schema_ollama import OllamaSettings
 
 ROOT = Path(spoe_agent.__file__).parent
 TRYING_OUT = {"rig", "demo", "simulator"}
-SCHEMA_AND_CHECKS = {"schema", "schema_haproxy", "schema_watch", "checks", "gpu_checks", "exposure", "differences"}
+SCHEMA_AND_CHECKS = {
+    "schema",
+    "schema_haproxy",
+    "schema_ollama",
+    "schema_watch",
+    "checks",
+    "gpu_checks",
+    "exposure",
+    "differences",
+}
 FOR_CHECKS = {
     "trusted_network": "says that a check may let addresses through",
     "shared": "says that a check may let GPUs through",

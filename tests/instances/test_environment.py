@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from spoe_agent.fleet import loads
+from spoe_agent.fleet import FleetError, loads
+from spoe_agent.fleet.variables import KEYS
 from spoe_agent.instances.environment import UnnamedGpu, environment
 
 NVIDIA, OTHER = "GPU-8f1c6f0e-0c4e-4b8a-9f57-6f6f5b1c2d3e", "GPU-11111111-0c4e-4b8a-9f57-6f6f5b1c2d3e"
@@ -13,6 +14,7 @@ PLAIN = {
     "OLLAMA_HOST": "127.0.0.1:11435",
     "OLLAMA_NUM_PARALLEL": "1",
     "OLLAMA_MAX_LOADED_MODELS": "3",
+    "OLLAMA_CONTEXT_LENGTH": "4096",
     "OLLAMA_NOPRUNE": "1",
 }
 BOUND = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "OLLAMA_VULKAN": "0", "OLLAMA_MAX_LOADED_MODELS": "6"}
@@ -69,6 +71,11 @@ CASES = {
     ),
     "models at a time": ("ollama: {max_loaded_models: 2}", {"OLLAMA_MAX_LOADED_MODELS": "2"}),
     "context": ("ollama: {context_length: 8192}", {"OLLAMA_CONTEXT_LENGTH": "8192"}),
+    "context where every group is large": ("vram: 23GiB", {"OLLAMA_CONTEXT_LENGTH": "32768"}),
+    "others": (
+        'env: {OLLAMA_DEBUG: 1, HSA_OVERRIDE_GFX_VERSION: "10.3.0"}',
+        {"OLLAMA_DEBUG": "1", "HSA_OVERRIDE_GFX_VERSION": "10.3.0"},
+    ),
     "kept for a while": ("ollama: {keep_alive: 1h30m}", {"OLLAMA_KEEP_ALIVE": "5400s"}),
     "kept for ever": ("ollama: {keep_alive: -1}", {"OLLAMA_KEEP_ALIVE": "-1s"}),
     "not kept": ("ollama: {keep_alive: 0}", {"OLLAMA_KEEP_ALIVE": "0s"}),
@@ -106,3 +113,18 @@ def test_behind_a_proxy_its_own_address_is_not_known() -> None:
 def test_a_bus_id_is_nothing_to_start_with() -> None:
     with pytest.raises(UnnamedGpu, match=r"GPU 0000:3b:00\.0 of g0: CUDA and ROCm know no PCI bus ids; write its UUID"):
         of('gpus: ["3b:00.0"]')
+
+
+def test_one_context_for_all_where_one_group_is_small() -> None:
+    other = '{name: g1, url: "http://127.0.0.1:11436", vram: 22GiB}'
+    large, _ = loads(f"instances: [{{name: g0, {URL}, vram: 80GiB}}, {other}]").instances
+    assert environment(large)["OLLAMA_CONTEXT_LENGTH"] == "4096"
+
+
+def test_what_has_a_key_is_refused_under_env() -> None:
+    """All variables that the file's keys give, and no others."""
+    everything = "gpus: [0], ollama: {models: /m, context_length: 9, keep_alive: 1, max_queue: 1, load_timeout: 1"
+    everything += ", flash_attention: true, kv_cache_type: f16, sched_spread: true, gpu_overhead: 1GiB, origins: []}"
+    assert set(of(everything)) == KEYS.keys()
+    with pytest.raises(FleetError, match=r"env\.OLLAMA_HOST: .*has a key of its own; write url"):
+        of("env: {OLLAMA_HOST: a}")

@@ -1,0 +1,65 @@
+"""Files that are rendered into a folder: written where they differ, and not over what somebody else wrote.
+
+Beside them stands a list of what was written last, in sha256sum's form, so that `sha256sum -c .pointsman.sha256` tells
+what was edited since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from difflib import unified_diff
+from hashlib import sha256
+from pathlib import Path
+
+LIST = ".pointsman.sha256"
+
+
+def edited(texts: Mapping[str, str], folder: Path) -> list[str]:
+    """Return the names of files that are neither as they are to be nor as they were written last. Raises OSError."""
+    listed = _listed(folder)
+    found = ((name, _digest(text), _found(folder / name)) for name, text in texts.items())
+    return [name for name, due, has in found if has is not None and _digest(has) not in (due, listed.get(name))]
+
+
+def write(texts: Mapping[str, str], folder: Path) -> None:
+    """Write files below a folder, which is made when it is missing: each is as it was, or anew. Raises OSError."""
+    for name, text in texts.items():
+        _replace(folder / name, text)
+    listed = {**_listed(folder), **{name: _digest(text) for name, text in texts.items()}}
+    _replace(folder / LIST, "".join(f"{digest}  {name}\n" for name, digest in sorted(listed.items())))
+
+
+def differences(texts: Mapping[str, str], folder: Path) -> str:
+    """Return what `write` would change, as a unified diff; "" when nothing. Raises OSError."""
+    lines: list[str] = []
+    for name, text in texts.items():
+        has = _found(folder / name)
+        before = "/dev/null" if has is None else str(folder / name)
+        old, new = (has or "").splitlines(keepends=True), text.splitlines(keepends=True)
+        lines += (line if line.endswith("\n") else f"{line}\n" for line in unified_diff(old, new, before, name))
+    return "".join(lines)
+
+
+def _replace(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if _found(path) != text:
+        beside = path.with_name(f".{path.name}.new")
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+
+
+def _found(path: Path) -> str | None:
+    """Return a file's text; None: there is none. What is not text is told apart from any text all the same."""
+    return path.read_bytes().decode("utf-8", "backslashreplace") if path.exists() else None
+
+
+def _listed(folder: Path) -> dict[str, str]:
+    with suppress(FileNotFoundError, UnicodeDecodeError):
+        lines = (folder / LIST).read_text(encoding="utf-8").splitlines()
+        return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    return {}
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
