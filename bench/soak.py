@@ -9,33 +9,31 @@ python -m bench.soak.
 
 from __future__ import annotations
 
-import heapq
 import json
 import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 
 import click
 import structlog
 
+from bench.events import Events
+from bench.soak_ollamas import GIB, Ollamas
+from bench.soak_tally import Tally
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
+from spoe_agent.agent.counted import SETTLE_S
 from spoe_agent.agent.ending import Ending
-from spoe_agent.agent.tally import SETTLE_S
 from spoe_agent.routing import (
     Action,
     Choice,
     Dialect,
     FleetSpec,
-    Health,
     InstanceLoad,
     InstanceSpec,
-    InstanceState,
     Kind,
-    LoadedModel,
     ModelRule,
     Policy,
     Reason,
@@ -47,7 +45,6 @@ NAMES = ("gpu0", "gpu1", "gpu2", "gpu3")
 MODELS = tuple(canonical(name) for name in ("llama3.1:8b", "qwen3:8b", "gemma3:4b", "mistral:7b", "phi4:14b"))
 CLOUD, UNKNOWN = canonical("gpt-oss:120b-cloud"), canonical("nobody:has-it")
 MAX_LOADED, SLOTS, MAX_CONNECTIONS = 2, 4, 8
-GIB = 1024**3
 
 LOST_LINE = 0.05
 LEAVES = 0.08
@@ -70,39 +67,6 @@ STILL_RUNNING = 12
 
 
 @dataclass(slots=True)
-class Tally:
-    """What happened, and what is wrong at the end."""
-
-    requests: int = 0
-    routed: int = 0
-    held: int = 0
-    rejected: int = 0
-    turned_away: int = 0
-    left: int = 0
-    lost_lines: int = 0
-    sent_on: int = 0
-    late_answers: int = 0
-    deaths: int = 0
-    most_held: int = 0
-    most_drift: int = 0
-    """Largest difference on one instance while requests came and went."""
-    virtual_s: float = 0.0
-    wall_s: float = 0.0
-    drift: dict[str, int] = field(default_factory=dict)
-    """The agent's grants less HAProxy's connections, by instance, where they differ at the end."""
-    left_in_hold: int = 0
-    unanswered: int = 0
-    """Held requests that never got an answer."""
-    grants_left: int = 0
-    """Grants when every request is over."""
-
-    @property
-    def is_clean(self) -> bool:
-        """Nothing is wrong."""
-        return not (self.drift or self.left_in_hold or self.unanswered or self.grants_left)
-
-
-@dataclass(slots=True)
 class Live:
     """One request that HAProxy has in its hands."""
 
@@ -117,49 +81,51 @@ class Soak:
     """HAProxy and four Ollamas around one agent."""
 
     def __init__(self, seed: int) -> None:
-        self.now_s = 0.0
         self.tally = Tally()
         self._random = random.Random(seed)
-        self._events: list[tuple[float, int, Callable[[], object]]] = []
-        self._scheduled = 0
+        self._events = Events()
         self._live: dict[str, Live] = {}
         self._asked: set[str] = set()
-        self._down_until_s = dict.fromkeys(NAMES, -1.0)
-        self._loaded: dict[str, dict[str, float]] = {name: {} for name in NAMES}
+        self._ollamas = Ollamas(NAMES, MODELS, MAX_LOADED)
         given = frozenset({"max_connections", "num_parallel", "max_loaded_models"})
         specs = tuple(
             InstanceSpec(name, MAX_CONNECTIONS, SLOTS, MAX_LOADED, 24 * GIB, 4096, says=given) for name in NAMES
         )
         rules = (ModelRule("phi4:*", max_concurrent=3), ModelRule("gemma3:*", priority=-1))
         policy = Policy(hold_s=20.0, caller_weights={"10.0.0.1": 2.0})
-        self.agent = Agent(FleetSpec(specs, rules, policy), Board(), _nothing_new, lambda: self.now_s)
+        self.agent = Agent(FleetSpec(specs, rules, policy), Board(), _nothing_new, lambda: self._events.now_s)
 
     def run(self, requests: int) -> Tally:
         """Play so many requests, and the end."""
         began_s = time.perf_counter()
-        self._every(POLL_S, self._poll)
-        self._every(TICK_S, self.agent.tick)
+        self._events.every(POLL_S, self._poll)
+        self._events.every(TICK_S, self.agent.tick)
         # Somebody always lists the models: an agent that hears of nobody for long believes in nothing any more.
-        self._every(LISTS_S, lambda: self.agent.decide(self._facts("lists", Kind.LIST, None)))
-        self._later(0.0, lambda: self._arrive(requests))
-        self._play(lambda: self.tally.requests < requests)
+        self._events.every(LISTS_S, lambda: self.agent.decide(self._facts("lists", Kind.LIST, None)))
+        self._events.later(0.0, lambda: self._arrive(requests))
+        self._events.play(lambda: self.tally.requests < requests)
         for number in range(STILL_RUNNING):
             self._ask(f"long{number}", self._facts(f"long{number}", Kind.INFERENCE, MODELS[number % 2]), FOR_EVER_S)
-            self._play(for_s=1.0)
-        self._play(lambda: bool(self.agent.hold) or any(live.service_s < FOR_EVER_S for live in self._live.values()))
+            self._events.play(for_s=1.0)
+        self._events.play(
+            lambda: bool(self.agent.hold) or any(live.service_s < FOR_EVER_S for live in self._live.values())
+        )
         self._settle()
         self._count()
         for request_id in list(self._live):
             self._end(request_id, "--")
         self._settle()
         self.tally.grants_left = self.agent.board.grants
-        self.tally.virtual_s, self.tally.wall_s = self.now_s, time.perf_counter() - began_s
+        self.tally.virtual_s, self.tally.wall_s = self._events.now_s, time.perf_counter() - began_s
         return self.tally
+
+    def _any_short(self) -> bool:
+        return any(live.service_s < FOR_EVER_S for live in self._live.values())
 
     def _settle(self) -> None:
         """One request's counts, the time after which lost lines are given up, and one more's."""
         for pause_s in (0.0, SETTLE_S + 0.1):
-            self._play(for_s=pause_s)
+            self._events.play(for_s=pause_s)
             self.agent.decide(self._facts("lists", Kind.LIST, None))
 
     def _count(self) -> None:
@@ -168,29 +134,6 @@ class Soak:
         self.tally.drift = {name: own[name] - truth[name] for name in NAMES if own[name] != truth[name]}
         self.tally.left_in_hold = len(self.agent.hold)
         self.tally.unanswered = len(self._asked)
-
-    # Virtual time.
-
-    def _later(self, delay_s: float, then: Callable[[], object]) -> None:
-        self._scheduled += 1
-        heapq.heappush(self._events, (self.now_s + delay_s, self._scheduled, then))
-
-    def _every(self, interval_s: float, then: Callable[[], object]) -> None:
-        def again() -> None:
-            then()
-            self._later(interval_s, again)
-
-        self._later(interval_s, again)
-
-    def _play(self, goes_on: Callable[[], bool] = lambda: True, for_s: float = float("inf")) -> None:
-        until_s = self.now_s + for_s
-        while goes_on() and self._events[0][0] <= until_s:
-            self.now_s, _, then = heapq.heappop(self._events)
-            then()
-        if for_s < float("inf"):
-            self.now_s = until_s
-
-    # Clients.
 
     def _arrive(self, left: int) -> None:
         """A client sends a request; the next one comes in a moment, or in a burst."""
@@ -210,8 +153,8 @@ class Soak:
             kind, model = Kind.LIST, None
         facts = self._facts(f"r{number}", kind, model)
         self._ask(facts.request_id, facts, self._random.expovariate(1 / MEAN_SERVICE_S))
-        per_s = ARRIVALS_PER_S[int(self.now_s / 30) % len(ARRIVALS_PER_S)]
-        self._later(self._random.expovariate(per_s), lambda: self._arrive(left - 1))
+        per_s = ARRIVALS_PER_S[int(self._events.now_s / 30) % len(ARRIVALS_PER_S)]
+        self._events.later(self._random.expovariate(per_s), lambda: self._arrive(left - 1))
 
     def _facts(self, request_id: str, kind: Kind, model: str | None) -> RequestFacts:
         return RequestFacts(
@@ -226,14 +169,14 @@ class Soak:
             prefix=str(self._random.randrange(500)),
         )
 
-    # HAProxy.
-
     def _loads(self) -> dict[str, InstanceLoad]:
         counted = Counter(live.server for live in self._live.values() if live.server)
         self._watch(counted)
         return {
             name: InstanceLoad(
-                min(counted[name], MAX_CONNECTIONS), max(0, counted[name] - MAX_CONNECTIONS), self._is_up(name)
+                min(counted[name], MAX_CONNECTIONS),
+                max(0, counted[name] - MAX_CONNECTIONS),
+                self._ollamas.is_up(name, self._events.now_s),
             )
             for name in NAMES
         }
@@ -243,21 +186,18 @@ class Soak:
         self.tally.most_drift = max(self.tally.most_drift, drift)
         self.tally.most_held = max(self.tally.most_held, len(self.agent.hold))
 
-    def _is_up(self, name: str) -> bool:
-        return self.now_s >= self._down_until_s[name]
-
     def _ask(self, request_id: str, facts: RequestFacts, service_s: float) -> None:
         """Ask the agent, and act on its answer."""
-        self._live[request_id] = Live(facts, service_s, self.now_s)
+        self._live[request_id] = Live(facts, service_s, self._events.now_s)
         choice = self.agent.decide(facts)
         if service_s < FOR_EVER_S and self._random.random() < LEAVES:
-            self._later(self._random.expovariate(1.0), lambda: self._leave(request_id))
+            self._events.later(self._random.expovariate(1.0), lambda: self._leave(request_id))
         if self._random.random() < LATE_ANSWER:
             self.tally.late_answers += 1
             self._send(request_id, self._random.choice(NAMES))
         elif choice.action is Action.HOLD:
             self.tally.held += 1
-            self._later(self._random.uniform(0.0, 0.02), lambda: self._ask_again(request_id))
+            self._events.later(self._random.uniform(0.0, 0.02), lambda: self._ask_again(request_id))
         else:
             self._act(choice, facts)
 
@@ -290,20 +230,20 @@ class Soak:
             server = self._random.choice([name for name in NAMES if name != server])
         slow = self._random.random() < SLOW_TO_CONNECT
         delay_s = self._random.uniform(0.0, 0.5 if slow else 0.09)
-        self._later(delay_s, lambda: self._connect(request_id, server))
+        self._events.later(delay_s, lambda: self._connect(request_id, server))
 
     def _connect(self, request_id: str, server: str) -> None:
         live = self._live.get(request_id)
         if live is None:
             return
-        if not self._is_up(server):
+        if not self._ollamas.is_up(server, self._events.now_s):
             self._end(request_id, "SC")
             return
         live.server = server
         if live.facts.model in MODELS and live.facts.kind is Kind.INFERENCE:
-            self._load(server, live.facts.model)
+            self._ollamas.use(server, live.facts.model, self._events.now_s)
         if live.service_s < FOR_EVER_S:
-            self._later(live.service_s, lambda: self._end(request_id, "--"))
+            self._events.later(live.service_s, lambda: self._end(request_id, "--"))
 
     def _leave(self, request_id: str) -> None:
         if request_id in self._live:
@@ -318,33 +258,21 @@ class Soak:
         if self._random.random() < LOST_LINE:
             self.tally.lost_lines += 1
             return
-        total_s = self.now_s - live.began_s
+        total_s = self._events.now_s - live.began_s
         ending = Ending(0.1 * total_s, total_s, termination == "--")
         server = live.server or "<NOSRV>"
-        self._later(self._random.expovariate(500.0), lambda: self.agent.ended(request_id, server, ending))
-
-    # Ollama.
-
-    def _load(self, server: str, model: str) -> None:
-        loaded = self._loaded[server]
-        loaded[model] = self.now_s
-        if len(loaded) > MAX_LOADED:
-            del loaded[min(loaded, key=lambda name: loaded[name])]
+        self._events.later(self._random.expovariate(500.0), lambda: self.agent.ended(request_id, server, ending))
 
     def _poll(self) -> None:
         for name in NAMES:
             if self._random.random() < DEATHS_PER_S:
                 self._die(name)
-            health = Health.UP if self._is_up(name) else Health.DOWN
-            loaded = {model: LoadedModel(6 * GIB, 6 * GIB, 4096) for model in self._loaded[name]}
-            installed = dict.fromkeys(MODELS, 5 * GIB)
-            self.agent.published(name, InstanceState(health, loaded, self.now_s, installed, self.now_s))
+            self.agent.published(name, self._ollamas.state(name, self._events.now_s))
 
     def _die(self, name: str) -> None:
         """The instance is gone for a while, and with it all that it served."""
         self.tally.deaths += 1
-        self._down_until_s[name] = self.now_s + 10.0
-        self._loaded[name] = {}
+        self._ollamas.die(name, self._events.now_s)
         for request_id, live in list(self._live.items()):
             if live.server == name and live.service_s < FOR_EVER_S:
                 self._end(request_id, "SD")

@@ -21,7 +21,6 @@ from spoe_agent.agent.statefile import Kept
 from spoe_agent.door.catalogue import differing
 from spoe_agent.fleet import Fleet, Instance, PollPolicy, specs
 from spoe_agent.gpus.watch import GpuWatch
-from spoe_agent.instances.health import HealthPolicy
 from spoe_agent.instances.lists import Lists
 from spoe_agent.instances.ollama import OllamaClient
 from spoe_agent.instances.ollamas import Ollamas
@@ -136,7 +135,7 @@ class Parts:
         for name in gone:
             self.board.forget_instance(name)
         self.agent.adopt(specs(fleet))
-        self.watch.adopt(health_policy(fleet), gone)
+        self.watch.adopt(fleet.policies.health, gone)
         self.ollamas.put_in_force(ollamas)
         if _gpus(before) != _gpus(fleet):
             self._renew_gpus()
@@ -201,21 +200,9 @@ async def assemble(
     ollamas, board = Ollamas(connect, clock), Board()
     agent = Agent(specs(fleet), board, ollamas.refresh, clock, learner, ollamas.unload, refused)
     relist = Relister(ollamas.refresh_one)
-    watch = Watch(agent, health_policy(fleet), ask, clock, relist)
+    watch = Watch(agent, fleet.policies.health, ask, clock, relist)
     processes = Processes(lambda: parts.fleet.instances, agent.settings.started, lambda name: board.state(name).version)
     background = [relist.run, processes.run, Repairs(agent, ollamas.unload, clock).run]
     parts = Parts(fleet, agent, watch, ollamas, lambda fleet: GpuWatch(fleet, board, session), background, clock)
     await parts.adopt(fleet)
     return parts
-
-
-def health_policy(fleet: Fleet) -> HealthPolicy:
-    """Return what the fleet file says of doubt."""
-    policy = fleet.policies.health
-    return HealthPolicy(
-        errors_until_suspect=policy.errors,
-        stall_s=policy.stall,
-        load_stall_s=policy.load_stall,
-        probe_interval_s=policy.probe_interval,
-        probe_timeout_s=policy.probe_timeout,
-    )

@@ -39,7 +39,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class Arrivals:
     """Where arrivals come from."""
 
     trace: Path | None = None
@@ -55,7 +55,7 @@ class Job:
     cell: Cell
     arm: str
     seed: int
-    source: Source
+    source: Arrivals
     placement: int = 0
     """Which of the policy's own salts."""
 
@@ -66,7 +66,7 @@ class FloorJob:
 
     cell: Cell
     seeds: int
-    source: Source
+    source: Arrivals
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def replay(arm: Arm, fleet: FleetPlan, work: Workload, salt: int) -> Run:
 
 
 @lru_cache(maxsize=2)
-def workload(cell: Cell, seed: int, source: Source) -> Workload:
+def workload(cell: Cell, seed: int, source: Arrivals) -> Workload:
     """Return the requests of a cell. Kept for the next policy, which gets the same."""
     trace = None if source.trace is None else _trace(source.trace)
     return build(cell.workload, FLEETS[cell.fleet], cell.load, seed, trace, source.requests)

@@ -16,7 +16,7 @@ from bench.policies import plan
 from bench.policies.arms import ARMS, COMPARED
 from bench.policies.arrivals import TraceError, read_trace
 from bench.policies.capacity import capacities
-from bench.policies.cells import Cell, Source, has_solver, workload
+from bench.policies.cells import Arrivals, Cell, has_solver, workload
 from bench.policies.fleets import FLEETS
 from bench.policies.mixes import WORKLOADS, varies
 from bench.policies.output import opened, progress
@@ -68,7 +68,7 @@ def policies(
 ) -> None:
     """Compare routing policies: hours of virtual time, the same requests for each."""
     _check_plot(plot)
-    source = Source(trace, requests or (plan.QUICK_REQUESTS if quick else None))
+    source = Arrivals(trace, requests or (plan.QUICK_REQUESTS if quick else None))
     wanted = plan.cells(fleets, loads, workloads, quick)
     _check(wanted, seeds, source)
     chosen = arms or (plan.QUICK_ARMS if quick else tuple(arm.name for arm in COMPARED))
@@ -94,7 +94,7 @@ def _rows(verdicts: Sequence[Verdict]) -> list[Row]:
     return [row for verdict in verdicts for row in verdict.rows]
 
 
-def _check(wanted: Sequence[Cell], seeds: int, source: Source) -> None:
+def _check(wanted: Sequence[Cell], seeds: int, source: Arrivals) -> None:
     """Tell before work starts what would fail later, or count what is the same as several windows."""
     try:
         arrivals = None if source.trace is None else read_trace(source.trace)

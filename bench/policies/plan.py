@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import product
 
 from bench.policies.arms import ARMS, BASELINE, IDEAL, OURS
-from bench.policies.cells import Cell, FloorJob, Job, Source
+from bench.policies.cells import Arrivals, Cell, FloorJob, Job
 from bench.policies.users import CLOSED
 
 LOADS = (0.15, 0.30)
@@ -34,7 +34,7 @@ def cells(fleets: Sequence[str], loads: Sequence[float], workloads: Sequence[str
     return list(dict.fromkeys(cells))
 
 
-def jobs(cells: Iterable[Cell], arms: Sequence[str], seeds: int, source: Source) -> list[Job | FloorJob]:
+def jobs(cells: Iterable[Cell], arms: Sequence[str], seeds: int, source: Arrivals) -> list[Job | FloorJob]:
     """Return all work; that of one cell and seed together, because it shares its requests."""
     found: list[Job | FloorJob] = []
     for cell in cells:

@@ -23,7 +23,7 @@ LOOK_INTERVAL_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ReloadResult:
     """What a reload came to."""
 
     digest: str
@@ -83,10 +83,10 @@ def _listed(names: tuple[str, ...]) -> str:
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
-def _refused(digest: str, found: Iterable[Problem]) -> Outcome:
+def _refused(digest: str, found: Iterable[Problem]) -> ReloadResult:
     problems = tuple(map(str, found))
     log.error("fleet file refused, the fleet before it stays in force", why="\n".join(problems))
-    return Outcome(digest, problems)
+    return ReloadResult(digest, problems)
 
 
 class Reloader:
@@ -103,7 +103,7 @@ class Reloader:
         self._lock = asyncio.Lock()
         self._said = content.digest
 
-    async def reload(self, name: str = "") -> Outcome:
+    async def reload(self, name: str = "") -> ReloadResult:
         """Read the file, and put it in force if it can be. `name`: what `undo` calls this."""
         async with self._lock:
             found = await asyncio.to_thread(self._file.read)
@@ -119,7 +119,7 @@ class Reloader:
                 return _refused(found.digest, refused.problems)
             self._before = name, before
         log.info("fleet file reloaded", changed=changed, needs_restart=restart)
-        return Outcome(found.digest, (), changed, restart)
+        return ReloadResult(found.digest, (), changed, restart)
 
     async def undo(self, name: str = "") -> bool:
         """Put the fleet before the last reload in force again; False: there is none, or it was another one."""

@@ -18,8 +18,8 @@ from itertools import islice
 
 from spoe_agent.agent.account import Grant, Ledger
 from spoe_agent.agent.contexts import ContextsByInstance
+from spoe_agent.agent.counted import SETTLE_S, CountedAccount, Difference
 from spoe_agent.agent.namesakes import Namesakes
-from spoe_agent.agent.tally import SETTLE_S, CountedAccount, Tally
 from spoe_agent.routing.facts import InstanceLoad
 from spoe_agent.routing.snapshot import (
     NO_ACTIVITY,
@@ -185,7 +185,7 @@ class Board:
     def forget(self, process: str) -> None:
         """Strike off what a HAProxy process still has, because it has ended: no lines come any more."""
         for account in self._accounts.values():
-            account.tallies.pop(process, None)
+            account.differences.pop(process, None)
             for grant in [grant for grant in account.grants.values() if grant.process == process]:
                 self._strike(account, grant.request_id)
 
@@ -209,19 +209,19 @@ class Board:
                 self._reconcile(account, load, process, now_s)
 
     def _reconcile(self, account: CountedAccount, load: InstanceLoad, process: str, now_s: float) -> None:
-        tally = account.tallies.get(process)
-        if tally is None:
-            tally = account.tallies[process] = Tally()
+        difference = account.differences.get(process)
+        if difference is None:
+            difference = account.differences[process] = Difference()
         excess = account.excess(process, load)
-        tally.beyond, tally.asked_at_s = max(0, -excess), now_s
+        difference.beyond, difference.asked_at_s = max(0, -excess), now_s
         if excess <= 0:
-            tally.surplus.least = 0
-            self._restore_live(account, tally, process, now_s)
+            difference.surplus.least = 0
+            self._restore_live(account, difference, process, now_s)
             return
-        tally.shortage.least = 0
+        difference.shortage.least = 0
         lost = excess - account.unseen(process, excess, now_s)
         counts_none = not load.connections + load.queued
-        self._strike_lost(account, tally, process, lost, counts_none, now_s)
+        self._strike_lost(account, difference, process, lost, counts_none, now_s)
 
     def snapshot(
         self,
@@ -253,34 +253,40 @@ class Board:
         return replace(shown, unseen=unseen, elsewhere=elsewhere) if unseen or elsewhere else shown
 
     def _strike_lost(
-        self, account: CountedAccount, tally: Tally, process: str, surplus: int, counts_none: bool, now_s: float
+        self,
+        account: CountedAccount,
+        difference: Difference,
+        process: str,
+        surplus: int,
+        counts_none: bool,
+        now_s: float,
     ) -> None:
         """Drop the oldest grants once there have been more than HAProxy counts for a while: log lines were lost.
 
         Not at once: a request's counts can overtake the log line of one that just ended, and which grant that line
         is for is not known before it comes. Only when HAProxy counts nobody can no line name another grant.
         """
-        if not tally.surplus.see(surplus, now_s) and not counts_none:
+        if not difference.surplus.see(surplus, now_s) and not counts_none:
             return
         own = (grant for grant in account.grants.values() if grant.process == process)
-        for grant in list(islice(own, tally.surplus.least)):
+        for grant in list(islice(own, difference.surplus.least)):
             if now_s - grant.at_s <= SETTLE_S:
                 break
             self._strike(account, grant.request_id)
-        tally.surplus.least = 0
+        difference.surplus.least = 0
 
-    def _restore_live(self, account: CountedAccount, tally: Tally, process: str, now_s: float) -> None:
+    def _restore_live(self, account: CountedAccount, difference: Difference, process: str, now_s: float) -> None:
         """Take grants back once HAProxy has counted more for a while: of several, one that lives was struck off, and
         the line of the other came after all (HAProxy had sent it on to another instance).
         """
         struck = account.struck_of(process) if account.struck else []
-        if not tally.shortage.see(min(tally.beyond, len(struck)), now_s):
+        if not difference.shortage.see(min(difference.beyond, len(struck)), now_s):
             return
-        for grant in reversed(struck[-tally.shortage.least :]):
+        for grant in reversed(struck[-difference.shortage.least :]):
             account.restore(grant)
             self._where[grant.request_id] = grant.instance
             self._version += 1
-        tally.shortage.least = 0
+        difference.shortage.least = 0
 
     def _expire(self, account: CountedAccount, now_s: float) -> None:
         while account.grants:

@@ -15,6 +15,7 @@ from spoe_agent.fleet.schema import (
     json_schema,
 )
 from spoe_agent.fleet.schema_ollama import OllamaSettings
+from spoe_agent.fleet.schema_watch import HealthPolicy
 from spoe_agent.fleet.specs import specs
 from spoe_agent.fleet.units import Listen
 
@@ -22,6 +23,7 @@ __all__ = [
     "Fleet",
     "FleetError",
     "GpuEntry",
+    "HealthPolicy",
     "Instance",
     "Listen",
     "Listeners",

@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from spoe_agent.fleet.checks import CHECKS
+from spoe_agent.fleet.document import Document, read
 from spoe_agent.fleet.problems import Finding, FleetError, Path, Problem, dotted
 from spoe_agent.fleet.resolved import Fleet, resolve
 from spoe_agent.fleet.schema import FleetDraft, FleetFile
-from spoe_agent.fleet.source import Source, read
 from spoe_agent.fleet.wording import finding
 
 PLACES = (FilePath("fleet.yaml"), FilePath("/etc/pointsman/fleet.yaml"))
@@ -75,25 +75,25 @@ def loads(text: str, file: str = "fleet.yaml") -> Fleet:
     Raises:
         FleetError: lists everything that is wrong, cross checks included as far as the parts involved are readable.
     """
-    source = read(text, file)
-    findings = list(_schema_findings(source))
-    data, unreadable = _readable(source.data)
+    document = read(text, file)
+    findings = list(_schema_findings(document))
+    data, unreadable = _readable(document.data)
     merged = _with_defaults(data)
     draft = FleetDraft.model_validate(merged)
     for check in CHECKS:
-        findings += (found for found in check(draft) if _rests_on_readable(found, unreadable | source.unread))
-    problems = [*source.problems, *(_problem(found, source) for found in findings)]
+        findings += (found for found in check(draft) if _rests_on_readable(found, unreadable | document.unread))
+    problems = [*document.problems, *(_problem(found, document) for found in findings)]
     if problems:
         raise FleetError(problems)
     return resolve(FleetFile.model_validate(merged))
 
 
-def _schema_findings(source: Source) -> Iterator[Finding]:
-    said = {problem.key for problem in source.problems}  # while the YAML was read
+def _schema_findings(document: Document) -> Iterator[Finding]:
+    said = {problem.key for problem in document.problems}  # while the YAML was read
     try:
-        FleetFile.model_validate(source.data)
+        FleetFile.model_validate(document.data)
     except ValidationError as error:
-        found = (finding(details, source) for details in _errors(error))
+        found = (finding(details, document) for details in _errors(error))
         yield from (one for one in found if dotted(one.path) not in said)
 
 
@@ -165,5 +165,5 @@ def _rests_on_readable(found: Finding, unreadable: set[Path]) -> bool:
     return not any(place[: len(gone)] == gone for place in found.depends for gone in unreadable)
 
 
-def _problem(found: Finding, source: Source) -> Problem:
-    return Problem(source.file, source.line(found.path), dotted(found.path), found.message, found.hint)
+def _problem(found: Finding, document: Document) -> Problem:
+    return Problem(document.file, document.line(found.path), dotted(found.path), found.message, found.hint)

@@ -13,9 +13,9 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
+from spoe_agent.fleet.document import Document
 from spoe_agent.fleet.problems import Finding, Path, shown
 from spoe_agent.fleet.schema import json_schema
-from spoe_agent.fleet.source import Source
 
 _MESSAGES = {
     "extra_forbidden": "unknown key",
@@ -34,10 +34,10 @@ _MESSAGES = {
 }
 
 
-def finding(error: ErrorDetails, source: Source) -> Finding:
+def finding(error: ErrorDetails, document: Document) -> Finding:
     """Return what a pydantic error on the file's data means, at the place where it stands in the file."""
     kind, said, value = error["type"], error.get("ctx", {}), error["input"]
-    path = source.known(error["loc"])
+    path = document.known(error["loc"])
     if kind == "missing":
         path = (*path, *error["loc"][len(path) :][:1])
         return Finding(path, _MESSAGES[kind], _missing_hint(path))

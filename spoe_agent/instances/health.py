@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from math import inf
 
 from spoe_agent.agent.statefile import Doubt
-from spoe_agent.instances.reading import Outcome, Reading
+from spoe_agent.fleet import HealthPolicy
+from spoe_agent.instances.reading import PollResult, Reading
 from spoe_agent.routing.snapshot import Health
 
 REFUSALS_UNTIL_DOWN = 2
@@ -28,18 +29,6 @@ LONGEST_PAUSE = 10
 
 TRUSTED_AFTER = 12
 """So many `probe_interval_s` without doubt, and what was before is forgotten."""
-
-
-@dataclass(frozen=True, slots=True)
-class HealthPolicy:
-    """When to doubt, how often to ask. Seconds."""
-
-    errors_until_suspect: int = 2
-    """So many failures in a row are evidence."""
-    stall_s: float = 10.0
-    load_stall_s: float = 120.0
-    probe_interval_s: float = 5.0
-    probe_timeout_s: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +116,10 @@ class InstanceHealth:
         it loads or unloads.
         """
         self.note = ""
-        self._silences = self._silences + 1 if reading.outcome is Outcome.SILENT else 0
-        if reading.outcome is Outcome.ANSWERED:
+        self._silences = self._silences + 1 if reading.outcome is PollResult.SILENT else 0
+        if reading.outcome is PollResult.ANSWERED:
             return self._lists_come(now_s)
-        if reading.outcome is Outcome.REFUSED:
+        if reading.outcome is PollResult.REFUSED:
             self._refused_polls += 1
             if self.is_gone:
                 return self._enter(Health.DOWN, reading.why, now_s)
@@ -139,7 +128,7 @@ class InstanceHealth:
 
     def _lists_come(self, now_s: float) -> Transition | None:
         self._refused_polls = 0
-        if now_s - self._lists_failed_s > TRUSTED_AFTER * self._policy.probe_interval_s:
+        if now_s - self._lists_failed_s > TRUSTED_AFTER * self._policy.probe_interval:
             self._answered_without_lists = 0
         if self._base is Health.DOWN:
             return self._enter(Health.RECOVERING, "lists answer again; not yet a request", now_s)
@@ -169,7 +158,7 @@ class InstanceHealth:
     def erred(self, why: str, now_s: float) -> Transition | None:
         """A request's connection broke. What was answered with an error is another matter (`failures`)."""
         self._errors += 1
-        if self._base is not Health.UP or self._errors < self._policy.errors_until_suspect:
+        if self._base is not Health.UP or self._errors < self._policy.errors:
             return None
         return self._enter(Health.SUSPECT, why, now_s)
 
@@ -226,7 +215,7 @@ class InstanceHealth:
     def probed(self, failure: str, is_cold: bool, now_s: float) -> list[Transition]:
         """Take a probe's outcome; `failure` is empty when it was answered, `is_cold` when it had to load a model."""
         self._is_probing = False
-        self._probe_due_s = now_s + self._policy.probe_interval_s
+        self._probe_due_s = now_s + self._policy.probe_interval
         if not failure:
             lifted = self.loaded(now_s) if is_cold else None
             turns = [turn for turn in (lifted, self.served(now_s, "a probe was answered")) if turn is not None]
@@ -236,13 +225,13 @@ class InstanceHealth:
             return turns
         why = f"{self.question}; probe: {failure}" if self.question else f"probe: {failure}"
         turn = self._enter(Health.SUSPECT, why, now_s) if self._base is Health.UP and self.question else None
-        self._probe_due_s = now_s + self._policy.probe_interval_s
+        self._probe_due_s = now_s + self._policy.probe_interval
         self.question = ""
         return [] if turn is None else [turn]
 
     def _pause_s(self, times: int) -> float:
         """Return how long to wait with a probe that was answered so many times before, in vain."""
-        return self._policy.probe_interval_s * min(2.0 ** min(times, LONGEST_PAUSE) - 1.0, LONGEST_PAUSE)
+        return self._policy.probe_interval * min(2.0 ** min(times, LONGEST_PAUSE) - 1.0, LONGEST_PAUSE)
 
     def _doubt_loads(self, doubt: bool, why: str, now_s: float) -> Transition | None:
         self.loads_in_doubt = doubt
@@ -253,7 +242,7 @@ class InstanceHealth:
         if base is self._base:
             return None
         if base is Health.SUSPECT:
-            is_relapse = now_s - self._believed_s < TRUSTED_AFTER * self._policy.probe_interval_s
+            is_relapse = now_s - self._believed_s < TRUSTED_AFTER * self._policy.probe_interval
             self._relapses = self._relapses + 1 if is_relapse else 0
         if base is Health.UP and self._base is Health.SUSPECT:
             self._believed_s = now_s

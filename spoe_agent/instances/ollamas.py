@@ -16,13 +16,13 @@ from spoe_agent.instances.beat import Beat
 from spoe_agent.instances.http import said
 from spoe_agent.instances.lists import Lists
 from spoe_agent.instances.ollama import FAILURES
-from spoe_agent.instances.poll import Poller, Source
+from spoe_agent.instances.poll import Lister, Poller
 from spoe_agent.instances.reading import Reading
 
 Publish = Callable[[str, Reading], None]
 
 
-class Client(Source, Protocol):
+class Client(Lister, Protocol):
     """One Ollama's API, or a stand-in of a test."""
 
     @property

@@ -16,7 +16,7 @@ from spoe_agent.instances.beat import Beat
 from spoe_agent.instances.http import said
 from spoe_agent.instances.lists import InstalledModel
 from spoe_agent.instances.ollama import FAILURES
-from spoe_agent.instances.reading import Outcome, Reading
+from spoe_agent.instances.reading import PollResult, Reading
 from spoe_agent.routing.snapshot import LoadedModel
 
 STARTING_S = 10.0
@@ -24,7 +24,7 @@ STARTING_S = 10.0
 there yet. Until then lists are read with every poll."""
 
 
-class Source(Protocol):
+class Lister(Protocol):
     """What is asked: `OllamaClient`, or a stand-in of a test."""
 
     async def loaded(self) -> Mapping[str, LoadedModel]:
@@ -44,14 +44,14 @@ class Poller:
     """
 
     def __init__(
-        self, name: str, source: Source, publish: Callable[[str, Reading], None], beat: Beat, lists_interval_s: float
+        self, name: str, source: Lister, publish: Callable[[str, Reading], None], beat: Beat, lists_interval_s: float
     ) -> None:
         self._name = name
         self._source = source
         self._publish = publish
         self._beat = beat
         self._lists_interval_s = lists_interval_s
-        self._last: Outcome | None = None
+        self._last: PollResult | None = None
         self._was_away = False
         """It refused a connection, and has not answered everything since."""
         self._lists_due_s = beat.clock()
@@ -61,7 +61,7 @@ class Poller:
 
     async def run(self) -> None:
         """Poll until cancelled, at once unless it has answered already."""
-        await self._beat.keep(self.poll, is_first_done=self._last is Outcome.ANSWERED)
+        await self._beat.keep(self.poll, is_first_done=self._last is PollResult.ANSWERED)
 
     async def poll(self) -> None:
         """Ask once and publish the outcome; never raises for what the instance does."""
@@ -78,10 +78,10 @@ class Poller:
     async def _poll(self) -> None:
         reading = await self._ask()
         self._last = reading.outcome
-        if reading.outcome is Outcome.REFUSED:
+        if reading.outcome is PollResult.REFUSED:
             # What comes up there may have other models.
             self._was_away, self._lists_due_s = True, reading.asked_at_s
-        elif reading.outcome is Outcome.ANSWERED:
+        elif reading.outcome is PollResult.ANSWERED:
             self._was_away = False
         self._publish(self._name, reading)
 
@@ -93,17 +93,17 @@ class Poller:
                 self._proves_at_s = reading.asked_at_s + STARTING_S
             if reading.asked_at_s >= self._lists_due_s:
                 reading = self._with_list(reading, await self._source.installed())
-            if self._last is not Outcome.ANSWERED:
+            if self._last is not PollResult.ANSWERED:
                 # It may have been another program until now; while it runs its version stays.
                 reading = replace(reading, version=await self._source.version())
         except TimeoutError:
             # Ollama's lists block for seconds while it unloads (server/sched.go loadedModels): busy, not dead.
-            outcome = Outcome.SLOW if await self._lives() else Outcome.SILENT
+            outcome = PollResult.SLOW if await self._lives() else PollResult.SILENT
             return replace(reading, outcome=outcome, why="no answer in time")
         except (ConnectionRefusedError, aiohttp.ClientConnectorError) as error:
-            return replace(reading, outcome=Outcome.REFUSED, why=said(error))
+            return replace(reading, outcome=PollResult.REFUSED, why=said(error))
         except FAILURES as error:
-            return replace(reading, outcome=Outcome.SILENT, why=said(error))
+            return replace(reading, outcome=PollResult.SILENT, why=said(error))
         return reading
 
     def _with_list(self, reading: Reading, installed: Mapping[str, InstalledModel]) -> Reading:

@@ -10,7 +10,7 @@ from spoe_agent.instances.lists import InstalledModel
 from spoe_agent.routing.snapshot import LoadedModel
 
 
-class Outcome(StrEnum):
+class PollResult(StrEnum):
     """How a poll ended."""
 
     ANSWERED = "answered"
@@ -28,7 +28,7 @@ class Reading:
 
     asked_at_s: float
     """Monotonic second."""
-    outcome: Outcome = Outcome.ANSWERED
+    outcome: PollResult = PollResult.ANSWERED
     why: str = ""
     """What went wrong, for people; "" when nothing did."""
     loaded: Mapping[str, LoadedModel] | None = None

@@ -17,10 +17,11 @@ from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.ending import Line
 from spoe_agent.agent.namesakes import Namesakes
 from spoe_agent.agent.statefile import Doubt
+from spoe_agent.fleet import HealthPolicy
 from spoe_agent.instances.ended import REFUSED, Manner, changes_lists, manner
 from spoe_agent.instances.evictions import Evictions
 from spoe_agent.instances.failures import Failures
-from spoe_agent.instances.health import HealthPolicy, InstanceHealth, Transition
+from spoe_agent.instances.health import InstanceHealth, Transition
 from spoe_agent.instances.probe import Target
 from spoe_agent.instances.reading import Reading
 from spoe_agent.instances.saying import log_turn
@@ -145,7 +146,7 @@ class Watch:
             return self._usual.on(self._specs[name], board.snapshot({}, now_s))(model)
 
         beside = board.activity(name).in_flight.get(grant.model, 0) - 1
-        enough = self._policy.errors_until_suspect
+        enough = self._policy.errors
         around = Around(now_s, board.state(name), beside, expect, self._failures, enough)
         self._note(self._watched[name].ended(line, grant, treated, why, around))
         if treated is Manner.ERRED:
@@ -226,7 +227,7 @@ class Watch:
         """Look for requests and loads that do not come to their end."""
         now_s = self._clock()
         snapshot = self._agent.board.snapshot({}, now_s)
-        young_s = now_s - min(self._policy.stall_s, self._policy.load_stall_s)
+        young_s = now_s - min(self._policy.stall, self._policy.load_stall)
         for name, one in self._watched.items():
             grants = self._agent.board.granted(name)
             # The oldest comes first; a load may have been waited for by others before these.
@@ -252,7 +253,7 @@ class Watch:
         extra_s = LOAD_FACTOR * usual(what.model).load_s if what.is_cold else 0.0
         health.probing()
         try:
-            failure = await self._probe(name, what, self._policy.probe_timeout_s + extra_s)
+            failure = await self._probe(name, what, self._policy.probe_timeout + extra_s)
         except BaseException:
             health.probe_given_up()
             raise

@@ -12,14 +12,15 @@ from typing import NamedTuple
 
 from spoe_agent.agent.account import Grant
 from spoe_agent.agent.ending import Line
+from spoe_agent.fleet import HealthPolicy
 from spoe_agent.instances.avoidance import Avoidance
 from spoe_agent.instances.ended import Manner
 from spoe_agent.instances.evictions import Evictions
 from spoe_agent.instances.failures import Failures, Verdict
-from spoe_agent.instances.health import HealthPolicy, InstanceHealth, Transition
+from spoe_agent.instances.health import InstanceHealth, Transition
 from spoe_agent.instances.others import Others
 from spoe_agent.instances.probe import Target, target
-from spoe_agent.instances.reading import Outcome, Reading
+from spoe_agent.instances.reading import PollResult, Reading
 from spoe_agent.instances.saying import Complaint, log_avoided, log_poll, log_turn
 from spoe_agent.instances.stall import FIRST_BYTE_FACTOR, Expect, load_stall, stall
 from spoe_agent.routing import Health, InstanceState, Snapshot, Tier
@@ -77,7 +78,7 @@ class Watched:
         turn = self.health.polled(reading, now_s)
         log_poll(self.health.instance, reading, turn, self.lists.see(bool(self.health.note), now_s))
         state = _with(before, reading)
-        if reading.outcome is Outcome.REFUSED and self.health.is_gone:
+        if reading.outcome is PollResult.REFUSED and self.health.is_gone:
             state = replace(state, loaded={}, loaded_at_s=now_s)
         fresh = state.loaded.keys() - before.loaded.keys()
         self.last_sign_s.update(dict.fromkeys(fresh, now_s))
@@ -178,11 +179,11 @@ class Watched:
         """Look for requests and loads that do not come to their end."""
         state, activity = snapshot.state(self.health.instance), snapshot.active(self.health.instance)
         running = [grant for grant in grants if grant.model in state.loaded]
-        found = stall(running, self.last_sign_s, expect, policy.stall_s, snapshot.at_s)
+        found = stall(running, self.last_sign_s, expect, policy.stall, snapshot.at_s)
         if found is not None:
             self.silent = found.model
             yield self.health.stalled(found.why, found.is_proven, snapshot.at_s)
-        why = load_stall(activity.unfinished, activity.in_flight, expect, policy.load_stall_s, snapshot.at_s)
+        why = load_stall(activity.unfinished, activity.in_flight, expect, policy.load_stall, snapshot.at_s)
         if why:
             yield self.health.load_stalled(why, snapshot.at_s)
 

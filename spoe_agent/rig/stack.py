@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from spoe_agent.fleet import Fleet, load
-from spoe_agent.fleet.source import read
+from spoe_agent.fleet.document import read
 from spoe_agent.rig.haproxy import front_is_ready, haproxy
 from spoe_agent.rig.process import Process, accepts, accepts_unix, free_port, free_ports
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from spoe_agent.fleet import Fleet, FleetError, find, load
+from spoe_agent.fleet.document import read
 from spoe_agent.fleet.option import FILE, fleet_option
 from spoe_agent.fleet.problems import Problem, dotted
-from spoe_agent.fleet.source import read
 from spoe_agent.gpus.inventory import disagreements
 from spoe_agent.gpus.local import local_sources
 from spoe_agent.gpus.service import read_once

@@ -16,13 +16,12 @@ from spoe_agent.admin.table import tables
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.ending import Ending, Line
-from spoe_agent.fleet import Listen, loads, specs
+from spoe_agent.fleet import HealthPolicy, Listen, loads, specs
 from spoe_agent.fleet.file import FleetFile
 from spoe_agent.haproxy.contact import Contact
 from spoe_agent.haproxy.limiter import Limiter
-from spoe_agent.instances.health import HealthPolicy
 from spoe_agent.instances.lists import InstalledModel
-from spoe_agent.instances.reading import Outcome, Reading
+from spoe_agent.instances.reading import PollResult, Reading
 from spoe_agent.instances.watch import Watch
 from spoe_agent.process.listening import bind
 from spoe_agent.process.succession import Failed
@@ -56,7 +55,7 @@ class Bench:
         self.agent = Agent(specs(fleet), Board(), self.nothing, clock=self.clock)
         self.watch = Watch(self.agent, HealthPolicy(), self.no_probe, clock=self.clock)
         self.watch.published("g0", self.reading({A: LoadedModel(10, 6, 4096)}))
-        self.watch.published("g1", Reading(self.clock(), Outcome.SLOW, "no answer in time"))
+        self.watch.published("g1", Reading(self.clock(), PollResult.SLOW, "no answer in time"))
         self.limiter = Limiter(fleet, self.agent, self.watch, clock=self.clock)
         self.contact = Contact(self.clock, self.clock, lambda _: None)
         self.agent.decide(RequestFacts("r1", Kind.INFERENCE, Dialect.OLLAMA).naming("a"))

@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from spoe_agent.agent.account import FRESH_S, GOING_S, LOADING_LIFETIME_S, MAX_STRUCK, MEAN_WINDOW_S, Grant
 from spoe_agent.agent.board import GRANT_LIFETIME_S, Board
-from spoe_agent.agent.tally import BEYOND_LIFETIME_S, SETTLE_S
+from spoe_agent.agent.counted import BEYOND_LIFETIME_S, SETTLE_S
 from spoe_agent.routing import Health, InstanceLoad, InstanceState, LoadedModel, Tier
 from spoe_agent.routing.names import canonical
 from spoe_agent.routing.snapshot import GpuGroup, Learned

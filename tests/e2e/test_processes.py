@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from spoe_agent.agent.tally import SETTLE_S
+from spoe_agent.agent.counted import SETTLE_S
 from spoe_agent.haproxy.render import haproxy_files, write
 from spoe_agent.rig.process import Process, accepts, free_port
 from spoe_agent.rig.stack import Simulated, Stack

@@ -8,9 +8,8 @@ from spoe_agent.agent.account import Grant
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.settings import Started
-from spoe_agent.fleet import loads, specs
+from spoe_agent.fleet import HealthPolicy, loads, specs
 from spoe_agent.haproxy.limiter import Limiter
-from spoe_agent.instances.health import HealthPolicy
 from spoe_agent.instances.watch import Watch
 from spoe_agent.routing import Health, InstanceState
 from spoe_agent.routing.names import canonical

@@ -4,15 +4,16 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from spoe_agent.instances.health import HealthPolicy, InstanceHealth
-from spoe_agent.instances.reading import Outcome, Reading
+from spoe_agent.fleet import HealthPolicy
+from spoe_agent.instances.health import InstanceHealth
+from spoe_agent.instances.reading import PollResult, Reading
 from spoe_agent.routing.snapshot import Health
 
-POLICY = HealthPolicy(errors_until_suspect=2, probe_interval_s=5.0)
+POLICY = HealthPolicy(errors=2, probe_interval=5.0)
 LISTS = Reading(0.0)
-SLOW = Reading(0.0, Outcome.SLOW, "no answer in time")
-WRONG = Reading(0.0, Outcome.SILENT, "GET /api/ps answered 500")
-NOBODY = Reading(0.0, Outcome.REFUSED, "connection refused")
+SLOW = Reading(0.0, PollResult.SLOW, "no answer in time")
+WRONG = Reading(0.0, PollResult.SILENT, "GET /api/ps answered 500")
+NOBODY = Reading(0.0, PollResult.REFUSED, "connection refused")
 
 EVENTS = {
     "lists": lambda it, now_s: it.polled(LISTS, now_s),

@@ -12,7 +12,7 @@ from spoe_agent.instances.beat import JITTER, Beat
 from spoe_agent.instances.http import Remote
 from spoe_agent.instances.ollama import OllamaClient, UnexpectedAnswer
 from spoe_agent.instances.poll import STARTING_S, Poller
-from spoe_agent.instances.reading import Outcome
+from spoe_agent.instances.reading import PollResult
 from spoe_agent.routing import LoadedModel
 from spoe_agent.routing.names import canonical
 from tests.instances.servers import MODEL, FakeOllama
@@ -41,7 +41,7 @@ class Clock:
         return Beat(clock=self, sleep=self.sleep, **{"jitter": lambda: 0.5, **fields})
 
 
-class Source:
+class Lister:
     """Answers from a script: what `fault` holds is raised, else it is a healthy Ollama."""
 
     def __init__(self):
@@ -88,7 +88,7 @@ class Board(dict):
 
 
 def poller(source=None, clock=None, board=None, name="g0", lists_interval_s=10.0, **fields):
-    source, clock, board = source or Source(), clock or Clock(), board if board is not None else Board()
+    source, clock, board = source or Lister(), clock or Clock(), board if board is not None else Board()
     return Poller(name, source, board.publish, clock.beat(**fields), lists_interval_s), source, clock, board
 
 
@@ -107,7 +107,7 @@ async def test_the_first_poll_reads_everything():
     it, source, clock, board = poller()
     await it.poll()
     reading = board["g0"]
-    assert (reading.outcome, reading.why, reading.asked_at_s) == (Outcome.ANSWERED, "", clock.now_s)
+    assert (reading.outcome, reading.why, reading.asked_at_s) == (PollResult.ANSWERED, "", clock.now_s)
     assert (reading.loaded, reading.installed, reading.version) == (LOADED, {A: 7}, "0.33.0")
     assert source.asked == ["ps", "tags", "version"]
 
@@ -185,10 +185,10 @@ async def test_the_version_is_asked_for_again_when_it_was_away(fault):
     for _ in range(2):
         await it.poll()
     assert source.asked.count("version") == 1
-    assert board["g0"].outcome is Outcome.ANSWERED
+    assert board["g0"].outcome is PollResult.ANSWERED
 
 
-class Gate(Source):
+class Gate(Lister):
     """Its first answer to one of the questions waits until the gate is opened."""
 
     def __init__(self, at):
@@ -247,12 +247,12 @@ NOBODY = aiohttp.ClientConnectorError(
     ConnectionKey("h", 1, False, True, None, None, None), OSError(113, "no route to host")
 )
 FAULTS = [
-    (TimeoutError(), Outcome.SLOW, "no answer in time"),
-    (UnexpectedAnswer("GET /api/ps answered 500"), Outcome.SILENT, "GET /api/ps answered 500"),
-    (aiohttp.ServerDisconnectedError(), Outcome.SILENT, "Server disconnected"),
-    (ConnectionResetError(), Outcome.SILENT, "ConnectionResetError"),
-    (REFUSED, Outcome.REFUSED, "connection refused"),
-    (NOBODY, Outcome.REFUSED, "no route to host"),
+    (TimeoutError(), PollResult.SLOW, "no answer in time"),
+    (UnexpectedAnswer("GET /api/ps answered 500"), PollResult.SILENT, "GET /api/ps answered 500"),
+    (aiohttp.ServerDisconnectedError(), PollResult.SILENT, "Server disconnected"),
+    (ConnectionResetError(), PollResult.SILENT, "ConnectionResetError"),
+    (REFUSED, PollResult.REFUSED, "connection refused"),
+    (NOBODY, PollResult.REFUSED, "no route to host"),
 ]
 
 
@@ -260,7 +260,7 @@ FAULTS = [
 async def test_what_goes_wrong_is_published_and_so_is_recovery(fault, outcome, why):
     it, source, clock, board = poller()
     await it.poll()
-    for now, expected in ((fault, (outcome, why)), (fault, (outcome, why)), (None, (Outcome.ANSWERED, ""))):
+    for now, expected in ((fault, (outcome, why)), (fault, (outcome, why)), (None, (PollResult.ANSWERED, ""))):
         source.fault = now
         clock.now_s += 1
         await it.poll()
@@ -269,7 +269,7 @@ async def test_what_goes_wrong_is_published_and_so_is_recovery(fault, outcome, w
 
 @pytest.mark.parametrize(
     ("lists", "version", "outcome"),
-    [(True, True, Outcome.ANSWERED), (False, True, Outcome.SLOW), (False, False, Outcome.SILENT)],
+    [(True, True, PollResult.ANSWERED), (False, True, PollResult.SLOW), (False, False, PollResult.SILENT)],
 )
 async def test_silent_is_who_does_not_even_answer_what_takes_no_lock(lists, version, outcome):
     it, source, _, board = poller()
@@ -298,11 +298,11 @@ async def test_lists_that_fail_are_asked_for_again_at_the_next_poll():
     source.lists_fault = UnexpectedAnswer("GET /api/tags answered 500")
     await it.poll()
     reading = board["g0"]
-    assert (reading.outcome, reading.loaded, reading.installed) == (Outcome.SILENT, LOADED, None)
+    assert (reading.outcome, reading.loaded, reading.installed) == (PollResult.SILENT, LOADED, None)
     source.lists_fault = None
     clock.now_s += 1
     await it.poll()
-    assert (board["g0"].outcome, board["g0"].installed, board["g0"].asked_at_s) == (Outcome.ANSWERED, {A: 7}, 101.0)
+    assert (board["g0"].outcome, board["g0"].installed, board["g0"].asked_at_s) == (PollResult.ANSWERED, {A: 7}, 101.0)
 
 
 async def test_a_bug_in_a_source_is_not_taken_for_a_fault_of_the_instance():
@@ -328,15 +328,15 @@ async def test_who_did_not_answer_is_asked_again_at_once():
     await it.poll()
     async with running(it):
         await board.until(lambda: board.times["g0"] >= 3)
-    assert board["g0"].outcome is Outcome.REFUSED
+    assert board["g0"].outcome is PollResult.REFUSED
     assert clock.slept[0] == pytest.approx(1.0)
 
 
 async def test_neither_a_slow_nor_a_dead_instance_delays_another():
     board = Board()
-    slow, hanging = Source(), asyncio.Event()
+    slow, hanging = Lister(), asyncio.Event()
     slow.loaded = hanging.wait  # never answers
-    dead = Source()
+    dead = Lister()
     dead.fault = REFUSED
     pollers = [
         poller(source, board=board, name=name)[0] for name, source in (("slow", slow), ("dead", dead), ("ok", None))
@@ -344,7 +344,7 @@ async def test_neither_a_slow_nor_a_dead_instance_delays_another():
     async with running(*pollers):
         await board.until(lambda: board.times["ok"] >= 20 and board.times["dead"] >= 2)
     assert "slow" not in board
-    assert (board["ok"].outcome, board["dead"].outcome) == (Outcome.ANSWERED, Outcome.REFUSED)
+    assert (board["ok"].outcome, board["dead"].outcome) == (PollResult.ANSWERED, PollResult.REFUSED)
 
 
 async def test_an_instance_that_starts_hangs_and_dies_over_real_http():
@@ -355,16 +355,16 @@ async def test_an_instance_that_starts_hangs_and_dies_over_real_http():
         it = Poller("g0", OllamaClient(session, Remote(url), 30), board.publish, clock.beat(), 10.0)
         impatient = Poller("hasty", OllamaClient(session, Remote(url), 0.05), board.publish, clock.beat(), 10.0)
         await it.poll()
-        assert board["g0"].outcome is Outcome.REFUSED
+        assert board["g0"].outcome is PollResult.REFUSED
         async with ollama.serving(port):
             await it.poll()
-            assert board["g0"].outcome is Outcome.ANSWERED
+            assert board["g0"].outcome is PollResult.ANSWERED
             assert list(board["g0"].loaded) == [canonical("llama3:8b")]
             ollama.hang.clear()
             await impatient.poll()
-            assert board["hasty"].outcome is Outcome.SILENT
+            assert board["hasty"].outcome is PollResult.SILENT
         await it.poll()
-        assert (board["g0"].outcome, board["g0"].loaded) == (Outcome.REFUSED, None)
+        assert (board["g0"].outcome, board["g0"].loaded) == (PollResult.REFUSED, None)
 
 
 async def test_a_poll_that_is_cut_off_leaves_the_last_readings():
@@ -375,4 +375,4 @@ async def test_a_poll_that_is_cut_off_leaves_the_last_readings():
         async with asyncio.timeout(0):
             await it.poll()
     assert board.times["g0"] == 1
-    assert board["g0"].outcome is Outcome.ANSWERED
+    assert board["g0"].outcome is PollResult.ANSWERED

@@ -8,8 +8,7 @@ import pytest
 from spoe_agent.agent.account import Grant
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
-from spoe_agent.fleet import loads, specs
-from spoe_agent.instances.health import HealthPolicy
+from spoe_agent.fleet import HealthPolicy, loads, specs
 from spoe_agent.instances.reading import Reading
 from spoe_agent.instances.spills import LONGEST_S, PAUSE_S, Repairs, lost_gpus, spilled
 from spoe_agent.instances.watch import GPUS_LOST_S, Watch

@@ -8,10 +8,9 @@ from structlog.testing import capture_logs
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.ending import Ending, Line
-from spoe_agent.fleet import loads, specs
-from spoe_agent.instances.health import HealthPolicy
+from spoe_agent.fleet import HealthPolicy, loads, specs
 from spoe_agent.instances.lists import InstalledModel
-from spoe_agent.instances.reading import Outcome, Reading
+from spoe_agent.instances.reading import PollResult, Reading
 from spoe_agent.instances.watch import Watch
 from spoe_agent.routing import Action, Dialect, Exclusion, Health, Kind, LoadedModel, RequestFacts
 from spoe_agent.routing.names import canonical
@@ -43,7 +42,7 @@ class Bench:
         self.clock, self.board, self.outcome, self.probed = Clock(), Board(), "", []
         self.agent = Agent(specs(loads(FLEET)), self.board, self.nothing, clock=self.clock)
         self.listed = []
-        policy = HealthPolicy(stall_s=10.0, load_stall_s=20.0)
+        policy = HealthPolicy(stall=10.0, load_stall=20.0)
         self.watch = Watch(self.agent, policy, self.probe, self.clock, self.listed.append)
         self.poll("g0", {A: LoadedModel(1, 1)})
         self.poll("g1", {})
@@ -66,7 +65,7 @@ class Bench:
     def refuse(self, name):
         """So many polls that it is down."""
         for _ in range(2):
-            self.fail(name, Outcome.REFUSED, "refused")
+            self.fail(name, PollResult.REFUSED, "refused")
 
     def ask(self, number, model="a"):
         return self.agent.decide(RequestFacts(f"r{number}", Kind.INFERENCE, Dialect.OLLAMA).naming(model))
@@ -413,7 +412,7 @@ async def test_lists_that_fail_for_ten_minutes_are_said_once(polls, lines, probe
         for second in range(600):
             why = polls[second % len(polls)]
             if why:
-                bench.fail("g0", Outcome.SILENT, why)
+                bench.fail("g0", PollResult.SILENT, why)
             else:
                 bench.poll("g0", {A: LoadedModel(1, 1)})
             bench.clock.now_s += 1
@@ -427,7 +426,7 @@ async def test_lists_that_fail_and_probes_that_fail_then_are_proof():
     bench = Bench()
     for second in range(120):
         bench.outcome = "no token" if second > 60 else ""
-        bench.fail("g0", Outcome.SILENT, "GET /api/ps answered 500")
+        bench.fail("g0", PollResult.SILENT, "GET /api/ps answered 500")
         bench.clock.now_s += 1
         await bench.probe_all()
     assert bench.state() is Health.SUSPECT
@@ -439,7 +438,7 @@ def test_lists_come_again_when_they_have_come_for_a_while():
     with capture_logs() as logs:
         for silent in (True, True, False, True, *[False] * 70):
             if silent:
-                bench.fail("g0", Outcome.SLOW, "no answer in time")
+                bench.fail("g0", PollResult.SLOW, "no answer in time")
             else:
                 bench.poll("g0", {A: LoadedModel(1, 1)})
             bench.clock.now_s += 1

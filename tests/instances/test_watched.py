@@ -2,9 +2,10 @@
 
 import pytest
 
-from spoe_agent.instances.health import HealthPolicy, InstanceHealth
+from spoe_agent.fleet import HealthPolicy
+from spoe_agent.instances.health import InstanceHealth
 from spoe_agent.instances.lists import InstalledModel
-from spoe_agent.instances.reading import Outcome, Reading
+from spoe_agent.instances.reading import PollResult, Reading
 from spoe_agent.instances.watched import Watched
 from spoe_agent.routing import Health, InstanceState, LoadedModel
 from spoe_agent.routing.names import canonical
@@ -21,7 +22,7 @@ class Rig:
         self.watched = Watched(InstanceHealth("g0", HealthPolicy(), self.now_s))
         self.read(loaded=LOADED, installed=LIST, version="0.33.0")
 
-    def read(self, outcome=Outcome.ANSWERED, why="", **brought):
+    def read(self, outcome=PollResult.ANSWERED, why="", **brought):
         """Take what a poll brought that was asked for a second after the last."""
         self.now_s += 1
         reading = Reading(self.now_s, outcome, why, **brought)
@@ -41,7 +42,7 @@ def test_what_was_not_asked_for_stays_with_its_age():
     assert (state.installed, state.installed_at_s, state.version) == (ON_DISK, 100.0, "0.33.0")
 
 
-@pytest.mark.parametrize("outcome", [Outcome.SLOW, Outcome.SILENT, Outcome.REFUSED])
+@pytest.mark.parametrize("outcome", [PollResult.SLOW, PollResult.SILENT, PollResult.REFUSED])
 def test_who_does_not_answer_once_keeps_its_readings_with_their_age(outcome):
     """It may be busy, or be started again."""
     state = Rig().read(outcome, "no answer in time")
@@ -50,17 +51,17 @@ def test_who_does_not_answer_once_keeps_its_readings_with_their_age(outcome):
 
 
 def test_half_a_poll_counts_for_what_it_brought():
-    state = Rig().read(Outcome.SILENT, "GET /api/tags answered 500", loaded={})
+    state = Rig().read(PollResult.SILENT, "GET /api/tags answered 500", loaded={})
     assert (state.loaded, state.loaded_at_s, state.installed, state.installed_at_s) == ({}, 101.0, ON_DISK, 100.0)
 
 
 def test_who_is_gone_has_nothing_loaded_and_what_is_on_disk():
     rig = Rig()
     for loaded, loaded_at_s, health in ((LOADED, 100.0, Health.UP), ({}, 102.0, Health.DOWN), ({}, 103.0, Health.DOWN)):
-        state = rig.read(Outcome.REFUSED, "connection refused")
+        state = rig.read(PollResult.REFUSED, "connection refused")
         assert (state.loaded, state.loaded_at_s, state.health) == (loaded, loaded_at_s, health)
     assert (state.installed, state.version) == (ON_DISK, "0.33.0")
-    state = rig.read(Outcome.SLOW, "no answer in time")
+    state = rig.read(PollResult.SLOW, "no answer in time")
     assert (state.loaded, state.loaded_at_s, state.health) == ({}, 103.0, Health.DOWN)
     state = rig.read(loaded=LOADED, version="0.34.0")
     assert (state.loaded, state.health, state.version) == (LOADED, Health.RECOVERING, "0.34.0")
@@ -70,8 +71,8 @@ def test_whom_requests_find_down_keeps_what_is_loaded_until_polls_find_it_too():
     rig = Rig()
     for _ in range(2):
         rig.watched.health.refused("refused", rig.now_s)
-    assert rig.read(Outcome.REFUSED, "connection refused").loaded == LOADED
-    assert rig.read(Outcome.REFUSED, "connection refused").loaded == {}
+    assert rig.read(PollResult.REFUSED, "connection refused").loaded == LOADED
+    assert rig.read(PollResult.REFUSED, "connection refused").loaded == {}
 
 
 def test_which_models_run_one_by_one():
@@ -103,7 +104,7 @@ def test_an_empty_list_of_who_starts_deletes_nothing():
 def test_one_word_ends_what_speaks_against_it():
     rig = Rig()
     for health in (Health.UP, Health.SUSPECT):
-        state = rig.read(Outcome.SILENT, "GET /api/ps answered 500")
+        state = rig.read(PollResult.SILENT, "GET /api/ps answered 500")
         assert (state.health, state.why) == (health, "GET /api/ps answered 500")
     rig.watched.health.served(rig.now_s)
     assert rig.read(loaded=LOADED).why == ""

@@ -6,8 +6,7 @@ from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.learner import Learner
 from spoe_agent.assemble import Parts
-from spoe_agent.fleet import specs
-from spoe_agent.instances.health import HealthPolicy
+from spoe_agent.fleet import HealthPolicy, specs
 from spoe_agent.instances.ollamas import Ollamas
 from spoe_agent.instances.watch import Watch
 

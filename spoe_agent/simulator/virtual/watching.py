@@ -6,14 +6,14 @@ It plays the poller and drives the watch's own coroutines by hand, for there is 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.ending import Ending, Line
-from spoe_agent.instances.health import HealthPolicy
+from spoe_agent.fleet import HealthPolicy
 from spoe_agent.instances.lists import InstalledModel
 from spoe_agent.instances.probe import Target
-from spoe_agent.instances.reading import Outcome, Reading
+from spoe_agent.instances.reading import PollResult, Reading
 from spoe_agent.instances.watch import TICK_S, Watch
 from spoe_agent.routing import Kind, LoadedModel
 from spoe_agent.routing.keep import Touch
@@ -46,13 +46,8 @@ class Watching:
         self, agent: Agent, installed: Mapping[str, InstalledModel], clock: Callable[[], float], time_scale: float = 1.0
     ) -> None:
         usual = HealthPolicy()
-        policy = replace(
-            usual,
-            stall_s=usual.stall_s / time_scale,
-            load_stall_s=usual.load_stall_s / time_scale,
-            probe_interval_s=usual.probe_interval_s / time_scale,
-            probe_timeout_s=usual.probe_timeout_s / time_scale,
-        )
+        shorter = {key: value / time_scale for key, value in usual.model_dump(exclude={"errors"}).items()}
+        policy = usual.model_copy(update=shorter)
         self._agent = agent
         self._watch = Watch(agent, policy, self._send, clock, wall=clock)
         self._clock = clock
@@ -66,7 +61,7 @@ class Watching:
 
     def refused(self, instance: str) -> None:
         """Nobody listened at a poll."""
-        self._watch.published(instance, Reading(self._clock(), Outcome.REFUSED, "connection refused"))
+        self._watch.published(instance, Reading(self._clock(), PollResult.REFUSED, "connection refused"))
 
     def not_taken(self, instance: str) -> None:
         """An instance did not take a request."""

@@ -9,12 +9,12 @@ import structlog
 
 from bench.policies.arms import ARMS, IDEAL
 from bench.policies.cells import (
+    Arrivals,
     Cell,
     Done,
     FloorJob,
     Floors,
     Job,
-    Source,
     find_floors,
     run_all,
     run_job,
@@ -25,7 +25,7 @@ from bench.policies.verdicts import verdict
 from spoe_agent.simulator.virtual.requests import SERVED
 
 CELL = Cell("F4", 0.3, "W1")
-SMALL = Source(requests=150)
+SMALL = Arrivals(requests=150)
 
 
 @pytest.mark.parametrize("arm", sorted(ARMS))
@@ -62,7 +62,7 @@ def test_floors_hold_for_every_policy(fleet: str, workload: str) -> None:
 
 def test_a_struck_fleet_is_struck_for_everybody() -> None:
     cell = Cell("F4-kill", 0.3, "W1")
-    source = Source(requests=3000)
+    source = Arrivals(requests=3000)
     got = {arm: figures([simulate(Job(cell, arm, 0, source)).run]) for arm in ("leastconn", "bounded_hash")}
 
     assert all(0 < figure.failed < 30 for figure in got.values())
@@ -71,7 +71,7 @@ def test_a_struck_fleet_is_struck_for_everybody() -> None:
 
 def test_a_policy_that_knows_nothing_asks_a_dead_instance_again_and_misses_that_goal() -> None:
     cell = Cell("F4-kill", 0.3, "W1")
-    naive = [simulate(Job(cell, "leastconn", 0, Source(requests=3000))).run]
+    naive = [simulate(Job(cell, "leastconn", 0, Arrivals(requests=3000))).run]
     met = {goal.name: goal.met for goal in verdict(cell, ("RS",), {"leastconn": naive, "pointsman": naive}, None).goals}
 
     assert met["sent to a known-dead instance"] is False
@@ -91,7 +91,7 @@ def test_nothing_is_sent_where_it_cannot_fit(arm: str) -> None:
 
 def test_naive_affinity_collapses_where_one_model_is_hot() -> None:
     def ttft(arm: str) -> float:
-        return figures([simulate(Job(Cell("F8", 0.45, "WX"), arm, 0, Source(requests=1500))).run]).ttft_mean
+        return figures([simulate(Job(Cell("F8", 0.45, "WX"), arm, 0, Arrivals(requests=1500))).run]).ttft_mean
 
     assert ttft("warm_first") > 10 * ttft("all_warm")
     assert ttft("all_warm") < ttft("pointsman") < ttft("bounded_hash") < ttft("leastconn")
@@ -101,7 +101,7 @@ def test_a_trace_is_replayed(tmp_path: Path) -> None:
     trace = tmp_path / "trace.csv"
     lines = [f"{n}.5,M0{n % 3},7,{100 + n},20" for n in range(50)]
     trace.write_text("timestamp_s,model_rank,servegen_client,input_tokens,output_tokens\n" + "\n".join(lines))
-    done = simulate(Job(CELL, "leastconn", 0, Source(trace)))
+    done = simulate(Job(CELL, "leastconn", 0, Arrivals(trace)))
 
     assert [sample.prompt_tokens for sample in done.run.samples] == [100 + n for n in range(50)]
 

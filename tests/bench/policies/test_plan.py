@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.policies.cells import Cell, FloorJob, Job, Source
+from bench.policies.cells import Arrivals, Cell, FloorJob, Job
 from bench.policies.fleets import FLEETS
 from bench.policies.mixes import WORKLOADS
 from bench.policies.plan import DEFAULT_CELLS, QUICK_CELLS, cells, jobs
@@ -34,13 +34,13 @@ def test_the_usual_cells_exist() -> None:
 
 
 def test_no_floor_holds_for_a_closed_loop() -> None:
-    cell, source = Cell("F4", None, "CL"), Source()
+    cell, source = Cell("F4", None, "CL"), Arrivals()
 
     assert jobs([cell], ("leastconn",), 1, source) == [Job(cell, "leastconn", 0, source)]
 
 
 def test_work_on_the_same_requests_is_together() -> None:
-    cell, source = Cell("F2", 0.3, "W1"), Source()
+    cell, source = Cell("F2", 0.3, "W1"), Arrivals()
 
     assert jobs([cell], ("leastconn", "random"), 2, source) == [
         Job(cell, "leastconn", 0, source),
@@ -52,7 +52,7 @@ def test_work_on_the_same_requests_is_together() -> None:
 
 
 def test_a_policy_with_placements_is_run_in_each() -> None:
-    cell, source = Cell("F2", 0.3, "W1"), Source()
+    cell, source = Cell("F2", 0.3, "W1"), Arrivals()
     found = [job for job in jobs([cell], ("bounded_hash",), 2, source) if isinstance(job, Job)]
 
     assert [(job.seed, job.placement) for job in found] == [(seed, place) for seed in (0, 1) for place in range(4)]

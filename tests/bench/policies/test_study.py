@@ -3,12 +3,12 @@ from __future__ import annotations
 import io
 import json
 
-from bench.policies.cells import Cell, Source, workload
+from bench.policies.cells import Arrivals, Cell, workload
 from bench.policies.plan import jobs
 from bench.policies.study import Study
 
 CELLS = [Cell("F2", 0.3, "W1"), Cell("F8", 0.3, "W1")]
-SMALL = Source(requests=60)
+SMALL = Arrivals(requests=60)
 
 
 def test_each_cell_is_judged_when_it_is_whole() -> None:
@@ -35,8 +35,8 @@ def test_a_closed_loop_has_no_bounds() -> None:
 def test_every_window_has_its_regime() -> None:
     """Of these five, the hottest model makes 45 % of the work in two. They are in the order of seeds."""
     cell = Cell("F8", 0.3, "W3")
-    (verdict,) = Study(jobs([cell], ("leastconn",), 5, Source(requests=2000)), None).run(1, lambda: None)
-    each = [workload(cell, seed, Source(requests=2000)).regime for seed in range(5)]
+    (verdict,) = Study(jobs([cell], ("leastconn",), 5, Arrivals(requests=2000)), None).run(1, lambda: None)
+    each = [workload(cell, seed, Arrivals(requests=2000)).regime for seed in range(5)]
 
     assert len(set(each)) > 1
     assert verdict.rows[0].regimes == tuple(each)

@@ -32,7 +32,7 @@ class Above:
 
 
 @dataclass(slots=True)
-class Tally:
+class Difference:
     """How one HAProxy process's counts have differed from the grants that it asked for."""
 
     surplus: Above = field(default_factory=Above)
@@ -48,7 +48,7 @@ class Tally:
 class CountedAccount(Account):
     """An account, and how it has differed from each process's counts."""
 
-    tallies: dict[str, Tally] = field(default_factory=dict)
+    differences: dict[str, Difference] = field(default_factory=dict)
 
     def excess(self, process: str, load: InstanceLoad) -> int:
         """Return how many more requests were granted to a process than it counts; below zero: how many fewer."""
@@ -66,10 +66,10 @@ class CountedAccount(Account):
     def elsewhere(self, process: str, now_s: float) -> int:
         """Return the requests that other processes have here."""
         others = len(self.grants) - self.asked_by.get(process, 0)
-        if len(self.tallies) < 2:
+        if len(self.differences) < 2:
             return others
         return others + sum(
-            tally.beyond
-            for name, tally in self.tallies.items()
-            if name != process and now_s - tally.asked_at_s <= BEYOND_LIFETIME_S
+            difference.beyond
+            for name, difference in self.differences.items()
+            if name != process and now_s - difference.asked_at_s <= BEYOND_LIFETIME_S
         )

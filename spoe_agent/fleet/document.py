@@ -51,7 +51,7 @@ _MAPPING_TAGS = {_TAG + "map", _TAG + "seq"}
 
 
 @dataclass(slots=True)
-class Source:
+class Document:
     """A fleet file that was read: plain data, lines by path, and what was wrong already at this level."""
 
     file: str
@@ -76,23 +76,23 @@ class Source:
         self.problems.append(Problem(self.file, line or self.line(path), dotted(path), message, hint))
 
 
-def read(text: str, file: str) -> Source:
+def read(text: str, file: str) -> Document:
     """Return the data of a fleet file's text, with what is wrong in single values noted in `problems`.
 
     Raises:
         FleetError: nothing can be made of the text: no YAML, empty, no mapping.
     """
-    source = Source(file)
+    document = Document(file)
     root = _compose(text, file)
     if root is None or (isinstance(root, yaml.ScalarNode) and root.tag == _TAG + "null"):
         raise _hopeless(file, None, "is empty", "write at least one entry under instances")
     if not isinstance(root, yaml.MappingNode):
         raise _hopeless(file, _line(root), "is not a mapping of keys", "begin with instances:")
     try:
-        source.data = _Walk(source).value(root, ())
+        document.data = _Walk(document).value(root, ())
     except RecursionError:
         raise _hopeless(file, None, "is nested too deeply", "") from None
-    return source
+    return document
 
 
 def _hopeless(file: str, line: int | None, message: str, hint: str) -> FleetError:
@@ -130,13 +130,13 @@ def _is_merge_key(node: yaml.Node) -> bool:
 class _Walk:
     """Turns nodes into data; fills in the source's lines and problems as it goes."""
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    def __init__(self, document: Document) -> None:
+        self._document = document
         self._left = _MAX_VALUES
         self._open: list[yaml.Node] = []
 
     def value(self, node: yaml.Node, path: Path) -> Any:
-        self._source.lines.setdefault(path, _line(node))
+        self._document.lines.setdefault(path, _line(node))
         self._spend()
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
@@ -153,11 +153,13 @@ class _Walk:
     def _spend(self) -> None:
         self._left -= 1
         if self._left < 0:
-            raise _hopeless(self._source.file, None, f"has more than {_MAX_VALUES} values", "use fewer aliases (*name)")
+            raise _hopeless(
+                self._document.file, None, f"has more than {_MAX_VALUES} values", "use fewer aliases (*name)"
+            )
 
     def _refuse(self, path: Path, message: str, hint: str) -> None:
-        self._source.add(path, message, hint)
-        self._source.unread.add(path)
+        self._document.add(path, message, hint)
+        self._document.unread.add(path)
 
     def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
         text = str(node.value)
@@ -182,10 +184,10 @@ class _Walk:
                 continue
             here = (*path, key)
             if key in data:
-                message = f"is here twice, first on line {self._source.line(here)}"
-                self._source.add(here, message, "keep one of them", line=_line(key_node))
+                message = f"is here twice, first on line {self._document.line(here)}"
+                self._document.add(here, message, "keep one of them", line=_line(key_node))
                 continue
-            self._source.lines[here] = _line(key_node)
+            self._document.lines[here] = _line(key_node)
             data[key] = self.value(value_node, here)
         return data
 
@@ -208,10 +210,10 @@ class _Walk:
                 self._open.pop()
             else:
                 wrong = "contains itself" if isinstance(other, yaml.MappingNode) else "is no mapping"
-                self._source.add((*path, "<<"), wrong, "write the alias of another mapping (*name)", _line(other))
+                self._document.add((*path, "<<"), wrong, "write the alias of another mapping (*name)", _line(other))
 
     def _key(self, node: yaml.Node, path: Path) -> str | None:
         if isinstance(node, yaml.ScalarNode) and not _SURROGATE.search(node.value):
             return str(node.value)
-        self._source.add(path, "has a key that is not a word", "write key: value", line=_line(node))
+        self._document.add(path, "has a key that is not a word", "write key: value", line=_line(node))
         return None

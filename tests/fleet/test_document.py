@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from spoe_agent.fleet import FleetError
-from spoe_agent.fleet.source import read
+from spoe_agent.fleet.document import read
 
 
 @pytest.mark.parametrize(
