@@ -54,8 +54,8 @@ _ROUTE: Mapping[Argument, str] = {
 }
 
 _CONTENT: Mapping[Argument, str] = {
-    "type": f"req.fhdr(content-type),bytes(0,{HEADER_BYTES})",
-    "encoding": f"req.fhdr(content-encoding),bytes(0,{HEADER_BYTES})",
+    "type": f"req.fhdr(content-type,1),bytes(0,{HEADER_BYTES})",
+    "encoding": f"req.fhdr(content-encoding,1),bytes(0,{HEADER_BYTES})",
 }
 
 AT_ONCE: Mapping[Question, Mapping[Argument, str]] = {

@@ -27,7 +27,7 @@ from spoe_agent.requests.foreign import glob_regex
 from spoe_agent.requests.request_id import WELL_FORMED
 from spoe_agent.routing.choice import STATUS
 from spoe_agent.routing.names import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG
-from spoe_agent.routing.surface import BLOB_PATH, DESCRIBE_PATH, INFERENCE_PATHS, MODEL_PATH
+from spoe_agent.routing.surface import BLOB_PATH, DESCRIBE_PATH, FORM_PATH, INFERENCE_PATHS, MODEL_PATH
 
 OWN_ERRORS = (400, 408, 413, 500, 502, 503, 504)
 """Statuses that HAProxy itself answers with; each has its own body."""
@@ -116,6 +116,7 @@ def _config(fleet: Fleet, known: frozenset[str]) -> str:
         model_paths=[*sorted(INFERENCE_PATHS), DESCRIBE_PATH],
         model_path=MODEL_PATH,
         blob_path=BLOB_PATH,
+        form_path=FORM_PATH,
         models_map=MODELS_MAP,
         again=str(fleet.listeners.again),
         lists_at=lists_at,

@@ -15,6 +15,7 @@ from spoe_agent.requests.path import decoded
 from spoe_agent.requests.reading import Whole, facts
 from spoe_agent.requests.request_id import shown
 from spoe_agent.routing import RequestFacts
+from spoe_agent.routing.surface import FORM_PATH
 
 PREFIX = "pointsman_prefix"
 """Of an instance's URL, as kept in the metadata of a flow that was sent there."""
@@ -41,18 +42,22 @@ def _credentials(flow: http.HTTPFlow) -> Credentials:
 
 def facts_of(flow: http.HTTPFlow, trusted: Sequence[Network]) -> RequestFacts:
     """Return what is asked for; `trusted` are proxies whose word for the client's address is taken."""
-    headers = flow.request.headers
     return facts(
         Whole(
             flow.id,
             flow.request.method,
             path_of(flow),
             flow.request.raw_content or b"",
-            content_type=headers.get("content-type", ""),
-            content_encoding=headers.get("content-encoding", ""),
+            content_type=_first(flow, "content-type"),
+            content_encoding=_first(flow, "content-encoding"),
             caller=caller_of(_credentials(flow), trusted),
         )
     )
+
+
+def _first(flow: http.HTTPFlow, name: str) -> str:
+    """Return a header as Go's `Get` does, where it was sent more than once."""
+    return next(iter(flow.request.headers.get_all(name)), "")
 
 
 def path_of(flow: http.HTTPFlow) -> str:
@@ -70,7 +75,9 @@ def send_to(flow: http.HTTPFlow, instance: Instance) -> None:
     flow.request.scheme = "https" if instance.has_tls else "http"
     flow.request.host, flow.request.port = instance.host, instance.port
     flow.request.host_header = instance.host_header
-    flow.request.path = instance.prefix + _asked(flow)
+    # Ollama would take a model that the query names before the one of the form, by which it was routed.
+    asked = _asked(flow).partition("?")[0] if path_of(flow) == FORM_PATH else _asked(flow)
+    flow.request.path = instance.prefix + asked
     flow.metadata[PREFIX] = instance.prefix
     flow.request.headers.pop("origin", None)
     flow.request.headers["X-Request-Id"] = shown_id(flow)

@@ -11,6 +11,7 @@ from pydantic_core import from_json
 
 from spoe_agent.requests.form import field_reading
 from spoe_agent.requests.scan import Scan
+from spoe_agent.routing.names import canonical, is_cloud
 
 ZSTD_LIMIT_BYTES = 20 * 1024 * 1024
 """Ollama's own cap for decompressed bodies (server/cloud_proxy.go)."""
@@ -47,6 +48,7 @@ def read_model(body: bytes, content_type: str = "", content_encoding: str = "", 
     """Return the model that a whole request body names, as written there; "" when it names none.
 
     Args:
+        content_type: of a form with parts; "" for JSON, which Ollama reads whatever its type says.
         takes_name: `name` stands in for an empty `model`, as in /api/show.
 
     Raises:
@@ -72,7 +74,7 @@ def model_reading(
         body = yield from _unpacking(body)
     if not body or body.isspace():
         raise BodyError("missing request body", BodyFault.NOTHING)
-    if is_form(content_type):
+    if content_type:
         return from_field((yield from field_reading(body, content_type)))
     if len(body) <= PARSED_BYTES:
         return from_document(body, parsed(body), takes_name)
@@ -82,8 +84,8 @@ def model_reading(
 
 
 def is_packed(content_encoding: str) -> bool:
-    """Tell whether a body comes packed, in the one way that Ollama unpacks."""
-    return content_encoding.strip().lower() == "zstd"
+    """Tell whether a body comes packed, in the one way that Ollama unpacks. It does not ignore case."""
+    return content_encoding.strip() == "zstd"
 
 
 def is_form(content_type: str) -> bool:
@@ -136,6 +138,13 @@ def from_document(body: bytes, document: object, takes_name: bool = False) -> st
     return from_scan(scan, takes_name)
 
 
+def _is_clouds(name: str) -> bool:
+    try:
+        return is_cloud(canonical(name))
+    except ValueError:
+        return False
+
+
 def _is_variant(key: str) -> bool:
     return len(key) == len("model") and key != "model" and key.lower() == "model"
 
@@ -150,6 +159,9 @@ def from_scan(scan: Scan, takes_name: bool = False) -> str:
         raise BodyError("invalid JSON: the model's name is no valid text")
     if scan.is_mistyped:
         raise BodyError(f"'{scan.word}' is not a string", BodyFault.MISTYPED, scan.found)
+    if scan.is_torn and _is_clouds(scan.exact):
+        # Ollama looks for its cloud's models by the exact key first (server/cloud_proxy.go), for others in any case.
+        raise BodyError("the request body names two models: 'model', and the same in another case")
     if takes_name and not scan.value and scan.word != "name":
         return from_scan(Scan(scan.text, "name").run())
     return scan.value

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from spoe_agent.requests.scan import Scan
+from spoe_agent.requests.scan import Scan, folded
 from spoe_agent.routing.change import Change, Verb
 from spoe_agent.routing.names import canonical
 
@@ -52,13 +52,13 @@ def read_change(path: str, body: bytes, size: int) -> Change | None:
 
 
 def _fields(body: bytes) -> Mapping[str, Any]:
-    text = body.decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
+    text = body.decode("utf-8", "replace").lstrip(" \t\r\n")
     try:
         pairs, _ = json.JSONDecoder(object_pairs_hook=list).raw_decode(text)
     except (ValueError, RecursionError):
         return {}
     is_object = isinstance(pairs, list) and all(isinstance(pair, tuple) for pair in pairs)
-    return {key.lower(): value for key, value in pairs} if is_object else {}
+    return {folded(key): value for key, value in pairs if value is not None} if is_object else {}
 
 
 def _beginning(body: bytes) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spoe_agent.requests.body import from_document, from_field, from_scan, is_form, is_packed, read_model
+from spoe_agent.requests.body import from_document, from_field, from_scan, is_packed, read_model
 from spoe_agent.requests.form import model_field
 from spoe_agent.requests.scan import Scan, key_pattern
 
@@ -25,6 +25,7 @@ BEYOND_HEAD_BYTES = HEAD_BYTES - MARGIN_BYTES
 """Where that begins which may not be in the head."""
 BETWEEN_BYTES = TAIL_BYTES - MARGIN_BYTES
 """A key with so many bytes behind it may not be in the tail."""
+SPACE = b" \t\r\n"
 MARK = b"?"
 """Ends the end part if a key may stand before it. No JSON object ends so."""
 
@@ -50,6 +51,7 @@ class Glimpse:
     is_within: bool
     """All of it was received, and may be asked for."""
     content_type: str = ""
+    """Of a form with parts; "" for JSON."""
     content_encoding: str = ""
     takes_name: bool = False
     """`name` stands in for an empty `model`."""
@@ -70,16 +72,18 @@ def model_of(glimpse: Glimpse, document: object = None) -> str:
     unseen = NeedsWhole if glimpse.is_within else TooLarge
     if is_packed(glimpse.content_encoding):
         raise unseen
-    if is_form(glimpse.content_type):
+    if glimpse.content_type:
         model = model_field(glimpse.head, glimpse.content_type)
         if model is None:
             raise unseen
         return model
+    if not glimpse.head.strip(SPACE):
+        raise unseen
     scan = Scan(glimpse.head).run()
     if scan.is_closed or not scan.is_object:
         return from_scan(scan, glimpse.takes_name)
     if not glimpse.is_within:
-        if not scan.value:
+        if not scan.value or scan.is_torn:
             raise unseen
         return scan.value
     return _between(scan, glimpse.tail)
@@ -90,14 +94,14 @@ def _of_all(glimpse: Glimpse, document: object) -> str:
         raise NeedsWhole
     if document is None or not glimpse.head.strip():
         return read_model(glimpse.head, glimpse.content_type, takes_name=glimpse.takes_name)
-    if is_form(glimpse.content_type):
+    if glimpse.content_type:
         return from_field(model_field(glimpse.head, glimpse.content_type))
     return from_document(glimpse.head, document, glimpse.takes_name)
 
 
 def _between(head: Scan, tail: bytes) -> str:
     """Return the model that both parts of one object agree on."""
-    if not tail or tail.endswith(MARK) or head.is_cut or head.is_broken or head.is_mistyped:
+    if not tail or tail.endswith(MARK) or head.is_cut or head.is_broken or head.is_mistyped or head.is_torn:
         raise NeedsWhole
     key = key_pattern(head.word).search(tail)
     last = head.value if key is None else _behind(key.start(), tail)
@@ -108,9 +112,9 @@ def _between(head: Scan, tail: bytes) -> str:
 
 def _behind(start: int, tail: bytes) -> str:
     """Return what the last key of the top level says, if the one at `start` stands there; else nothing."""
-    text = tail.rstrip(b" \t\r\n")
+    text = tail.rstrip(SPACE)
     if start == 0 or tail[start - 1] == ord("\\") or not text.endswith(b"}"):
         return ""
     scan = Scan(b"{" + text[start:-1]).run()
     is_level = scan.depth == 1 and not (scan.is_closed or scan.in_string or scan.is_cut)
-    return scan.value if is_level and not (scan.is_broken or scan.is_mistyped) else ""
+    return scan.value if is_level and not (scan.is_broken or scan.is_mistyped or scan.is_torn) else ""

@@ -15,6 +15,8 @@ from types import MappingProxyType
 
 from pydantic_core import from_json
 
+from spoe_agent.requests.scan import folded
+
 BEGINNING_CHARACTERS = 4096
 """How much of a message is looked at: longer ones that differ behind it count as one."""
 LEAST_CONTEXT = 4
@@ -108,9 +110,11 @@ def _counts(name: str, value: object) -> bool:
 def _wish(path: str, document: Mapping[str, object]) -> Wish:
     """Return what a whole body asks for; Go takes keys in any case, and of like ones the last."""
     asks = PROMPTS.get(path)
-    if asks is None or any(value and key.lower() == asks for key, value in document.items()):
+    if asks is None or any(value and folded(key) == asks for key, value in document.items()):
         return Wish.ANSWER
-    return Wish.UNLOAD if path in UNLOADING_PATHS and _is_no_time(document.get("keep_alive")) else Wish.LOAD
+    kept = [value for key, value in document.items() if folded(key) == "keep_alive"]
+    # A parser does not keep the order of several spellings.
+    return Wish.UNLOAD if path in UNLOADING_PATHS and len(kept) == 1 and _is_no_time(kept[0]) else Wish.LOAD
 
 
 def _is_no_time(keep_alive: object) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 
-from spoe_agent.requests.body import BodyError, at_once, model_reading
+from spoe_agent.requests.body import BodyError, at_once, is_form, model_reading
 from spoe_agent.requests.changes import read_change
 from spoe_agent.requests.glimpse import HEAD_BYTES, Glimpse, model_of
 from spoe_agent.requests.hints import Wish, beginning, hints_of
@@ -24,6 +24,9 @@ from spoe_agent.routing.surface import (
     path_model,
 )
 from spoe_agent.routing.words import words_of
+
+NO_FORM = "failed to parse multipart form: request Content-Type isn't multipart/form-data"
+"""Ollama's text on what should be a form and is none."""
 
 _NOT_COUNTED: Mapping[str, InstanceLoad] = {}
 
@@ -109,6 +112,8 @@ def glimpsed(request: RequestFacts, glimpse: Glimpse, document: object = None) -
 
     `document` and errors raised, but for BodyError: see `glimpse.model_of`.
     """
+    if request.words.is_form and not is_form(glimpse.content_type):
+        return request.without_model(Problem.UNREADABLE, NO_FORM)
     try:
         return request.naming(model_of(glimpse, document))
     except BodyError as error:
@@ -121,6 +126,8 @@ def read(
     """Return the facts with the model that a whole body names, or with what is wrong with it; with pauses, for a body
     may be large.
     """
+    if request.words.is_form and not is_form(content_type):
+        return request.without_model(Problem.UNREADABLE, NO_FORM)
     try:
         name = yield from model_reading(body, *content(request, content_type, content_encoding))
     except BodyError as error:
@@ -129,10 +136,12 @@ def read(
 
 
 def content(request: RequestFacts, content_type: str, content_encoding: str) -> tuple[str, str, bool]:
-    """Return how a body is to be read: its type, its encoding, and whether `name` stands in for `model`. Ollama unpacks
-    nothing on its own API.
+    """Return how a body is to be read: its type if it is a form, its encoding, and whether `name` stands in for
+    `model`. Ollama unpacks nothing on its own API, and no form.
     """
-    return content_type, "" if request.dialect is Dialect.OLLAMA else content_encoding, request.words.takes_name
+    words = request.words
+    is_as_it_came = words.is_form or request.dialect is Dialect.OLLAMA
+    return content_type if words.is_form else "", "" if is_as_it_came else content_encoding, words.takes_name
 
 
 def _unreadable(request: RequestFacts, error: BodyError) -> RequestFacts:

@@ -30,11 +30,26 @@ _NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 _STEPS = [1 if byte in b"{[" else -1 for byte in range(256)]
 
 
+_FOLDS = {"s": "\u017f", "k": "\u212a"}
+"""Letters beyond ASCII that Go takes for these (unicode.SimpleFold); no other letter of our words has one."""
+
+
+def folded(key: str) -> str:
+    """Return a key as encoding/json compares it, as far as words in small ASCII letters are concerned."""
+    lower = key.lower()
+    return lower if lower.isascii() else lower.replace(_FOLDS["s"], "s")
+
+
 @lru_cache
 def key_pattern(word: str) -> re.Pattern[bytes]:
     r"""Return what may be this key: each letter may be `\u00XX`. Of what stands before it, the caller must judge."""
-    letters = (rf"(?:{letter}|\\u00{ord(letter) & 0xDF:02x}|\\u00{ord(letter):02x})" for letter in word)
-    return re.compile(rf'"{"".join(letters)}"(?=[ \t\r\n]*+(?::|\Z))'.encode(), re.I)
+    return re.compile(rf'"{"".join(map(_letter, word))}"(?=[ \t\r\n]*+(?::|\Z))'.encode(), re.I)
+
+
+def _letter(letter: str) -> str:
+    other = _FOLDS.get(letter)
+    also = rf"|{other}|\\u{ord(other):04x}" if other else ""
+    return rf"(?:{letter}|\\u00{ord(letter) & 0xDF:02x}|\\u00{ord(letter):02x}{also})"
 
 
 @dataclass(slots=True)
@@ -47,6 +62,8 @@ class Scan:
     """How much is gone through between two pauses; at least 2."""
     value: str = ""
     """What the last member of that name says; null says nothing."""
+    exact: str = ""
+    """What the last one says that is spelled just so; "" when that is no text."""
     is_mistyped: bool = False
     """One of them is neither a text nor null."""
     found: str = ""
@@ -61,10 +78,16 @@ class Scan:
     depth: int = 0
     in_string: bool = False
     _at: int = 0
+    _taken: str = ""
     _key: re.Pattern[bytes] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._key = key_pattern(self.word)
+
+    @property
+    def is_torn(self) -> bool:
+        """It is spelled in more than one way, and which of them is read decides what it says."""
+        return self.exact not in ("", self.value)
 
     def run(self) -> Self:
         """Go through all of it at once."""
@@ -98,6 +121,8 @@ class Scan:
             self._at = key.end()
             if self.depth == 1:
                 self._take_member()
+                if self._is_exact(key.group()):
+                    self.exact = self._taken
             if self.is_cut or self._at >= end:
                 return
 
@@ -122,8 +147,12 @@ class Scan:
         self.is_closed = closing >= self.depth
         self.depth += opening - closing
 
+    def _is_exact(self, key: bytes) -> bool:
+        return key[1:-1] == self.word.encode() or (b"\\" in key and json.loads(key) == self.word)
+
     def _take_member(self) -> None:
         """Take the value of a member, if it is one: `_at` is behind the text that may be its key."""
+        self._taken = ""
         colon = _past_space(self.text, self._at)
         if self.text[colon : colon + 1] not in (b":", b""):
             return
@@ -144,11 +173,11 @@ class Scan:
             self.is_cut = True
             return
         if quoted is None:
-            self.value = self.text[start + 1 : start + MAX_VALUE_BYTES].decode("utf-8", "replace")
+            self.value = self._taken = self.text[start + 1 : start + MAX_VALUE_BYTES].decode("utf-8", "replace")
             return
         self._at = quoted.end()
         try:
-            self.value = json.loads(quoted[0].decode("utf-8", "replace"))
+            self.value = self._taken = json.loads(quoted[0].decode("utf-8", "replace"))
         except ValueError:
             self.is_broken = True
 

@@ -32,6 +32,8 @@ class Kind(StrEnum):
     """Has a model unloaded wherever it is loaded: an inference path's request without a prompt, `keep_alive` 0."""
 
 
+FORM_PATH = "/v1/audio/transcriptions"
+"""Its body is a form with parts. Ollama would take a model that is named in the query before the form's."""
 INFERENCE_PATHS = frozenset(
     {
         "/api/generate",
@@ -43,7 +45,7 @@ INFERENCE_PATHS = frozenset(
         "/v1/embeddings",
         "/v1/responses",
         "/v1/messages",
-        "/v1/audio/transcriptions",
+        FORM_PATH,
     }
 )
 EMBEDDING_PATHS = frozenset({"/api/embed", "/api/embeddings", "/v1/embeddings"})

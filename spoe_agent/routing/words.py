@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spoe_agent.routing.surface import DESCRIBE_PATH, path_model
+from spoe_agent.routing.surface import DESCRIBE_PATH, FORM_PATH, path_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,8 @@ class Words:
     """Names are told in their shortest form (names.shortest), not as they were written."""
     takes_name: bool = False
     """`name` stands in for an empty `model`."""
+    is_form: bool = False
+    """The body is a form with parts, not JSON."""
 
     def about(self, fault: str, found: str) -> str:
         """Return Go's text on a body (of requests.body.BodyFault), or "" where it has none.
@@ -59,7 +61,7 @@ WORDS = {
     "/v1/embeddings": Words("openai.EmbedRequest", PULL_FIRST, NAMELESS),
     "/v1/responses": Words("openai.ResponsesRequest"),
     "/v1/messages": Words("anthropic.MessagesRequest"),
-    "/v1/audio/transcriptions": Words("openai.TranscriptionRequest"),
+    FORM_PATH: Words("openai.TranscriptionRequest", is_form=True),
 }
 
 

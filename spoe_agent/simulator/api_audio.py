@@ -15,7 +15,10 @@ async def transcriptions(request: web.Request) -> web.StreamResponse:
     """POST /v1/audio/transcriptions (TranscriptionMiddleware). A second of sound is taken for 16 kB."""
     if not request.content_type.startswith("multipart/form-data"):
         raise BadBody("failed to parse multipart form: request Content-Type isn't multipart/form-data")
-    form = await request.post()
+    try:
+        form = await request.post()
+    except ValueError:
+        raise BadBody("failed to parse multipart form: multipart: NextPart: EOF") from None
     text, file = form.get("model"), form.get("file")
     if not isinstance(text, str) or not text:
         raise BadBody("model is required")

@@ -43,6 +43,9 @@ def decode(body: bytes, struct: Struct, empty: str) -> dict[str, object]:
         value, _ = decoder.raw_decode(text)
     except json.JSONDecodeError as error:
         raise BadBody(_go_text(text, error.pos)) from None
+    except RecursionError:
+        # Go goes ten thousand deep, Python's parser a thousand.
+        raise BadBody("exceeded max depth") from None
     except _Constant as constant:
         raise BadBody(_go_text(text, text.index(str(constant)))) from None
     if value is None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 import signal
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -16,12 +18,15 @@ import pytest_asyncio
 from spoe_agent.haproxy.contract import FALLBACK, TOO_LATE, UNSET
 from spoe_agent.rig.stack import Simulated, Stack
 from tests.e2e import operator
-from tests.e2e.conftest import routed, stack_of, until
+from tests.e2e.conftest import routed, seen_by, stack_of, until
 from tests.requests.hostile import HOSTILE
-from tests.requests.reference import ollamas_model
+from tests.requests.hostile_requests import REQUESTS, TURNED_AWAY
+from tests.requests.reference import taken
+from tests.requests.sent import Sent
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.both_fronts]
 
+ALL = {**{name: Sent(body) for name, body in HOSTILE.items()}, **REQUESTS}
 MIB = 1 << 20
 HOMES = {"alpha": "gpu0", "beta": "gpu1", "gamma": "gpu2"}
 HEADERS = {"Content-Type": "application/json"}
@@ -46,18 +51,49 @@ async def sent(session: aiohttp.ClientSession, stack: Stack, body: bytes, **head
         return answer.status, *routed(answer)
 
 
-async def test_hostile_bodies_go_where_ollama_would_run_them(large: Stack, session: aiohttp.ClientSession) -> None:
-    found = dict(
-        zip(HOSTILE, await asyncio.gather(*(sent(session, large, body) for body in HOSTILE.values())), strict=True)
-    )
-    wrong = {}
-    for name, body in HOSTILE.items():
-        model = ollamas_model(body)
-        status, instance, reason = found[name]
-        is_right = (status, instance) == (200, HOMES[model.split("/")[-1]]) if model else status in (400, 404)
-        if not is_right or reason == "fallback":
-            wrong[name] = model, found[name]
+async def exchanged(stack: Stack, request: Sent) -> tuple[int, str, str]:
+    """Send these very bytes; return status, instance and reason."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", stack.fleet.listeners.front.port)
+    writer.write(replace(request, headers=(*request.headers, ("Connection", "close"))).written())
+    answer = await asyncio.wait_for(reader.read(), 60)
+    writer.close()
+    head = answer.partition(b"\r\n\r\n")[0].decode()
+    instance, _, reason = re.search(r"(?im)^x-pointsman: (.*)$", head)[1].strip().partition(" ")  # type: ignore[index]
+    return int(head.split()[1]), instance, reason
+
+
+def is_right(name: str, status: int, instance: str) -> bool:
+    """Tell whether a request went to the home of the model that Ollama takes, or was refused."""
+    # A form's query, where Ollama would look first, does not get there.
+    model = (taken(replace(ALL[name], query="")) or "").rpartition("/")[2]
+    if model not in HOMES or name in TURNED_AWAY:
+        return 400 <= status < 500
+    return instance == HOMES[model]
+
+
+@pytest.mark.parametrize("names", [list(HOSTILE), list(REQUESTS)], ids=["bodies", "requests"])
+async def test_hostile_requests_go_where_ollama_would_run_them(large: Stack, names: list[str]) -> None:
+    # A crowd of large ones is another test's.
+    turn = asyncio.Semaphore(8)
+
+    async def one(name: str) -> tuple[int, str, str]:
+        async with turn:
+            return await exchanged(large, ALL[name])
+
+    found = dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))
+    wrong = {
+        name: (taken(ALL[name]), *said)
+        for name, said in found.items()
+        if not is_right(name, *said[:2]) or said[2] == FALLBACK
+    }
     assert not wrong
+
+
+async def test_a_forms_query_does_not_get_to_ollama(large: Stack, session: aiohttp.ClientSession) -> None:
+    await exchanged(large, ALL["in the query too"])
+    targets = [one["path"] for number in range(3) for one in await seen_by(session, large, number)]
+    assert "/v1/audio/transcriptions" in targets
+    assert not [target for target in targets if "model=" in str(target)]
 
 
 def image(mebibytes: float, *, is_last: bool = True, model: str = "gamma") -> bytes:

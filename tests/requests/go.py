@@ -1,4 +1,4 @@
-"""The same, asked of Go itself: its JSON decoder on the fields that Ollama's requests have."""
+"""The same, asked of Go itself: its net/http and encoding/json, with the fields and the steps that Ollama has."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-GO = shutil.which("go")
+GO = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
 
 PROGRAM = """
 package main
@@ -16,36 +16,76 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"encoding/binary"
 	"encoding/json"
 	"io"
+	"net/http"
 	"os"
+	"strings"
 )
 
 type request struct {
-	Model    string         `json:"model"`
-	Messages any            `json:"messages,omitempty"`
-	Options  map[string]any `json:"options"`
+	Model       string         `json:"model"`
+	Name        string         `json:"name"`
+	Source      string         `json:"source"`
+	Destination string         `json:"destination"`
+	Messages    any            `json:"messages,omitempty"`
+	Options     map[string]any `json:"options"`
 }
 
+const form, models = "/v1/audio/transcriptions", "/v1/models/"
+
 func main() {
-	in, out := bufio.NewReader(os.Stdin), json.NewEncoder(os.Stdout)
+	in, out := bufio.NewReaderSize(os.Stdin, 1<<20), json.NewEncoder(os.Stdout)
 	for {
-		var size uint32
-		if binary.Read(in, binary.BigEndian, &size) != nil {
+		r, err := http.ReadRequest(in)
+		if err == io.EOF {
 			return
-		}
-		body := make([]byte, size)
-		if _, err := io.ReadFull(in, body); err != nil {
+		} else if err != nil {
 			panic(err)
 		}
-		var asked request
-		if err := json.NewDecoder(bytes.NewReader(body)).Decode(&asked); err != nil {
-			out.Encode(nil)
-		} else {
-			out.Encode(asked.Model)
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			panic(err)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		out.Encode(taken(r, body))
+	}
+}
+
+func taken(r *http.Request, body []byte) any {
+	if strings.HasPrefix(r.URL.Path, models) {
+		if name := strings.TrimPrefix(r.URL.Path, models); !strings.Contains(name, "/") {
+			return name
+		}
+		return nil
+	}
+	if r.URL.Path == form {
+		if r.ParseMultipartForm(25<<20) != nil {
+			return nil
+		}
+		return r.FormValue("model")
+	}
+	var cloud map[string]json.RawMessage
+	if strings.HasPrefix(r.URL.Path, "/v1/") && json.Unmarshal(body, &cloud) == nil {
+		var model string
+		json.Unmarshal(cloud["model"], &model)
+		if strings.HasSuffix(model, "-cloud") || strings.HasSuffix(model, ":cloud") {
+			return model
 		}
 	}
+	var asked request
+	if json.NewDecoder(bytes.NewReader(body)).Decode(&asked) != nil {
+		return nil
+	}
+	switch r.URL.Path {
+	case "/api/copy":
+		return asked.Source
+	case "/api/show", "/api/pull", "/api/push", "/api/create", "/api/delete":
+		if asked.Model == "" {
+			return asked.Name
+		}
+	}
+	return asked.Model
 }
 """
 
@@ -59,8 +99,7 @@ def build(folder: Path) -> Path:
     return program
 
 
-def models(program: Path, bodies: Sequence[bytes]) -> list[str | None]:
-    """Return what Go makes of each body: the model, or None when it refuses it."""
-    said = b"".join(len(body).to_bytes(4) + body for body in bodies)
-    done = subprocess.run([program], input=said, capture_output=True, check=True, timeout=60)
+def models(program: Path, requests: Sequence[bytes]) -> list[str | None]:
+    """Return what Go makes of each request, written as HTTP/1.1: the model, or None when it refuses it."""
+    done = subprocess.run([program], input=b"".join(requests), capture_output=True, check=True, timeout=60)
     return [json.loads(line) for line in done.stdout.splitlines()]

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from spoe_agent.requests.body import BodyError, read_model
 from spoe_agent.requests.scan import WINDOW_BYTES, Scan
-from tests.requests import go
 from tests.requests.hostile import HOSTILE
 from tests.requests.reference import ollamas_model
 
@@ -19,19 +18,6 @@ def test_hostile_bodies_are_read_as_ollama_reads_them(body):
     if expected:
         assert read_model(body) == expected
         assert Scan(body).run().value == expected
-
-
-@pytest.fixture(scope="module")
-def decoder(tmp_path_factory):
-    if go.GO is None:
-        pytest.skip("Go is not installed, so its decoder cannot be asked")
-    return go.build(tmp_path_factory.mktemp("go"))
-
-
-def test_the_reference_is_what_go_does(decoder):
-    assert dict(zip(HOSTILE, go.models(decoder, list(HOSTILE.values())), strict=True)) == {
-        name: ollamas_model(body) for name, body in HOSTILE.items()
-    }
 
 
 keys = st.sampled_from(["model", "Model", "MODEL", "models", "name", "x", 'x"model', "model ", ""])
