@@ -110,7 +110,7 @@ class Parts:
     def warnings(self) -> list[str]:
         """Return what the status says first: where the fleet file and the world do not go together."""
         missing = self.agent.missing_in_haproxy()
-        not_there = [f"HAProxy was not reloaded since {name} was added to the fleet file, or moved" for name in missing]
+        not_there = [f"HAProxy did not have {name}, or not at this address, when it asked last" for name in missing]
         wrong = self.agent.settings.warnings(self._clock())
         return [*self.gpus.warnings(), *wrong, *not_there, *self._differing()]
 

@@ -52,7 +52,6 @@ class Admin:
                 web.get("/status", self._get_status),
                 web.post("/instances/{name}/drain", self._drain),
                 web.post("/instances/{name}/ready", self._ready),
-                web.get("/instances/{name}/asked", self._asked),
                 web.post("/reload", self._reload),
                 web.post("/reload/undo", self._undo),
                 web.post("/restart", self._restarted),
@@ -71,9 +70,6 @@ class Admin:
 
     async def _get_status(self, _: web.Request) -> web.Response:
         return web.json_response(await self._status(), headers={"cache-control": "no-store"})
-
-    async def _asked(self, request: web.Request) -> web.Response:
-        return web.json_response({"asked": await self._told(request.match_info["name"])})
 
     async def _reload(self, request: web.Request) -> web.Response:
         outcome = await self._reloader.reload(_name(request))

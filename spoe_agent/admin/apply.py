@@ -1,11 +1,13 @@
 """`pointsman apply`: an edited fleet file becomes true in HAProxy and in the agent, or nothing changes.
 
-    1. The file is checked, and the agent asked whether it reads the same one and can follow it.
+    1. The file is checked, and the agent asked whether it reads the same one and can follow it. Nobody else may have an
+       address that HAProxy is to listen on.
     2. HAProxy's files are written, and tested with the configuration that HAProxy really runs.
     3. Agent and HAProxy are reloaded. Which comes first seldom matters, because the agent chooses no instance that the
        HAProxy which asks does not have. The agent comes first, unless requests are to be held from now on: a HAProxy
        that does not know how to wait would send them anywhere.
-    4. HAProxy asks for what is new: it runs with it.
+    4. A HAProxy process that was not there before asks the agent about what comes where clients connect, and has all
+       instances: so it was started, and has all its addresses.
 
 What fails undoes what was done before it, and so does whoever interrupts it.
 """
@@ -19,23 +21,22 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
-from spoe_agent.fleet import Fleet
+from spoe_agent.admin.front import Ask, Before, why_not
+from spoe_agent.admin.front import before as before_reload
+from spoe_agent.fleet import Fleet, Listen
 from spoe_agent.fleet.file import FleetFile
 from spoe_agent.haproxy.render import edited, haproxy_files, write
+from spoe_agent.process.fronts import in_the_way, listening
 from spoe_agent.written import LIST
 
 COMMAND_DEADLINE_S = 60.0
 
 KILL_DEADLINE_S = 2.0
 
-ASKED_TRIES = 5
-"""The agent waits two seconds each time for HAProxy to ask."""
-
-Ask = Callable[[str, str], Awaitable[Mapping[str, Any]]]
-"""Method and path of the agent's admin port; raises Refused when it is not there or says no."""
+PATIENCE_S = 10.0
+"""So long HAProxy may take to start anew."""
 
 Say = Callable[[str], None]
 """Told each thing that was done."""
@@ -60,15 +61,20 @@ class Edit:
     """Requests are held now, and were not before."""
 
 
-async def apply(file: FleetFile, ask: Ask, say: Say) -> None:
+async def apply(file: FleetFile, ask: Ask, say: Say, patience_s: float = PATIENCE_S) -> None:
     """Apply a fleet file. Raises Refused when nothing was changed in the end, NotUndone when something was."""
     edit = await _checked(file, ask, say)
     with _alone(edit.folder):
         before = _readable_contents(edit)
+        running = (before["haproxy.cfg"] or b"").decode(errors="replace")
+        others = await asyncio.to_thread(in_the_way, edit.fleet, running)
+        if others:
+            raise Refused("; ".join(others) + ". HAProxy could not listen there; nothing was changed")
         done: list[Callable[[], Awaitable[None]]] = []
         try:
+            was = await before_reload(listening(running)[:1], ask)
             await _apply(edit, ask, say, done)
-            await _seen(edit, before["haproxy.cfg"] or b"", ask, say)
+            await _served(edit.fleet.listeners.front, was, ask, say, patience_s)
         except BaseException as error:
             await _undo(edit, before, done, _why(error), say)
             raise
@@ -203,18 +209,16 @@ async def _ended(child: asyncio.subprocess.Process) -> None:
                 await child.wait()
 
 
-async def _seen(edit: Edit, config: bytes, ask: Ask, say: Say) -> None:
-    """HAProxy asks the agent about each instance twice a second: about one that is new to its configuration only if it
-    runs with it.
-    """
-    added = [one.name for one in edit.fleet.instances if f"server {one.name} ".encode() not in config]
-    for name in added if edit.fleet.policies.limits.follow else ():
-        for _ in range(ASKED_TRIES):
-            if (await ask("GET", f"/instances/{name}/asked"))["asked"]:
-                break
-        else:
-            raise Refused(f"HAProxy does not ask for {name} although it was reloaded; its log says why")
-        say(f"HAProxy has {name}")
+async def _served(front: Listen, was: Before, ask: Ask, say: Say, patience_s: float) -> None:
+    """Wait until the HAProxy that was reloaded serves clients."""
+    found = await why_not(front, was, ask, patience_s)
+    if found:
+        raise Refused(f"HAProxy was reloaded, and {found}; its log says why")
+    say(
+        f"HAProxy serves at {front}"
+        if found is not None
+        else f"Note: nobody answers at {front}, as before: whether HAProxy serves clients cannot be seen from here"
+    )
 
 
 async def _undo(

@@ -36,7 +36,7 @@ def status(
         "up_s": round(now_s - started_s, 1),
         "warnings": [*warnings, *watch.faulty()],
         "grants": agent.board.grants,
-        "haproxy": contact.status(),
+        "haproxy": {**contact.status(), "missing": agent.missing_in_haproxy()},
         "instances": [_instance(spec, agent.fleet, snapshot, watch, limiter, now_s) for spec in agent.fleet.instances],
         "hold": _hold(agent, now_s),
         "learned": _learned(agent, now_s),

@@ -6,7 +6,7 @@ Lives here: how one value is read from text, and its JSON schema.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any
 
@@ -51,6 +51,11 @@ class Listen:
             return self.host == "localhost" or ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+    @property
+    def local(self) -> Listen:
+        """The address at which this host reaches it."""
+        return replace(self, host={"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host))
 
     def __str__(self) -> str:
         if self.path is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -81,8 +80,8 @@ def _template(name: str) -> Template:
 
 def _config(fleet: Fleet, known: frozenset[str]) -> str:
     instances = [_server(instance, known) for instance in fleet.instances]
-    agents = [_agent(_local(listen), known) for listen in fleet.haproxy.spop or fleet.listeners.spop]
-    lists_at = _agent(_local(fleet.listeners.door), known)
+    agents = [_agent(listen.local, known) for listen in fleet.haproxy.spop or fleet.listeners.spop]
+    lists_at = _agent(fleet.listeners.door.local, known)
     policies = fleet.policies
     bufsize = policies.max_inspected_body + BODY_HEADROOM_BYTES
     return _template("haproxy.cfg.j2").render(
@@ -98,8 +97,8 @@ def _config(fleet: Fleet, known: frozenset[str]) -> str:
         hot_bytes=min(HOT_BUFFERS * bufsize, max(HOT_BYTES, bufsize)),
         body=glimpse,
         front=str(fleet.listeners.front),
-        log_address=str(_local(fleet.listeners.log)),
-        check=_local(fleet.listeners.check) if policies.limits.follow else None,
+        log_address=str(fleet.listeners.log.local),
+        check=fleet.listeners.check.local if policies.limits.follow else None,
         agents=agents,
         resolvers=RESOLVERS if any(RESOLVERS in str(one) for one in (*instances, *agents, lists_at)) else "",
         default_host=re.escape(DEFAULT_HOST),
@@ -202,11 +201,6 @@ def _quoted(path: str) -> str:
 def _agent(listen: Listen, known: frozenset[str]) -> dict[str, object]:
     options = "" if listen.path is not None else server_options(listen.host, known)
     return {"address": str(listen), "options": options}
-
-
-def _local(listen: Listen) -> Listen:
-    """Return the address at which this host reaches a listener."""
-    return replace(listen, host={"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host))
 
 
 def _error_bodies() -> dict[str, str]:

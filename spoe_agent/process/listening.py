@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spoe_agent.fleet import Listen, Listeners
-from spoe_agent.process.owners import owner
+from spoe_agent.process.owners import owner, owners
 
 SOCKET_MODE = 0o660
 """HAProxy's group may connect."""
@@ -175,8 +175,7 @@ def _only_agent(check: Listen) -> socket.socket | None:
 
 
 def _agent_at(check: Listen) -> str:
-    found = owner(check, socket.SOCK_STREAM)
-    return found if found.startswith("another") else "another Pointsman agent"
+    return next((str(one) for one in owners(check) if one.is_agent), "another Pointsman agent")
 
 
 def _refusal(place: Place, error: OSError) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +18,7 @@ from spoe_agent.haproxy.render import haproxy_files, write
 from spoe_agent.instances.http import Remote, TooLong, get, said
 from spoe_agent.instances.ollama import FAILURES, OllamaClient
 from spoe_agent.instances.reach import reach
+from spoe_agent.process.fronts import fronts
 from spoe_agent.process.listening import Place, places
 from spoe_agent.process.taken import taken
 
@@ -80,21 +81,11 @@ def _ports(fleet: Fleet, has_agent: bool) -> Iterator[Remark]:
         else:
             why = "the agent that runs does not listen here: it was started with other listeners"
             yield Remark(Level.WRONG, f"{place}: {why}")
-    for place, fronts in _of_front(fleet):
+    for place in fronts(fleet):
         who = taken(place.listen, place.kind)
-        is_ours = any(name in who for name in fronts)
+        # Only HAProxy sends requests on to itself.
+        is_ours = any(name in who for name in (FRONTS if place.key == "front" else FRONTS[:1]))
         yield (Remark(Level.OK, f"{place} is {who}") if is_ours else _unless(who, place, "free: HAProxy does not run"))
-
-
-def _of_front(fleet: Fleet) -> Iterator[tuple[Place, Sequence[str]]]:
-    """Return every address that the front end listens on, and whose it may be: only HAProxy sends requests on to
-    itself.
-    """
-    yield Place("front", fleet.listeners.front), FRONTS
-    yield Place("again", fleet.listeners.again), FRONTS[:1]
-    for instance in fleet.instances:
-        if instance.onward is not None:
-            yield Place("onward", instance.onward), FRONTS[:1]
 
 
 def _unless(who: str, place: Place, free: str) -> Remark:

@@ -3,17 +3,23 @@
 import asyncio
 import fcntl
 import os
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from spoe_agent.admin.apply import NotUndone, Refused, apply
+from spoe_agent.admin.front import Before, why_not
+from spoe_agent.fleet import Listen
 from spoe_agent.fleet.file import FleetFile
 from spoe_agent.haproxy.render import haproxy_files
+from spoe_agent.rig.process import free_port
 from spoe_agent.written import write
 from tests.serving import until
 
 FLEET = """
+listeners: {{front: "127.0.0.1:{front}", again: "127.0.0.1:{again}"}}
 instances: [{{name: gpu0, url: "http://h:1"}}, {{name: gpu1, url: "http://h:2"}}]
 policies: {{hold_timeout: {hold}}}
 haproxy: {{files: {folder}/haproxy, test: {test}, reload: "echo reload >> {folder}/log"}}
@@ -26,30 +32,40 @@ class Bench:
     def __init__(self, folder, hold="60s", test="'true'"):
         self.folder, self.said = folder, []
         self.file = FleetFile(folder / "fleet.yaml")
-        self.file.path.write_text(FLEET.format(folder=folder, hold=hold, test=test))
+        self.front = free_port()
+        text = FLEET.format(folder=folder, hold=hold, test=test, front=self.front, again=free_port())
+        self.file.path.write_text(text)
         self.digest = self.file.read().digest
         self.status = {"file": "/x", "digest": self.digest, "needs_restart": [], "holds": True}
-        self.asked, self.reload = True, {"digest": self.digest, "changed": ["models"]}
+        self.starts, self.missing, self.reload = True, [], {"digest": self.digest, "changed": ["models"]}
         self.refuses, self.hangs, self.names = "", "", []
 
     async def ask(self, method, path):
         path, _, name = path.partition("?name=")
         if path == self.refuses:
             raise Refused(f"no {path}")
+        if path == "/status":
+            return {"fleet": self.status, "haproxy": await self.haproxy()}
         self.note(path)
         if path == self.hangs:
             await asyncio.Event().wait()
-        if path.startswith("/reload"):
-            self.names.append(name)
-        answers = {"/status": {"fleet": self.status}, "/reload": self.reload, "/reload/undo": {}}
-        return answers.get(path, {"asked": self.asked})
+        self.names.append(name)
+        return {"/reload": self.reload, "/reload/undo": {}}[path]
+
+    async def haproxy(self):
+        """Each reload starts a process, if it does."""
+        reloads = self.log.count("reload")
+        if self.hangs == "HAProxy" and reloads:
+            self.note("waits")
+            await asyncio.Event().wait()
+        return {"processes": [{"name": str(reloads if self.starts else 0)}], "missing": self.missing}
 
     def note(self, text):
         with (self.folder / "log").open("a") as log:
             log.write(f"{text}\n")
 
     async def apply(self):
-        await apply(self.file, self.ask, self.said.append)
+        await apply(self.file, self.ask, self.said.append, patience_s=0)
 
     @property
     def log(self):
@@ -67,7 +83,7 @@ def bench(tmp_path):
 
 async def test_all_steps_in_their_order(bench):
     await bench.apply()
-    assert bench.log == ["/status", "/reload", "reload", "/instances/gpu0/asked", "/instances/gpu1/asked"]
+    assert bench.log == ["/reload", "reload"]
     texts = haproxy_files(bench.file.read().fleet)
     assert all((bench.folder / "haproxy" / name).read_text() == text for name, text in texts.items())
     assert [line.partition(":")[0] for line in bench.said] == [
@@ -76,12 +92,8 @@ async def test_all_steps_in_their_order(bench):
         "HAProxy's configuration is good",
         "agent",
         "HAProxy reloaded",
-        "HAProxy has gpu0",
-        "HAProxy has gpu1",
+        "HAProxy serves at 127.0.0.1",
     ]
-    (bench.folder / "log").unlink()
-    await bench.apply()
-    assert bench.log == ["/status", "/reload", "reload"]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +129,7 @@ async def test_what_is_refused_before_anything_is_done(bench, spoil, why):
     spoil(bench)
     with pytest.raises(Refused, match=why):
         await bench.apply()
-    assert bench.log in ([], ["/status"])
+    assert bench.log == []
     assert bench.written == set()
 
 
@@ -128,10 +140,10 @@ FAILURES = {
         "edited meanwhile",
         ["/reload", "/reload/undo"],
     ),
-    "HAProxy does not come": (
-        lambda bench: setattr(bench, "asked", False),
-        "HAProxy does not ask for gpu0",
-        ["/reload", "reload", *["/instances/gpu0/asked"] * 5, "reload", "/reload/undo"],
+    "HAProxy has other files": (
+        lambda bench: bench.missing.append("gpu0"),
+        "HAProxy was reloaded, and it does not have gpu0 at the address of the fleet file",
+        ["/reload", "reload", "reload", "/reload/undo"],
     ),
 }
 
@@ -141,7 +153,7 @@ async def test_what_fails_is_undone(bench, spoil, why, done):
     spoil(bench)
     with pytest.raises(Refused, match=why):
         await bench.apply()
-    assert bench.log[1:] == done
+    assert bench.log == done
     assert bench.written == set()
     assert bench.said[-1].startswith("undone")
 
@@ -150,19 +162,68 @@ async def test_what_fails_is_undone(bench, spoil, why, done):
     ("hangs", "undone"),
     [
         ("/reload", ["/reload", "/reload/undo"]),
-        ("/instances/gpu0/asked", ["/reload", "reload", "/instances/gpu0/asked", "reload", "/reload/undo"]),
+        ("HAProxy", ["/reload", "reload", "waits", "reload", "/reload/undo"]),
     ],
 )
 async def test_an_interrupt_undoes_what_was_done(bench, hangs, undone):
     bench.hangs = hangs
     task = asyncio.ensure_future(bench.apply())
-    await until(lambda: hangs in bench.log)
+    await until(lambda: hangs in bench.log or "waits" in bench.log)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert bench.log[1:] == undone
+    assert bench.log == undone
     assert bench.written == set()
     assert bench.said[-1].startswith("undone")
+
+
+@asynccontextmanager
+async def answering(port, asked):
+    """Somebody answers there, whatever is asked."""
+
+    async def answer(request):
+        asked.append((request.path, request.headers["Host"]))
+        return web.Response(status=404)
+
+    runner = web.ServerRunner(web.Server(answer))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        yield
+    finally:
+        await runner.cleanup()
+
+
+async def test_an_address_that_somebody_else_has_is_refused_before_anything_is_done(bench):
+    async with answering(bench.front, []):
+        with pytest.raises(Refused, match=rf"front \(TCP 127.0.0.1:{bench.front}\) is taken by process {os.getpid()} "):
+            await bench.apply()
+    assert bench.log == []
+    assert bench.written == set()
+
+
+async def test_a_haproxy_that_does_not_start_anew_is_not_taken_for_one_that_does(bench):
+    """Its master goes on with the process before, which answers as before."""
+    asked, was = [], Before(frozenset({"0"}), answered=True)
+    bench.starts = False
+    async with answering(bench.front, asked):
+        assert "no new process of it asks the agent" in await why_not(Listen("0.0.0.0", bench.front), was, bench.ask, 0)
+        assert asked == [("/api/version", "localhost")]
+        bench.starts = True
+        bench.note("reload")
+        assert await why_not(Listen("0.0.0.0", bench.front), was, bench.ask, 0) == ""
+
+
+async def test_who_answered_before_must_answer_after(bench):
+    bench.starts, front = False, Listen("127.0.0.1", bench.front)
+    for answered, expected in ((True, f"nobody answers at {front}"), (False, None)):
+        assert await why_not(front, Before(frozenset({"0"}), answered), bench.ask, 0) == expected
+
+
+async def test_what_cannot_be_seen_from_here_is_said(bench):
+    bench.starts = False
+    await bench.apply()
+    assert bench.said[-1].startswith(f"Note: nobody answers at 127.0.0.1:{bench.front}, as before")
 
 
 async def test_only_its_own_reload_is_undone(bench):
@@ -214,7 +275,7 @@ async def test_files_that_cannot_be_read_are_not_written(bench):
     (bench.folder / "haproxy" / "haproxy.cfg").mkdir(parents=True)
     with pytest.raises(Refused, match=r"cannot read HAProxy.s files as they are: .*haproxy\.cfg"):
         await bench.apply()
-    assert bench.log == ["/status"]
+    assert bench.log == []
 
 
 async def test_one_at_a_time(bench):

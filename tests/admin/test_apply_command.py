@@ -11,7 +11,7 @@ from spoe_agent.rig.stack import POINTSMAN
 
 FLEET = """
 instances: [{{name: gpu0, url: "http://h:1"}}]
-listeners: {{admin: "127.0.0.1:{port}"}}
+listeners: {{admin: "127.0.0.1:{port}", front: "127.0.0.1:{front}", again: "127.0.0.1:{again}"}}
 haproxy: {{files: {folder}/haproxy, test: "touch {folder}/testing; exec sleep 60", reload: "'true'"}}
 """
 
@@ -19,10 +19,11 @@ haproxy: {{files: {folder}/haproxy, test: "touch {folder}/testing; exec sleep 60
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_whoever_ends_it_has_it_undone(tmp_path, number):
     port, file = free_port(), FleetFile(tmp_path / "fleet.yaml")
-    file.path.write_text(FLEET.format(port=port, folder=tmp_path))
+    file.path.write_text(FLEET.format(port=port, front=free_port(), again=free_port(), folder=tmp_path))
 
     async def status(_):
-        return web.json_response({"fleet": {"digest": file.read().digest, "needs_restart": [], "holds": True}})
+        fleet = {"digest": file.read().digest, "needs_restart": [], "holds": True}
+        return web.json_response({"fleet": fleet, "haproxy": {"processes": [], "missing": []}})
 
     async def testing():
         return (tmp_path / "testing").exists()

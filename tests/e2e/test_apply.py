@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
+import socket
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,6 +14,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from spoe_agent.rig.process import free_port
 from spoe_agent.rig.stack import Simulated
 from tests.e2e.conftest import MODELS, chat, until
 from tests.e2e.fleet_edits import Service, another_ollama, service
@@ -19,6 +24,15 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.haproxy]
 
 DELTA = (("delta:latest", "1GB"),)
 FOLLOWED_S = 10.0
+TAKER = """
+import os, pathlib, socket, sys, time
+taken = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+if pid := os.fork():
+    pathlib.Path(sys.argv[2]).write_text(str(pid))
+    os._exit(0)
+os.close(1), os.close(2)
+time.sleep(60)
+"""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -70,7 +84,9 @@ async def test_what_is_added_gets_nothing_until_haproxy_has_it(
     code, said = await own.command("apply")
     assert code == 0, said
     assert "haproxy.cfg written" in said
-    assert said.endswith("HAProxy has gpu9\napplied\n")
+    assert said.endswith(f"HAProxy serves at {own.fleet.listeners.front}\napplied\n")
+    # Known at once, not with the next request.
+    assert not (await status(session, own))["warnings"]
     assert await ask(session, own, "delta") == (200, "gpu9")
     own.agent.signal(signal.SIGKILL)
     await own.agent.wait()
@@ -151,4 +167,48 @@ async def test_what_cannot_be_applied_changes_nothing(
     found = await status(session, own)
     assert "gpu9" not in {one["name"] for one in found["instances"]}
     assert found["fleet"]["changed"] or found["fleet"]["problems"]
+    assert (await ask(session, own, "alpha"))[0] == 200
+
+
+def with_front(own: Service, port: int) -> None:
+    """Have clients connect elsewhere, in the fleet file."""
+    listeners = json.loads(own.fleet_file.read_text())["listeners"]
+    own.edited(listeners={**listeners, "front": f"127.0.0.1:{port}"})
+
+
+async def test_a_front_that_somebody_else_has_is_refused_and_nothing_is_reloaded(
+    own: Service, session: aiohttp.ClientSession
+) -> None:
+    port = free_port()
+    with_front(own, port)
+    with socket.create_server(("127.0.0.1", port)):
+        code, said = await own.command("apply")
+    assert code == 1, said
+    assert f"listeners.front (TCP 127.0.0.1:{port}) is taken by process {os.getpid()} " in said
+    assert "reloaded" not in said
+    assert (await ask(session, own, "alpha"))[0] == 200
+
+
+async def test_a_haproxy_that_cannot_listen_is_found_out_and_undone(
+    own: Service, session: aiohttp.ClientSession
+) -> None:
+    """Somebody takes the address after it was looked at: the reload succeeds, and the old process goes on."""
+    config = own.folder / "haproxy" / "haproxy.cfg"
+    before, haproxy = config.read_text(), own.fleet.haproxy.model_dump()
+    port, taker = free_port(), own.folder / "take.py"
+    taker.write_text(TAKER)
+    with_front(own, port)
+    take = f"grep -q :{port} {config} && {sys.executable} {taker} {port} {own.folder}/taken"
+    own.edited(haproxy={**haproxy, "test": f"{take}; {haproxy['test']}"})
+    try:
+        code, said = await own.command("apply")
+    finally:
+        os.kill(int((own.folder / "taken").read_text()), signal.SIGKILL)
+    assert code == 1, said
+    assert (
+        f"HAProxy was reloaded, and no new process of it asks the agent for what clients ask at 127.0.0.1:{port}"
+        in said
+    )
+    assert "undone: HAProxy and the agent go on as before" in said
+    assert config.read_text() == before
     assert (await ask(session, own, "alpha"))[0] == 200

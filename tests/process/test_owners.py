@@ -24,6 +24,9 @@ def bound(kind, host, family=socket.AF_INET):
     [
         pytest.param(TCP, "127.0.0.1", "127.0.0.1", True, True, id="it listens"),
         pytest.param(TCP, "0.0.0.0", "127.0.0.1", True, True, id="it listens everywhere"),
+        pytest.param(TCP, "127.0.0.1", "0.0.0.0", True, True, id="it listens where everywhere is asked for"),
+        pytest.param(TCP, "127.0.0.1", "::", True, True, id="the same in IPv6"),
+        pytest.param(TCP, "127.0.0.1", "localhost", True, True, id="it listens at a name"),
         pytest.param(TCP, "127.0.0.1", "127.0.0.2", True, False, id="it listens elsewhere"),
         pytest.param(TCP, "127.0.0.1", "127.0.0.1", False, False, id="it does not listen"),
         pytest.param(UDP, "127.0.0.1", "127.0.0.1", False, True, id="UDP"),
@@ -45,6 +48,7 @@ def test_ipv6_and_ipv4_are_told_apart():
         port = sock.getsockname()[1]
         assert owner(Listen("::1", port), TCP)
         assert not owner(Listen("127.0.0.1", port), TCP)
+        assert not owner(Listen("0.0.0.0", port), TCP)
 
 
 def test_who_has_a_path(tmp_path):
