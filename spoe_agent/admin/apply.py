@@ -59,6 +59,8 @@ class Edit:
     folder: Path
     holds_now: bool
     """Requests are held now, and were not before."""
+    reload_before: str
+    """The command that reloads HAProxy, as the agent has it in force: the file's own may be what is wrong with it."""
 
 
 async def apply(file: FleetFile, ask: Ask, say: Say, patience_s: float = PATIENCE_S) -> None:
@@ -83,8 +85,8 @@ async def apply(file: FleetFile, ask: Ask, say: Say, patience_s: float = PATIENC
 async def _apply(edit: Edit, ask: Ask, say: Say, done: list[Callable[[], Awaitable[None]]]) -> None:
     """Do all steps; `done` gets how each one that is not a file is undone."""
 
-    async def reload_haproxy() -> None:
-        await _run(edit.fleet.haproxy.reload, "HAProxy's reload")
+    async def undo_haproxy() -> None:
+        await _run(edit.reload_before, "HAProxy's reload")
 
     name = uuid4().hex
 
@@ -105,8 +107,8 @@ async def _apply(edit: Edit, ask: Ask, say: Say, done: list[Callable[[], Awaitab
 
     async def haproxy() -> None:
         # Also when the command fails: nobody knows how far it came.
-        done.append(reload_haproxy)
-        await reload_haproxy()
+        done.append(undo_haproxy)
+        await _run(edit.fleet.haproxy.reload, "HAProxy's reload")
         say(f"HAProxy reloaded: {edit.fleet.haproxy.reload}")
 
     # HAProxy comes last in any case: it reads the map of models that the agent has written meanwhile.
@@ -129,7 +131,7 @@ async def _checked(file: FleetFile, ask: Ask, say: Say) -> Edit:
         keys = ", ".join(agents["needs_restart"])
         raise Refused(f"{keys}: the agent must be restarted for that (pointsman restart), then apply again")
     holds_now = found.fleet.policies.hold_timeout > 0 and not agents["holds"]
-    return Edit(found.digest, found.fleet, Path(found.fleet.haproxy.files), holds_now)
+    return Edit(found.digest, found.fleet, Path(found.fleet.haproxy.files), holds_now, agents["reload_haproxy"])
 
 
 _EXAMPLE = "/etc/pointsman/haproxy"

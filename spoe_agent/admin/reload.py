@@ -48,6 +48,8 @@ class Pending:
     """Where HAProxy's files are; None: the fleet file does not say."""
     holds: bool = False
     """Whether requests are held, as it is in force."""
+    reload_haproxy: str = ""
+    """The command for that, as it is in force."""
     rendered: tuple[str, ...] = ()
     """HAProxy's files that are not what the fleet file gives."""
 
@@ -61,6 +63,7 @@ class Pending:
             "needs_restart": list(self.needs_restart),
             "rendered": list(self.rendered),
             "holds": self.holds,
+            "reload_haproxy": self.reload_haproxy,
         }
 
     def warnings(self) -> list[str]:
@@ -157,6 +160,7 @@ class Reloader:
             found.digest,
             tuple(map(str, found.problems)),
             holds=self.fleet.policies.hold_timeout > 0,
+            reload_haproxy=self.fleet.haproxy.reload,
         )
         if found.fleet is None:
             return nothing

@@ -37,6 +37,7 @@ class Bench:
         self.file.path.write_text(text)
         self.digest = self.file.read().digest
         self.status = {"file": "/x", "digest": self.digest, "needs_restart": [], "holds": True}
+        self.status["reload_haproxy"] = f"echo reload-as-before >> {folder}/log"
         self.starts, self.missing, self.reload = True, [], {"digest": self.digest, "changed": ["models"]}
         self.refuses, self.hangs, self.names = "", "", []
 
@@ -143,7 +144,7 @@ FAILURES = {
     "HAProxy has other files": (
         lambda bench: bench.missing.append("gpu0"),
         "HAProxy was reloaded, and it does not have gpu0 at the address of the fleet file",
-        ["/reload", "reload", "reload", "/reload/undo"],
+        ["/reload", "reload", "reload-as-before", "/reload/undo"],
     ),
 }
 
@@ -162,7 +163,7 @@ async def test_what_fails_is_undone(bench, spoil, why, done):
     ("hangs", "undone"),
     [
         ("/reload", ["/reload", "/reload/undo"]),
-        ("HAProxy", ["/reload", "reload", "waits", "reload", "/reload/undo"]),
+        ("HAProxy", ["/reload", "reload", "waits", "reload-as-before", "/reload/undo"]),
     ],
 )
 async def test_an_interrupt_undoes_what_was_done(bench, hangs, undone):

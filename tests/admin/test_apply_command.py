@@ -22,7 +22,7 @@ async def test_whoever_ends_it_has_it_undone(tmp_path, number):
     file.path.write_text(FLEET.format(port=port, front=free_port(), again=free_port(), folder=tmp_path))
 
     async def status(_):
-        fleet = {"digest": file.read().digest, "needs_restart": [], "holds": True}
+        fleet = {"digest": file.read().digest, "needs_restart": [], "holds": True, "reload_haproxy": "'true'"}
         return web.json_response({"fleet": fleet, "haproxy": {"processes": [], "missing": []}})
 
     async def testing():
