@@ -21,9 +21,10 @@ from spoe_agent.fleet import FleetError, Listen, find, load
 from spoe_agent.fleet.option import fleet_option
 from spoe_agent.instances.http import said
 
-ANSWER_DEADLINE_S = 15.0
-"""A reload reads what is new in the fleet file first."""
-RESTART_DEADLINE_S = 90.0
+ANSWER_DEADLINE_S = 5.0
+"""An agent tells HAProxy what was done by hand, or gives that up, within two seconds; all else is answered at once."""
+LONG_DEADLINES_S = {"/reload": 15.0, "/reload/undo": 15.0, "/restart": 90.0}
+"""Every Ollama that is new is read first."""
 REDRAW_S = 1.0
 
 
@@ -83,7 +84,7 @@ def restart(fleet_file: Path | None) -> None:
     The new one takes over all sockets, held requests and what is in flight: no request is decided without an agent.
     When it does not come up, the old one goes on.
     """
-    answer = asyncio.run(ask(_admin(fleet_file), "POST", "/restart", RESTART_DEADLINE_S))
+    answer = asyncio.run(ask(_admin(fleet_file), "POST", "/restart"))
     click.echo(f"a new agent has taken over, process {answer['pid']}")
 
 
@@ -138,9 +139,13 @@ def _admin(fleet_file: Path | None) -> Listen:
         raise click.ClickException(str(error)) from error
 
 
-async def ask(where: Listen, method: str, path: str, deadline_s: float = ANSWER_DEADLINE_S) -> dict[str, Any]:
-    """Ask the agent. Raises ClickException when it is not there or refuses."""
-    timeout = aiohttp.ClientTimeout(total=deadline_s)
+async def ask(where: Listen, method: str, path: str) -> dict[str, Any]:
+    """Ask the agent. Raises ClickException when it is not there, does not answer or refuses."""
+    deadline_s = LONG_DEADLINES_S.get(path.partition("?")[0])
+    if deadline_s is not None:
+        # Whether it answers at all is known soon.
+        await ask(where, "GET", "/status")
+    timeout = aiohttp.ClientTimeout(total=deadline_s or ANSWER_DEADLINE_S)
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
@@ -148,7 +153,9 @@ async def ask(where: Listen, method: str, path: str, deadline_s: float = ANSWER_
         ):
             found: dict[str, Any] = await answer.json()
     except TimeoutError:
-        raise click.ClickException(f"the agent at {where} does not answer within {deadline_s:.0f} s") from None
+        hint = "it hangs or is stopped, and HAProxy goes on without it; its log may say why, a new start helps"
+        why = f"does not answer within {timeout.total:.0f} s although it is there: {hint}"
+        raise click.ClickException(f"the agent at {where} {why}") from None
     except (OSError, ValueError, aiohttp.ClientError) as error:
         hint = "is `pointsman serve` running with this fleet file (listeners.admin)?"
         raise click.ClickException(f"no agent at {where}: {said(error)}; {hint}") from error

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -114,6 +115,17 @@ def test_without_an_agent_it_says_where_it_looked(fleet, command):
     assert result.exit_code == 1
     assert f"no agent at 127.0.0.1:{fleet[1]}" in result.output
     assert "pointsman serve" in result.output
+
+
+@pytest.mark.parametrize("command", [status, restart], ids=["soon", "late"])
+def test_an_agent_that_is_stopped_is_not_waited_for_long(fleet, command):
+    """The kernel takes connections in its place. A restart may take a minute, but not to find that out."""
+    with socket.create_server(("127.0.0.1", fleet[1])):
+        result = CliRunner().invoke(command, ["--fleet", fleet[0]])
+    assert result.exit_code == 1
+    assert (
+        f"the agent at 127.0.0.1:{fleet[1]} does not answer within 5 s although it is there: it hangs" in result.output
+    )
 
 
 def test_without_a_fleet_file_it_says_so(tmp_path):
