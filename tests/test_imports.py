@@ -106,7 +106,19 @@ def test_routing_is_pure():
     assert not project_imports("spoe_agent.routing")
     used = standard_imports("spoe_agent.routing")
     assert not used & IMPURE
-    pure = {"collections", "dataclasses", "enum", "fnmatch", "functools", "math", "re", "types", "typing", "zlib"}
+    pure = {
+        "collections",
+        "dataclasses",
+        "difflib",
+        "enum",
+        "fnmatch",
+        "functools",
+        "math",
+        "re",
+        "types",
+        "typing",
+        "zlib",
+    }
     assert used <= {"__future__"} | pure
 
 

@@ -8,7 +8,8 @@ from spoe_agent.agent.account import Grant
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.learner import Learner
 from spoe_agent.agent.recent import Recent
-from spoe_agent.routing import Action, Choice, FleetSpec, Kind, RequestFacts, choose
+from spoe_agent.agent.suggestions import Suggestions
+from spoe_agent.routing import Action, Choice, FleetSpec, Kind, Reason, RequestFacts, choose
 from spoe_agent.routing.estimates import service_s, weights_bytes
 from spoe_agent.routing.snapshot import Snapshot
 
@@ -25,6 +26,7 @@ class Chooser:
         self.learner = learner
         self.homes: Recent[str, str] = Recent(MAX_HOMES)
         """The instance that served a conversation last, by the hash of its beginning."""
+        self._suggestions = Suggestions()
         self._may_hold = True
 
     @property
@@ -47,6 +49,9 @@ class Chooser:
         learned = self.learner.learned(now_s)
         snapshot = self.board.snapshot(facts.loads, now_s, learned, waiting, home, facts.process)
         choice = choose(facts, self.fleet, _as_reserved(snapshot, reserved) if reserved else snapshot)
+        if choice.reason is Reason.NOT_FOUND and facts.model:
+            installed = [self.board.state(spec.name).installed for spec in self.fleet.instances]
+            return self._suggestions.added(choice, facts.model, installed, now_s)
         return replace(choice, action=Action.ROUTE) if choice.action is Action.HOLD and not self.holds else choice
 
     def enter(self, facts: RequestFacts, choice: Choice, now_s: float) -> None:

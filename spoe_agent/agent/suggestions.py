@@ -1,0 +1,47 @@
+"""What a caller is told beside "not found": names that are close to the one that was asked for.
+
+To look for them takes milliseconds where thousands of models are installed. So who asks for one unknown name after the
+other gets Ollama's own 404, and no more, until the time of the last look is paid for many times over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from math import inf
+
+from spoe_agent.agent.recent import Recent
+from spoe_agent.routing import Choice
+from spoe_agent.routing.nearest import nearest
+
+PAUSE_S_PER_NAME = 200e-6
+"""Between two looks, for each name that is known, which itself takes 6 us: looks take a thirtieth of the time."""
+REMEMBERED = 1_000
+REMEMBERED_S = 10.0
+"""So long the same name gets the same answer without a look."""
+
+
+class Suggestions:
+    """Looks for names, now and then. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._found: Recent[str, tuple[float, str]] = Recent(REMEMBERED)
+        self._not_before_s = -inf
+
+    def added(self, choice: Choice, key: str, installed: Iterable[Mapping[str, object]], now_s: float) -> Choice:
+        """Return a rejection with the names told that are close to the model's canonical key.
+
+        `installed`: the models of each instance, of which the caller may hear.
+        """
+        told = self._told(key, installed, now_s)
+        return replace(choice, message=f"{choice.message}; did you mean {told}?") if told else choice
+
+    def _told(self, key: str, installed: Iterable[Mapping[str, object]], now_s: float) -> str:
+        since_s, told = self._found.get(key, (-inf, ""))
+        if now_s - since_s < REMEMBERED_S or now_s < self._not_before_s:
+            return told
+        known = {name for models in installed for name in models}
+        told = " or ".join(f"'{name}'" for name in nearest(key, known))
+        self._not_before_s = now_s + PAUSE_S_PER_NAME * len(known)
+        self._found.put(key, (now_s, told))
+        return told
