@@ -31,6 +31,7 @@ COMMANDS = {
     "simulate": "spoe_agent.simulator.command:simulate",
     "status": "spoe_agent.admin.command:status",
     "telemetry": "spoe_agent.gpus.command:telemetry",
+    "up": "spoe_agent.up.command:up",
 }
 
 

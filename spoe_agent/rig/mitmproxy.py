@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import subprocess
-import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from spoe_agent.mitmproxy import program
 from spoe_agent.mitmproxy.command import SCRIPT
 from spoe_agent.rig.process import Process
 from spoe_agent.rig.program import asked, required
@@ -20,19 +15,12 @@ MISSING = "mitmproxy is not installed. Install it with: pip install 'pointsman[m
 
 def find_mitmdump() -> str:
     """Return the mitmdump to use: $MITMDUMP, else the one beside this Python, else on the path. Raises RigError."""
-    places = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    return required(shutil.which(os.environ.get("MITMDUMP") or "mitmdump", path=places), "MITMDUMP", MISSING)
+    return required(program.find(), "MITMDUMP", MISSING)
 
 
 def version(binary: str) -> str:
     """Return `11.0.2` of `Mitmproxy: 11.0.2 ...`. Raises RigError."""
-    return asked(_version, binary)
-
-
-def _version(binary: str) -> str:
-    said = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
-    found = re.search(r"Mitmproxy: (\S+)", said)
-    return found[1] if found else "unknown"
+    return asked(program.version, binary)
 
 
 @dataclass(slots=True)

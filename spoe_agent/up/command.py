@@ -1,0 +1,167 @@
+"""`pointsman up`: options, the checks before anything starts, and the run."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from spoe_agent.fleet import Fleet, FleetError, Instance, find, load
+from spoe_agent.fleet.option import fleet_option
+from spoe_agent.gpus.named import by_uuid, read_here
+from spoe_agent.haproxy import program
+from spoe_agent.haproxy.render import haproxy_files, write
+from spoe_agent.instances import program as ollama
+from spoe_agent.instances.environment import UnnamedGpu
+from spoe_agent.instances.here import here
+from spoe_agent.process.quiet import quiet
+from spoe_agent.up import health, members, obstacles
+from spoe_agent.up.group import Keeper
+from spoe_agent.up.notified import Notified
+from spoe_agent.up.output import Output
+from spoe_agent.up.run import UP, NotStarted, Running
+
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to run, nothing left open."""
+
+    file: Path
+    fleet: Fleet
+    instances: tuple[Instance, ...]
+    ollamas: tuple[members.Member, ...]
+    front: str
+    binary: str
+    """The front's."""
+    folder: Path
+    """What is kept between two runs."""
+    haproxy: Path
+    """HAProxy's files."""
+
+
+@click.command()
+@fleet_option
+@click.option("--simulate", is_flag=True, help="Simulated Ollamas, with made-up answers, in place of real ones.")
+@click.option("--front", type=click.Choice(list(obstacles.FRONTS)), default="haproxy", show_default=True)
+def up(fleet_file: Path | None, simulate: bool, front: str) -> None:
+    """Run the whole fleet in this terminal, until Ctrl-C: its Ollamas, the agent, HAProxy.
+
+    Instances of the fleet file that are on other hosts are used, not started.
+    """
+    try:
+        file = find(fleet_file)
+        plan = _plan(file, load(file), simulate, front)
+        asyncio.run(run(plan))
+    except (FleetError, NotStarted) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _plan(file: Path, fleet: Fleet, simulate: bool, front: str) -> Plan:
+    """Look whether everything can run; say all that is in the way at once. Raises ClickException."""
+    binary, server = obstacles.FRONTS[front](), None if simulate else ollama.find()
+    folder = members.state_folder(file, simulate)
+    files = Path(fleet.haproxy.files or folder / "haproxy")
+    with quiet():
+        instances, wrong = _bound(here(fleet), simulate)
+    wrong += obstacles.of_front(front, binary)
+    wrong += obstacles.of_ports(fleet, instances, front)
+    wrong += obstacles.of_folder(folder, "XDG_STATE_HOME names another place for it")
+    if front == "haproxy":
+        wrong += obstacles.of_folder(files, "haproxy.files names it; left out, it is a place of your own")
+    if not simulate and instances:
+        wrong += [*obstacles.of_ollama(server), *obstacles.of_stores(instances)]
+    if not wrong and front == "haproxy":
+        wrong += _written(fleet, str(binary), files)
+    try:
+        ollamas = members.simulated(fleet, instances, folder) if simulate else members.ollamas(instances, server or "")
+    except UnnamedGpu as error:
+        wrong, ollamas = [*wrong, str(error)], []
+    if wrong:
+        raise click.ClickException("nothing was started:\n" + "\n".join(f"  {one}" for one in dict.fromkeys(wrong)))
+    return Plan(file, fleet, tuple(instances), tuple(ollamas), front, str(binary), folder, files)
+
+
+def _bound(instances: Sequence[Instance], simulate: bool) -> tuple[list[Instance], list[str]]:
+    """Return instances with their GPUs by UUID, and which GPUs are missing. Simulated ones need none."""
+    if simulate or not any(one.gpus for one in instances):
+        return list(instances), []
+    readings = read_here()
+    return by_uuid(instances, readings), list(obstacles.of_gpus(instances, readings))
+
+
+def _written(fleet: Fleet, binary: str, files: Path) -> Iterator[str]:
+    """Write HAProxy's files; yield what is wrong with them."""
+    try:
+        write(haproxy_files(fleet), files)
+        (files / "sockets.cfg").write_text(members.sockets(fleet))
+        refusal = program.refusal(binary, files / "haproxy.cfg")
+    except OSError as error:
+        yield f"HAProxy's files: {error}"
+    else:
+        if refusal:
+            yield f"HAProxy refuses its files in {files}: {refusal}"
+
+
+async def run(plan: Plan) -> None:
+    """Run until told to stop. Raises NotStarted when the fleet does not come up; nothing is left then, either."""
+    told, hurry = asyncio.Event(), asyncio.Event()
+    for number in STOPS:
+        # Of nohup's children, the end of a terminal is not the end.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            asyncio.get_running_loop().add_signal_handler(number, lambda: (hurry if told.is_set() else told).set())
+    names = [UP, *(one.name for one in plan.ollamas), members.AGENT, plan.front]
+    output, kept_by = Output(names), await Keeper.start()
+    try:
+        with Notified.open() as notified:
+            async with asyncio.TaskGroup() as tasks:
+                running = Running(output, kept_by, notified, tasks)
+                await _run(plan, running, output, notified, told, hurry)
+    except* NotStarted as failed:
+        raise failed.exceptions[0] from None
+    finally:
+        await kept_by.close()
+
+
+async def _run(
+    plan: Plan, running: Running, output: Output, notified: Notified, told: asyncio.Event, hurry: asyncio.Event
+) -> None:
+    stages = _stages(plan, notified)
+    starting = asyncio.ensure_future(_start(plan, running, output, stages))
+    stopping = asyncio.ensure_future(told.wait())
+    try:
+        await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            await stopping
+        output.say(UP, "stopping")
+    finally:
+        for task in (starting, stopping):
+            task.cancel()
+        for stage in reversed(stages):
+            await running.stop(stage, hurry)
+        output.say(UP, "stopped")
+
+
+def _stages(plan: Plan, notified: Notified) -> list[Sequence[members.Member]]:
+    """Return what is started together, in order."""
+    if plan.front == "mitmproxy":
+        return [plan.ollamas, [members.mitmproxy(plan.fleet, plan.binary, plan.file)]]
+    agent = members.agent(plan.fleet, plan.file, plan.folder, notified.address)
+    return [plan.ollamas, [agent], [members.haproxy(plan.fleet, plan.binary, plan.haproxy)]]
+
+
+async def _start(plan: Plan, running: Running, output: Output, stages: Sequence[Sequence[members.Member]]) -> None:
+    others = [one for one in plan.fleet.instances if one.name not in {mine.name for mine in plan.instances}]
+    for one in others:
+        output.say(UP, f"{one.name} is used where it is, {one.url}")
+    for stage in stages:
+        await running.start(stage)
+    output.say(UP, f"the fleet is at http://{plan.fleet.listeners.front}; Ctrl-C stops it")
+    if plan.front == "haproxy":
+        await health.follow(plan.fleet.listeners.admin, lambda line: output.say(UP, line))

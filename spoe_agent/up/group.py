@@ -1,0 +1,160 @@
+"""A child with all that it starts: one process group of its own. Ctrl-C in the terminal does not reach it.
+
+`up` ends it, or the keeper does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from spoe_agent.up import keeper
+from spoe_agent.up.output import LINE_BYTES, Output
+
+KILLED_S = 5.0
+"""After SIGKILL: what is not gone then waits for the kernel."""
+
+
+class Keeper:
+    """Looks after groups for the case that this process cannot."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def start(cls) -> Keeper:
+        """Start it. Not in this process's group: whoever kills that is whom it is for."""
+        command = (sys.executable, "-I", "-S", str(Path(keeper.__file__)))
+        return cls(
+            await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE, start_new_session=True)
+        )
+
+    def add(self, group: int) -> None:
+        """Look after a group."""
+        self._tell(f"+{group}\n")
+
+    def remove(self, group: int) -> None:
+        """Do so no more: it is gone, and its number may be another's."""
+        self._tell(f"-{group}\n")
+
+    async def close(self) -> None:
+        """End it, and what it still looks after."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        await self._process.wait()
+
+    def _tell(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(line.encode())
+
+
+class Group:
+    """One process and those that it started."""
+
+    def __init__(self, name: str, child: asyncio.subprocess.Process, kept_by: Keeper) -> None:
+        self.name = name
+        self._child = child
+        self._keeper = kept_by
+        self._follows: int | None = None
+
+    @classmethod
+    async def start(
+        cls,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        output: Output,
+        kept_by: Keeper,
+        tasks: asyncio.TaskGroup,
+    ) -> Group:
+        """Start it; its lines are printed by one of the tasks. Raises OSError."""
+        child = await asyncio.create_subprocess_exec(
+            *command,
+            env={**os.environ, **environment},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+            limit=LINE_BYTES,
+        )
+        kept_by.add(child.pid)
+        assert child.stdout is not None
+        tasks.create_task(output.follow(name, child.stdout))
+        return cls(name, child, kept_by)
+
+    @property
+    def pid(self) -> int:
+        """The number of the process, or of the one that has taken its place."""
+        return self._follows or self._child.pid
+
+    def followed_by(self, pid: int) -> None:
+        """Another process of this group takes the first one's place; others' numbers are not believed."""
+        with suppress(ProcessLookupError):
+            if os.getpgid(pid) == self._child.pid:
+                self._follows = pid
+
+    async def ended(self) -> str:
+        """Wait for the end of the process, and of whoever has taken its place; return how it ended."""
+        status = await self._child.wait()
+        while self._follows is not None:
+            pid, self._follows = self._follows, None
+            await gone(pid)
+        return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process alone."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    async def end(self, grace_s: float) -> None:
+        """End all of the group: politely, then not."""
+        self.signal(signal.SIGTERM)
+        if not await self._emptied(grace_s):
+            with suppress(ProcessLookupError):
+                os.killpg(self._child.pid, signal.SIGKILL)
+            await self._emptied(KILLED_S)
+        await self._child.wait()
+        self._keeper.remove(self._child.pid)
+
+    async def _emptied(self, within_s: float) -> bool:
+        until_s = time.monotonic() + within_s
+        while any(self._members()):
+            if time.monotonic() > until_s:
+                return False
+            await asyncio.sleep(0.05)
+        return True
+
+    def _members(self) -> Iterator[int]:
+        """Yield the processes that are not dead yet. Looked for only while the kernel knows of any."""
+        try:
+            os.killpg(self._child.pid, 0)
+        except ProcessLookupError:
+            return
+        for process in psutil.process_iter():
+            with suppress(ProcessLookupError, psutil.Error):
+                if os.getpgid(process.pid) == self._child.pid and process.status() != psutil.STATUS_ZOMBIE:
+                    yield process.pid
+
+
+async def gone(pid: int) -> None:
+    """Wait for the end of a process, whoever its parent is."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(handle, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(handle)
+        os.close(handle)

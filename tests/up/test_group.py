@@ -1,0 +1,79 @@
+"""Process groups: all of one goes together, also when whoever started it is gone."""
+
+import asyncio
+import io
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from spoe_agent.up import keeper
+from spoe_agent.up.group import Group, Keeper
+from spoe_agent.up.output import Output
+from tests.serving import until
+from tests.up.rig import all_gone
+
+STUBBORN = "trap '' TERM; sleep 60 & echo $! ; wait; wait"
+"""It does not end at SIGTERM, and has a child."""
+
+
+async def started(script, tasks, kept_by, out):
+    group = await Group.start("it", ["sh", "-c", script], {}, Output(["it"], out), kept_by, tasks)
+    await until(lambda: "\n" in out.getvalue())
+    return group, psutil.Process(int(out.getvalue().split("| ")[1]))
+
+
+@pytest.mark.parametrize(("script", "grace_s"), [(STUBBORN, 0.1), ("sleep 60 & echo $!; wait", 10.0)])
+async def test_all_of_it_is_ended(script, grace_s):
+    kept_by = await Keeper.start()
+    async with asyncio.TaskGroup() as tasks:
+        group, child = await started(script, tasks, kept_by, io.StringIO())
+        await group.end(grace_s)
+    await all_gone([child], [])
+    await kept_by.close()
+
+
+async def test_how_it_ended_is_said():
+    kept_by = await Keeper.start()
+    async with asyncio.TaskGroup() as tasks:
+        for script, how in (("exit 3", "ended with status 3"), ("kill -9 $$", "was killed by SIGKILL")):
+            group = await Group.start("it", ["sh", "-c", script], {}, Output(["it"], io.StringIO()), kept_by, tasks)
+            assert await group.ended() == how
+            await group.end(1.0)
+    await kept_by.close()
+
+
+async def test_a_stranger_takes_nobodys_place():
+    kept_by = await Keeper.start()
+    async with asyncio.TaskGroup() as tasks:
+        group, _ = await started("sleep 60 & echo $!; wait", tasks, kept_by, io.StringIO())
+        first = group.pid
+        group.followed_by(os.getpid())
+        assert group.pid == first
+        await group.end(10.0)
+    await kept_by.close()
+
+
+async def test_the_keeper_ends_what_is_left():
+    script = [sys.executable, "-I", "-S", str(Path(keeper.__file__))]
+    process = subprocess.Popen(["sh", "-c", "sleep 60 & sleep 60"], start_new_session=True)
+    other = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    try:
+        keeping = subprocess.Popen(script, stdin=subprocess.PIPE, text=True)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            await until(lambda number=number: is_ignored(keeping.pid, number))
+            keeping.send_signal(number)
+        await asyncio.to_thread(keeping.communicate, f"+{process.pid}\n+{other.pid}\n-{other.pid}\n", 30)
+        assert process.wait(timeout=10) == -signal.SIGTERM and other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+
+
+def is_ignored(pid, number):
+    (mask,) = [line.split()[1] for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "SigIgn" in line]
+    return int(mask, 16) >> (number - 1) & 1 == 1
