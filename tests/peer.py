@@ -158,9 +158,16 @@ async def turns_until(condition: Callable[[], bool]) -> bool:
 
 def writable(peer: socket.socket) -> bool:
     """Tell whether a bare socket takes bytes now."""
-    return bool(select.select([], [peer], [], 0)[1])
+    return _is_ready(peer, select.POLLOUT)
 
 
 def readable(peer: socket.socket) -> bool:
     """Tell whether a bare socket has bytes now."""
-    return bool(select.select([peer], [], [], 0)[0])
+    return _is_ready(peer, select.POLLIN)
+
+
+def _is_ready(peer: socket.socket, event: int) -> bool:
+    """`select` takes no descriptor above 1,023."""
+    poll = select.poll()
+    poll.register(peer, event)
+    return bool(poll.poll(0))

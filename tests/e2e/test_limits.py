@@ -59,7 +59,10 @@ async def server(stack: Stack, name: str) -> dict[str, str]:
 
 async def limit_becomes(stack: Stack, name: str, limit: int, what: str) -> None:
     async def reached() -> bool:
-        return (await server(stack, name))["slim"] == str(limit)
+        try:
+            return (await server(stack, name))["slim"] == str(limit)
+        except FileNotFoundError:  # HAProxy puts its socket there after it has begun to listen
+            return False
 
     took_s = await until(reached, IN_FORCE_S + SLACK_S, f"{what}: limit {limit} of {name}")
     print(f"{what}: {limit} in force at {name} after {took_s:.2f} s")
