@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from spoe_agent.fleet import Fleet, Listen
 from spoe_agent.fleet.units import TcpListen
 from spoe_agent.process.listening import Place
-from spoe_agent.process.owners import Owner, owners
+from spoe_agent.process.owners import owners
 
 _BIND = re.compile(r"^\s+bind (\S+)", re.MULTILINE)
 _LISTEN = TypeAdapter(TcpListen)
@@ -42,15 +42,11 @@ def in_the_way(fleet: Fleet, running: str) -> list[str]:
     way. Another one is: two share a port without a word, and each gets some of the connections.
     """
     known = {listen: owners(listen) for listen in listening(running)}
-    own = {one.pid for found in known.values() for one in found if _is_haproxy(one)}
+    own = {one.pid for found in known.values() for one in found if one.is_haproxy}
     refused = []
     for place in fronts(fleet):
         found = known.get(place.listen) or owners(place.listen)
-        others = [str(one) for one in found if not _is_haproxy(one) or (own and one.pid not in own)]
+        others = [str(one) for one in found if not one.is_haproxy or (own and one.pid not in own)]
         if others:
             refused.append(f"{place} is taken by {', '.join(others)}")
     return refused
-
-
-def _is_haproxy(one: Owner) -> bool:
-    return "haproxy" in one.program

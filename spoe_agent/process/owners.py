@@ -6,6 +6,7 @@ its name is told, because command lines may hold secrets.
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -20,6 +21,8 @@ from spoe_agent.fleet import Listen
 from spoe_agent.fleet.hosts import canonical_host
 from spoe_agent.fleet.units import WILDCARD_HOSTS
 
+_HAPROXY = re.compile(r"haproxy(-[\w.]+)?")
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
@@ -29,6 +32,7 @@ class Owner:
     program: str
     """Its name; "" when it cannot be told."""
     is_agent: bool = False
+    is_haproxy: bool = False
 
     def __str__(self) -> str:
         if self.is_agent:
@@ -97,5 +101,8 @@ def _described(process: psutil.Process) -> Owner:
     with suppress(psutil.Error):
         words = process.cmdline()
         ours = any(word == "spoe_agent" or word.endswith("/pointsman") for word in words[:3])
-        return Owner(process.pid, Path(words[0]).name if words else process.name(), ours and "serve" in words)
+        program = Path(words[0]).name if words else process.name()
+        # A loader may stand in front of it.
+        is_haproxy = any(_HAPROXY.fullmatch(Path(word).name) for word in words[:5])
+        return Owner(process.pid, program, ours and "serve" in words, is_haproxy)
     return Owner(process.pid, "")

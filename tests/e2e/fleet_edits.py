@@ -15,9 +15,9 @@ from spoe_agent.rig.process import Process, accepts, free_port
 from spoe_agent.rig.stack import POINTSMAN, Simulated, Stack
 
 SERVICE = """#!/bin/sh
-# Starts HAProxy, or has its master process start a new one beside the old: what systemd does with Debian's unit.
-master=$(cat {pid} 2>/dev/null) && exec kill -USR2 $master
-exec {binary} -W -D -p {pid} -f {told} -f {folder}/haproxy/haproxy.cfg >>{folder}/haproxy.log 2>&1
+# Starts HAProxy, or starts a new one beside the old and has that finish: what a service manager does.
+old=$(cat {pid} 2>/dev/null)
+exec {binary} -D -p {pid} -f {told} -f {folder}/haproxy/haproxy.cfg ${{old:+-sf $old}} >>{folder}/haproxy.log 2>&1
 """
 
 
@@ -37,6 +37,11 @@ class Service(Stack):
     def instances(self) -> list[dict[str, Any]]:
         """Return the instances of the fleet file as it is now."""
         found: list[dict[str, Any]] = json.loads(self.fleet_file.read_text())["instances"]
+        return found
+
+    def listeners(self) -> dict[str, Any]:
+        """Return the addresses of the fleet file as it is now."""
+        found: dict[str, Any] = json.loads(self.fleet_file.read_text())["listeners"]
         return found
 
     async def command(self, *words: str) -> tuple[int, str]:
@@ -74,8 +79,9 @@ async def service(binary: str, folder: Path, simulated: Simulated, **settings: A
             assert code == 0, said
             yield stack
     finally:
-        # The master ends all that it has started.
-        os.kill(int(stack.pid.read_text()), signal.SIGTERM)
+        # Those before it end by themselves (hard-stop-after).
+        for pid in stack.pid.read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
 
 
 async def _run(script: Path) -> tuple[int, str]:
