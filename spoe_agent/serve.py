@@ -32,6 +32,7 @@ from spoe_agent.fleet import Fleet, FleetError
 from spoe_agent.fleet.file import FleetFile
 from spoe_agent.haproxy.limiter import Limiter
 from spoe_agent.haproxy.map_keeper import MapKeeper
+from spoe_agent.haproxy.rendered import is_rendered
 from spoe_agent.instances.http import unlimited_session
 from spoe_agent.process import systemd
 from spoe_agent.process.listening import Sockets, take
@@ -117,11 +118,16 @@ async def _service(parts: Parts, kept: Kept, had: Sockets | Predecessor, state: 
         await service.open()
         return service
     received = await had.take()
-    service = Service(parts, limiter, take(parts.fleet.listeners, received.listening, received.lock), state, COMMAND)
+    sockets = take(parts.fleet.listeners, received.listening, received.lock, keeps=not is_rendered(parts.fleet))
+    service = Service(parts, limiter, sockets, state, COMMAND)
     await service.succeed(received)
     had.done()
-    log.info("took over", pid=os.getpid(), connections=len(received.connections), in_flight=parts.board.grants)
+    former, in_flight = list(map(str, sockets.former)), parts.board.grants
+    log.info("took over", pid=os.getpid(), connections=len(received.connections), in_flight=in_flight, former=former)
     return service
+
+
+_FORMER = "{} of before the restart is served too, until HAProxy has been told: pointsman apply, then pointsman restart"
 
 
 async def _open_admin(service: Service, reloader: Reloader, stack: AsyncExitStack) -> None:
@@ -130,7 +136,8 @@ async def _open_admin(service: Service, reloader: Reloader, stack: AsyncExitStac
 
     async def now() -> dict[str, Any]:
         pending = await reloader.pending()
-        warnings = [*parts.warnings(), *pending.warnings()]
+        former = [_FORMER.format(place) for place in service.sockets.former]
+        warnings = [*parts.warnings(), *former, *pending.warnings()]
         found = status(
             parts.agent, parts.watch, service.limiter, service.contact, started_s, time.monotonic(), warnings
         )
@@ -150,8 +157,7 @@ async def _open_door(service: Service, stack: AsyncExitStack) -> None:
     parts = service.parts
     door = Door(Answers(parts.lists, SecondLook(parts.ollamas.refresh, time.monotonic).take))
     stack.push_async_callback(door.close)
-    (sock,) = service.sockets.of("door")
-    await door.listen(sock)
+    await door.listen(*service.sockets.of("door"))
 
 
 async def _reload_on(asked: asyncio.Event, reloader: Reloader) -> None:

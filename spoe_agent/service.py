@@ -57,20 +57,22 @@ class Service:
         self._state = state
         self._command = command
         self.contact = Contact()
-        self._server = Server(parts.agent, contact=self.contact, news=lambda: self._log.read())
+        self._server = Server(parts.agent, contact=self.contact, news=self._read_logs)
         self._group: asyncio.TaskGroup | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._handing = asyncio.Lock()
+        self._logs: list[HAProxyLog] = []
         self._is_open = False
         """It takes checks and lines."""
 
     async def open(self, connections: Iterable[tuple[socket.socket, Passed]] = ()) -> None:
         """Answer from now on, also on connections that another process has had."""
-        (check,), (ended,) = self.sockets.of("check"), self.sockets.of("log")
+        (check,), ended = self.sockets.of("check"), self.sockets.of("log")
         self._checks, self._guard = CheckServer(self.limiter.answer), Guard(check.dup(), self.limiter.lines)
         await self._checks.listen(check)
-        self._log = HAProxyLog(ended, self._ended)
-        self._log.start()
+        self._logs = [HAProxyLog(sock, self._ended) for sock in ended]
+        for log_of_haproxy in self._logs:
+            log_of_haproxy.start()
         self._is_open = True
         for sock, passed in connections:
             await self._server.adopt(sock, passed)
@@ -83,6 +85,10 @@ class Service:
         for process in {grant.process for ledger in kept.ledgers.values() for grant in ledger.grants}:
             if process:
                 self.contact.processes.expected(process)
+
+    def _read_logs(self) -> None:
+        for log_of_haproxy in self._logs:
+            log_of_haproxy.read()
 
     def _ended(self, line: Line) -> None:
         self.contact.ended(line)
@@ -147,7 +153,8 @@ class Service:
         if not self._is_open:
             return
         self._is_open = False
-        self._log.close()
+        for log_of_haproxy in self._logs:
+            log_of_haproxy.close()
         self._checks.close()
         self._guard.close()
 

@@ -19,10 +19,11 @@ class Door:
         app.add_routes([web.get("/healthz", _healthz), *(web.get(path, self._get) for path in ANSWERS)])
         self._runner = web.AppRunner(app, access_log=None)
 
-    async def listen(self, sock: socket.socket) -> None:
-        """Answer on a bound socket from now on."""
+    async def listen(self, *socks: socket.socket) -> None:
+        """Answer on bound sockets from now on."""
         await self._runner.setup()
-        await web.SockSite(self._runner, sock).start()
+        for sock in socks:
+            await web.SockSite(self._runner, sock).start()
 
     async def close(self) -> None:
         """Stop."""

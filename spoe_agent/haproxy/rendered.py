@@ -27,6 +27,11 @@ class Rendered:
         return [name for name, text in self._texts.items() if not is_current(name, _content(folder / name), text)]
 
 
+def is_rendered(fleet: Fleet) -> bool:
+    """Tell whether HAProxy's files are surely what a fleet gives, for its next start at least."""
+    return fleet.haproxy.files is not None and not Rendered().differing(fleet)
+
+
 def _content(path: Path) -> str | None:
     try:
         return path.read_text()

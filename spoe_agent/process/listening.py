@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
+
+from pydantic import TypeAdapter
 
 from spoe_agent.fleet import Listen, Listeners
+from spoe_agent.fleet.units import AnyListen
 from spoe_agent.process.owners import owner, owners
 
 SOCKET_MODE = 0o660
@@ -35,6 +39,19 @@ class Place:
         proto = "UDP " if self.kind is socket.SOCK_DGRAM else "" if self.listen.path else "TCP "
         return f"listeners.{self.key} ({proto}{self.listen})"
 
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Return the place that was written so."""
+        key, address = text.removeprefix("listeners.").removesuffix(")").split(" (")
+        proto, _, listen = address.rpartition(" ")
+        return cls(key, _LISTEN.validate_python(listen), socket.SOCK_DGRAM if proto == "UDP" else socket.SOCK_STREAM)
+
+
+_LISTEN: TypeAdapter[Listen] = TypeAdapter(AnyListen)
+
+ASKED_AT = ("spop", "log", "door")
+"""Listeners that requests depend on. A check that finds nobody changes nothing, and `admin` is people's."""
+
 
 def places(listeners: Listeners) -> Iterator[Place]:
     """Return every address that the agent itself listens on."""
@@ -49,15 +66,21 @@ def places(listeners: Listeners) -> Iterator[Place]:
 class Sockets:
     """The sockets of a fleet's listeners. Closing them removes unix sockets that are still this agent's."""
 
-    def __init__(self, by_place: Mapping[Place, socket.socket], lock: socket.socket) -> None:
+    def __init__(
+        self, by_place: Mapping[Place, socket.socket], lock: socket.socket, former: Sequence[Place] = ()
+    ) -> None:
         self._by_place = dict(by_place)
         self.lock = lock
+        self.former = tuple(former)
+        """Those of them that are not in the fleet file any more."""
         self._inodes = {
             place: os.stat(place.listen.path).st_ino for place in self._by_place if place.listen.path is not None
         }
 
     def of(self, key: str) -> list[socket.socket]:
-        """Return copies of the sockets of one listener, in the file's order: whoever serves on one may close it."""
+        """Return copies of the sockets of one listener, in the file's order and then former ones: whoever serves on one
+        may close it.
+        """
         return [sock.dup() for place, sock in self._by_place.items() if place.key == key]
 
     def by_place(self) -> dict[str, socket.socket]:
@@ -78,11 +101,16 @@ class Sockets:
 
 
 def take(
-    listeners: Listeners, had: Mapping[str, socket.socket] | None = None, lock: socket.socket | None = None
+    listeners: Listeners,
+    had: Mapping[str, socket.socket] | None = None,
+    lock: socket.socket | None = None,
+    *,
+    keeps: bool = False,
 ) -> Sockets:
     """Bind every address. Raises Taken, and then nothing was disturbed.
 
-    `had` and `lock`: what the agent had whose place this one takes; what this one does not want is closed.
+    `had` and `lock`: what the agent had whose place this one takes; what this one does not want is closed, unless it
+    `keeps` where HAProxy may still ask, which has not been told.
     """
     had = dict(had or {})
     bound: dict[Place, socket.socket] = {}
@@ -97,15 +125,17 @@ def take(
         lock.close()
         lock = None
     lock = lock or _only_agent(listeners.check)
-    for sock in had.values():
-        sock.close()
+    former = [place for place in map(Place.of, had) if keeps and place.key in ASKED_AT]
+    for text, sock in had.items():
+        if Place.of(text) not in former:
+            sock.close()
     if lock is None:
         refused.append(f"{Place('check', listeners.check)} is taken by {_agent_at(listeners.check)}")
     if lock is None or refused:
-        for sock in (*bound.values(), *([lock] if lock else [])):
+        for sock in (*bound.values(), *had.values(), *([lock] if lock else [])):
             sock.close()
         raise Taken("; ".join(refused) + f". {_ADVICE}")
-    return Sockets(bound, lock)
+    return Sockets({**bound, **{place: had[str(place)] for place in former}}, lock, former)
 
 
 _ADVICE = (

@@ -150,3 +150,28 @@ def test_another_port_of_checks_has_another_lock(tmp_path):
     old.leave()
     take(listeners(tmp_path / "other", check=str(found.check))).close()
     new.close()
+
+
+ALL = ("spop", "log", "check", "admin", "door")
+
+
+@pytest.mark.parametrize(
+    ("keeps", "kept"), [(True, ["spop", "spop", "log", "door"]), (False, [])], ids=["not told", "told"]
+)
+def test_where_haproxy_may_still_ask_is_kept_as_long_as_it_has_not_been_told(tmp_path, keeps, kept):
+    found = listeners(tmp_path)
+    before = take(found)
+    had = {place: sock.dup() for place, sock in before.by_place().items()}
+    moved = listeners(tmp_path / "moved")
+    after = take(moved, had, before.lock.dup(), keeps=keeps)
+    before.leave()
+    assert sorted(place.key for place in after.former) == sorted(kept)
+    assert {str(place) for place in after.former} <= had.keys()
+    assert sum(place.startswith("listeners.spop ") for place in after.by_place()) == (4 if keeps else 2)
+    # Those that were not wanted are free.
+    for key in set(ALL) - set(kept):
+        if key != "spop":
+            kind = UDP if key == "log" else socket.SOCK_STREAM
+            bind(getattr(found, key), kind).close()
+    after.close()
+    assert path_of(found).exists() is not keeps
