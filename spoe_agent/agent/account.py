@@ -223,7 +223,7 @@ class Account:
         self.options = {model: asked for model, asked in self.options.items() if asked and model in here}
         # A model that is still listed once nothing loads any more stays: another went, or the request was withdrawn.
         stay = not self.loading and not self.reserved
-        self.leaving = frozenset() if stay else self.leaving & state.loaded.keys()
+        self.leaving = frozenset() if stay else self.leaving.intersection(state.loaded)
 
     def loaded_by(self, state: InstanceState, at_s: float) -> list[str]:
         """Return the models that were loaded for requests of ours, as readings that are yet to be taken show."""

@@ -15,6 +15,7 @@ from typing import Annotated
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from spoe_agent.agent.account import Ledger
 from spoe_agent.agent.learner import Learner, Mean
@@ -130,7 +131,7 @@ def save(kept: Kept, path: Path) -> bool:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
-    except OSError as error:
+    except (OSError, PydanticSerializationError) as error:
         log.warning("the state file cannot be written", file=str(path), why=str(error))
         return False
     return True

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -6,10 +7,11 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from spoe_agent.agent.account import Grant, Ledger
+from spoe_agent.agent.board import Board
 from spoe_agent.agent.ending import Ending
 from spoe_agent.agent.learner import Learner
 from spoe_agent.agent.statefile import Doubt, Kept, dump, parse, restore, save
-from spoe_agent.routing import Health, Tier
+from spoe_agent.routing import Health, InstanceState, LoadedModel, Tier
 
 
 def experienced():
@@ -144,6 +146,24 @@ def test_what_is_in_flight_and_in_doubt_is_there_again(tmp_path):
     kept = Kept(Learner(), frozenset({"g1"}), {"g0": LEDGER}, {"g1": DOUBT})
     assert save(kept, tmp_path / "learned.json")
     assert restore(tmp_path / "learned.json") == kept
+
+
+def test_a_victim_that_is_still_there_is_written_as_what_the_file_says_it_is():
+    """Without a warning, which fails the test."""
+    it, loaded = Board(), {"b": LoadedModel(1, 1)}
+    it.publish("g0", InstanceState(Health.UP, loaded, 0.0))
+    it.grant(Grant("r1", "g0", "a", 1.0), ("b",))
+    it.publish("g0", InstanceState(Health.UP, loaded, 1.5))
+    assert parse(dump(Kept(ledgers=it.ledgers())).encode()).ledgers["g0"].leaving == {"b"}
+
+
+def test_text_that_has_no_form_in_utf8_is_told_of_and_the_file_stays(tmp_path):
+    path = tmp_path / "learned.json"
+    assert save(Kept(experienced()), path)
+    before = path.read_bytes()
+    with capture_logs() as logs:
+        assert not save(Kept(doubts={"g0": replace(DOUBT, evidence="\ud800")}), path)
+    assert (path.read_bytes(), [line["log_level"] for line in logs]) == (before, ["warning"])
 
 
 def test_what_was_in_flight_before_the_machine_was_started_is_not(tmp_path):
