@@ -145,7 +145,10 @@ def whole_wanted() -> tuple[VarAction, ...]:
 
 
 def _text(args: Mapping[str, object], name: Argument) -> str:
+    """Return an argument as text that has a form in UTF-8, whatever bytes it came as: much of it is written down."""
     value = args.get(name)
+    if isinstance(value, str) and not value.isascii():
+        value = value.encode("utf-8", "surrogateescape")
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return "" if value is None else str(value)

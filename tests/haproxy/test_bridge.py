@@ -28,6 +28,7 @@ from spoe_agent.routing import (
     choose,
 )
 from spoe_agent.routing.names import canonical
+from spoe_agent.routing.surface import DESCRIBE_PATH, INFERENCE_PATHS
 from spoe_agent.spop import Message, Scope, SetVar
 from tests.requests.naming import CASES
 
@@ -251,6 +252,30 @@ def variables(choice, facts):
 def test_variables_of_a_route(dialect):
     choice = Choice(Action.ROUTE, Reason.LOADED, "g0")
     assert variables(choice, asked(dialect)) == {"action": "route", "reason": "loaded", "server": "g0"}
+
+
+HALF = rb"x\ud800"
+
+
+@pytest.mark.parametrize("path", [*sorted(INFERENCE_PATHS), DESCRIBE_PATH])
+def test_half_a_character_in_a_name_is_no_name(path):
+    """Go makes another character of it, which no name has either: as with Ollama, the request is turned away."""
+    facts = bridge.facts(read(b'{"model":"' + HALF + b'","name":"' + HALF + b'"}', path=path), POLICY)
+    assert (facts.model, facts.asked.isascii(), facts.problem is not None) == (None, True, True)
+
+
+@pytest.mark.parametrize("path", sorted(CHANGE_PATHS))
+def test_half_a_character_in_the_name_of_what_is_changed_is_written_down_nowhere(path):
+    names = b",".join(b'"%s":"%s"' % (key, HALF) for key in (b"model", b"name", b"source", b"destination"))
+    body = b"{" + names + b"}"
+    facts = bridge.facts(message(Question.CHANGE, path, size=len(body), body=body), POLICY)
+    assert "ud800" not in ascii(facts)
+
+
+def test_whatever_bytes_a_text_was_it_has_a_form_in_utf8():
+    """As in a path, or whoever speaks to HAProxy's own port: these are kept beside requests and written down."""
+    facts = bridge.facts(message(path="/api/\udcff", id="r\udcff", caller="\udcff\xfc", process="p"), Policy())
+    assert (facts.request_id, facts.caller) == ("r\ufffd", "\ufffd\xfc")
 
 
 def test_variables_of_a_held_request():
