@@ -37,7 +37,7 @@ def find(path: FilePath | None, places: Sequence[FilePath] = PLACES) -> FilePath
         if place.exists():
             return place
     looked = " and ".join(map(str, places))
-    hint = "name one with --fleet, or start from examples/fleet-minimal.yaml"
+    hint = "name one with --fleet, or have `pointsman init` write one"
     raise FleetError([Problem("fleet.yaml", None, "", f"no fleet file: looked for {looked}", hint)])
 
 

@@ -270,7 +270,7 @@ def _fleet_file(named: str) -> Path:
     try:
         return find(Path(named) if named else None)
     except FleetError as error:
-        hint = f"name one with --set {OPTION}=FILE, or start from examples/fleet-minimal.yaml"
+        hint = f"name one with --set {OPTION}=FILE, or have `pointsman init` write one"
         raise FleetError(replace(problem, hint=hint) for problem in error.problems) from None
 
 

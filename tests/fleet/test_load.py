@@ -137,5 +137,5 @@ def test_no_file_at_all_says_where_it_was_looked_for(tmp_path: Path) -> None:
         find(None, (tmp_path / "a.yaml", tmp_path / "b.yaml"))
     assert str(caught.value) == (
         f"fleet.yaml: no fleet file: looked for {tmp_path}/a.yaml and {tmp_path}/b.yaml; "
-        "name one with --fleet, or start from examples/fleet-minimal.yaml"
+        "name one with --fleet, or have `pointsman init` write one"
     )

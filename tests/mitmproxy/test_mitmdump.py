@@ -339,7 +339,7 @@ async def test_it_says_how_mitmproxy_is_told_the_fleet_file(tmp_path, monkeypatc
     status, said = await ends_with(tmp_path)
     assert status == 1
     assert "no fleet file: looked for fleet.yaml and " in said
-    assert "; name one with --set pointsman_fleet=FILE, or start from examples/fleet-minimal.yaml" in said
+    assert "; name one with --set pointsman_fleet=FILE, or have `pointsman init` write one" in said
     assert "--fleet" not in said
     assert "listening" not in said
 
