@@ -82,12 +82,18 @@ def _by_health(demand: Demand, site: Site) -> Candidate | None:
         return None
     if site.state.health is Health.DOWN:
         return Candidate(site.spec.name, Exclusion.DOWN, "refuses connections")
+    return None if demand.facts.kind is Kind.LIST else _drained(site)
+
+
+def _drained(site: Site) -> Candidate:
     return Candidate(site.spec.name, Exclusion.DRAINED, "drained by hand")
 
 
 def _doubt(demand: Demand, site: Site) -> Candidate | None:
     """Return what speaks against an instance without ruling it out."""
     name, state = site.spec.name, site.state
+    if state.health is Health.DRAINED:  # it lists what it has, if nobody else does
+        return _drained(site)
     if state.health in _DOUBTED:
         return Candidate(name, Exclusion.SUSPECT, state.why or str(state.health))
     if state.loads_in_doubt and demand.runs and demand.model not in state.loaded:

@@ -254,6 +254,23 @@ async def test_drained_by_hand(own: Stack, session: aiohttp.ClientSession) -> No
     await becomes(session, own, victim, "up", BACK_WITHIN_S)
 
 
+async def test_all_drained_by_hand_still_list_what_they_have(own: Stack, session: aiohttp.ClientSession) -> None:
+    names = [instance.name for instance in own.fleet.instances]
+    try:
+        for name in names:
+            await by_hand(session, own, name, "drain")
+        assert (await ask(session, own, "alpha"))[0] == 503
+        for path in ("/api/tags", "/api/ps", "/v1/models", "/api/version", "/"):
+            async with session.get(f"{own.url}{path}") as answer:
+                assert answer.status == 200, path
+                assert ("alpha" in await answer.text()) or path not in ("/api/tags", "/v1/models")
+    finally:
+        for name in names:
+            await by_hand(session, own, name, "ready")
+    for name in names:
+        await becomes(session, own, name, "up", BACK_WITHIN_S)
+
+
 async def test_everybody_in_doubt_is_better_than_nobody(own: Stack, session: aiohttp.ClientSession) -> None:
     where = await home(session, own, "gamma")
     await fault(session, own, where, "wrong_status", status=500, count=2)

@@ -50,7 +50,7 @@ TABLE = {
     "refuses connections": (asks(), "g0", [], DOWN, {}, Exclusion.DOWN, "refuses connections"),
     "HAProxy's check failed": (asks(), "g0", [], state(), {"g0": counts(is_up=False)}, Exclusion.DOWN, "health check"),
     "drained by hand": (asks(), "g0", [], state(A, health=Health.DRAINED), {}, Exclusion.DRAINED, "by hand"),
-    "list, drained": (asks(None, LIST), "g0", [], state(health=Health.DRAINED), {}, Exclusion.DRAINED, "by hand"),
+    "list, drained, but the only one": (asks(None, LIST), "g0", [], state(health=Health.DRAINED), {}, None, ""),
     "in doubt, but the only one": (asks(), "g0", [], state(health=Health.SUSPECT), {}, None, ""),
     "loads in doubt, but the only one": (asks(), "g0", [], state(loads_in_doubt=True), {}, None, ""),
     "another is down": (asks(), "g0", [], state(), {"g1": counts(is_up=False)}, None, ""),
