@@ -15,9 +15,11 @@ from spoe_agent.rig.process import Process, accepts, free_port
 from spoe_agent.rig.stack import POINTSMAN, Simulated, Stack
 
 SERVICE = """#!/bin/sh
-# Starts HAProxy, or starts a new one beside the old and has that finish: what a service manager does.
+# Starts HAProxy, or starts a new one beside the old and has that finish: what a service manager does. The new one gets
+# the old one's listening sockets, as a master process sees to: no connection is refused.
 old=$(cat {pid} 2>/dev/null)
-exec {binary} -D -p {pid} -f {told} -f {folder}/haproxy/haproxy.cfg ${{old:+-sf $old}} >>{folder}/haproxy.log 2>&1
+exec {binary} -D -p {pid} -f {told} -f {folder}/haproxy/haproxy.cfg \\
+    ${{old:+-x {folder}/haproxy.sock -sf $old}} >>{folder}/haproxy.log 2>&1
 """
 
 
@@ -61,7 +63,8 @@ class Service(Stack):
 async def service(binary: str, folder: Path, simulated: Simulated, **settings: Any) -> AsyncIterator[Service]:
     """Run a stack with HAProxy as a service; ends every HAProxy that was started for it, by its id."""
     told = folder / "told.cfg"
-    told.write_text(f"global\n  stats socket {folder}/haproxy.sock level admin\n  hard-stop-after 3s\n")
+    sock = f"stats socket {folder}/haproxy.sock level admin expose-fd listeners"
+    told.write_text(f"global\n  {sock}\n  hard-stop-after 3s\n")
     script = folder / "service.sh"
     script.write_text(SERVICE.format(pid=folder / "haproxy.pid", binary=binary, told=told, folder=folder))
     script.chmod(0o755)
