@@ -49,7 +49,7 @@ class Chooser:
         learned = self.learner.learned(now_s)
         snapshot = self.board.snapshot(facts.loads, now_s, learned, waiting, home, facts.process)
         choice = choose(facts, self.fleet, _as_reserved(snapshot, reserved) if reserved else snapshot)
-        if choice.reason is Reason.NOT_FOUND and facts.model:
+        if choice.reason is Reason.NOT_FOUND and facts.model and not facts.wishes.instance:
             installed = [self.board.state(spec.name).installed for spec in self.fleet.instances]
             return self._suggestions.added(choice, facts.model, installed, now_s)
         return replace(choice, action=Action.ROUTE) if choice.action is Action.HOLD and not self.holds else choice

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from spoe_agent.agent.chooser import Chooser
 from spoe_agent.agent.reservations import Reservations
-from spoe_agent.routing import Action, Choice, FleetSpec, InstanceLoad, Kind, Reason, RequestFacts
+from spoe_agent.routing import Action, Choice, FleetSpec, InstanceLoad, Kind, Policy, Reason, RequestFacts
 from spoe_agent.routing.choice import PASSING
 from spoe_agent.routing.hold import HoldQueue, Ticket, lane
 
@@ -71,8 +71,8 @@ class WaitingRoom:
 
     def keep(self, facts: RequestFacts, choice: Choice, now_s: float) -> None:
         """Hold a request, of which `choice` said so."""
-        priority = self._chooser.fleet.rule(facts.model or "").priority
-        ticket = Ticket(facts, now_s, self._chooser.needs_s(facts, choice.instance or "", now_s), priority)
+        needs_s = self._chooser.needs_s(facts, choice.instance or "", now_s)
+        ticket = Ticket(facts, now_s, needs_s, self._priority(facts))
         self.queue.add(ticket)
         if len(self._last) > MAX_LANES:
             self._last.clear()
@@ -93,8 +93,13 @@ class WaitingRoom:
         waiting = self.queue.waiting(lane(facts))
         if not waiting or waiting > REASK_AT * last.waiting:
             return None
-        self.queue.add(replace(last.ticket, facts=facts, since_s=now_s))
+        self.queue.add(replace(last.ticket, facts=facts, since_s=now_s, priority=self._priority(facts)))
         return last.choice
+
+    def _priority(self, facts: RequestFacts) -> int:
+        """Return a request's class: its model's, or a less urgent one that it wishes."""
+        own, wished = self._chooser.fleet.rule(facts.model or "").priority, facts.wishes.priority
+        return own if wished is None else max(own, wished)
 
     def leave(self, request_id: str) -> Ticket | None:
         """Take out a request that ended by itself. None: it was not here."""
@@ -116,10 +121,10 @@ class WaitingRoom:
     def expire(self, now_s: float) -> list[Granted]:
         """Turn away who has waited too long; put forward who has waited half of that."""
         policy = self._chooser.fleet.policy
-        late = self.queue.expire(now_s - policy.hold_s)
+        late = [*self.queue.expire(now_s - policy.hold_s), *self.queue.outwaited(now_s)]
         self.queue.promote(now_s - policy.hold_s / 2)
         self._reservations.end_unless(self.queue.waiting)
-        return [(ticket.facts, _too_late(policy.hold_s, policy.retry_after_s)) for ticket in late]
+        return [(ticket.facts, _too_late(ticket, policy)) for ticket in late]
 
     def load_more(self, now_s: float) -> list[Granted]:
         """Send the last of each lane away to load its model elsewhere, where that takes less than its turn to come.
@@ -169,10 +174,14 @@ class WaitingRoom:
         return choice
 
 
-def _too_late(hold_s: float, retry_after_s: int) -> Choice:
+def _too_late(ticket: Ticket, policy: Policy) -> Choice:
+    wished_s = ticket.facts.wishes.wait_s
+    is_own = wished_s is not None and wished_s < policy.hold_s
+    held = f"{wished_s:g} s" if is_own else f"{policy.hold_s:g} s"
+    why = " (header x-pointsman-timeout)" if is_own else ""
     return Choice(
         Action.REJECT,
         Reason.HOLD_TIMEOUT,
-        message=f"no slot was free within {hold_s:.0f} s; try again later",
-        retry_after_s=retry_after_s,
+        message=f"no slot was free within {held}; try again later{why}",
+        retry_after_s=policy.retry_after_s,
     )

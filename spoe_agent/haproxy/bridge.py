@@ -14,6 +14,7 @@ from spoe_agent.requests.errors import error_type
 from spoe_agent.requests.glimpse import HEAD_BYTES, Glimpse, TooLarge
 from spoe_agent.requests.hints import beginning
 from spoe_agent.requests.reading import asked, content, glimpsed, read, without_body
+from spoe_agent.requests.wishes import WishError, unpacked
 from spoe_agent.routing import Action, Choice, InstanceLoad, Policy, Problem, RequestFacts
 from spoe_agent.routing.surface import Kind
 from spoe_agent.spop import Message, Scope, SetVar, VarAction
@@ -31,6 +32,22 @@ def facts(message: Message, policy: Policy) -> RequestFacts:
         NeedsWhole: only the whole body can tell which model is meant; `inspect` brings it.
         Unasked: see there.
     """
+    args = message.args
+    if args.get("wish") is None:
+        return _facts(message, policy)
+    return _refused(args) or _facts(message, policy).wishing(unpacked(_text(args, "wish")))
+
+
+def _refused(args: Mapping[str, object]) -> RequestFacts | None:
+    """Return the facts of a request with a header of ours that cannot be read: that is told before all else."""
+    try:
+        unpacked(_text(args, "wish"))
+    except WishError as error:
+        return _asked(args).without_model(Problem.BAD_HEADER, str(error))
+    return None
+
+
+def _facts(message: Message, policy: Policy) -> RequestFacts:
     args = message.args
     if message.name != Question.READ:
         known = without_body(_asked(args), _text(args, "path"), _bytes(args, "body"))
@@ -57,11 +74,15 @@ def unread(message: Message) -> RequestFacts:
 def reading(message: Message) -> Generator[None, None, RequestFacts]:
     """Return what an `inspect` says of its request, with pauses: its body may be large."""
     args = message.args
+    refused = _refused(args)
+    if refused is not None:
+        return refused
     body = _bytes(args, "body")
     request = _asked(args, beginning(body[:HEAD_BYTES]))
     if request.kind in (Kind.LIST, Kind.MANAGE):
         return request
-    return (yield from read(request, body, _text(args, "type"), _text(args, "encoding")))
+    found = yield from read(request, body, _text(args, "type"), _text(args, "encoding"))
+    return found.wishing(unpacked(_text(args, "wish")))
 
 
 def _asked(args: Mapping[str, object], document: object = None) -> RequestFacts:

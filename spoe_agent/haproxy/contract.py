@@ -33,7 +33,7 @@ class Question(StrEnum):
 
 
 Argument = Literal[
-    "id", "method", "path", "size", "caller", "load", "process", "tried",
+    "id", "method", "path", "size", "caller", "load", "process", "tried", "wish",
     "type", "encoding", "given", "seen", "head", "tail", "body",
 ]  # fmt: skip
 """Names of a message's arguments."""
@@ -51,6 +51,7 @@ _ROUTE: Mapping[Argument, str] = {
     "load": "var(txn.pm_load)",
     "process": "var(proc.pm_process)",
     "tried": "var(txn.pm_tried)",
+    "wish": "var(txn.pm_wish)",
 }
 
 _CONTENT: Mapping[Argument, str] = {

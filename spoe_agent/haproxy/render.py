@@ -18,7 +18,7 @@ from spoe_agent.haproxy import contract
 from spoe_agent.haproxy.contract import HOLD_GRACE_S, LATER, Question
 from spoe_agent.haproxy.models_map import MODELS_MAP, entries, text
 from spoe_agent.haproxy.names import HOSTS, RESOLVERS, in_hosts_file, server_options
-from spoe_agent.requests import foreign, glimpse
+from spoe_agent.requests import foreign, glimpse, wishes
 from spoe_agent.requests.caller import FORWARDED_FOR, HOPS
 from spoe_agent.requests.changes import CHANGE_BYTES, CHANGE_PATHS
 from spoe_agent.requests.errors import ERROR_FORMS
@@ -116,6 +116,7 @@ def _config(fleet: Fleet, known: frozenset[str]) -> str:
         model_path=MODEL_PATH,
         blob_path=BLOB_PATH,
         form_path=FORM_PATH,
+        wishes=wishes,
         models_map=MODELS_MAP,
         again=str(fleet.listeners.again),
         lists_at=lists_at,

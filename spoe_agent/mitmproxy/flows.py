@@ -14,6 +14,8 @@ from spoe_agent.requests.caller import Credentials, Network, caller_of
 from spoe_agent.requests.path import decoded
 from spoe_agent.requests.reading import Whole, facts
 from spoe_agent.requests.request_id import shown
+from spoe_agent.requests.wishes import HEADERS
+from spoe_agent.requests.wishes import PREFIX as OURS
 from spoe_agent.routing import RequestFacts
 from spoe_agent.routing.surface import FORM_PATH
 
@@ -51,6 +53,7 @@ def facts_of(flow: http.HTTPFlow, trusted: Sequence[Network]) -> RequestFacts:
             content_type=_first(flow, "content-type"),
             content_encoding=_first(flow, "content-encoding"),
             caller=caller_of(_credentials(flow), trusted),
+            wished=tuple(flow.request.headers.get(name, "") for name in HEADERS),
         )
     )
 
@@ -80,6 +83,8 @@ def send_to(flow: http.HTTPFlow, instance: Instance) -> None:
     flow.request.path = instance.prefix + asked
     flow.metadata[PREFIX] = instance.prefix
     flow.request.headers.pop("origin", None)
+    for name in [name for name in flow.request.headers if name.lower().startswith(OURS)]:
+        del flow.request.headers[name]
     flow.request.headers["X-Request-Id"] = shown_id(flow)
 
 

@@ -182,7 +182,7 @@ class Pointsman:
         if passage.instance is None:
             return rejection(passage.choice, flight.request)
         path = path_of(flow)
-        if flow.request.method == "GET" and path in ANSWERS:
+        if flow.request.method == "GET" and path in ANSWERS and not flight.request.wishes.instance:
             _note(flow, flight, LISTED)
             return Reply(200, {"Content-Type": media_type(path)}, await self._router.list(path))
         send_to(flow, passage.instance)

@@ -13,6 +13,7 @@ from spoe_agent.requests.body import BodyError, at_once, is_form, model_reading
 from spoe_agent.requests.changes import read_change
 from spoe_agent.requests.glimpse import HEAD_BYTES, Glimpse, model_of
 from spoe_agent.requests.hints import Wish, beginning, hints_of
+from spoe_agent.requests.wishes import WishError, read_wishes
 from spoe_agent.routing import InstanceLoad, Kind, Problem, RequestFacts
 from spoe_agent.routing.surface import (
     DESCRIBE_PATH,
@@ -45,6 +46,8 @@ class Whole:
     content_encoding: str = ""
     caller: str = ""
     """Of requests.caller."""
+    wished: tuple[str, ...] = ()
+    """Values of requests.wishes.HEADERS; "" for one that is not there."""
 
 
 def facts(whole: Whole) -> RequestFacts:
@@ -53,6 +56,10 @@ def facts(whole: Whole) -> RequestFacts:
     document = beginning(whole.body[:HEAD_BYTES]) if names_model else None
     head = whole.request_id, whole.method, whole.path
     request = asked(*head, document, caller=whole.caller, body_bytes=len(whole.body))
+    try:
+        request = request.wishing(read_wishes(*whole.wished))
+    except WishError as error:
+        return request.without_model(Problem.BAD_HEADER, str(error))
     known = without_body(request, whole.path, whole.body)
     return known or at_once(read(request, whole.body, whole.content_type, whole.content_encoding))
 

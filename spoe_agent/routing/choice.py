@@ -28,6 +28,8 @@ class Exclusion(StrEnum):
     """Why an instance may not serve a request."""
 
     NOT_PINNED = "not pinned"
+    NOT_ASKED_FOR = "not asked for"
+    """The request wants another instance, and no other."""
     NOT_INSTALLED = "not installed"
     NO_LISTS = "no lists yet"
     """It has just started, and tells of no models at all."""
@@ -61,6 +63,7 @@ class Reason(StrEnum):
     UNLOAD = "unload"
     UNREADABLE = "unreadable"
     BAD_NAME = "bad model name"
+    BAD_HEADER = "bad header"
     TOO_LARGE = "too large"
     FOREIGN_ORIGIN = "foreign origin"
     FOREIGN_HOST = "foreign host"
@@ -84,6 +87,7 @@ STATUS: Mapping[Reason, int] = MappingProxyType(
     {
         Reason.UNREADABLE: 400,
         Reason.BAD_NAME: 400,
+        Reason.BAD_HEADER: 400,
         Reason.TOO_LARGE: 413,
         Reason.FOREIGN_ORIGIN: 403,
         Reason.FOREIGN_HOST: 403,

@@ -67,7 +67,8 @@ def _changing(demand: Demand, sites: list[Site]) -> Choice:
 def _unloading(demand: Demand, sites: list[Site], eligible: list[_Judged], candidates: tuple[Candidate, ...]) -> Choice:
     """A request that unloads a model goes to one that has it, and the others that have it are told beside it."""
     best = _least(demand, [judged for judged in eligible if has_copy(demand, judged[1])] or eligible)
-    others = [site.spec.name for site in sites if site.spec.name != best.instance and has_copy(demand, site)]
+    is_of_all = not demand.facts.wishes.instance
+    others = [s.spec.name for s in sites if is_of_all and s.spec.name != best.instance and has_copy(demand, s)]
     unloads = tuple((demand.model, name) for name in others)
     return Choice(Action.ROUTE, _OF_KIND[Kind.UNLOAD], best.instance, candidates=candidates, unloads=unloads)
 

@@ -23,7 +23,13 @@ def exclusions(demand: Demand, sites: list[Site]) -> list[Candidate | None]:
 
     Doubtful instances are excluded only while another one may serve: they are better than none.
     """
-    certain = [exclusion(demand, site) for site in sites]
+    only = demand.facts.wishes.instance
+    certain = [
+        exclusion(demand, site)
+        if not only or site.spec.name == only
+        else Candidate(site.spec.name, Exclusion.NOT_ASKED_FOR, f"{only} was asked for")
+        for site in sites
+    ]
     doubts = [None if out else _doubt(demand, site) for out, site in zip(certain, sites, strict=True)]
     if not any(doubts) or all(out or doubt for out, doubt in zip(certain, doubts, strict=True)):
         return certain

@@ -12,6 +12,7 @@ from enum import StrEnum
 from spoe_agent.routing.change import Change
 from spoe_agent.routing.names import canonical
 from spoe_agent.routing.surface import Dialect, Kind
+from spoe_agent.routing.wishes import NO_WISHES, Wishes
 from spoe_agent.routing.words import USUAL, Words
 
 MAX_ECHO = 200
@@ -27,6 +28,8 @@ class Problem(StrEnum):
     """The body goes on beyond the inspected size, and `model` was not in the part that was seen."""
     BAD_NAME = "bad_name"
     """`model` is there, but no valid name; or it is not there."""
+    BAD_HEADER = "bad_header"
+    """A header of ours cannot be read."""
     NAMELESS = "nameless"
     """It is not there, on a path where Ollama looks for a model of no name."""
 
@@ -85,6 +88,7 @@ class RequestFacts:
     """The HAProxy process that asks, whose counts `loads` are; "" when the front end is the only one there is."""
     change: Change | None = None
     """Of a request that changes a model store: how."""
+    wishes: Wishes = NO_WISHES
     tried: tuple[str, ...] = ()
     """What became of it before: an instance that did not take it, or "" for an answer that did not arrive. Not empty:
     the front end asks again."""
@@ -130,8 +134,13 @@ class RequestFacts:
             prefix=self.prefix,
             words=self.words,
             process=self.process,
+            wishes=self.wishes,
             tried=self.tried,
         )
+
+    def wishing(self, wishes: Wishes) -> RequestFacts:
+        """Return these facts with what the request's own headers wish."""
+        return self if wishes is NO_WISHES else replace(self, wishes=wishes)
 
     def without_model(self, problem: Problem, detail: str = "") -> RequestFacts:
         """Return these facts with the reason why no model is known."""

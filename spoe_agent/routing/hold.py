@@ -33,6 +33,7 @@ def lane(facts: RequestFacts) -> str:
     """
     name = facts.model or "" if facts.num_ctx is None else f"{facts.model} {facts.num_ctx}"
     name = f"{name} {facts.runner_options}" if facts.runner_options else name
+    name = f"{name} @{facts.wishes.instance}" if facts.wishes.instance else name
     return f"{name} of {len(facts.servers)}" if facts.servers else name
 
 
@@ -135,6 +136,17 @@ class HoldQueue:
     def expire(self, before_s: float) -> list[Ticket]:
         """Take out and return the tickets that have waited since before a moment, oldest first."""
         late = self._older(before_s)
+        for ticket in late:
+            self.remove(ticket.facts.request_id)
+        return late
+
+    def outwaited(self, now_s: float) -> list[Ticket]:
+        """Take out and return the tickets whose own time to wait is over, oldest first."""
+        late = [
+            one
+            for one in self
+            if one.facts.wishes.wait_s is not None and one.facts.wishes.wait_s <= now_s - one.since_s
+        ]
         for ticket in late:
             self.remove(ticket.facts.request_id)
         return late

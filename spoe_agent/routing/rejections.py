@@ -11,6 +11,7 @@ from spoe_agent.routing.specs import FleetSpec
 UNREAD = {
     Problem.UNREADABLE: Reason.UNREADABLE,
     Problem.BAD_NAME: Reason.BAD_NAME,
+    Problem.BAD_HEADER: Reason.BAD_HEADER,
     Problem.NAMELESS: Reason.NOT_FOUND,
     Problem.TOO_LARGE: Reason.TOO_LARGE,
 }
@@ -48,9 +49,15 @@ def unread(facts: RequestFacts, problem: Problem, fleet: FleetSpec) -> Choice:
 
 def unserved(demand: Demand, candidates: tuple[Candidate, ...]) -> Choice:
     """No instance may serve it; each candidate says why."""
+    only = demand.facts.wishes.instance
+    if only and all(candidate.instance != only for candidate in candidates):
+        message = f"no instance is called '{only}' (header x-pointsman-instance)"
+        return Choice(Action.REJECT, Reason.NOT_FOUND, message=message)
     told = {candidate.exclusion for candidate in candidates if candidate.exclusion is not None}
+    told.discard(Exclusion.NOT_ASKED_FOR)
     reason = UNSERVED[min(told, key=_RANK.__getitem__)] if told else Reason.NO_INSTANCE_UP
     message = _message(reason, demand, told, candidates)
+    message = f"{message} (only {only} was asked for, by the header x-pointsman-instance)" if only else message
     retry_after_s = demand.fleet.policy.retry_after_s if reason in PASSING else None
     return Choice(Action.REJECT, reason, message=message, retry_after_s=retry_after_s, candidates=candidates)
 

@@ -24,6 +24,9 @@ class RequestRecord:
     request_id: str | None
     host: str | None
     origin: str | None
+    query: str
+    headers: list[str]
+    """Their names, in lower case."""
     model: str | None = None
     status: int | None = None
 
@@ -42,6 +45,8 @@ def record_of(request: web.Request) -> RequestRecord:
         request_id=headers.get("X-Request-Id"),
         host=headers.get("Host"),
         origin=headers.get("Origin"),
+        query=request.query_string,
+        headers=[name.lower() for name in headers],
     )
 
 

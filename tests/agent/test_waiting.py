@@ -16,6 +16,7 @@ from spoe_agent.routing import (
     ModelRule,
     Tier,
 )
+from spoe_agent.routing.wishes import Wishes
 from tests.rigs import HOLD, HOLD_S, REJECT, ROUTE, A, B, Held, asks
 
 
@@ -47,6 +48,35 @@ def test_models_wait_apart():
     assert rig.ask("3", "4", model=B) == [ROUTE, HOLD]
     rig.agent.ended("3")
     assert rig.names() == ["4"]
+
+
+def test_who_wishes_to_wait_less_is_turned_away_sooner():
+    rig = Held()
+    assert rig.ask("0", "1") == [ROUTE, HOLD]
+    assert rig.ask("2", wishes=Wishes(wait_s=2.0)) == [HOLD]
+    assert rig.ask("3", wishes=Wishes(wait_s=1e6)) == [HOLD]
+    rig.clock.now_s += 1.9
+    rig.agent.tick()
+    assert rig.names() == []
+    rig.clock.now_s += 0.2
+    rig.agent.tick()
+    assert rig.names() == ["2"]
+    assert rig.granted[0][1].message == "no slot was free within 2 s; try again later (header x-pointsman-timeout)"
+    rig.clock.now_s += HOLD_S
+    rig.agent.tick()
+    assert rig.names() == ["2", "1", "3"]
+    assert rig.granted[2][1].message == f"no slot was free within {HOLD_S:g} s; try again later"
+
+
+@pytest.mark.parametrize(("own", "wished", "is_last"), [(0, 100, True), (100, 0, False), (50, 0, False), (0, 0, False)])
+def test_who_wishes_so_is_less_urgent_but_never_more(own, wished, is_last):
+    rig = Held(rules=[ModelRule("a", priority=own)])
+    assert rig.ask("0", "1") == [ROUTE, HOLD]
+    assert rig.ask("2", wishes=Wishes(priority=wished), caller="y") == [HOLD]
+    assert rig.ask("3", caller="z") == [HOLD]
+    for name in ("0", "1", "3" if is_last else "2"):
+        rig.agent.ended(name)
+    assert rig.names() == (["1", "3", "2"] if is_last else ["1", "2", "3"])
 
 
 def test_more_urgent_models_go_first_when_a_connection_is_free():

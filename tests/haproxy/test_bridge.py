@@ -29,12 +29,13 @@ from spoe_agent.routing import (
 )
 from spoe_agent.routing.names import canonical
 from spoe_agent.routing.surface import DESCRIBE_PATH, INFERENCE_PATHS
+from spoe_agent.routing.wishes import Wishes
 from spoe_agent.spop import Message, Scope, SetVar
 from tests.requests.naming import CASES
 
 POLICY = Policy(max_inspected_bytes=1000)
 LLAMA3, NS_M = canonical("llama3"), canonical("ns/m:8b")
-UNREADABLE, TOO_LARGE, BAD_NAME, _ = Problem
+UNREADABLE, TOO_LARGE, BAD_NAME, BAD_HEADER, _ = Problem
 
 untimed = settings(deadline=None)
 
@@ -64,6 +65,22 @@ def read(body=b"", content_type="application/json", encoding=None, **args):
 
 def of_name(name, **args):
     return read(json.dumps({"model": name}).encode(), **args)
+
+
+@pytest.mark.parametrize("name", [Question.ROUTE, Question.READ, Question.CHANGE, Question.INSPECT])
+def test_wishes_come_with_every_question(name):
+    path = {Question.ROUTE: "/api/tags", Question.CHANGE: "/api/pull"}.get(name, "/api/chat")
+    more = {"head": b'{"model":"a"}', "size": 13, "seen": 13} if name is Question.READ else {}
+    sent = message(name, path=path, wish="gpu-1.b batch 1.5s", **more)
+    found = inspected(sent) if name is Question.INSPECT else bridge.facts(sent, POLICY)
+    assert found.wishes == Wishes("gpu-1.b", 100, 1.5)
+
+
+def test_a_wish_that_cannot_be_read_is_told_before_all_else():
+    sent = message(Question.READ, path="/v1/messages", wish=" high%20est ", head=b"{", size=9_000_000, seen=1)
+    found = bridge.facts(sent, POLICY)
+    assert (found.problem, found.dialect) == (BAD_HEADER, Dialect.ANTHROPIC)
+    assert found.detail == "header x-pointsman-priority: 'high est' is not interactive or batch"
 
 
 def inspected(sent):
@@ -230,7 +247,7 @@ def test_any_arguments_are_decided_and_answered(args, method, path, name):
     except (bridge.Unasked, NeedsWhole) as error:
         assert (name == Question.READ) is isinstance(error, NeedsWhole)
         return
-    needs_model = facts.kind in (Kind.INFERENCE, Kind.DESCRIBE)
+    needs_model = facts.kind in (Kind.INFERENCE, Kind.DESCRIBE) or facts.problem is BAD_HEADER
     assert needs_model is ((facts.model is None) is (facts.problem is not None))
     choice = choose(facts, FleetSpec((InstanceSpec("g0", 4),)), Snapshot(0.0))
     assert {action.name for action in bridge.actions(choice, facts)} <= set(VARIABLES)

@@ -10,7 +10,7 @@ from spoe_agent.routing.names import canonical
 from spoe_agent.routing.surface import DESCRIBE_PATH, INFERENCE_PATHS
 
 INFERENCE, DESCRIBE, MANAGE, LIST, UNLOAD = Kind
-UNREADABLE, _, BAD_NAME, _ = Problem
+UNREADABLE, _, BAD_NAME, *_ = Problem
 LLAMA3 = canonical("llama3")
 JSON = b'{"model":"llama3"}'
 FORM = b'--B\r\nContent-Disposition: form-data; name="model"\r\n\r\nllama3\r\n--B--\r\n'
