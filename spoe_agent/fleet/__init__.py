@@ -9,11 +9,11 @@ from spoe_agent.fleet.resolved import Fleet, Instance
 from spoe_agent.fleet.schema import (
     GpuEntry,
     Listeners,
-    ModelEntry,
     Policies,
     PollPolicy,
     json_schema,
 )
+from spoe_agent.fleet.schema_models import ModelEntry
 from spoe_agent.fleet.schema_ollama import OllamaSettings
 from spoe_agent.fleet.schema_watch import HealthPolicy
 from spoe_agent.fleet.specs import specs

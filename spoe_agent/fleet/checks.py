@@ -18,7 +18,8 @@ from spoe_agent.fleet.hosts import canonical_host, is_local
 from spoe_agent.fleet.problems import Finding, Path, called, shown
 from spoe_agent.fleet.proxied import certificates, onward
 from spoe_agent.fleet.resolved import gpu_memory, vram_bytes
-from spoe_agent.fleet.schema import FleetDraft, InstanceDraft, ModelDraft
+from spoe_agent.fleet.schema import FleetDraft, InstanceDraft
+from spoe_agent.fleet.schema_models import ModelDraft
 from spoe_agent.fleet.units import WILDCARD_HOSTS, Listen
 from spoe_agent.fleet.urls import endpoint, prefix
 from spoe_agent.routing.names import canonical, is_pattern, matches

@@ -19,10 +19,10 @@ from spoe_agent.fleet.schema import (
     InstanceDraft,
     InstanceEntry,
     Listeners,
-    ModelEntry,
     Policies,
 )
 from spoe_agent.fleet.schema_haproxy import HAProxySettings
+from spoe_agent.fleet.schema_models import ModelEntry
 from spoe_agent.fleet.schema_ollama import OllamaSettings
 from spoe_agent.fleet.schema_watch import Telemetry
 from spoe_agent.fleet.units import Listen

@@ -1,7 +1,8 @@
 """The fleet file's shape: one pydantic model per section, documented for people and editors.
 
-Lives here: keys, types, defaults, what each key means. Health, connection limits and GPUs: schema_watch; where HAProxy
-is: schema_haproxy; an Ollama's own settings: schema_ollama; what else holds for the whole fleet: Policies.
+Lives here: keys, types, defaults, what each key means. Health, connection limits and GPUs: schema_watch; models:
+schema_models; where HAProxy is: schema_haproxy; an Ollama's own settings: schema_ollama; what else holds for the whole
+fleet: Policies.
 
 The *Draft classes are the same sections with nothing required, so that a section with one bad key can still be
 checked for all the rest.
@@ -13,8 +14,9 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from spoe_agent.fleet.called import InstanceName, ModelMatch
+from spoe_agent.fleet.called import InstanceName
 from spoe_agent.fleet.schema_haproxy import HAProxySettings
+from spoe_agent.fleet.schema_models import ModelDraft, ModelEntry
 from spoe_agent.fleet.schema_ollama import OllamaSettings
 from spoe_agent.fleet.schema_watch import HealthPolicy, LimitPolicy, Telemetry
 from spoe_agent.fleet.section import Section
@@ -26,7 +28,6 @@ from spoe_agent.fleet.units import (
     GroupMemory,
     HostGlob,
     Listens,
-    ModelSize,
     Network,
     Origin,
     Seconds,
@@ -135,31 +136,6 @@ class InstanceEntry(InstanceDraft):
     """Its name everywhere: HAProxy's server, logs, pins. Letters, digits, `_`, `.` and `-`."""
     url: InstanceUrl
     """Where it listens: http://HOST:PORT (its OLLAMA_HOST). Behind a proxy: https://HOST:PORT, or with a path."""
-
-
-class ModelDraft(Section):
-    """`ModelEntry` with nothing required."""
-
-    match: ModelMatch | None = None
-    instances: Annotated[tuple[InstanceName, ...], Field(min_length=1)] | None = None
-    """Pins: only these instances serve the model. Left out: any."""
-    num_parallel: Count | None = None
-    """Slots per instance when Ollama gives this model other than the instance's num_parallel (some families get 1)."""
-    vram: ModelSize | None = None
-    """Memory the model takes when loaded, if you know it; measured otherwise."""
-    size: ModelSize | None = None
-    """Its weights on disk, if no instance has it installed yet."""
-    max_concurrent: Count | None = None
-    """Requests of the model that run at a time in the whole fleet; more are held. Left out: as slots allow."""
-    priority: Annotated[int, Field(strict=True, ge=-100, le=100)] = 0
-    """Class in the held queue; lower is more urgent."""
-
-
-class ModelEntry(ModelDraft):
-    """What you know of some models. The first entry that matches a model holds."""
-
-    match: ModelMatch
-    """A model name as Ollama takes it (llama3 is llama3:latest), or a pattern over name and tag (`llama3.1:*`)."""
 
 
 class PollPolicy(Section):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from spoe_agent.fleet.resolved import Fleet, Instance
-from spoe_agent.fleet.schema import ModelEntry
+from spoe_agent.fleet.schema_models import ModelEntry, Shape
+from spoe_agent.routing.memory import ModelShape
 from spoe_agent.routing.specs import FleetSpec, InstanceSpec, ModelRule, Policy
 
 CACHE_ELEMENT_BYTES = {None: 2.0, "f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
@@ -43,8 +44,19 @@ def _rule(entry: ModelEntry) -> ModelRule:
         num_parallel=entry.num_parallel,
         vram_bytes=None if entry.vram is None else int(entry.vram),
         size_bytes=None if entry.size is None else int(entry.size),
+        shape=None if entry.shape is None else model_shape(entry.shape),
         max_concurrent=entry.max_concurrent,
         priority=entry.priority,
+    )
+
+
+def model_shape(shape: Shape) -> ModelShape:
+    """Return what routing knows of a model's shape."""
+    return ModelShape(
+        token_bytes=int(shape.cache_per_token),
+        windowed_bytes=int(shape.windowed_cache_per_token or 0),
+        window=shape.window or 0,
+        batch_bytes=int(shape.batch_per_token or 0),
     )
 
 

@@ -25,7 +25,7 @@ from spoe_agent.gpus.reading import SourceError
 from spoe_agent.gpus.remote import RemoteSource
 from spoe_agent.gpus.resolve import UnknownGpu, resolve
 from spoe_agent.instances.beat import Beat
-from spoe_agent.routing.estimates import RUNNER_BYTES
+from spoe_agent.routing.memory import RUNNER_BYTES
 from spoe_agent.routing.snapshot import GpuDoubt, GpuGroup, Snapshot
 
 log = structlog.get_logger()

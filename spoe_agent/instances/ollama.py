@@ -17,6 +17,8 @@ from spoe_agent.instances.lists import (
     loaded_model,
     parsed,
 )
+from spoe_agent.instances.shapes import shape_of
+from spoe_agent.routing.memory import ModelShape
 from spoe_agent.routing.snapshot import LoadedModel
 
 FAILURES = (OSError, TimeoutError, aiohttp.ClientError, UnexpectedAnswer)
@@ -52,6 +54,16 @@ class OllamaClient:
         """Return the server's version (`/api/version`)."""
         self._version = str(parsed("/api/version", await self._get("/api/version")).get("version", ""))
         return self._version
+
+    async def shape(self, model: str) -> ModelShape | None:
+        """Return a model's shape (`/api/show`); None when the server does not say enough."""
+        async with (
+            asyncio.timeout(self._timeout_s),
+            self._remote.post(self._session, "/api/show", {"model": model}) as answer,
+        ):
+            if answer.status != 200:
+                raise UnexpectedAnswer(f"POST /api/show of {model} answered {answer.status}")
+            return shape_of(parsed("/api/show", await answer.read()))
 
     async def unload(self, model: str) -> None:
         """Ask for a model to be unloaded as soon as it is idle; answered at once (server/routes.go, keep_alive 0)."""

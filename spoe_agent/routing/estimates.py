@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 from math import exp
 
+from spoe_agent.routing.memory import RUNNER_BYTES, Footprint, ModelShape, footprint
 from spoe_agent.routing.snapshot import InstanceState, Learned, Snapshot
 from spoe_agent.routing.specs import InstanceSpec, ModelRule
 
@@ -15,9 +16,6 @@ GIB = 1024**3
 
 UNKNOWN_WEIGHTS_BYTES = 5_000_000_000
 """An 8B model at 4 bits, the commonest: used when no instance lists a size."""
-
-RUNNER_BYTES = 650_000_000
-"""GPU memory of each loaded model beyond what `/api/ps` says: NVML showed 0.63 to 0.70 GB (CUDA's context, buffers)."""
 
 UNKNOWN_CONTEXT = 4096
 """Tokens per slot on an instance of which nothing is known. Ollama may choose 262,144 by the GPUs' memory
@@ -65,17 +63,17 @@ def vram_bytes(
     """Return what the model takes when loaded on this instance, with the context asked for (tokens per slot).
 
     In order: the fleet file's word, what `/api/ps` shows here, and a prior: weights + the key-value cache of every
-    slot. All as `/api/ps` says it, without RUNNER_BYTES.
+    slot (`memory`, by the model's shape where the fleet file has it). All as `/api/ps` says it, without RUNNER_BYTES.
     """
     if rule.vram_bytes is not None:
         return rule.vram_bytes
     here, slots, element = state.loaded.get(model), rule.slots(spec.num_parallel), spec.cache_element_bytes
     if here is None:
-        return _cold_bytes(weights, context or UNKNOWN_CONTEXT, slots, element)
+        return _cold(weights, context or UNKNOWN_CONTEXT, slots, element, rule.shape).shown
     if not context or not here.context_length:
         return here.size_bytes
-    more = kv_bytes(weights, context, slots, element) - kv_bytes(weights, here.context_length, slots, element)
-    return max(weights, int(here.size_bytes + more))
+    asked, has = (_cold(weights, tokens, slots, element, rule.shape) for tokens in (context, here.context_length))
+    return max(weights, here.size_bytes + asked.shown - has.shown)
 
 
 def least_vram_bytes(rule: ModelRule, weights: int) -> int:
@@ -86,19 +84,9 @@ def least_vram_bytes(rule: ModelRule, weights: int) -> int:
     return rule.vram_bytes if rule.vram_bytes is not None else weights + RUNNER_BYTES
 
 
-def kv_bytes(weights: int, context: int, slots: int, element_bytes: float = 2.0) -> float:
-    """Return a prior for the key-value cache and the buffers that grow with it, for all slots.
-
-    With f16, 42.7 KB a token for weights of 1 GB, 111 KB for 4.7 GB, 430 KB for 42 GB: fitted to what Ollama showed
-    (0.33, H100) for 1B to 32B in Q4, Q8 and F16; each model's whole is within 10 % then (test_estimates has the table).
-    """
-    per_token: float = 21_360 * element_bytes * (weights / 1e9) ** 0.62
-    return per_token * context * slots
-
-
 @lru_cache(maxsize=4096)
-def _cold_bytes(weights: int, context: int, slots: int, element_bytes: float) -> int:
-    return int(weights + kv_bytes(weights, context, slots, element_bytes))
+def _cold(weights: int, context: int, slots: int, element_bytes: float, shape: ModelShape | None) -> Footprint:
+    return footprint(weights, context, slots, element_bytes, shape)
 
 
 def load_s(learned: Learned, model: str, instance: str, weights: int) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from spoe_agent.routing.memory import ModelShape
 from spoe_agent.routing.names import matches
 from spoe_agent.routing.snapshot import Activity
 
@@ -52,6 +53,8 @@ class ModelRule:
     """Memory the model takes when loaded, when the user knows it."""
     size_bytes: int | None = None
     """Weights on disk, when no instance lists it yet."""
+    shape: ModelShape | None = None
+    """What each token takes, when the user or `pointsman plan` knows it."""
     max_concurrent: int | None = None
     """Requests of the model that run at a time in the whole fleet."""
     priority: int = 0

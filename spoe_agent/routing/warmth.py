@@ -11,6 +11,7 @@ from spoe_agent.routing import estimates
 from spoe_agent.routing.choice import EVICT, LOADED, LOADING, RELOAD, ROOM, Tier
 from spoe_agent.routing.context import unasked
 from spoe_agent.routing.demand import Demand, Site
+from spoe_agent.routing.memory import RUNNER_BYTES
 from spoe_agent.routing.snapshot import NO_GPUS, Health
 
 FIT_FRACTION = 0.8
@@ -185,7 +186,7 @@ def _has_room(site: Site, needed: int, free: int | None, others: int) -> bool:
         return True
     if others >= site.spec.max_loaded_models:
         return False
-    return free is None or (needed <= FIT_FRACTION * free and needed + (others + 1) * estimates.RUNNER_BYTES <= free)
+    return free is None or (needed <= FIT_FRACTION * free and needed + (others + 1) * RUNNER_BYTES <= free)
 
 
 def has_room_for_all(demand: Demand, site: Site) -> bool:
@@ -195,7 +196,7 @@ def has_room_for_all(demand: Demand, site: Site) -> bool:
         return False
     room = room_bytes(demand, site)
     if room is not None:
-        room = min(int(FIT_FRACTION * room), room - len(used) * estimates.RUNNER_BYTES)
+        room = min(int(FIT_FRACTION * room), room - len(used) * RUNNER_BYTES)
     return room is None or sum([_needed(demand, site, model, None) for model in used]) <= room
 
 

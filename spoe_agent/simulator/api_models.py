@@ -140,8 +140,15 @@ def _tensors(model: Model) -> list[dict[str, object]]:
     """What makes the answer long: each layer's weights, by name."""
     parts = ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down")
     weights = [f"blk.{layer}.{part}.weight" for layer in range(model.layers) for part in parts]
-    shape = [model.embedding_length, model.embedding_length]
-    return [{"name": name, "type": "Q4_K", "shape": shape} for name in ("token_embd.weight", *weights)]
+    widths = dict.fromkeys(("attn_k", "attn_v"), model.kv_bytes_per_token // (4 * model.layers))
+    return [
+        {"name": name, "type": "Q4_K", "shape": [model.embedding_length, _width(name, widths, model.embedding_length)]}
+        for name in ("token_embd.weight", *weights)
+    ]
+
+
+def _width(name: str, widths: dict[str, int], usual: int) -> int:
+    return widths.get(name.split(".")[-2], usual)
 
 
 def _loaded(line: LoadedModel, expires_at: str) -> dict[str, object]:

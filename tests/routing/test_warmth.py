@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from spoe_agent.routing import Activity, InstanceState, LoadedModel, ModelRule, Tier
 from spoe_agent.routing.demand import Demand, Site
-from spoe_agent.routing.estimates import AGAIN_WITHIN_S, GIB, RUNNER_BYTES, WANTED
+from spoe_agent.routing.estimates import AGAIN_WITHIN_S, GIB, WANTED
+from spoe_agent.routing.memory import RUNNER_BYTES
 from spoe_agent.routing.snapshot import Learned
 from spoe_agent.routing.warmth import FIT_FRACTION, Standing, has_room_for_all, has_slot, residents, stand
 from tests.routing.builders import NOW_S, A, B, C, asks, counts, fleet, here, moment, situations, spec, state, untimed
