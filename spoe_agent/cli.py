@@ -22,6 +22,7 @@ COMMANDS = {
     "demo": "spoe_agent.demo.command:demo",
     "drain": "spoe_agent.admin.command:drain",
     "init": "spoe_agent.init.command:init",
+    "plan": "spoe_agent.plan.command:plan",
     "ready": "spoe_agent.admin.command:ready",
     "reload": "spoe_agent.admin.command:reload",
     "render": "spoe_agent.render.command:render",

@@ -53,7 +53,7 @@ def _gpus(instance: Instance) -> Iterator[tuple[str, str]]:
             raise UnnamedGpu(f"{what}; write its UUID, which `pointsman telemetry --once` prints, or its index")
     numbers = [str(gpu) for gpu in instance.gpus if isinstance(gpu, int)]
     named = [gpu for gpu in instance.gpus if isinstance(gpu, str)]
-    amd = [gpu for gpu in named if _AMD.fullmatch(gpu)]
+    amd = [gpu for gpu in named if is_amd(gpu)]
     nvidia = [gpu for gpu in named if gpu not in amd]
     if numbers:
         yield "CUDA_DEVICE_ORDER", "PCI_BUS_ID"
@@ -61,6 +61,11 @@ def _gpus(instance: Instance) -> Iterator[tuple[str, str]]:
     yield "ROCR_VISIBLE_DEVICES", ",".join(amd + numbers) or NONE
     # Through Vulkan an Ollama would find those that are hidden from CUDA and ROCm.
     yield "OLLAMA_VULKAN", "0"
+
+
+def is_amd(uuid: str) -> bool:
+    """Tell whether a UUID is of the form that AMD's have."""
+    return _AMD.fullmatch(uuid) is not None
 
 
 def _settings(ollama: OllamaSettings) -> Iterator[tuple[str, str | None]]:

@@ -40,6 +40,7 @@ def test_required_keys() -> None:
         "InstanceEntry": ["name", "url"],
         "GpuEntry": ["id"],
         "ModelEntry": ["match"],
+        "Shape": ["cache_per_token"],
         "CallerEntry": ["caller"],
         "GpuSource": ["url"],
     }

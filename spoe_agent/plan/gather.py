@@ -1,0 +1,140 @@
+"""What a plan is made from: the file of wishes, the fleet file, running Ollamas, this machine's GPUs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from spoe_agent.fleet import Fleet
+from spoe_agent.fleet.specs import CACHE_ELEMENT_BYTES, model_shape
+from spoe_agent.gpus.poll import Source
+from spoe_agent.gpus.reading import GpuReading
+from spoe_agent.gpus.service import read_once
+from spoe_agent.instances.environment import is_amd
+from spoe_agent.instances.http import Remote
+from spoe_agent.instances.lists import InstalledModel
+from spoe_agent.instances.ollama import FAILURES, OllamaClient
+from spoe_agent.instances.reach import reach
+from spoe_agent.plan.wanted import Wanted, WantedModel
+from spoe_agent.plan.wishes import Gpu, Wish
+from spoe_agent.routing.memory import ModelShape
+from spoe_agent.routing.names import display
+
+_GPU_DEADLINE_S = 10.0
+_ASK_S = 10.0
+USUAL = Remote("http://127.0.0.1:11434", {"Host": "localhost"})
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What Ollamas said of their models."""
+
+    installed: Mapping[str, InstalledModel] = field(default_factory=dict)
+    shapes: Mapping[str, ModelShape] = field(default_factory=dict)
+    asked: tuple[str, ...] = ()
+    """Who was asked and answered."""
+
+
+class Unplannable(Exception):
+    """There is nothing to plan; the text says why, and what to do."""
+
+
+async def ask(remotes: Iterable[Remote], wanted: Wanted) -> Known:
+    """Ask every Ollama for its models, and one of those that have it for each model's shape."""
+    async with aiohttp.ClientSession() as session:
+        clients = [(remote.url, OllamaClient(session, remote, _ASK_S)) for remote in remotes]
+        found = await asyncio.gather(*(_installed(client) for _, client in clients))
+        owners = {key: client for (_, client), models in zip(clients, found, strict=True) for key in models or {}}
+        needed = {one.model for one in wanted.models if one.shape is None} if wanted.models else set(owners)
+        keys = sorted(needed & set(owners))
+        shapes = await asyncio.gather(*(_shape(owners[key], key) for key in keys))
+    installed = {key: model for models in found for key, model in (models or {}).items()}
+    known = {key: shape for key, shape in zip(keys, shapes, strict=True) if shape is not None}
+    return Known(
+        installed, known, tuple(url for (url, _), models in zip(clients, found, strict=True) if models is not None)
+    )
+
+
+async def _installed(client: OllamaClient) -> Mapping[str, InstalledModel] | None:
+    try:
+        return await client.installed()
+    except FAILURES:
+        return None
+
+
+async def _shape(client: OllamaClient, key: str) -> ModelShape | None:
+    try:
+        return await client.shape(display(key))
+    except FAILURES:
+        return None
+
+
+def remotes(fleet: Fleet | None) -> list[Remote]:
+    """Return whom to ask: the fleet's instances, else the Ollama on the usual port."""
+    return [USUAL] if fleet is None else [reach(one) for one in fleet.instances]
+
+
+def wishes(wanted: Wanted, known: Known) -> list[Wish]:
+    """Return the models to be planned. Raises Unplannable."""
+    models = wanted.models or tuple(WantedModel(model=key) for key in sorted(known.installed))
+    if not models:
+        who = f"{', '.join(known.asked)} list none" if known.asked else "no Ollama answers"
+        raise Unplannable(f"no model to plan for: {who}; name them in a file (models:), with their size")
+    return [_wish(one, wanted, known) for one in models]
+
+
+def _wish(one: WantedModel, wanted: Wanted, known: Known) -> Wish:
+    there = known.installed.get(one.model)
+    size = one.size or (there.size_bytes if there else 0)
+    if not size:
+        raise Unplannable(
+            f"the size of {display(one.model)} is not known: no Ollama that was asked has it; write size:"
+        )
+    return Wish(
+        model=one.model,
+        weights=int(size),
+        shape=model_shape(one.shape) if one.shape else known.shapes.get(one.model),
+        context=one.context or wanted.context,
+        demand=one.demand,
+        slots_wanted=one.slots,
+        is_one_by_one=there is not None and there.is_one_by_one,
+        copies_wanted=one.copies,
+    )
+
+
+async def gpus(wanted: Wanted, fleet: Fleet | None, sources: Sequence[Source]) -> list[Gpu]:
+    """Return the GPUs: those described, else the fleet file's, else this machine's. Raises Unplannable."""
+    described = [(gpu.id, int(gpu.memory)) for gpu in wanted.gpus]
+    if not described and fleet is not None:
+        described = [(gpu.id, int(gpu.memory)) for gpu in fleet.gpus if gpu.memory is not None]
+    if not described:
+        board = await read_once(sources, _GPU_DEADLINE_S)
+        described = list(_read(list(board.readings.values())))
+        if not described:
+            why = "; ".join(state.why for state in board.states.values() if state.why)
+            hint = "describe them in a file: gpus: [{id: 0, memory: 24GiB}]"
+            raise Unplannable(f"no GPU to plan for{f' ({why})' if why else ''}: models run on the CPU here; or {hint}")
+    return [Gpu(name, size, _vendor(name), not str(name).startswith("MIG-")) for name, size in described]
+
+
+def _read(readings: list[GpuReading]) -> Iterable[tuple[int | str, int]]:
+    """Yield GPUs that work, MIG devices instead of the GPU that they are parts of."""
+    whole = {one.parent_uuid for one in readings}
+    for one in readings:
+        if one.uuid not in whole and one.fault is None and one.memory_total_bytes:
+            has_uuid = one.uuid.startswith(("GPU-", "MIG-"))
+            yield one.uuid if has_uuid or one.index is None else one.index, one.memory_total_bytes
+
+
+def _vendor(name: int | str) -> str:
+    return "" if isinstance(name, int) or ":" in name else "amd" if is_amd(name) else "nvidia"
+
+
+def element_bytes(wanted: Wanted, fleet: Fleet | None) -> float:
+    """Return the size of one number of the cache: as wanted, else the largest that an instance has now."""
+    if wanted.kv_cache_type is not None or fleet is None:
+        return CACHE_ELEMENT_BYTES[wanted.kv_cache_type]
+    return max(CACHE_ELEMENT_BYTES[one.ollama.kv_cache_type] for one in fleet.instances)
