@@ -43,4 +43,4 @@ def write(file: Path, force: bool, senses: Senses) -> None:
         click.echo("There is no GPU: the one instance runs on the CPU." if not machine.running else "There is no GPU.")
     names = ", ".join(f"{one.name} at {one.url}" for one in fleet.instances)
     click.echo(f"{file} written: the front on {fleet.listeners.front}; {names}")
-    click.echo(f"Now: pointsman check --fleet {file} --live")
+    click.echo(f"Now: pointsman check --fleet {file} --live, then pointsman up --fleet {file}")

@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema
 
 from spoe_agent.fleet import FleetError, Problem
+from spoe_agent.fleet.document import Document, read
 from spoe_agent.fleet.load import read_bytes
 from spoe_agent.fleet.problems import dotted
 from spoe_agent.fleet.schema_models import Shape
 from spoe_agent.fleet.section import Section
-from spoe_agent.fleet.source import Source, read
 from spoe_agent.fleet.units import Count, GpuId, GpuMemory, ModelSize, Tokens, refuse
 from spoe_agent.routing.names import canonical
 
@@ -82,7 +82,7 @@ def load(path: Path) -> Wanted:
     return wanted
 
 
-def _problem(source: Source, details: object) -> Problem:
+def _problem(source: Document, details: object) -> Problem:
     """Return pydantic's word on a value. Refusals of our own types bring a hint."""
     assert isinstance(details, dict)
     said = details.get("ctx", {})
@@ -92,7 +92,7 @@ def _problem(source: Source, details: object) -> Problem:
     )
 
 
-def _twice(source: Source, wanted: Wanted) -> list[Problem]:
+def _twice(source: Document, wanted: Wanted) -> list[Problem]:
     found = []
     for key, names in (
         ("models", [one.model for one in wanted.models]),
