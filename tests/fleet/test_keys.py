@@ -25,6 +25,7 @@ TRYING_OUT = {"rig", "demo", "simulator"}
 SCHEMA_AND_CHECKS = {
     "schema",
     "schema_haproxy",
+    "schema_models",
     "schema_ollama",
     "schema_watch",
     "checks",
@@ -119,6 +120,7 @@ def test_settings_of_ollama_whose_only_reader_is_gone_are_found() -> None:
     assert set(found) == OllamaSettings.model_fields.keys() - {
         "max_loaded_models",
         "context_length",
+        "keep_alive",
         "models",
         "kv_cache_type",
     }
