@@ -25,7 +25,7 @@ from uuid import uuid4
 
 from spoe_agent.admin.front import Ask, Before, why_not
 from spoe_agent.admin.front import before as before_reload
-from spoe_agent.fleet import Fleet, Listen
+from spoe_agent.fleet import Fleet, Listeners
 from spoe_agent.fleet.file import FleetFile
 from spoe_agent.haproxy.render import edited, haproxy_files, write
 from spoe_agent.process.fronts import in_the_way, listening
@@ -76,7 +76,7 @@ async def apply(file: FleetFile, ask: Ask, say: Say, patience_s: float = PATIENC
         try:
             was = await before_reload(listening(running)[:1], ask)
             await _apply(edit, ask, say, done)
-            await _served(edit.fleet.listeners.front, was, ask, say, patience_s)
+            await _served(edit.fleet.listeners, was, ask, say, patience_s)
         except BaseException as error:
             await _undo(edit, before, done, _why(error), say)
             raise
@@ -211,9 +211,10 @@ async def _ended(child: asyncio.subprocess.Process) -> None:
                 await child.wait()
 
 
-async def _served(front: Listen, was: Before, ask: Ask, say: Say, patience_s: float) -> None:
+async def _served(listeners: Listeners, was: Before, ask: Ask, say: Say, patience_s: float) -> None:
     """Wait until the HAProxy that was reloaded serves clients."""
-    found = await why_not(front, was, ask, patience_s)
+    front = listeners.front
+    found = await why_not(front, was, ask, patience_s, listeners.prefix)
     if found:
         raise Refused(f"HAProxy was reloaded, and {found}; its log says why")
     say(

@@ -47,14 +47,16 @@ async def before(fronts: Iterable[Listen], ask: Ask) -> Before:
     return Before(_processes((await ask("GET", "/status"))["haproxy"]), any(answered))
 
 
-async def why_not(front: Listen, was: Before, ask: Ask, patience_s: float) -> str | None:
+async def why_not(front: Listen, was: Before, ask: Ask, patience_s: float, prefix: str = "") -> str | None:
     """Wait until a HAProxy process that was not there before serves at an address, with all instances.
+
+    `prefix`: of Ollama's paths there.
 
     Return "" when one does; None when that cannot be seen from here, as in another container; else what is the case.
     """
     until_s = time.monotonic() + patience_s
     while True:
-        answers, haproxy = await _answers(front), (await ask("GET", "/status"))["haproxy"]
+        answers, haproxy = await _answers(front, prefix), (await ask("GET", "/status"))["haproxy"]
         is_new = bool(_processes(haproxy) - was.processes)
         if is_new and not haproxy["missing"]:
             return ""
@@ -78,13 +80,13 @@ def _processes(haproxy: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(one["name"] for one in haproxy["processes"])
 
 
-async def _answers(front: Listen) -> bool:
+async def _answers(front: Listen, prefix: str = "") -> bool:
     """Have HAProxy ask the agent; tell whether anybody is there at all."""
     timeout = aiohttp.ClientTimeout(total=ANSWER_S)
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout, headers=HEADERS) as session,
-            session.get(f"http://{front.local}{PATH}") as answer,
+            session.get(f"http://{front.local}{prefix}{PATH}") as answer,
         ):
             await answer.read()
     except aiohttp.ClientConnectorError:

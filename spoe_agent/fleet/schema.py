@@ -23,6 +23,7 @@ from spoe_agent.fleet.section import Section
 from spoe_agent.fleet.units import (
     AbsolutePath,
     Count,
+    FrontPrefix,
     GpuId,
     GpuMemory,
     GroupMemory,
@@ -54,6 +55,9 @@ class Listeners(Section):
 
     front: TcpListen = Field(default="127.0.0.1:11434", validate_default=True)
     """Where clients connect: HAProxy, or mitmproxy in development. 0.0.0.0:11434 serves the network."""
+    prefix: FrontPrefix = ""
+    """Path below which clients find Ollama's own (`/ollama`: then /ollama/api/chat is /api/chat), where a proxy or an
+    ingress passes it on as it is. What stands beside it gets 404, but for /healthz and /readyz."""
     spop: Listens = Field(default="127.0.0.1:9601", validate_default=True)
     """Where the agent waits for HAProxy: unix@PATH or HOST:PORT; or a list, all of them the same
     agent's: HAProxy asks at the first, and at the others when that fails. A fleet has one agent."""

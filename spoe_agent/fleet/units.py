@@ -170,6 +170,12 @@ def _without_port(host: str) -> str:
     return host
 
 
+def _front_prefix(value: str) -> str:
+    if value and not re.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+", value):
+        raise refuse("prefix", "is not a path that can stand before Ollama's own", "write it like /ollama")
+    return value
+
+
 def _as_list(value: object) -> object:
     return value if isinstance(value, list | tuple) else [value]
 
@@ -275,6 +281,12 @@ HostGlob = Annotated[
     StringConstraints(pattern=r"^[A-Za-z0-9_*:.-]+$"),
     AfterValidator(_without_port),
     Field(examples=["llm.example.com"]),
+]
+FrontPrefix = Annotated[
+    str,
+    StringConstraints(max_length=200),
+    AfterValidator(_front_prefix),
+    Field(examples=["/ollama"]),
 ]
 AbsolutePath = Annotated[
     str, StringConstraints(pattern=r"^/[^\x00-\x1f\x7f]*$", max_length=4095), Field(examples=["/var/lib/ollama/models"])

@@ -24,6 +24,7 @@ from spoe_agent.requests.changes import CHANGE_BYTES, CHANGE_PATHS
 from spoe_agent.requests.errors import ERROR_FORMS
 from spoe_agent.requests.foreign import glob_regex
 from spoe_agent.requests.request_id import WELL_FORMED
+from spoe_agent.routing import surface
 from spoe_agent.routing.choice import STATUS
 from spoe_agent.routing.names import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG
 from spoe_agent.routing.surface import BLOB_PATH, DESCRIBE_PATH, FORM_PATH, INFERENCE_PATHS, MODEL_PATH
@@ -97,6 +98,9 @@ def _config(fleet: Fleet, known: frozenset[str]) -> str:
         hot_bytes=min(HOT_BUFFERS * bufsize, max(HOT_BYTES, bufsize)),
         body=glimpse,
         front=str(fleet.listeners.front),
+        surface=surface,
+        prefix=fleet.listeners.prefix,
+        prefix_regex=re.escape(fleet.listeners.prefix),
         log_address=str(fleet.listeners.log.local),
         check=fleet.listeners.check.local if policies.limits.follow else None,
         agents=agents,

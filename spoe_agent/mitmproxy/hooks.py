@@ -27,6 +27,7 @@ from mitmproxy.proxy.layer import NextLayer
 from spoe_agent.door.answers import media_type
 from spoe_agent.door.catalogue import ANSWERS
 from spoe_agent.fleet import Fleet, FleetError, find, load
+from spoe_agent.mitmproxy import doorstep
 from spoe_agent.mitmproxy.answers import BROKEN, FAILED, Reply, error, rejection
 from spoe_agent.mitmproxy.entry import is_foreign_page, preflight, refusal
 from spoe_agent.mitmproxy.flight import Flight
@@ -139,6 +140,7 @@ class Pointsman:
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Route what needs no body: models' blobs are gigabytes, and go through as they come."""
+        doorstep.enter(flow, self.fleet.listeners.prefix if self.fleet else "")
         if path_of(flow).startswith(BLOBS):
             await self._route(flow)
             flow.request.stream = flow.response is None
@@ -158,7 +160,8 @@ class Pointsman:
             request = facts_of(flow, self.fleet.policies.trusted_proxies)
             flight = Flight(request, flow.client_conn.id, shown_id(flow))
             self._flights[flow.id] = flight
-            answer = _turned_away(flow, flight, self.fleet) or await self._find(flow, flight)
+            reply = await doorstep.answer(flow, request, self.fleet.listeners.prefix, self._router)
+            answer = reply or _turned_away(flow, flight, self.fleet) or await self._find(flow, flight)
         except Exception:
             # mitmproxy would log it too, and then send the request on to nobody knows where.
             log.exception("request %s failed", flow.id)

@@ -26,6 +26,7 @@ from spoe_agent.mitmproxy.answers import WAITED
 from spoe_agent.mitmproxy.follow import adopt, another
 from spoe_agent.mitmproxy.slots import Slots
 from spoe_agent.routing import Action, Choice, InstanceLoad, Kind, Reason, RequestFacts
+from spoe_agent.routing.eligibility import SERVING
 
 log = structlog.get_logger()
 
@@ -147,6 +148,17 @@ class Router:
         except BaseException:
             self.leave(request.request_id)
             raise
+
+    async def can_serve(self) -> bool:
+        """Tell whether an instance may be sent requests."""
+        await self._started.wait()
+        agent = self._parts.agent
+        return any(agent.board.state(spec.name).health in SERVING for spec in agent.fleet.instances)
+
+    @property
+    def retry_after_s(self) -> int:
+        """How long those are to wait who cannot be served."""
+        return self._parts.agent.fleet.policy.retry_after_s
 
     async def list(self, path: str) -> bytes:
         """Return a list of the whole fleet: the answer to GET of one of ANSWERS."""

@@ -67,7 +67,7 @@ class Stack:
     @property
     def url(self) -> str:
         """Where clients connect."""
-        return f"http://127.0.0.1:{self.fleet.listeners.front.port}"
+        return f"http://127.0.0.1:{self.fleet.listeners.front.port}{self.fleet.listeners.prefix}"
 
     @property
     def fleet_file(self) -> Path:

@@ -15,7 +15,8 @@ from spoe_agent.routing.snapshot import ANY_MODEL, Health
 from spoe_agent.routing.surface import Kind
 
 _DOUBTED = frozenset({Health.SUSPECT, Health.RECOVERING})
-_SERVING = frozenset({Health.UNKNOWN, Health.UP}) | _DOUBTED
+SERVING = frozenset({Health.UNKNOWN, Health.UP}) | _DOUBTED
+"""In these an instance may be sent requests."""
 
 
 def exclusions(demand: Demand, sites: list[Site]) -> list[Candidate | None]:
@@ -84,7 +85,7 @@ def _by_health(demand: Demand, site: Site) -> Candidate | None:
         return Candidate(site.spec.name, Exclusion.DOWN, "did not take this request")
     if site.load is not None and not site.load.is_up:
         return Candidate(site.spec.name, Exclusion.DOWN, "HAProxy's health check failed")
-    if site.state.health in _SERVING:
+    if site.state.health in SERVING:
         return None
     if site.state.health is Health.DOWN:
         return Candidate(site.spec.name, Exclusion.DOWN, "refuses connections")

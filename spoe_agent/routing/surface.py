@@ -48,11 +48,18 @@ INFERENCE_PATHS = frozenset(
         FORM_PATH,
     }
 )
+LIVES_PATH, READY_PATH = "/healthz", "/readyz"
+"""For probes of load balancers: that the front lives; that an instance can serve. Ollama has no such paths."""
 EMBEDDING_PATHS = frozenset({"/api/embed", "/api/embeddings", "/v1/embeddings"})
 _MANAGE = frozenset({"/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete"})
 DESCRIBE_PATH = "/api/show"
 MODEL_PATH = "/v1/models/"
 BLOB_PATH = "/api/blobs/"
+
+
+def outside(prefix: str) -> str:
+    """Return what callers of a path are told that is not below the front's prefix."""
+    return f"there is nothing here: the paths of Ollama are below {prefix}/"
 
 
 def classify(method: str, path: str) -> Kind:

@@ -54,6 +54,7 @@ LISTS = f"instances: [{INSTANCE}]\n"
         (LISTS + "policies: {allowed_hosts: ['h:80']}", "2: policies.allowed_hosts[0]: must be a name without a port, not 'h:80'; write h, which holds for every port"),
         (LISTS + "policies: {trusted_proxies: [nginx]}", "2: policies.trusted_proxies[0]: 'nginx' is not a network; write an address like 10.0.0.5, or a network like 10.0.0.0/8"),
         (LISTS + "policies: 5", "2: policies: must be a mapping of keys, not 5"),
+        (LISTS + "listeners: {prefix: ollama/}", "2: listeners.prefix: 'ollama/' is not a path that can stand before Ollama's own; write it like /ollama"),
         (LISTS + "listeners: {front: 127.0.0.1}", "2: listeners.front: '127.0.0.1' is not an address; write HOST:PORT, like 127.0.0.1:11434"),
         (LISTS + "listeners: {spop: [h:1, x]}", "2: listeners.spop[1]: 'x' is not an address; write HOST:PORT, like 127.0.0.1:11434"),
         (LISTS + "listeners: {spop: unix@x}", "2: listeners.spop: 'unix@x' is not the path of a socket; write unix@ and an absolute path of at most 107 plain characters, like unix@/run/pointsman/spop.sock"),
