@@ -17,8 +17,12 @@ from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.learner import Learner
 from spoe_agent.agent.persistently import persistently
+from spoe_agent.agent.second_look import SecondLook
 from spoe_agent.agent.statefile import Kept
+from spoe_agent.door.answers import Answers
+from spoe_agent.door.app import Door
 from spoe_agent.door.catalogue import differing
+from spoe_agent.door.changing import Changing
 from spoe_agent.fleet import Fleet, Instance, PollPolicy, specs
 from spoe_agent.gpus.watch import GpuWatch
 from spoe_agent.instances.lists import Lists
@@ -206,3 +210,13 @@ async def assemble(
     parts = Parts(fleet, agent, watch, ollamas, lambda fleet: GpuWatch(fleet, board, session), background, clock)
     await parts.adopt(fleet)
     return parts
+
+
+def door(parts: Parts) -> Door:
+    """Return the door of an agent, not open."""
+    answers = Answers(parts.lists, SecondLook(parts.ollamas.refresh, time.monotonic).take)
+
+    def silence_s() -> float:
+        return parts.fleet.policies.response_timeout
+
+    return Door(answers, Changing(parts.ollamas.find, parts.watch.store_changed, silence_s), parts.agent.writings)

@@ -23,10 +23,8 @@ from spoe_agent.admin.app import Admin
 from spoe_agent.admin.reload import Reloader
 from spoe_agent.admin.status import status
 from spoe_agent.agent.persistently import persistently
-from spoe_agent.agent.second_look import SecondLook
 from spoe_agent.agent.statefile import Kept, restore
-from spoe_agent.assemble import Parts, assemble
-from spoe_agent.door.answers import Answers
+from spoe_agent.assemble import Parts, assemble, door
 from spoe_agent.door.app import Door
 from spoe_agent.fleet import Fleet, FleetError
 from spoe_agent.fleet.file import FleetFile
@@ -64,6 +62,8 @@ async def serve(file: FleetFile, state: Path | None = None) -> None:
         kept = restore(state) if state else Kept()
         parts = await assemble(fleet, session, kept.learner)
         service = await _service(parts, kept, had, state)
+        opened = door(parts)
+        stack.push_async_callback(_shut, opened, service)
         stack.callback(service.close)
         keeper = MapKeeper(lambda: parts.fleet, parts.board)
 
@@ -75,7 +75,8 @@ async def serve(file: FleetFile, state: Path | None = None) -> None:
 
         reloader = Reloader(file, content, fleet, adopt)
         await _open_admin(service, reloader, stack)
-        await _open_door(service, stack)
+        await opened.listen(*service.sockets.of("door"))
+        stack.push_async_callback(opened.stop)
         # What lives until the end is never garbage: keep the collector's pauses short.
         gc.collect()
         gc.freeze()
@@ -152,12 +153,9 @@ async def _open_admin(service: Service, reloader: Reloader, stack: AsyncExitStac
     await admin.listen(sock)
 
 
-async def _open_door(service: Service, stack: AsyncExitStack) -> None:
-    """Answer clients, through HAProxy, for the whole fleet."""
-    parts = service.parts
-    door = Door(Answers(parts.lists, SecondLook(parts.ollamas.refresh, time.monotonic).take))
-    stack.push_async_callback(door.close)
-    await door.listen(*service.sockets.of("door"))
+async def _shut(opened: Door, service: Service) -> None:
+    """Let the changes end that this agent makes, when another has its place: pulls take long."""
+    await opened.close(waits=service.succeeded.is_set())
 
 
 async def _reload_on(asked: asyncio.Event, reloader: Reloader) -> None:

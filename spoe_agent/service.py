@@ -207,6 +207,7 @@ class Service:
             kept=dump(self.parts.kept()),
             tickets=list(self.parts.agent.hold),
             early=[(replace(choice, candidates=()), facts) for choice, facts in self.parts.agent.answers.early()],
+            writings=dict(self.parts.agent.writings),
             homes=self.parts.agent.homes,
             places=list(by_place),
             connections=[passed for _, passed in connections],
@@ -224,5 +225,6 @@ class Service:
         self.take(parse(estate.kept.encode()))
         self.parts.agent.take(estate.tickets, estate.homes)
         self.parts.agent.answers.take(estate.early)
+        self.parts.agent.writings.update(estate.writings)
         await self.open(received.connections)
         self.parts.agent.release()

@@ -21,6 +21,7 @@ from spoe_agent.process.listening import take
 from spoe_agent.process.succession import Failed
 from spoe_agent.rig.process import free_port
 from spoe_agent.routing import InstanceState, LoadedModel
+from spoe_agent.routing.choice import Writing
 from spoe_agent.routing.names import canonical
 from spoe_agent.routing.snapshot import Health
 from spoe_agent.service import Service
@@ -113,6 +114,7 @@ def _passed(service):
 async def test_everything_is_handed_over(tmp_path):
     async with running(tmp_path) as (service, addresses), asked(addresses):
         await is_waited_for(service)
+        service.parts.agent.writings.put("r3", (Writing(("g0",), ("g0",)), Writing(("g1",), (), "drained by hand")))
         pid = await service.hand_over()
         await until(lambda: not Path(f"/proc/{pid}").exists())
         assert service.succeeded.is_set()
@@ -122,6 +124,7 @@ async def test_everything_is_handed_over(tmp_path):
     kept = json.loads(estate["kept"])
     assert [grant["request_id"] for grant in kept["ledgers"]["g0"]["grants"]] == ["r1"]
     assert [ticket["facts"]["request_id"] for ticket in estate["tickets"]] == ["r2"]
+    assert estate["writings"] == {"r3": [[["g0"], ["g0"], ""], [["g1"], [], "drained by hand"]]}
     passed = sorted(estate["connections"], key=lambda one: len(one["held"]))
     assert [one["held"] for one in passed] == [[], [["r2", 2, 2]]]
     assert b64decode(passed[1]["buffered"]) == question("a", 3)[:10]

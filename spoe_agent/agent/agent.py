@@ -20,12 +20,12 @@ from spoe_agent.agent.ending import Ending
 from spoe_agent.agent.keeper import Keeper
 from spoe_agent.agent.learner import Learner
 from spoe_agent.agent.recent import Recent
-from spoe_agent.agent.second_look import SecondLook
+from spoe_agent.agent.second_look import MAX_CHANGES, SecondLook
 from spoe_agent.agent.settings import Settings
 from spoe_agent.agent.unloading import Unload, unload_all
 from spoe_agent.agent.waiting import WaitingRoom
 from spoe_agent.routing import Action, Choice, FleetSpec, InstanceLoad, InstanceState, Kind, Reason, RequestFacts
-from spoe_agent.routing.choice import Tier
+from spoe_agent.routing.choice import Tier, Writing
 from spoe_agent.routing.hold import HoldQueue, Ticket, lane
 from spoe_agent.routing.keep import Touch
 
@@ -78,6 +78,8 @@ class Agent:
         self._clock = clock
         self._servers: Mapping[str, InstanceLoad] = {}
         self._gone: Recent[str, None] = Recent(MAX_GONE)
+        self.writings: Recent[str, tuple[Writing, ...]] = Recent(MAX_CHANGES)
+        """What the door is to do for a request that changes several stores, until it asks."""
 
     @property
     def fleet(self) -> FleetSpec:
@@ -118,6 +120,8 @@ class Agent:
                 self._chooser.enter(facts, choice, now_s)
         if facts.change is not None and choice.action is Action.ROUTE:
             self._second_look.changing(facts.request_id)
+            if choice.writings:
+                self.writings.put(facts.request_id, choice.writings)
         if facts.kind is Kind.UNLOAD and facts.runner and choice.instance:
             for instance in (choice.instance, *[name for _, name in choice.unloads]):
                 self.board.unload(instance, facts.runner, now_s)

@@ -1,4 +1,5 @@
-"""What the door answers itself, for the whole fleet: clients see one Ollama.
+"""What the door does itself, for the whole fleet: clients see one Ollama. It answers lists, and has changes made in
+several model stores.
 
-Must not live here: what an instance answers, who may come (requests), HAProxy's side.
+Must not live here: which stores a change is for (routing), who may come (requests), HAProxy's side.
 """

@@ -68,7 +68,7 @@ class Listeners(Section):
     admin: TcpListen = Field(default="127.0.0.1:9604", validate_default=True)
     """What `pointsman status`, `drain` and `ready` talk to. It has no password: keep it on loopback."""
     door: TcpListen = Field(default="127.0.0.1:9607", validate_default=True)
-    """Where HAProxy finds the lists of the whole fleet (`/api/tags` and its like), and nothing else."""
+    """Where HAProxy finds lists of the whole fleet (`/api/tags` and its like), and has several model stores changed."""
     again: TcpListen = Field(default="127.0.0.1:9606", validate_default=True)
     """Where HAProxy passes on to itself what an instance did not take. Nobody else needs to reach it."""
     onward: TcpListen = Field(default="127.0.0.1:9610", validate_default=True)
@@ -120,7 +120,8 @@ class InstanceSettings(Section):
     Left out: num_parallel x the models it can keep loaded."""
     store: InstanceName | None = None
     """Name of its model store; instances with the same one share it. Left out: those on one host with the same
-    `ollama.models`, or none, share one. Each store is written by one of its instances."""
+    `ollama.models`, or none, share one. Each store is written by one of its instances; a model is pulled into all
+    stores, or those that it is pinned to."""
     ca_file: AbsolutePath | None = None
     """For https: the certificates (PEM) that the proxy's own must be signed by. Left out: those this system trusts."""
     ollama: OllamaSettings = Field(default_factory=OllamaSettings)

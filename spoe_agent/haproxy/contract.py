@@ -106,7 +106,8 @@ UNLOAD = "unload"
 """Reason of requests that have a model unloaded."""
 
 DOOR_SERVER = "agent:1"
-"""What HAProxy calls the agent where it sends requests for lists. No instance may have a colon in its name."""
+"""What HAProxy calls the agent where it sends it requests for lists, and changes of several stores. No instance may
+have a colon in its name."""
 
 NOBODY = "-"
 """Stands among the tried ones for a pass in which no instance was named."""

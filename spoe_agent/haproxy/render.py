@@ -9,6 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from spoe_agent import written
+from spoe_agent.door.app import REQUEST_ID
 from spoe_agent.door.catalogue import ANSWERS
 from spoe_agent.fleet.resolved import LOCAL_HOST, Fleet, Instance
 from spoe_agent.fleet.specs import specs
@@ -125,6 +126,7 @@ def _config(fleet: Fleet, known: frozenset[str]) -> str:
         again=str(fleet.listeners.again),
         lists_at=lists_at,
         listed=sorted(ANSWERS),
+        request_id_header=REQUEST_ID,
         passes=min(len(fleet.instances), MAX_PASSES),
         retry_after=specs(fleet).policy.retry_after_s,
     )

@@ -132,8 +132,12 @@ class Watch:
         self._agent.ended(line.request_id, line.server, line.ending)
         if line.server in self._specs and changes_lists(line):
             store = self._specs[line.server].store
-            self._relist([name for name, spec in self._specs.items() if spec.store == store])
+            self.store_changed([name for name, spec in self._specs.items() if spec.store == store])
         return grant
+
+    def store_changed(self, instances: Iterable[str]) -> None:
+        """Have the lists of those that share a changed store read at once."""
+        self._relist([name for name in instances if name in self._specs])
 
     def _judge(self, line: Line, grant: Grant, now_s: float) -> None:
         """Take the manner in which an instance treated a request."""

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from spoe_agent.requests.errors import error_body
-from spoe_agent.routing import Choice, Dialect, RequestFacts
+from spoe_agent.routing import Action, Choice, Dialect, Reason, RequestFacts
 
 FAILED = "the proxy failed on this request; its log has the details"
 BROKEN = "the Ollama instance closed the connection before it answered"
+LISTED = Choice(Action.ROUTE, Reason.LIST)
+"""Answered here, for the whole fleet."""
+
 WAITED = "no Ollama instance could take the request in time"
 
 

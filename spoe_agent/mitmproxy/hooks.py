@@ -2,8 +2,8 @@
 
 Its two scripts (`script/route.py` here, `addon/route.py` of a checkout), with nothing else, are a working router.
 It reads ./fleet.yaml (else /etc/pointsman/fleet.yaml, else `--set pointsman_fleet=FILE`), follows it while it is
-edited, and listens on its `listeners.front` only, unless a mode was given. mitmweb shows each choice as the flow's
-comment; its metadata, which is saved with it, has all terms.
+edited, and listens on its `listeners.front` only, unless a mode was given; for changes of several model stores also on
+a port of loopback. mitmweb shows each choice as the flow's comment; its metadata, saved with it, has all terms.
 
 Whole request bodies are read before they are routed, so `max_inspected_body` does not limit them; `stream_large_bodies`
 must stay off, because it picks the server before the model is known. mitmproxy 11 closes connections on which nothing
@@ -28,25 +28,22 @@ from spoe_agent.door.answers import media_type
 from spoe_agent.door.catalogue import ANSWERS
 from spoe_agent.fleet import Fleet, FleetError, find, load
 from spoe_agent.mitmproxy import doorstep
-from spoe_agent.mitmproxy.answers import BROKEN, FAILED, Reply, error, rejection
+from spoe_agent.mitmproxy.answers import BROKEN, FAILED, LISTED, Reply, error, rejection
 from spoe_agent.mitmproxy.entry import is_foreign_page, preflight, refusal
 from spoe_agent.mitmproxy.flight import Flight
-from spoe_agent.mitmproxy.flows import facts_of, path_of, response_of, send_to, shown_id, visit
+from spoe_agent.mitmproxy.flows import facts_of, path_of, response_of, send_to, send_to_door, shown_id, visit
 from spoe_agent.mitmproxy.layer import hold_back, lift_limit, take_over, trust
 from spoe_agent.mitmproxy.logs import send_to_logging
 from spoe_agent.mitmproxy.router import End, Router
 from spoe_agent.mitmproxy.told import account, summary
 from spoe_agent.requests.changes import BLOBS
 from spoe_agent.requests.foreign import FOREIGN_ORIGIN
-from spoe_agent.routing import Action, Choice, Kind, Reason, RequestFacts
+from spoe_agent.routing import Choice, Kind, RequestFacts
 from spoe_agent.routing.surface import dialect
 
 log = logging.getLogger(__name__)
 
 OPTION = "pointsman_fleet"
-
-LISTED = Choice(Action.ROUTE, Reason.LIST)
-"""Answered here, for the whole fleet."""
 
 
 class Pointsman:
@@ -182,6 +179,9 @@ class Pointsman:
             return None
         passage = flight.search.result()
         _note(flow, flight, passage.choice)
+        if passage.choice.writings:
+            send_to_door(flow, *await self._router.door_at())
+            return None
         if passage.instance is None:
             return rejection(passage.choice, flight.request)
         path = path_of(flow)

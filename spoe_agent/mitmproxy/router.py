@@ -7,7 +7,7 @@ Lives here: the order of these steps, and the agent's life beside them.
 from __future__ import annotations
 
 import asyncio
-import time
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,9 +17,8 @@ import structlog
 
 from spoe_agent.agent.ending import Ending, Line
 from spoe_agent.agent.learner import Learner
-from spoe_agent.agent.second_look import SecondLook
-from spoe_agent.assemble import Parts, assemble
-from spoe_agent.door.answers import Answers
+from spoe_agent.assemble import Parts, assemble, door
+from spoe_agent.door.app import Door
 from spoe_agent.fleet import Fleet, Instance
 from spoe_agent.fleet.file import FleetFile
 from spoe_agent.mitmproxy.answers import WAITED
@@ -29,6 +28,8 @@ from spoe_agent.routing import Action, Choice, InstanceLoad, Kind, Reason, Reque
 from spoe_agent.routing.eligibility import SERVING
 
 log = structlog.get_logger()
+
+LOOPBACK = "127.0.0.1"
 
 CONNECT_TIMEOUT_S = 5.0
 """`timeout connect` of haproxy.cfg."""
@@ -70,7 +71,7 @@ class Passage:
 
     choice: Choice
     instance: Instance | None
-    """None when the choice is to reject."""
+    """None when the choice is to reject, or sends it to the door."""
 
 
 async def connects(host: str, port: int) -> bool:
@@ -107,7 +108,8 @@ class Router:
         self._went: dict[str, str] = {}
         self._started = asyncio.Event()
         self._running: Parts | None = None
-        self._answers: Answers | None = None
+        self._door: Door | None = None
+        self._door_port = 0
 
     @property
     def _parts(self) -> Parts:
@@ -123,7 +125,7 @@ class Router:
         try:
             async with aiohttp.ClientSession() as session:
                 parts = self._running = await self._assemble(fleet, session, Learner())
-                self._answers = Answers(parts.lists, SecondLook(parts.ollamas.refresh, time.monotonic).take)
+                self._door = door(parts)
                 async with asyncio.TaskGroup() as group:
                     group.create_task(parts.run())
                     file = FleetFile(path)
@@ -136,6 +138,20 @@ class Router:
         finally:
             # Whoever waits for a start that failed shall not wait for ever.
             self._started.set()
+            if self._door is not None:
+                await self._door.close()
+
+    async def door_at(self) -> tuple[str, int]:
+        """Return host and port of the door, which is opened now if it is not. It is on this machine alone, and makes
+        the changes that were decided here, and no others.
+        """
+        if self._door is None:
+            raise NotStarted
+        if self._door_port == 0:
+            sock = socket.create_server((LOOPBACK, 0))
+            self._door_port = sock.getsockname()[1]
+            await self._door.listen(sock)
+        return LOOPBACK, self._door_port
 
     async def route(self, request: RequestFacts) -> Passage:
         """Return where the request goes, once there is a connection for it; it has that until `leave`."""
@@ -163,14 +179,16 @@ class Router:
     async def list(self, path: str) -> bytes:
         """Return a list of the whole fleet: the answer to GET of one of ANSWERS."""
         await self._started.wait()
-        if self._answers is None:
+        if self._door is None:
             raise NotStarted
-        return await self._answers.to(path)
+        return await self._door.answers.to(path)
 
     async def _find(self, request: RequestFacts) -> Passage:
         refused: set[str] = set()
         while True:
             choice = await self._decide(request, refused)
+            if choice.writings:
+                return Passage(choice, None)
             if choice.instance is None:
                 self.leave(request.request_id)
                 return Passage(choice, None)

@@ -10,7 +10,8 @@ from spoe_agent.routing import Candidate, Choice
 def summary(choice: Choice) -> str:
     """Return one line: what was chosen and why, and what speaks against each other instance."""
     others = [candidate for candidate in choice.candidates if candidate.instance != choice.instance]
-    chosen = f"{choice.instance or choice.status}: {choice.reason_text}"
+    where = ", ".join(writing.writers[0] for writing in choice.writings if writing.writers)
+    chosen = f"{where or choice.instance or choice.status}: {choice.reason_text}"
     return " | ".join([chosen, *(f"{other.instance}: {_against(other)}" for other in others)])
 
 

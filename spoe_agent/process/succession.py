@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict
 
 from spoe_agent.haproxy.passing import Passed
 from spoe_agent.routing import Choice, RequestFacts
+from spoe_agent.routing.choice import Writing
 from spoe_agent.routing.hold import Ticket
 
 VARIABLE = "POINTSMAN_SUCCEEDS"
@@ -60,6 +61,8 @@ class Estate(BaseModel):
     """Held requests, oldest first."""
     early: list[tuple[Choice, RequestFacts]]
     """Grants that HAProxy has not asked for yet."""
+    writings: dict[str, tuple[Writing, ...]]
+    """Changes that were decided and that HAProxy has not brought to the door yet."""
     homes: list[tuple[str, str]]
     """Conversations and their instances, used longest ago first."""
     places: list[str]

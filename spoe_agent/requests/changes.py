@@ -20,7 +20,6 @@ BLOBS = "/api/blobs/"
 _VERBS = {f"/api/{verb}": verb for verb in (Verb.PULL, Verb.PUSH, Verb.CREATE, Verb.COPY, Verb.DELETE)}
 
 _NAMES = ("model", "name", "source", "destination", "from")
-_UPLOADS = ("files", "adapters", "draft_files")
 
 CHANGE_BYTES = 64 * 1024
 """How much of a body is looked at."""
@@ -46,8 +45,7 @@ def read_change(path: str, body: bytes, size: int) -> Change | None:
     if verb is Verb.PULL:
         return Change(verb, makes=named)
     if verb is Verb.CREATE:
-        uploads = any(bool(fields.get(key)) for key in _UPLOADS)
-        return Change(verb, _name(fields, "from"), named, uploads)
+        return Change(verb, _name(fields, "from"), named)
     return Change(verb, named)
 
 
@@ -62,8 +60,7 @@ def _fields(body: bytes) -> Mapping[str, Any]:
 
 
 def _beginning(body: bytes) -> Mapping[str, Any]:
-    names = {key: Scan(body, key).run().value for key in _NAMES}
-    return names | {key: Scan(body, key).run().found == "object" for key in _UPLOADS}
+    return {key: Scan(body, key).run().value for key in _NAMES}
 
 
 def _name(fields: Mapping[str, Any], key: str) -> str:

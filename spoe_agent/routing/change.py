@@ -27,5 +27,3 @@ class Change:
     """The model that must be in the store: what is pushed, copied, deleted, or created from."""
     makes: str = ""
     """The model that is in the store afterwards."""
-    has_uploads: bool = False
-    """It refers to files that were uploaded before."""

@@ -33,8 +33,6 @@ class Exclusion(StrEnum):
     NOT_INSTALLED = "not installed"
     NO_LISTS = "no lists yet"
     """It has just started, and tells of no models at all."""
-    OTHER_STORE = "other store"
-    """The change belongs to another model store."""
     CANNOT_FIT = "cannot fit"
     NOT_IN_HAPROXY = "not in HAProxy yet"
     """The HAProxy that asks does not have it, or has it at another address: it was not reloaded since."""
@@ -69,7 +67,6 @@ class Reason(StrEnum):
     FOREIGN_HOST = "foreign host"
     NOT_FOUND = "not found"
     CANNOT_FIT = "cannot fit"
-    OTHER_STORE = "other store"
     NO_INSTANCE_UP = "no instance up"
     NO_LISTS = "no lists yet"
     HOLD_TIMEOUT = "hold timeout"
@@ -94,7 +91,6 @@ STATUS: Mapping[Reason, int] = MappingProxyType(
         Reason.NOT_FOUND: 404,
         # Not 503: clients would try again, and again in vain.
         Reason.CANNOT_FIT: 400,
-        Reason.OTHER_STORE: 400,
         Reason.NO_INSTANCE_UP: 503,
         Reason.NO_LISTS: 503,
         Reason.HOLD_TIMEOUT: 503,
@@ -171,6 +167,17 @@ class Candidate(NamedTuple):
     """It could run there now, or as soon as it is loaded."""
 
 
+class Writing(NamedTuple):
+    """A change as it is made in one model store."""
+
+    store: tuple[str, ...]
+    """The instances that have this store."""
+    writers: tuple[str, ...]
+    """Those of them that can make the change; the first does, another where that refuses the connection."""
+    why: str = ""
+    """Why there are none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """What to do with a request, and why."""
@@ -178,7 +185,8 @@ class Choice:
     action: Action
     reason: Reason
     instance: str | None = None
-    """Set when the action is ROUTE; when it is HOLD, where it would wait least as things are."""
+    """Set when the action is ROUTE, unless there are `writings`; when it is HOLD, where it would wait least as things
+    are."""
     tier: Tier | None = None
     message: str = ""
     """What a rejected caller is told, without the dialect's wrapping."""
@@ -189,6 +197,8 @@ class Choice:
     """Instances that did not take it before."""
     unloads: tuple[Pair, ...] = ()
     """Of a request to unload a model: what must be unloaded too, as it goes to one instance only."""
+    writings: tuple[Writing, ...] = ()
+    """Of a change of several model stores: what is done in each. It goes to no instance, but to the door."""
 
     @property
     def status(self) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from zlib import crc32
 
 from spoe_agent.routing import rejections
+from spoe_agent.routing.change import Verb
 from spoe_agent.routing.choice import LOADED, Action, Candidate, Choice, Cost, Reason, Tier
 from spoe_agent.routing.cost import WARM, Pool, predict
 from spoe_agent.routing.demand import Demand, Site
@@ -17,7 +18,7 @@ from spoe_agent.routing.facts import RequestFacts
 from spoe_agent.routing.slowness import USUAL, Slowness, slowness, unslowed_s
 from spoe_agent.routing.snapshot import Snapshot
 from spoe_agent.routing.specs import FleetSpec
-from spoe_agent.routing.stores import UNREADABLE, misplaced, writer
+from spoe_agent.routing.stores import UNREADABLE, plan
 from spoe_agent.routing.surface import Kind
 from spoe_agent.routing.warmth import Standing, has_copy, has_room_for_all, has_slot, stand
 
@@ -53,15 +54,18 @@ def choose(facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot) -> Choice:
 
 
 def _changing(demand: Demand, sites: list[Site]) -> Choice:
-    """A request that changes a model store."""
+    """A request that changes model stores. One that no door took goes to a single instance, as it does when there is no
+    agent to open the door.
+    """
     change = demand.facts.change or UNREADABLE
-    message = misplaced(change, demand.fleet, sites)
-    if message:
-        return Choice(Action.REJECT, Reason.OTHER_STORE, message=message)
-    found = writer(change, demand.fleet, sites, lambda of_store: exclusions(demand, of_store))
-    if found.best is None:
+    found = plan(change, demand.fleet, sites, lambda of_store: exclusions(demand, of_store))
+    able = [writing for writing in found.writings if writing.writers]
+    if not able:
         return rejections.unserved(demand, found.candidates)
-    return Choice(Action.ROUTE, _OF_KIND[demand.facts.kind], found.best.instance, candidates=found.candidates)
+    reason = _OF_KIND[demand.facts.kind]
+    if len(found.writings) == 1 or change.verb is Verb.PUSH or demand.facts.tried:
+        return Choice(Action.ROUTE, reason, able[0].writers[0], candidates=found.candidates)
+    return Choice(Action.ROUTE, reason, candidates=found.candidates, writings=found.writings)
 
 
 def _unloading(demand: Demand, sites: list[Site], eligible: list[_Judged], candidates: tuple[Candidate, ...]) -> Choice:

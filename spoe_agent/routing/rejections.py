@@ -28,7 +28,6 @@ UNSERVED = {
     Exclusion.CANNOT_FIT: Reason.CANNOT_FIT,
     Exclusion.NOT_PINNED: Reason.NOT_FOUND,
     Exclusion.NOT_INSTALLED: Reason.NOT_FOUND,
-    Exclusion.OTHER_STORE: Reason.NOT_FOUND,
 }
 """The reason to reject where these exclude every instance; of several that hold, the first one here."""
 

@@ -1,15 +1,17 @@
-"""Which instance changes a model store, and so which store is changed.
+"""Which instances change the model stores, and so which stores are changed.
 
 One store, one writer: of the instances that share a store, the first that may serve does all its changes. Ollama guards
 a store within one process only (server/download.go blobDownloadManager): two that pull the same file write the same
 partial file, and there are no locks.
 
-    upload, and create with uploaded files   the home store: the one with the most memory for models, else the first.
-                                             Fixed by the fleet file, because an upload names no model
-    pull, create from a model                a store that the new model is pinned to; of these one that has the model
-                                             already (an update), else the home store, else the first
-    delete, push, copy                       a store that has the model; of these one that it is pinned to, else the
-                                             first. One that nobody has goes to the first: Ollama says so itself
+    upload              every store: it names no model, and what is made of it may be for any of them
+    pull                the stores that the new model is pinned to, else every store
+    create              the same; where it is pinned to none, the stores that have the model it is made from
+    copy                the stores that its new name is pinned to and that have the original, else every store
+    delete              every store, for the same name is everywhere to be gone
+    push                one store that has the model: one that it is pinned to, else the first
+
+Who lacks what is copied or deleted says so itself (404); lists may be seconds old.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from spoe_agent.routing.change import Change, Verb
-from spoe_agent.routing.choice import Candidate, Exclusion
+from spoe_agent.routing.choice import Candidate, Exclusion, Writing
 from spoe_agent.routing.demand import Site
 from spoe_agent.routing.names import display
 from spoe_agent.routing.specs import FleetSpec
@@ -27,6 +29,9 @@ Excluded = Callable[[list[Site]], list[Candidate | None]]
 """Takes instances that can stand in for each other; returns for each the excluded Candidate, or None."""
 
 UNREADABLE = Change(Verb.PULL)
+
+_NO_MATTER_WHERE = frozenset({Verb.COPY, Verb.DELETE})
+"""Changes that a store without the model has nothing to do with."""
 
 
 class Store(NamedTuple):
@@ -45,41 +50,35 @@ class Store(NamedTuple):
         return all(site.state.installed_at_s is None or site.state.is_starting for site in self.sites)
 
 
-class Writer(NamedTuple):
-    """The instance that does the change, and every instance with why it does not."""
+class Plan(NamedTuple):
+    """What is to be done in which stores, and every instance with why it does nothing."""
 
-    best: Candidate | None
+    writings: tuple[Writing, ...]
     candidates: tuple[Candidate, ...]
 
 
-def writer(change: Change, fleet: FleetSpec, sites: Sequence[Site], excluded: Excluded) -> Writer:
-    """Return the instance that does a change; none where no instance of the stores that could take it is up."""
+def plan(change: Change, fleet: FleetSpec, sites: Sequence[Site], excluded: Excluded) -> Plan:
+    """Return the stores in which a change is made: where an instance is asked for, its own. Those that have nothing of
+    the model are left out where nobody is up to say so.
+    """
     stores = _stores(sites)
+    meant = _meant(change, fleet, stores)
     found: dict[str, Candidate] = {}
-    best: Candidate | None = None
-    for store in _ranked(change, fleet, stores):
-        told = dict(zip([site.spec.name for site in store.sites], excluded(store.sites), strict=True))
+    writings = []
+    for store in meant:
+        names = tuple(site.spec.name for site in store.sites)
+        told = dict(zip(names, excluded(store.sites), strict=True))
         found |= {name: out or Candidate(name) for name, out in told.items()}
-        best = best or _first(change, store, found)
+        if all(out is not None and out.exclusion is Exclusion.NOT_ASKED_FOR for out in told.values()):
+            continue
+        writers = _writers(change, store, found)
+        if writers or not _is_known_without(change, store):
+            writings.append(Writing(names, writers, "" if writers else found[names[0]].detail))
     for store in stores:
         for site in store.sites:
             if site.spec.name not in found:
-                found[site.spec.name] = Candidate(site.spec.name, *_other(change, store, stores))
-    return Writer(best, tuple(found[site.spec.name] for site in sites))
-
-
-def misplaced(change: Change, fleet: FleetSpec, sites: Sequence[Site]) -> str:
-    """Return why a change cannot end well, for the caller; "" when it can."""
-    if not change.has_uploads or not change.makes:
-        return ""
-    home = _home(_stores(sites))
-    pins = fleet.rule(change.makes).instances
-    if pins is None or any(site.spec.name in pins for site in home.sites):
-        return ""
-    return (
-        f"model '{display(change.makes)}' is pinned to {', '.join(pins)}, but uploaded files go to the model store "
-        f"'{home.name}'; create it on {pins[0]} directly, or pull it"
-    )
+                found[site.spec.name] = Candidate(site.spec.name, *_left_out(change, fleet, store))
+    return Plan(tuple(writings), tuple(found[site.spec.name] for site in sites))
 
 
 def _stores(sites: Sequence[Site]) -> list[Store]:
@@ -89,32 +88,21 @@ def _stores(sites: Sequence[Site]) -> list[Store]:
     return list(found.values())
 
 
-def _home(stores: list[Store]) -> Store:
-    """Return the store whose instances have the most memory for models; the first when that is not known of all."""
-    rooms = [[site.spec.vram_bytes for site in store.sites] for store in stores]
-    if any(None in room for room in rooms):
-        return stores[0]
-    return max(stores, key=lambda store: sum(site.spec.vram_bytes or 0 for site in store.sites))
-
-
-def _ranked(change: Change, fleet: FleetSpec, stores: list[Store]) -> list[Store]:
-    """Return the stores that may take the change, the best first."""
-    home = _home(stores)
-    if change.verb is Verb.UPLOAD or change.has_uploads:
-        return [home]
-    if change.verb in (Verb.PULL, Verb.CREATE):
-        may = _pinned(change.makes, fleet, stores) or stores
-        return sorted(may, key=lambda it: (not _has(it, change.uses), not _has(it, change.makes), it is not home))
-    have = [store for store in stores if store.lists(change.uses)]
-    # A copy goes where its new name is pinned, where that can be had.
-    pinned = _pinned(change.makes or change.uses, fleet, stores)
-    if have:
-        return sorted(have, key=lambda it: it not in pinned)
-    return [store for store in stores if store.is_unread and change.uses] or stores
-
-
-def _has(store: Store, model: str) -> bool:
-    return bool(model) and store.lists(model)
+def _meant(change: Change, fleet: FleetSpec, stores: list[Store]) -> list[Store]:
+    """Return the stores that the change is for; of a push, the best first."""
+    having = [store for store in stores if change.uses and store.lists(change.uses)]
+    pinned = _pinned(change.makes, fleet, stores)
+    if change.verb is Verb.PULL:
+        return pinned or stores
+    if change.verb is Verb.CREATE:
+        return pinned or having or stores
+    if change.verb is Verb.COPY:
+        return [store for store in having if store in pinned] or stores
+    if change.verb is Verb.PUSH:
+        preferred = _pinned(change.uses, fleet, stores)
+        having.sort(key=lambda it: it not in preferred)
+        return having or [store for store in stores if store.is_unread and change.uses] or stores
+    return stores
 
 
 def _pinned(model: str, fleet: FleetSpec, stores: list[Store]) -> list[Store]:
@@ -123,19 +111,22 @@ def _pinned(model: str, fleet: FleetSpec, stores: list[Store]) -> list[Store]:
     return [store for store in stores if pins is not None and any(site.spec.name in pins for site in store.sites)]
 
 
-def _first(change: Change, store: Store, found: dict[str, Candidate]) -> Candidate | None:
-    """Return the instance that writes a store. One that lists the model comes first: what a fleet file calls one store
-    may be two.
+def _writers(change: Change, store: Store, found: dict[str, Candidate]) -> tuple[str, ...]:
+    """Return the instances that can write a store, the first first. One that lists the model comes before others: what
+    a fleet file calls one store may be two.
     """
     may = [site for site in store.sites if found[site.spec.name].exclusion is None]
     model = change.uses or change.makes
-    return next((found[site.spec.name] for site in sorted(may, key=lambda it: model not in it.state.installed)), None)
+    return tuple(site.spec.name for site in sorted(may, key=lambda it: model not in it.state.installed))
 
 
-def _other(change: Change, store: Store, stores: list[Store]) -> tuple[Exclusion, str]:
-    """Return what speaks against a store that was not among the ranked."""
-    if change.verb is Verb.UPLOAD or change.has_uploads:
-        return Exclusion.OTHER_STORE, f"uploads go to the store {_home(stores).name}"
-    if change.verb in (Verb.PULL, Verb.CREATE):
+def _is_known_without(change: Change, store: Store) -> bool:
+    """Tell whether the change has nothing to do with this store."""
+    return change.verb in _NO_MATTER_WHERE and not store.is_unread and not store.lists(change.uses)
+
+
+def _left_out(change: Change, fleet: FleetSpec, store: Store) -> tuple[Exclusion, str]:
+    """Return what speaks against a store that the change is not for."""
+    if change.verb is not Verb.PUSH and change.makes and fleet.rule(change.makes).instances is not None:
         return Exclusion.NOT_PINNED, f"{display(change.makes)} is pinned to others"
     return Exclusion.NOT_INSTALLED, f"its store {store.name} does not list {display(change.uses)}"

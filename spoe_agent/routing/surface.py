@@ -51,7 +51,7 @@ INFERENCE_PATHS = frozenset(
 LIVES_PATH, READY_PATH = "/healthz", "/readyz"
 """For probes of load balancers: that the front lives; that an instance can serve. Ollama has no such paths."""
 EMBEDDING_PATHS = frozenset({"/api/embed", "/api/embeddings", "/v1/embeddings"})
-_MANAGE = frozenset({"/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete"})
+MANAGE_PATHS = frozenset({"/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete"})
 DESCRIBE_PATH = "/api/show"
 MODEL_PATH = "/v1/models/"
 BLOB_PATH = "/api/blobs/"
@@ -70,7 +70,7 @@ def classify(method: str, path: str) -> Kind:
         return Kind.INFERENCE if method == "POST" else Kind.LIST
     if (path_model(path) and method == "GET") or (path == DESCRIBE_PATH and method == "POST"):
         return Kind.DESCRIBE
-    if path in _MANAGE or path.startswith(BLOB_PATH):
+    if path in MANAGE_PATHS or path.startswith(BLOB_PATH):
         return Kind.MANAGE
     return Kind.LIST
 

@@ -28,6 +28,7 @@ TRANSFER_BYTES_PER_S = 0.1 * GB
 """Of a good line to the registry, in the simulator's time."""
 
 _STEPS = 20
+_CONFIG_BYTES = 487
 _DIGEST = re.compile(r"sha256[:-][0-9a-f]{64}")
 
 Progress = AsyncIterator[Mapping[str, object]]
@@ -66,6 +67,7 @@ async def copy(request: web.Request) -> web.Response:
     _known_name(catalog, destination, f'destination "{destination}" is invalid')
     if model is None:
         raise OllamaError(404, f'model "{source}" not found')
+    instance_of(request).faults.before_write()
     catalog.put(_called(destination, model))
     return web.Response()
 
@@ -98,6 +100,7 @@ async def put_blob(request: web.Request) -> web.Response:
     async for chunk in request.content.iter_any():
         found.update(chunk)
         size_bytes += len(chunk)
+        instance_of(request).faults.before_write()
     got = f"sha256:{found.hexdigest()}"
     # It is kept under its own digest even when that is not the one that was promised.
     catalog.put_blob(got, size_bytes)
@@ -127,16 +130,32 @@ async def _download(instance: SimulatedInstance, name: str) -> Progress:
     model = REGISTRY.find(name)
     if model is None:
         raise OllamaError(500, "pull model manifest: file does not exist")
-    about = {"status": f"pulling {model.blob[:12]}", "digest": f"sha256:{model.blob}", "total": model.size_bytes}
     have = instance.catalog.find(name)
-    steps = 0 if have is not None and have.blob == model.blob else _STEPS
-    for step in range(steps):
-        yield about | {"completed": model.size_bytes * step // steps}
-        await _transfer(instance, model.size_bytes / steps)
-    yield about | {"completed": model.size_bytes}
+    if have is None or have.blob != model.blob:
+        async for line in _file(instance, model):
+            yield line
+    for digest, size_bytes in ((model.blob, model.size_bytes), (model.digest, _CONFIG_BYTES)):
+        yield _about("pulling", digest, size_bytes) | {"completed": size_bytes}
     for status in ("verifying sha256 digest", "writing manifest"):
         yield {"status": status}
     instance.catalog.put(model)
+
+
+async def _file(instance: SimulatedInstance, model: Model) -> Progress:
+    """Fetch a file, from where it was left before (server/download.go keeps what it has in partial files)."""
+    about, partial = _about("pulling", model.blob, model.size_bytes), instance.catalog.partial
+    for step in range(partial.get(model.blob, 0), _STEPS):
+        partial[model.blob] = step
+        # Go leaves out what is 0.
+        yield about | ({"completed": model.size_bytes * step // _STEPS} if step else {})
+        if step >= _STEPS // 2:
+            instance.faults.before_write()
+        await _transfer(instance, model.size_bytes / _STEPS)
+    partial.pop(model.blob, None)
+
+
+def _about(doing: str, digest: str, size_bytes: int) -> dict[str, object]:
+    return {"status": f"{doing} {digest[:12]}", "digest": f"sha256:{digest}", "total": size_bytes}
 
 
 async def _push(instance: SimulatedInstance, name: str) -> Progress:
@@ -145,7 +164,7 @@ async def _push(instance: SimulatedInstance, name: str) -> Progress:
     if model is None:
         yield {"status": "couldn't retrieve manifest"}
         raise OllamaError(500, "file does not exist")
-    about = {"status": f"pushing {model.blob[:12]}", "digest": f"sha256:{model.blob}", "total": model.size_bytes}
+    about = _about("pushing", model.blob, model.size_bytes)
     for step in range(_STEPS):
         yield about | {"completed": model.size_bytes * step // _STEPS}
         await _transfer(instance, model.size_bytes / _STEPS)
@@ -169,6 +188,7 @@ async def _create(instance: SimulatedInstance, name: str, fields: Mapping[str, o
     base = catalog.find(origin) if origin else None
     yield {"status": "parsing GGUF" if base is None else f"using existing layer sha256:{base.blob}"}
     made = _called(name, base) if base is not None else _made(name, digests[0], sum(filter(None, sizes)))
+    instance.faults.before_write()
     parameters = fields.get("parameters")
     own_ctx = asks.positive(parameters.get("num_ctx")) if isinstance(parameters, dict) else None
     catalog.put(replace(made, num_ctx=own_ctx or made.num_ctx))

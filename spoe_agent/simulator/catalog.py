@@ -63,6 +63,8 @@ class Catalog:
     def __init__(self, models: Iterable[Model]) -> None:
         self._by_key = {names.canonical(model.name): model for model in models}
         self._blobs: dict[str, int] = {}
+        self.partial: dict[str, int] = {}
+        """Files of models that are fetched or were left, by digest: how many parts are there."""
 
     @property
     def models(self) -> tuple[Model, ...]:

@@ -24,6 +24,7 @@ Kind = Literal[
     "wrong_status",
     "spill",
     "steal_vram",
+    "full_disk",
     "kill_runner",
     "none",
 ]
@@ -31,7 +32,7 @@ Kind = Literal[
 
 class Fault(BaseModel):
     """One fault, as POST /sim/fault takes it. ``none`` lifts all; ``active: false`` lifts one kind; ``kill_runner`` is
-    over at once.
+    over at once; with a ``full_disk`` the store takes nothing new, and a pull gets half of its file.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -89,6 +90,11 @@ class FaultBoard:
         if fault.count is not None and self._hits[kind] >= fault.count:
             del self._faults[kind]
         return fault
+
+    def before_write(self) -> None:
+        """Raise OllamaError when the store is full."""
+        if self.take("full_disk") is not None:
+            raise OllamaError(500, "write /root/.ollama/models/blobs/sha256-0: no space left on device")
 
     async def before_answer(self, model: str) -> None:
         """Hang as long as the fault says so, then raise OllamaError if the answer shall be wrong."""

@@ -8,7 +8,7 @@ from spoe_agent.routing.facts import Problem
 from spoe_agent.routing.rejections import UNREAD, unread, unserved
 from tests.routing.builders import A, asks, fleet, here, spec, state
 
-GONE_FOR_GOOD = {Exclusion.NOT_PINNED, Exclusion.NOT_INSTALLED, Exclusion.OTHER_STORE}
+GONE_FOR_GOOD = {Exclusion.NOT_PINNED, Exclusion.NOT_INSTALLED}
 OF_INSTANCES = [one for one in Exclusion if one is not Exclusion.NOT_ASKED_FOR]
 """Reasons of an instance's own; who asked for another one hears that one's (test_wishes)."""
 MAY_PASS = set(OF_INSTANCES) - GONE_FOR_GOOD - {Exclusion.CANNOT_FIT}

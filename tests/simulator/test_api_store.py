@@ -38,6 +38,22 @@ async def test_a_pull_tells_of_its_progress_and_ends_in_the_list():
         )
 
 
+async def test_a_full_disk_takes_nothing_new():
+    async with simulated(time_scale=2000.0) as client:
+        await client.fault("full_disk")
+        _, lines = await client.lines("/api/pull", {"model": "phi4-mini:3.8b"})
+        assert (lines[-2]["completed"], lines[-1]["error"][-23:]) == (1_250_000_000, "no space left on device")
+        for path, body in (
+            ("/api/copy", {"source": "a", "destination": "b2"}),
+            ("/api/create", {"model": "b2", "from": "a", "stream": False}),
+            (f"/api/blobs/{DIGEST}", {}),
+        ):
+            assert (await client.post(path, body))[0] == 500
+        assert (await call(client, "DELETE", "/api/delete", {"model": "a"}))[0] == 200
+        # What a pull got before is kept, as with Ollama.
+        assert (await client.lines("/api/pull", {"model": "phi4-mini:3.8b"}))[1][1]["completed"] == 1_250_000_000
+
+
 async def test_what_the_registry_lacks_is_an_error_in_the_stream():
     async with simulated() as client:
         _, lines = await client.lines("/api/pull", {"model": "nobody:1b"})
