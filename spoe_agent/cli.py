@@ -20,6 +20,7 @@ COMMANDS = {
     "caller": "spoe_agent.requests.caller_command:caller",
     "check": "spoe_agent.surroundings.command:check",
     "demo": "spoe_agent.demo.command:demo",
+    "doctor": "spoe_agent.surroundings.doctor_command:doctor",
     "drain": "spoe_agent.admin.command:drain",
     "init": "spoe_agent.init.command:init",
     "plan": "spoe_agent.plan.command:plan",

@@ -38,11 +38,11 @@ def orphans(readings: Iterable[GpuReading], look: Look = look) -> list[str]:
     return [
         f"process {pid} is left over from an Ollama that ended, and holds {size / GIB:.1f} GiB of GPU memory: end it"
         for pid, size, about in found
-        if about is not None and _is_child(about[0]) and not about[1].startswith(PROGRAM)
+        if about is not None and is_ollamas(about[0]) and not about[1].startswith(PROGRAM)
     ]
 
 
-def _is_child(words: list[str]) -> bool:
+def is_ollamas(words: list[str]) -> bool:
     """Tell whether a command is one that Ollama starts: its own llama-server (llm/llama_binary.go), or `ollama runner`.
     Somebody else's llama-server is not in a folder of Ollama's.
     """

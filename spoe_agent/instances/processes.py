@@ -69,8 +69,7 @@ class Processes:
     def _look(self, here: list[Instance]) -> dict[str, Mapping[str, str]]:
         known = {name: process for name, process in self._known.items() if process.is_running()}
         missing = [one for one in here if one.name not in known]
-        found_at = list(listening()) if missing else []
-        known |= {one.name: process for one in missing for host, port, process in found_at if _is_at(one, host, port)}
+        known |= at(missing, listening()) if missing else {}
         self._known = {one.name: known[one.name] for one in here if one.name in known}
         found: dict[str, Mapping[str, str]] = {}
         for name, process in self._known.items():
@@ -107,6 +106,13 @@ def listening() -> Iterable[tuple[str, int, psutil.Process]]:
                 for one in process.net_connections("tcp"):
                     if one.status == psutil.CONN_LISTEN:
                         yield one.laddr.ip, one.laddr.port, process
+
+
+def at(instances: Iterable[Instance], found: Iterable[tuple[str, int, psutil.Process]]) -> dict[str, psutil.Process]:
+    """Return the processes that listen where instances of this host are, by instance."""
+    there = list(found)
+    here = [one for one in instances if one.onward is None and one.is_here]
+    return {one.name: process for one in here for host, port, process in there if _is_at(one, host, port)}
 
 
 def _is_at(instance: Instance, host: str, port: int) -> bool:

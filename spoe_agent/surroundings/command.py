@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -12,14 +11,9 @@ from spoe_agent.fleet import Fleet, FleetError, find, load
 from spoe_agent.fleet.document import read
 from spoe_agent.fleet.option import FILE, fleet_option
 from spoe_agent.fleet.problems import Problem, dotted
-from spoe_agent.gpus.inventory import disagreements
-from spoe_agent.gpus.local import local_sources
-from spoe_agent.gpus.service import read_once
 from spoe_agent.process.quiet import quiet
-from spoe_agent.surroundings.live import Level, look
-from spoe_agent.surroundings.names import doubtful_names
-
-_GPU_DEADLINE_S = 5.0
+from spoe_agent.surroundings.remark import Level
+from spoe_agent.surroundings.table import Depth, examine
 
 
 @click.command()
@@ -46,8 +40,7 @@ def _checked(path: Path | None, live: bool) -> bool:
         return False
     click.echo(f"{found}: ok, {_summary(fleet)}")
     with quiet():
-        for warning in _warnings(fleet, found):
-            click.echo(str(warning), err=True)
+        _warned(fleet, found)
         return _live(fleet) if live else True
 
 
@@ -59,18 +52,15 @@ def _count(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
-def _warnings(fleet: Fleet, file: Path) -> Iterator[Problem]:
-    source = read(file.read_text(encoding="utf-8-sig"), str(file))
-    for one in doubtful_names(fleet):
-        yield Problem(str(file), source.line(one.path), dotted(one.path), f"warning: {one.message}", one.hint)
-    here = local_sources() if fleet.telemetry.local and any(one.is_here for one in fleet.instances) else ()
-    board = asyncio.run(read_once(here, _GPU_DEADLINE_S))
-    for text in disagreements(fleet, board):
-        yield Problem(str(file), None, "", f"warning: {text}")
+def _warned(fleet: Fleet, file: Path) -> None:
+    document = read(file.read_text(encoding="utf-8-sig"), str(file))
+    for one in asyncio.run(examine(fleet, [Depth.FILE])):
+        line = document.line(one.path) if one.path else None
+        click.echo(str(Problem(str(file), line, dotted(one.path), f"warning: {one.text}", one.hint)), err=True)
 
 
 def _live(fleet: Fleet) -> bool:
-    remarks = asyncio.run(look(fleet))
+    remarks = asyncio.run(examine(fleet, [Depth.LIVE]))
     for remark in remarks:
         click.echo(f"{remark.level:5} {remark.text}")
     return all(remark.level is not Level.WRONG for remark in remarks)

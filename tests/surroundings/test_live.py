@@ -9,7 +9,8 @@ from aiohttp import web
 from spoe_agent.fleet import loads
 from spoe_agent.rig.process import free_port, free_ports
 from spoe_agent.simulator.server import SimulatedOllama
-from spoe_agent.surroundings.live import Level, look
+from spoe_agent.surroundings.remark import Level
+from spoe_agent.surroundings.table import Depth, examine
 
 PORTS = ("front", "again", "check", "admin", "door", "log")
 
@@ -29,7 +30,7 @@ class Bench:
 
     async def found(self, word):
         """Return level and text of the remark that has a word."""
-        (remark,) = [one for one in await look(self.fleet) if word in one.text]
+        (remark,) = [one for one in await examine(self.fleet, [Depth.LIVE]) if word in one.text]
         return remark.level, remark.text
 
 
@@ -69,7 +70,7 @@ async def test_somebody_else_is_no_ollama(tmp_path):
 async def test_an_agent_that_answers_has_its_ports_and_lacks_those_of_another_file(tmp_path):
     bench = Bench(tmp_path)
     async with serving(bench.port("admin"), "/status", web.json_response({"grants": 0})):
-        remarks = await look(bench.fleet)
+        remarks = await examine(bench.fleet, [Depth.LIVE])
     found = {one.text.partition(" ")[0]: one.level for one in remarks if one.text.startswith("listeners.")}
     assert found.pop("listeners.admin") is Level.OK
     assert {found.pop(f"listeners.{key}") for key in ("front", "again")} == {Level.NOTE}
@@ -108,7 +109,9 @@ async def test_haproxys_way_to_each_instance_behind_a_proxy_is_looked_at_too(tmp
     listeners = loads(f"listeners: {{onward: '127.0.0.1:{first}'}}\ninstances: [{instances}]")
     bench.fleet = bench.fleet.model_copy(update={"instances": listeners.instances})
     with socket.create_server(("127.0.0.1", first + 1)):
-        remarks = [(one.level, one.text) for one in await look(bench.fleet) if "listeners.onward" in one.text]
+        remarks = [
+            (one.level, one.text) for one in await examine(bench.fleet, [Depth.LIVE]) if "listeners.onward" in one.text
+        ]
     (free, told), (level, text) = remarks
     assert (free, f"127.0.0.1:{first}) is free" in told) == (Level.NOTE, True)
     assert (level, f"127.0.0.1:{first + 1}) is taken by process" in text) == (Level.WRONG, True)
