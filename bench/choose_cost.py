@@ -20,7 +20,7 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from spoe_agent.agent.account import Grant
+from spoe_agent.agent.account import Grant, Loading
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.ending import Ending
@@ -144,8 +144,10 @@ def _experienced(fleet: FleetSpec, scene: Scene) -> Learner:
     for model in {WANTED, *scene.loaded}:
         learner.arrived(model, 0.0)
         for one in fleet.instances:
-            learner.ended(model, one.name, Tier.LOADED, Ending(0.3, 4.0, is_whole=True))
-            learner.ended(model, one.name, Tier.ROOM, Ending(6.0, 10.0, is_whole=True))
+            loading = Loading(one.store, SIZE_BYTES, is_cached=True, begins_s=0.0)
+            learner.ended(Grant("warm", one.name, model, 0.0, Tier.LOADED), Ending(0.3, 4.0, is_whole=True))
+            cold = Grant("cold", one.name, model, 0.0, Tier.ROOM, loading=loading)
+            learner.ended(cold, Ending(6.0, 10.0, is_whole=True))
     return learner
 
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import exp, inf
-from typing import Any
+from typing import Any, NamedTuple
 
 from spoe_agent.routing.choice import Tier
 from spoe_agent.routing.names import is_cloud
@@ -32,6 +32,17 @@ LOADING_LIFETIME_S = 600.0
 """A load that `/api/ps` still does not list by then did not happen."""
 
 
+class Loading(NamedTuple):
+    """What the load that a grant begins reads, and what was expected of it."""
+
+    store: str
+    file_bytes: int
+    is_cached: bool
+    """The file is in the page cache."""
+    begins_s: float | None = None
+    """After so long; None: that is uncertain, as others load or go before it, so its time tells nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
     """One request that was sent to an instance."""
@@ -50,6 +61,8 @@ class Grant:
     """It has no prompt."""
     options: str = ""
     """What else it has its model loaded with."""
+    loading: Loading | None = None
+    """None: it begins no load."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,7 +168,7 @@ class Agent:
         self._second_look.ended(request_id)
         grant = self.board.end(request_id)
         if grant is not None and ending is not None and server == grant.instance:
-            self.learner.ended(grant.model, grant.instance, grant.tier, ending, grant.only_loads)
+            self.learner.ended(grant, ending)
             if ending.is_whole:
                 self._served(grant, ending)
         ticket = self._room.leave(request_id)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from spoe_agent.agent.account import Grant
+from spoe_agent.agent.account import Grant, Loading
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.learner import Learner
 from spoe_agent.agent.recent import Recent
 from spoe_agent.agent.suggestions import Suggestions
 from spoe_agent.routing import Action, Choice, FleetSpec, Kind, Reason, RequestFacts, choose
-from spoe_agent.routing.estimates import service_s, weights_bytes
+from spoe_agent.routing.choice import EVICT, ROOM
+from spoe_agent.routing.estimates import EMPTIED_S, EMPTY_S, service_s, weights_bytes
 from spoe_agent.routing.snapshot import Snapshot
+
+LOADS = (ROOM, EVICT)
+"""Tiers at which a request has its model loaded, and waits for nothing but that."""
 
 MAX_HOMES = 20_000
 """Conversations whose instance is remembered; the ones used longest ago go first."""
@@ -60,10 +64,23 @@ class Chooser:
             return
         if facts.kind is Kind.INFERENCE:
             about = choice.tier, facts.num_ctx, facts.process, facts.only_loads, facts.runner_options
-            grant = Grant(facts.request_id, choice.instance, facts.runner, now_s, *about)
+            loading = self._loading(facts.runner, choice, now_s) if choice.tier in LOADS else None
+            grant = Grant(facts.request_id, choice.instance, facts.runner, now_s, *about, loading)
             self.board.grant(grant, choice.victims)
             if facts.prefix:
                 self.homes.put(facts.prefix, choice.instance)
+
+    def _loading(self, model: str, choice: Choice, now_s: float) -> Loading:
+        """Return what a load that is to begin reads."""
+        chosen = next(one for one in choice.candidates if one.instance == choice.instance)
+        spec = next(spec for spec in self.fleet.instances if spec.name == choice.instance)
+        weights = weights_bytes(model, self.fleet.rule(model), self.board.snapshot({}, now_s))
+        is_certain = not self.board.activity(spec.name).loading and len(chosen.victims) <= 1
+        loaded, begins_s = self.board.state(spec.name).loaded, 0.0
+        if len(loaded) <= len(chosen.victims):
+            begins_s = EMPTIED_S if loaded else EMPTY_S
+        is_cached = self.learner.has_cached(model, spec.store)
+        return Loading(spec.store, weights, is_cached, begins_s if is_certain else None)
 
     def needs_s(self, facts: RequestFacts, instance: str, now_s: float) -> float:
         """Return the predicted time of a request in a slot of an instance."""

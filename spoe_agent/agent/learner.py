@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from spoe_agent.agent.account import Grant, Loading
 from spoe_agent.agent.ending import Ending
 from spoe_agent.routing.choice import Tier
+from spoe_agent.routing.estimates import disk_load_s
 from spoe_agent.routing.snapshot import Learned, Pair
 
 ALPHA = 0.03
@@ -28,6 +30,10 @@ RATE_WINDOW_S = 300.0
 """Arrivals are forgotten over this time: five minutes, Ollama's default keep_alive."""
 
 PUBLISH_INTERVAL_S = 0.5
+
+PAGE_CACHE_BYTES = 128 * 10**9
+"""So much of what was read last is taken to be in the page cache of a store's machine. Servers with GPUs have that, and
+more, of memory."""
 
 STREAMED_S = 0.005
 """An answer that comes all at once, `stream: false`, has its first byte with its last: it tells nothing of loads."""
@@ -83,6 +89,12 @@ class Learner:
 
     service: dict[Pair, Mean] = field(default_factory=dict)
     load: dict[Pair, Mean] = field(default_factory=dict)
+    """From the page cache."""
+    from_disk: dict[str, Mean] = field(default_factory=dict)
+    """By store: loads of files that were not in it, in priors (`estimates.disk_load_s`). One disk has one speed, and a
+    model is seldom read from it twice."""
+    cached: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By store, the sizes of models whose files were read, longest ago first, as many as the page cache holds."""
     first_byte: dict[Pair, Mean] = field(default_factory=dict)
     rates: dict[str, Rate] = field(default_factory=dict)
     _shown: Learned = field(default_factory=Learned)
@@ -92,33 +104,50 @@ class Learner:
         """Know what another one knows."""
         self.service.update(other.service)
         self.load.update(other.load)
+        self.from_disk.update(other.from_disk)
+        self.cached.update(other.cached)
         self.first_byte.update(other.first_byte)
 
     def arrived(self, model: str, now_s: float) -> None:
         """Count a request for a model."""
         self.rates.setdefault(model, Rate()).add(now_s)
 
-    def ended(self, model: str, instance: str, tier: Tier | None, ending: Ending, only_loaded: bool = False) -> None:
-        """Learn from a request that was granted at this tier: warm ones tell service times, cold ones loads.
-
-        `only_loaded`: it had no prompt, so all of its time is the load's.
-        """
+    def ended(self, grant: Grant, ending: Ending) -> None:
+        """Learn from a request: with a loaded model it tells how long they run, with a load how long that took."""
         if not ending.is_whole:
             return
-        pair = (model, instance)
-        if only_loaded:
-            if tier in (Tier.ROOM, Tier.EVICT):
-                self.load.setdefault(pair, Mean()).add(ending.total_s)
-            return
+        pair, began = (grant.model, grant.instance), grant.loading
         streamed = ending.total_s - ending.first_byte_s > STREAMED_S
-        if tier is Tier.LOADED:
+        if grant.only_loads:
+            if began is not None:
+                self._loaded(pair, began, ending.total_s)
+        elif grant.tier is Tier.LOADED:
             self.service.setdefault(pair, Mean()).add(ending.total_s)
             if streamed:
                 self.first_byte.setdefault(pair, Mean()).add(ending.first_byte_s)
-        elif tier in (Tier.ROOM, Tier.EVICT) and streamed:
+        elif began is not None and streamed:
             warm = self.first_byte.get(pair)
-            self.load.setdefault(pair, Mean()).add(ending.first_byte_s - (warm.seconds if warm else 0.0))
+            self._loaded(pair, began, ending.first_byte_s - (warm.seconds if warm else 0.0))
             self.service.setdefault(pair, Mean()).add(ending.total_s - ending.first_byte_s)
+
+    def _loaded(self, pair: Pair, began: Loading, until_loaded_s: float) -> None:
+        """Take a load, and what it read. What waited for others' loads says nothing of its own time."""
+        files = self.cached.setdefault(began.store, {})
+        files.pop(pair[0], None)
+        files[pair[0]] = began.file_bytes
+        while sum(files.values()) > PAGE_CACHE_BYTES and len(files) > 1:
+            del files[next(iter(files))]
+        if began.begins_s is None:
+            return
+        load_s = max(until_loaded_s - began.begins_s, until_loaded_s / 4)
+        if began.is_cached:
+            self.load.setdefault(pair, Mean()).add(load_s)
+        else:
+            self.from_disk.setdefault(began.store, Mean()).add(load_s / disk_load_s(began.file_bytes))
+
+    def has_cached(self, model: str, store: str) -> bool:
+        """Tell whether a model's file is taken to be in the page cache of its store's machine."""
+        return model in self.cached.get(store, ())
 
     def learned(self, now_s: float) -> Learned:
         """Return what is known, frozen; made anew at most twice a second."""
@@ -131,6 +160,8 @@ class Learner:
                 {model: rate.now(now_s) for model, rate in self.rates.items()},
                 {model: math.exp(log_s) for model, log_s in usual_service.items()},
                 {model: math.exp(log_s) for model, log_s in usual_load.items()},
+                frozenset([(model, store) for store, files in self.cached.items() for model in files]),
+                {store: mean.seconds for store, mean in self.from_disk.items()},
             )
         return self._shown
 

@@ -50,14 +50,17 @@ class Kept:
     """By instance."""
 
 
-class _Row(BaseModel):
+class _Mean(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    model: str
-    instance: str
     log_s: Annotated[float, Field(ge=-20, le=20)]
     """Nanoseconds to years: what is beyond was not written by us, and its exponential could be none."""
     samples: PositiveInt
+
+
+class _Row(_Mean):
+    model: str
+    instance: str
 
 
 class _State(BaseModel):
@@ -71,6 +74,9 @@ class _State(BaseModel):
     first_byte: list[_Row]
     drained: list[str] = []
     """Older files have neither this nor what follows."""
+    from_disk: dict[str, _Mean] = {}
+    """By store."""
+    cached: dict[str, dict[str, int]] = {}
     boot: str = ""
     ledgers: dict[str, Ledger] = {}
     doubts: dict[str, Doubt] = {}
@@ -91,8 +97,15 @@ def restore(path: Path) -> Kept:
 def parse(text: bytes) -> Kept:
     """Return what a file's text says. Raises ValidationError."""
     state = _State.model_validate_json(text)
-    learner = Learner(_means(state.service), _means(state.load), _means(state.first_byte))
-    ledgers = state.ledgers if state.boot == _boot() else {}
+    is_same_boot = state.boot == _boot()
+    learner = Learner(
+        service=_means(state.service),
+        load=_means(state.load),
+        first_byte=_means(state.first_byte),
+        from_disk={store: Mean(mean.log_s, mean.samples) for store, mean in state.from_disk.items()},
+        cached=state.cached if is_same_boot else {},
+    )
+    ledgers = state.ledgers if is_same_boot else {}
     return Kept(learner, frozenset(state.drained), ledgers, state.doubts)
 
 
@@ -102,6 +115,8 @@ def dump(kept: Kept) -> str:
         service=_rows(kept.learner.service),
         load=_rows(kept.learner.load),
         first_byte=_rows(kept.learner.first_byte),
+        from_disk={name: _Mean(log_s=it.log_s, samples=it.samples) for name, it in kept.learner.from_disk.items()},
+        cached=kept.learner.cached,
         drained=sorted(kept.drained),
         boot=_boot(),
         ledgers=dict(kept.ledgers),

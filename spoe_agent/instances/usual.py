@@ -41,7 +41,7 @@ class Usual:
             return Expected(
                 FIRST_BYTE_S if first is None else first.seconds,
                 service_s(learned, model, spec.name, weights),
-                load_s(learned, model, spec.name, weights),
+                load_s(learned, model, spec, weights),
                 1 if is_one else rule.slots(spec.num_parallel),
                 self._longest_s.get(model, 0.0),
             )

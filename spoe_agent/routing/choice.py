@@ -132,7 +132,7 @@ class Cost(NamedTuple):
     load_s: float = 0.0
     """Loading the model, or what is left of a load under way."""
     behind_s: float = 0.0
-    """Other loads before it: Ollama loads one model at a time (server/sched.go)."""
+    """Other loads before it (Ollama loads one model at a time, server/sched.go), and waiting until models are gone."""
     price_s: float = 0.0
     """What a new load takes from others: GPU time, and the models that must go and come back later."""
     share_s: float = 0.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from spoe_agent.routing import estimates
-from spoe_agent.routing.choice import FREE, LOADED, LOADING, ROOM, Cost, Tier
+from spoe_agent.routing.choice import FREE, LOADED, LOADING, RELOAD, ROOM, Cost, Tier
 from spoe_agent.routing.demand import Demand, Site
 from spoe_agent.routing.warmth import Standing, has_room_for_all
 
@@ -48,14 +48,14 @@ def predict(demand: Demand, site: Site, standing: Standing, has_slot: bool, warm
     if is_sure and has_slot and not site.beside and not is_behind:
         return Cost(prefix_s=saved_s) if saved_s else FREE
     service_s = demand.service_of(site.spec.name)
-    load_s, behind_s = (0.0, 0.0) if is_sure else _load(demand, site, tier)
+    load_s, behind_s = (0.0, 0.0) if is_sure else _load(demand, site, standing)
     return Cost(
         # Others wait for the slots of the warm instances; a cold one is nobody's yet.
         wait_s=_wait(demand, site, tier, service_s, warm) if not has_slot or is_behind or is_shared else 0.0,
         load_s=load_s,
         behind_s=behind_s,
         price_s=0.0 if tier in WARM else _price(demand, site, standing, service_s, load_s, warm),
-        share_s=demand.fleet.policy.weights.share * service_s * site.beside,
+        share_s=demand.fleet.policy.weights.share * _share(demand, site, service_s) if site.beside else 0.0,
         prefix_s=saved_s,
     )
 
@@ -80,20 +80,29 @@ def _wait(demand: Demand, site: Site, tier: Tier, service_s: float, warm: Pool) 
     return rounds * service_s
 
 
-def _load(demand: Demand, site: Site, tier: Tier) -> tuple[float, float]:
-    """Return seconds of loading the model (or what is left of it), and of loads before it.
+def _load(demand: Demand, site: Site, standing: Standing) -> tuple[float, float]:
+    """Return seconds of loading the model (or what is left of it), and of what comes before.
 
     Ollama loads one model at a time, in the order asked (server/sched.go).
     """
-    whole_s = demand.load_of(demand.model, site.spec.name)
+    tier, whole_s = standing.tier, demand.load_of(demand.model, site.spec)
     if tier is LOADED:
         # An old reading: the model is as likely gone since as not.
         return whole_s / 2, 0.0
     if not site.activity.loading:
-        return whole_s, 0.0
+        return whole_s, _until_begun(site, standing)
     left_s = _loads_left(demand, site)
     all_s = left_s[demand.model] if tier is LOADING else whole_s + max(left_s.values())
     return min(whole_s, all_s), max(0.0, all_s - whole_s)
+
+
+def _until_begun(site: Site, standing: Standing) -> float:
+    """Until Ollama begins a load where no other is under way. Of the models that must go it was asked to unload the
+    first; for each further one, and for the model itself on a reload beside others, it waits.
+    """
+    gone, is_again = len(standing.gone), standing.tier is RELOAD
+    waits_again = is_again and len(site.state.loaded) > gone + 1
+    return estimates.UNLOAD_S * (max(0, gone - 1) + waits_again)
 
 
 def _is_stale(demand: Demand, site: Site) -> bool:
@@ -106,7 +115,7 @@ def _loads_left(demand: Demand, site: Site) -> dict[str, float]:
     done_at_s = float("-inf")
     left: dict[str, float] = {}
     for model, since_s in sorted(site.activity.loading.items(), key=lambda item: item[1]):
-        done_at_s = max(done_at_s, since_s) + demand.load_of(model, site.spec.name)
+        done_at_s = max(done_at_s, since_s) + demand.load_of(model, site.spec)
         done_at_s = min(done_at_s, site.activity.answered.get(model, done_at_s))
         left[model] = max(0.0, done_at_s - demand.snapshot.at_s)
     return left
@@ -121,7 +130,7 @@ def _price(demand: Demand, site: Site, standing: Standing, service_s: float, loa
     if standing.tier is ROOM:
         # Together with the load never less than nothing: no idle warm instance is passed over.
         return max(-load_s, weights.load * load_s - _spread(demand, site, service_s, warm)) / payers
-    return (estimates.UNLOAD_S + weights.load * load_s + weights.evict * standing.regret_s) / payers
+    return (weights.load * load_s + weights.evict * standing.regret_s) / payers
 
 
 def _spread(demand: Demand, site: Site, service_s: float, warm: Pool) -> float:
@@ -138,6 +147,28 @@ def _spread(demand: Demand, site: Site, service_s: float, warm: Pool) -> float:
     within_s = estimates.STAYS_S if has_room_for_all(demand, site) else estimates.AGAIN_WITHIN_S
     moved = rates.get(demand.model, 0.0) * within_s / (warm.copies + 1)
     return weights.spread * moved * weights.share * service_s * fewer
+
+
+def _share(demand: Demand, site: Site, service_s: float) -> float:
+    """What requests on the same GPUs take from each other. Models that compute at once take turns, step by step: ours
+    waits for each other model's, however many requests that has, and each of those waits for ours. One more request of
+    a model that computes anyway only makes its batch larger. Requests of models that are not known count as others'.
+    """
+    alike, others, others_s = 0, 0, 0.0
+    for model, count in site.activity.in_flight.items():
+        if model == demand.model:
+            alike = count
+        else:
+            others += count
+            others_s += demand.models[model].service_s
+    for model, theirs_s in site.state.others.items():
+        if model != demand.model:
+            others += 1
+            others_s += theirs_s
+    unknown = max(0, site.beside - alike - others)
+    grows = estimates.BATCH_SLOWDOWN
+    delayed = unknown + 2 * grows * alike + (grows if alike else 1.0) * others
+    return others_s + delayed * service_s
 
 
 def _prefix(demand: Demand, site: Site) -> float:

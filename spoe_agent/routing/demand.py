@@ -25,7 +25,7 @@ class About(NamedTuple):
     weights_bytes: int
     """Size on disk."""
     load_s: float
-    """A load, where it was not loaded yet."""
+    """A load from the page cache, where it was not loaded yet."""
     service_s: float
     """A request, where it has not run yet."""
     regret: float
@@ -95,10 +95,9 @@ class Demand:
         context = None if asked is None else min(asked, snapshot.trained.get(model, asked))
         return cls(facts, fleet, snapshot, model, runs, rule, about.weights_bytes, models, context)
 
-    def load_of(self, model: str, instance: str) -> float:
+    def load_of(self, model: str, spec: InstanceSpec) -> float:
         """Return the predicted load time of any model on an instance."""
-        known = self.snapshot.learned.load_s.get((model, instance))
-        return self.models[model].load_s if known is None else known
+        return estimates.load_s(self.snapshot.learned, model, spec, self.models[model].weights_bytes)
 
     def service_of(self, instance: str) -> float:
         """Return the predicted time of the request itself on an instance."""

@@ -173,11 +173,16 @@ class Learned:
     service_s: Mapping[Pair, float] = field(default_factory=lambda: _NONE)
     """A request's time in a slot, warm."""
     load_s: Mapping[Pair, float] = field(default_factory=lambda: _NONE)
+    """A load of a file that is in the page cache."""
     rate_per_s: Mapping[str, float] | None = None
     """None: nothing is known of arrivals. A model that is not in it was not asked for lately."""
     usual_service_s: Mapping[str, float] = field(default_factory=dict)
     """By model, on all instances together: for those where it has not run yet."""
     usual_load_s: Mapping[str, float] = field(default_factory=dict)
+    cached: frozenset[Pair] | None = None
+    """Models and stores: files that were read so lately that they are in the page cache. None: nothing is known."""
+    from_disk: Mapping[str, float] = field(default_factory=dict)
+    """By store: how many times the prior a load of a file takes that is not in the page cache."""
 
 
 NOTHING = Learned()

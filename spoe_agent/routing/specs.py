@@ -77,16 +77,16 @@ NO_RULE = ModelRule(match="*")
 class Weights:
     """How much each part of the price to others counts against the request's own seconds."""
 
-    load: float = 1.0
+    load: float = 1.5
     """A second of loading costs the others on the instance so much of what it costs the request that waits for it.
     So a new copy must save more than its load, and a burst joins a load under way instead of starting others."""
     evict: float = 0.6
     """A victim's reload, times the chance that it is wanted again."""
     spread: float = 3.0
     """What a new copy saves its model's later requests, where the instances that have it are busier."""
-    share: float = 0.4
-    """Part of a service time that each request beside ours costs, it and us together. One slows a decode step by 0.15
-    (llama.cpp's batching) and delays prefill; 0.4 did best in `python -m bench.policies`."""
+    share: float = 0.35
+    """What requests on the same GPUs take from each other (`cost._share`): they are beside each other for a part of
+    their time only."""
     prefix: float = 1.0
     """Prefill that a cached prefix saves."""
 

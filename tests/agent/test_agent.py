@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
+from spoe_agent.agent.account import Grant
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.chooser import MAX_HOMES
@@ -224,7 +225,7 @@ def test_requests_that_were_never_granted_teach_nothing():
 
 def test_what_was_learned_before_is_used():
     learner = Learner()
-    learner.ended(A, "g0", Tier.LOADED, ENDING)
+    learner.ended(Grant("r", "g0", A, 0.0, Tier.LOADED), ENDING)
     agent = Agent(FLEET, Board(), Rig().refresh, learner=learner)
     assert agent.learner is learner
 
@@ -312,7 +313,7 @@ def test_what_only_loads_is_granted_and_teaches_no_service():
     assert choice.tier is Tier.ROOM
     rig.agent.ended("r1", choice.instance, Ending(4.0, 4.0, is_whole=True))
     assert not rig.agent.learner.service
-    assert list(rig.agent.learner.load) == [(A, choice.instance)]
+    assert [mean.samples for mean in rig.agent.learner.from_disk.values()] == [1]
 
 
 async def test_unloading_that_fails_holds_up_nobody():

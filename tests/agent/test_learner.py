@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spoe_agent.agent.account import Grant, Loading
 from spoe_agent.agent.ending import Ending
 from spoe_agent.agent.learner import BOUND, PUBLISH_INTERVAL_S, RATE_WINDOW_S, STREAMED_S, Learner, Mean, Rate
 from spoe_agent.routing import Tier
@@ -11,17 +12,23 @@ from spoe_agent.routing.snapshot import NOTHING
 
 LOADED, LOADING, RELOAD, ROOM, EVICT = Tier
 HERE = ("a", "g0")
+CACHED = Loading("store", 4 * 10**9, is_cached=True, begins_s=0.0)
 
 
 def ending(first_byte_s=0.5, total_s=5.0, is_whole=True):
     return Ending(first_byte_s, total_s, is_whole)
 
 
+def granted(model, instance, tier, loading=CACHED, only_loads=False):
+    loading = loading if tier in (ROOM, EVICT) else None
+    return Grant("r", instance, model, 0.0, tier, only_loads=only_loads, loading=loading)
+
+
 def taught(*endings):
     """What a learner shows that saw (tier, ending) of model a on g0."""
     it = Learner()
     for tier, one in endings:
-        it.ended(*HERE, tier, one)
+        it.ended(granted(*HERE, tier), one)
     return it.learned(0.0)
 
 
@@ -88,7 +95,7 @@ def test_what_only_loads_teaches_loads_and_nothing_of_service():
     """Its answer comes all at once, and all of it is the load."""
     it = Learner()
     for tier in Tier:
-        it.ended(*HERE, tier, ending(4.0, 4.0), only_loaded=True)
+        it.ended(granted(*HERE, tier, only_loads=True), ending(4.0, 4.0))
     learned = it.learned(0.0)
     assert (learned.load_s, learned.service_s) == ({HERE: pytest.approx(4.0)}, {})
     assert it.load[HERE].samples == 2
@@ -96,8 +103,8 @@ def test_what_only_loads_teaches_loads_and_nothing_of_service():
 
 def test_models_are_apart():
     it = Learner()
-    it.ended("a", "g0", LOADED, ending(total_s=1.0))
-    it.ended("b", "g0", LOADED, ending(total_s=2.0))
+    it.ended(granted("a", "g0", LOADED), ending(total_s=1.0))
+    it.ended(granted("b", "g0", LOADED), ending(total_s=2.0))
     assert it.learned(0.0).service_s == {("a", "g0"): pytest.approx(1.0), ("b", "g0"): pytest.approx(2.0)}
 
 
@@ -105,8 +112,8 @@ def on_two(samples, other_s):
     """Service times of model a, after so many answers of one second on g0 and of others on g1."""
     it = Learner()
     for _ in range(samples):
-        it.ended("a", "g0", LOADED, ending(total_s=1.0))
-        it.ended("a", "g1", LOADED, ending(total_s=other_s))
+        it.ended(granted("a", "g0", LOADED), ending(total_s=1.0))
+        it.ended(granted("a", "g1", LOADED), ending(total_s=other_s))
     learned = it.learned(0.0).service_s
     return learned["a", "g0"], learned["a", "g1"]
 
@@ -123,16 +130,16 @@ def test_instances_that_differ_are_told_apart():
 
 def test_what_a_model_takes_elsewhere_says_nothing_of_loads():
     it = Learner()
-    it.ended("a", "g0", ROOM, ending(20.0, 24.0))
-    it.ended("a", "g1", ROOM, ending(5.0, 9.0))
+    it.ended(granted("a", "g0", ROOM), ending(20.0, 24.0))
+    it.ended(granted("a", "g1", ROOM), ending(5.0, 9.0))
     assert it.learned(0.0).load_s == {("a", "g0"): pytest.approx(20.0), ("a", "g1"): pytest.approx(5.0)}
 
 
 def test_what_a_model_takes_usually_counts_where_it_was_not_seen():
     it = Learner()
     for instance, total_s, first_byte_s in (("g0", 1.0, 4.0), ("g1", 4.0, 16.0)):
-        it.ended("a", instance, LOADED, ending(0.5, total_s))
-        it.ended("a", instance, ROOM, ending(first_byte_s + 0.5, first_byte_s + 0.5 + total_s))
+        it.ended(granted("a", instance, LOADED), ending(0.5, total_s))
+        it.ended(granted("a", instance, ROOM), ending(first_byte_s + 0.5, first_byte_s + 0.5 + total_s))
     learned = it.learned(0.0)
     assert learned.usual_service_s == {"a": pytest.approx(2.0)}
     assert learned.usual_load_s == {"a": pytest.approx(8.0)}
@@ -210,12 +217,12 @@ def test_rates_are_as_of_now():
 
 def test_estimates_that_were_given_out_do_not_change():
     it = Learner()
-    it.ended(*HERE, LOADED, ending(total_s=1.0))
+    it.ended(granted(*HERE, LOADED), ending(total_s=1.0))
     it.arrived("a", 0.0)
     before = it.learned(0.0)
     was = (dict(before.service_s), dict(before.load_s), dict(before.rate_per_s))
-    it.ended(*HERE, LOADED, ending(total_s=100.0))
-    it.ended(*HERE, ROOM, ending(50.0, 60.0))
+    it.ended(granted(*HERE, LOADED), ending(total_s=100.0))
+    it.ended(granted(*HERE, ROOM), ending(50.0, 60.0))
     it.arrived("b", 0.0)
     it.learned(PUBLISH_INTERVAL_S)
     assert (before.service_s, before.load_s, before.rate_per_s) == was
@@ -224,7 +231,7 @@ def test_estimates_that_were_given_out_do_not_change():
 def test_they_are_made_anew_at_most_twice_a_second():
     it = Learner()
     before = it.learned(10.0)
-    it.ended(*HERE, LOADED, ending())
+    it.ended(granted(*HERE, LOADED), ending())
     assert it.learned(10.0 + 0.99 * PUBLISH_INTERVAL_S) is before
     assert HERE in it.learned(10.0 + PUBLISH_INTERVAL_S).service_s
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spoe_agent.agent.account import Grant
 from spoe_agent.agent.ending import Ending
 from spoe_agent.agent.reservations import PATIENCE_S
 from spoe_agent.routing import Health, InstanceState, ModelRule, Tier
@@ -137,8 +138,8 @@ def test_nobody_is_sent_away_for_one_that_may_not_run_anyhow(b_runs):
     rig.read("g0", A)
     rig.read("g1", B)
     for _ in range(99):  # so long on g0 that a load elsewhere pays
-        rig.agent.learner.ended(A, "g0", Tier.LOADED, Ending(0.5, 50.0, True))
-        rig.agent.learner.ended(A, "g1", Tier.LOADED, Ending(0.5, 1.0, True))
+        rig.agent.learner.ended(Grant("r", "g0", A, 0.0, Tier.LOADED), Ending(0.5, 50.0, True))
+        rig.agent.learner.ended(Grant("r", "g1", A, 0.0, Tier.LOADED), Ending(0.5, 1.0, True))
     assert rig.ask("a0") == [ROUTE]
     assert not b_runs or rig.ask("b0", model=B) == [ROUTE]
     assert rig.agent.decide(asks(request_id="a1")).tier is Tier.EVICT

@@ -6,19 +6,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from spoe_agent.agent.account import Grant, Ledger
+from spoe_agent.agent.account import Grant, Ledger, Loading
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.ending import Ending
 from spoe_agent.agent.learner import Learner
 from spoe_agent.agent.statefile import Doubt, Kept, dump, parse, restore, save
 from spoe_agent.routing import Health, InstanceState, LoadedModel, Tier
 
+CACHED = Loading("store", 4 * 10**9, is_cached=True, begins_s=1.0)
+
 
 def experienced():
     it = Learner()
     for total_s in (3.0, 4.0, 5.0, 400.0):
-        it.ended("a", "g0", Tier.LOADED, Ending(0.5, total_s, is_whole=True))
-    it.ended("b", "g1", Tier.ROOM, Ending(20.0, 24.0, is_whole=True))
+        it.ended(Grant("r", "g0", "a", 0.0, Tier.LOADED), Ending(0.5, total_s, is_whole=True))
+    it.ended(Grant("r", "g1", "b", 0.0, Tier.ROOM, loading=CACHED), Ending(20.0, 24.0, is_whole=True))
+    from_disk = CACHED._replace(is_cached=False)
+    it.ended(Grant("r", "g1", "c", 0.0, Tier.ROOM, loading=from_disk), Ending(20.0, 24.0, is_whole=True))
     it.arrived("a", 1.0)
     return it
 
@@ -34,6 +38,8 @@ def test_what_was_learned_is_there_again(tmp_path):
     after = restore(path).learner
     assert estimates(after) == estimates(before)
     assert (after.service, after.load, after.first_byte) == (before.service, before.load, before.first_byte)
+    assert (after.from_disk, after.cached) == (before.from_disk, before.cached)
+    assert (list(after.from_disk), list(after.cached["store"])) == (["store"], ["b", "c"])
     assert [file.name for file in tmp_path.iterdir()] == ["learned.json"]
 
 
@@ -48,7 +54,7 @@ def test_learning_goes_on_where_it_was(tmp_path):
     assert save(Kept(before), path)
     after = restore(path).learner
     for it in (before, after):
-        it.ended("a", "g0", Tier.LOADED, Ending(0.5, 90.0, is_whole=True))
+        it.ended(Grant("r", "g0", "a", 0.0, Tier.LOADED), Ending(0.5, 90.0, is_whole=True))
     assert estimates(after) == estimates(before)
 
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spoe_agent.agent.account import Grant
 from spoe_agent.agent.ending import Ending
 from spoe_agent.agent.waiting import BELIEVED_DOWN_S, MAX_LANES, REASK_AT
 from spoe_agent.routing import (
@@ -106,7 +107,7 @@ def test_callers_pay_with_the_times_that_were_learned():
     rig = Held()
     rig.agent.limit({"g0": 1})
     for model, total_s in ((A, 8.0), (B, 2.0)):
-        rig.agent.learner.ended(model, "g0", Tier.LOADED, Ending(0.1, total_s, True))
+        rig.agent.learner.ended(Grant("r", "g0", model, 0.0, Tier.LOADED), Ending(0.1, total_s, True))
     rig.ask("0")
     for number in range(20):
         rig.ask(f"slow{number}", model=A, caller="slow")
@@ -371,7 +372,7 @@ def test_a_queue_that_is_worth_a_load_gets_one_though_nobody_new_comes():
     rig.agent.tick()
     assert rig.names() == []
     for _ in range(9):
-        rig.agent.learner.ended(A, "g0", Tier.LOADED, Ending(0.1, 1.2, True))
+        rig.agent.learner.ended(Grant("r", "g0", A, 0.0, Tier.LOADED), Ending(0.1, 1.2, True))
     rig.clock.now_s += 1
     rig.agent.tick()
     ((name, choice),) = rig.granted

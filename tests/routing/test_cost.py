@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoe_agent.routing import Activity, FleetSpec, Kind, ModelRule, Policy, Snapshot, Tier, choose
+from spoe_agent.routing import Activity, FleetSpec, InstanceState, Kind, ModelRule, Policy, Snapshot, Tier, choose
 from spoe_agent.routing import estimates as e
 from spoe_agent.routing.estimates import GIB
+from spoe_agent.routing.names import canonical
 from spoe_agent.routing.snapshot import NOTHING, Learned
 from spoe_agent.routing.specs import Weights
 from tests.routing.builders import (
@@ -28,7 +29,8 @@ from tests.routing.builders import (
 )
 
 LOADED, LOADING, RELOAD, ROOM, EVICT = Tier
-LOAD_S = e.load_s(NOTHING, A, "g0", FOUR_GIB)
+D = canonical("d")
+LOAD_S = e.usual_load_s(NOTHING, A, FOUR_GIB)
 SERVICE_S = e.service_s(NOTHING, A, "g0", FOUR_GIB)
 SIZED = [ModelRule("*", vram_bytes=4 * GIB)]
 WEIGHTS = Weights(load=2.0, evict=3.0, spread=5.0, share=0.125, prefix=0.5)
@@ -93,27 +95,27 @@ def test_wait_in_haproxys_queue(limit, load, expected):
 
 
 LOADS = {
-    "cold": (state(), None, LOAD_S),
+    "cold": (state(D), None, LOAD_S),
     "loaded": (state(A), None, 0),
     "loaded, read at the age limit": (state(A, age_s=10), None, 0),
     "loaded, but read long ago": (state(A, age_s=10.1), None, LOAD_S / 2),
-    "loading began just now": (state(), Activity(loading={A: NOW_S}), LOAD_S),
-    "loading began a second ago": (state(), Activity(loading={A: NOW_S - 1}), LOAD_S - 1),
-    "loading takes longer than expected": (state(), Activity(loading={A: NOW_S - 100}), 0),
-    "its turn has not come": (state(), Activity(loading={B: NOW_S - 2, A: NOW_S - 1}), LOAD_S),
+    "loading began just now": (state(D), Activity(loading={A: NOW_S}), LOAD_S),
+    "loading began a second ago": (state(D), Activity(loading={A: NOW_S - 1}), LOAD_S - 1),
+    "loading takes longer than expected": (state(D), Activity(loading={A: NOW_S - 100}), 0),
+    "its turn has not come": (state(D), Activity(loading={B: NOW_S - 1, A: NOW_S - 0.5}), LOAD_S),
     "its turn came as the one before was done": (
-        state(),
+        state(D),
         Activity(loading={B: NOW_S - LOAD_S - 1, A: NOW_S - 2}),
         LOAD_S - 1,
     ),
-    "loading is done, as an answer told": (state(), Activity(loading={A: NOW_S - 1}, answered={A: NOW_S}), 0),
-    "the one before was done a second ago": (
-        state(),
-        Activity(loading={B: NOW_S - 3, A: NOW_S - 2}, answered={B: NOW_S - 1}),
-        LOAD_S - 1,
+    "loading is done, as an answer told": (state(D), Activity(loading={A: NOW_S - 1}, answered={A: NOW_S}), 0),
+    "the one before was done half a second ago": (
+        state(D),
+        Activity(loading={B: NOW_S - 1.5, A: NOW_S - 1}, answered={B: NOW_S - 0.5}),
+        LOAD_S - 0.5,
     ),
     "the one before was done sooner than expected": (
-        state(),
+        state(D),
         Activity(loading={B: NOW_S - LOAD_S, A: NOW_S - 1}, answered={B: NOW_S}),
         LOAD_S,
     ),
@@ -126,15 +128,15 @@ def test_time_to_load(reading, activity, expected):
 
 
 BEHIND = {
-    "nothing loads": (state(), {}, 0),
-    "cold behind one that began just now": (state(), {B: NOW_S}, LOAD_S),
-    "cold behind two": (state(), {B: NOW_S, C: NOW_S}, 2 * LOAD_S),
-    "cold behind the rest of one": (state(), {B: NOW_S - 1}, LOAD_S - 1),
-    "cold behind one that should be done": (state(), {B: NOW_S - 100}, 0),
-    "loading behind an earlier one": (state(), {B: NOW_S - 2, A: NOW_S - 1}, LOAD_S - 2),
-    "loading before a later one": (state(), {A: NOW_S - 2, B: NOW_S - 1}, 0),
-    "cold behind two that wait for each other": (state(), {C: NOW_S - 1, B: NOW_S - 2}, 2 * LOAD_S - 2),
-    "cold behind one that began when nothing loaded any more": (state(), {B: NOW_S - 100, C: NOW_S - 1}, LOAD_S - 1),
+    "nothing loads": (state(D), {}, 0),
+    "cold behind one that began just now": (state(D), {B: NOW_S}, LOAD_S),
+    "cold behind two": (state(D), {B: NOW_S, C: NOW_S}, 2 * LOAD_S),
+    "cold behind the rest of one": (state(D), {B: NOW_S - 1}, LOAD_S - 1),
+    "cold behind one that should be done": (state(D), {B: NOW_S - 100}, 0),
+    "loading behind an earlier one": (state(D), {B: NOW_S - 1, A: NOW_S - 0.5}, LOAD_S - 1),
+    "loading before a later one": (state(D), {A: NOW_S - 2, B: NOW_S - 1}, 0),
+    "cold behind two that wait for each other": (state(D), {C: NOW_S - 1, B: NOW_S - 2}, 2 * LOAD_S - 2),
+    "cold behind one that began when nothing loaded any more": (state(D), {B: NOW_S - 100, C: NOW_S - 1}, LOAD_S - 1),
     "a loaded model passes all": (state(A), {B: NOW_S, C: NOW_S}, 0),
 }
 
@@ -147,9 +149,9 @@ def test_time_behind_other_loads(reading, loading, expected):
 @pytest.mark.parametrize("now_s", [-1e6, 0.0, 1e6])
 def test_it_does_not_matter_what_moment_the_clock_counts_from(now_s):
     activity = {"g0": Activity(loading={B: now_s - 2, C: now_s - 1})}
-    choice = choose(asks(), fleet("g0"), Snapshot(now_s, {}, activity))
+    choice = choose(asks(), fleet("g0"), Snapshot(now_s, {"g0": InstanceState(loaded=state(D).loaded)}, activity))
     assert only(choice, "g0").cost.behind_s == pytest.approx(
-        2 * e.load_s(NOTHING, A, "g0", e.UNKNOWN_WEIGHTS_BYTES) - 2
+        2 * e.usual_load_s(NOTHING, A, e.UNKNOWN_WEIGHTS_BYTES) - 2
     )
 
 
@@ -172,7 +174,7 @@ def test_service_and_load_are_those_of_the_instance():
     learned = Learned({(A, "g0"): 40.0, (A, "g1"): 1.0}, {(A, "g0"): 90.0, (A, "g1"): 1.0})
     assert price("g0", state(A), Activity(in_flight={A: 1}), learned=learned)[1].wait_s == pytest.approx(40.0)
     assert price("g0", state(), learned=learned)[1].load_s == pytest.approx(90.0)
-    assert price("g0", state(), Activity(loading={B: NOW_S - 1}), learned=Learned(load_s={(B, "g0"): 11.0}))[
+    assert price("g0", state(D), Activity(loading={B: NOW_S - 1}), learned=Learned(load_s={(B, "g0"): 11.0}))[
         1
     ].behind_s == pytest.approx(10.0)
 
@@ -196,8 +198,8 @@ EVICTS = {
 def test_price_of_a_load(gib, allowed, loaded, busy, victims, drained):
     where = spec("g0", vram_bytes=int(gib * GIB), max_loaded_models=allowed)
     found = price(where, state(*loaded), Activity(in_flight=busy), rules=SIZED)[1]
-    evictions_s = victims * WEIGHTS.evict * LOAD_S + (e.UNLOAD_S if victims else 0)
-    assert found.price_s == pytest.approx(WEIGHTS.load * LOAD_S + evictions_s)
+    assert found.price_s == pytest.approx((WEIGHTS.load + victims * WEIGHTS.evict) * LOAD_S)
+    assert found.behind_s == pytest.approx(max(0, victims - 1) * e.UNLOAD_S)
     assert found.wait_s == pytest.approx(drained * SERVICE_S)
 
 
@@ -209,20 +211,21 @@ def test_those_who_wait_share_the_price_of_a_load(loaded):
     assert fourth.load_s == alone.load_s == pytest.approx(LOAD_S)
 
 
-def test_a_victim_that_nobody_wants_costs_its_unloading_only():
+def test_a_victim_that_nobody_wants_costs_nobody_anything():
     where = spec("g0", max_loaded_models=1)
     found = price(where, state(B), learned=Learned(rate_per_s={A: 1.0}))[1]
-    assert found.price_s == pytest.approx(WEIGHTS.load * LOAD_S + e.UNLOAD_S)
+    assert found.price_s == pytest.approx(WEIGHTS.load * LOAD_S)
 
 
 @pytest.mark.parametrize("busy", [0, 1])
-def test_loading_again_with_another_context(busy):
+@pytest.mark.parametrize(("beside", "begins_s"), [((), 0.0), ((B,), e.UNLOAD_S)])
+def test_loading_again_with_another_context(beside, begins_s, busy):
     """The model is its own victim; while it is in use, the load waits for that to end."""
     where, activity = spec("g0", num_parallel=4), Activity(in_flight={A: 1} if busy else {})
-    warmth, found = price(where, state(A, context=4096), activity, asks(num_ctx=8192))
+    warmth, found = price(where, state(A, *beside, context=4096), activity, asks(num_ctx=8192))
     assert warmth is RELOAD
-    assert found.load_s == pytest.approx(LOAD_S)
-    assert found.price_s == pytest.approx(WEIGHTS.load * LOAD_S + e.UNLOAD_S)
+    assert (found.load_s, found.behind_s) == pytest.approx((LOAD_S, begins_s))
+    assert found.price_s == pytest.approx(WEIGHTS.load * LOAD_S)
     assert found.wait_s == pytest.approx(busy * SERVICE_S)
 
 
@@ -238,7 +241,7 @@ def test_eviction_of_a_model_on_the_cpu(gib, allowed):
     where = spec("g0", vram_bytes=gib * GIB, max_loaded_models=allowed)
     warmth, found = price(where, state(B, vram_bytes=0), rules=SIZED)
     assert warmth is EVICT
-    assert found.price_s == pytest.approx((WEIGHTS.load + WEIGHTS.evict) * LOAD_S + e.UNLOAD_S)
+    assert found.price_s == pytest.approx((WEIGHTS.load + WEIGHTS.evict) * LOAD_S)
 
 
 SPREADS = [
@@ -271,7 +274,7 @@ def test_a_copy_that_saves_much_is_free_and_no_cheaper(load, seconds):
     """Or rounding would decide against an idle instance that has the model."""
     activity = {"g0": Activity(mean_in_flight=0.0), "g1": Activity(mean_in_flight=50.0)}
     learned = Learned(load_s={(A, "g0"): seconds}, rate_per_s={A: 10.0})
-    snapshot = Snapshot(NOW_S, {"g0": state(), "g1": state(A)}, activity, learned)
+    snapshot = Snapshot(NOW_S, {"g0": state(D), "g1": state(A)}, activity, learned)
     of = fleet("g0", "g1", policy=Policy(weights=Weights(load=load)))
     assert only(choose(asks(), of, snapshot), "g0").cost.total_s == 0.0
 
@@ -302,10 +305,26 @@ def test_a_cached_prefix_saves_its_prefill(home, reading, running, part):
     assert (found.prefix_s < 0) is bool(part)
 
 
-def test_every_request_beside_ours_slows_both():
-    facts = asks(loads={"g0": counts(3)})
-    shared = price(spec("g0", num_parallel=9), state(A), Activity(in_flight={B: 3}), facts)[1]
-    assert shared.total_s == shared.share_s == pytest.approx(3 * WEIGHTS.share * SERVICE_S)
+SHARES = {
+    # in flight, HAProxy's count, used by others (A takes 1 s, B 5 s, C 7 s) -> seconds that are taken from each other
+    "one of the same model": ({A: 1}, 1, {}, 0.15 * 2),
+    "three of it": ({A: 3}, 3, {}, 0.15 * 6),
+    "one of another model": ({B: 1}, 1, {}, 5 + 1),
+    "three of it take turns with ours as one": ({B: 3}, 3, {}, 5 + 3),
+    "two other models": ({B: 1, C: 2}, 3, {}, 5 + 7 + 3),
+    "where ours runs anyway it only grows": ({A: 1, B: 2}, 3, {}, 5 + 0.15 * (2 + 2)),
+    "some that only HAProxy knows": ({}, 2, {}, 2),
+    "others' use of another model": ({}, 0, {B: 4.0}, 4 + 1),
+    "others' use of the same one": ({}, 0, {A: 4.0}, 1),
+}
+
+
+@pytest.mark.parametrize(("in_flight", "counted", "others", "expected"), SHARES.values(), ids=SHARES)
+def test_what_requests_on_the_same_gpus_take_from_each_other(in_flight, counted, others, expected):
+    learned = Learned({(A, "g0"): 1.0}, usual_service_s={B: 5.0, C: 7.0})
+    facts, reading = asks(loads={"g0": counts(counted)}), state(A, B, C, others=others)
+    found = price(spec("g0", num_parallel=9), reading, Activity(in_flight=in_flight), facts, learned=learned)[1]
+    assert found.share_s == pytest.approx(WEIGHTS.share * expected)
 
 
 def judged(facts, of, snapshot):

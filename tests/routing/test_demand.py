@@ -61,8 +61,8 @@ def test_how_long_the_request_itself_takes():
 def test_how_long_other_models_take_to_load():
     learned = Learned(load_s={(B, "g0"): 42.0})
     demand = Demand.of(asks(), OF, moment(learned=learned, g0=state()))
-    assert demand.load_of(B, "g0") == 42.0
-    assert demand.load_of(B, "g1") == e.load_s(NOTHING, B, "g1", FOUR_GIB)
+    assert demand.load_of(B, spec("g0")) == 42.0
+    assert demand.load_of(B, spec("g1")) == e.usual_load_s(NOTHING, B, FOUR_GIB)
 
 
 CONNECTIONS = [

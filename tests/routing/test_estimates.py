@@ -79,7 +79,7 @@ def test_a_shape_that_the_fleet_file_has_comes_before_the_prior():
 @given(sizes, sizes)
 def test_larger_models_take_longer_and_more(one, other):
     small, large = sorted((one, other))
-    assert 0 < e.load_s(NOTHING, A, "g0", small) <= e.load_s(NOTHING, A, "g0", large)
+    assert 0 < e.load_s(NOTHING, A, spec("g0"), small) <= e.load_s(NOTHING, A, spec("g0"), large)
     assert 0 < e.service_s(NOTHING, A, "g0", small) <= e.service_s(NOTHING, A, "g0", large)
     assert 0 < e.prefill_s(small, 1000) <= e.prefill_s(large, 1000)
     assert e.prefill_s(small, 0) == 0
@@ -89,23 +89,42 @@ def test_larger_models_take_longer_and_more(one, other):
 KNOWN = Learned({(A, "g0"): 7.0}, {(A, "g0"): 30.0}, {A: 0.01})
 
 
+STORES = ("near", "far", "new")
+
+
 def test_what_was_learned_counts_for_its_model_on_its_instance_only():
     assert e.service_s(KNOWN, A, "g0", FOUR_GIB) == 7.0
-    assert e.load_s(KNOWN, A, "g0", FOUR_GIB) == 30.0
+    assert e.load_s(KNOWN, A, spec("g0"), FOUR_GIB) == 30.0
     for model, instance in ((A, "g1"), (B, "g0")):
         assert e.service_s(KNOWN, model, instance, FOUR_GIB) == e.service_s(NOTHING, model, instance, FOUR_GIB) != 7.0
-        assert e.load_s(KNOWN, model, instance, FOUR_GIB) == e.load_s(NOTHING, model, instance, FOUR_GIB) != 30.0
+        assert (
+            e.load_s(KNOWN, model, spec(instance), FOUR_GIB)
+            == e.load_s(NOTHING, model, spec(instance), FOUR_GIB)
+            != 30.0
+        )
 
 
 def test_what_a_model_takes_elsewhere_comes_before_the_prior():
     known = Learned({(A, "g0"): 7.0}, {(A, "g0"): 30.0}, usual_service_s={A: 8.0}, usual_load_s={A: 25.0})
     assert [e.service_s(known, A, name, FOUR_GIB) for name in ("g0", "g1")] == [7.0, 8.0]
-    assert [e.load_s(known, A, name, FOUR_GIB) for name in ("g0", "g1")] == [30.0, 25.0]
+    assert [e.load_s(known, A, spec(name), FOUR_GIB) for name in ("g0", "g1")] == [30.0, 25.0]
     assert e.service_s(known, B, "g1", FOUR_GIB) == e.service_s(NOTHING, B, "g1", FOUR_GIB)
 
 
+def test_a_file_that_was_not_read_lately_comes_from_disk():
+    """Whatever was learned of loads from the page cache, and as fast as others came from that disk."""
+    learned = Learned(load_s={(A, "g0"): 30.0}, cached=frozenset({(A, "near"), (B, "far")}), from_disk={"far": 2.0})
+    of = {store: [e.load_s(learned, model, spec("g0", store=store), FOUR_GIB) for model in (A, B)] for store in STORES}
+    disk_s = e.disk_load_s(FOUR_GIB)
+    assert of == {
+        "near": [30.0, disk_s],
+        "far": [2.0 * disk_s, e.usual_load_s(NOTHING, B, FOUR_GIB)],
+        "new": [disk_s, disk_s],
+    }
+
+
 def test_a_time_of_zero_is_a_time():
-    assert e.load_s(Learned(load_s={(A, "g0"): 0.0}), A, "g0", FOUR_GIB) == 0.0
+    assert e.load_s(Learned(load_s={(A, "g0"): 0.0}), A, spec("g0"), FOUR_GIB) == 0.0
     assert e.service_s(Learned(service_s={(A, "g0"): 0.0}), A, "g0", FOUR_GIB) == 0.0
 
 

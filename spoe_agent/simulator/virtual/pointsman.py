@@ -228,6 +228,7 @@ def _spec(name: str, profile: InstanceProfile, variant: Variant) -> InstanceSpec
         max_loaded_models=most,
         says=frozenset({"num_parallel", "max_loaded_models"}),
         vram_bytes=profile.vram_bytes,
+        store="one machine",
         context_length=profile.context_length if variant.is_told_context else None,
     )
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from spoe_agent.routing.specs import Weights
 from spoe_agent.simulator import Model
 from spoe_agent.simulator.profile import GB
 from spoe_agent.simulator.virtual.faults import PlannedFault, Trouble
@@ -250,7 +251,8 @@ def test_who_is_refused_a_connection_may_be_held_for_another_instance() -> None:
     plan = fleet(2, num_parallel=1, max_loaded_models=1, models=[MODELS["a"]])
     fault = PlannedFault(Trouble.GONE, lasts_s=60.0, first_s=10.0, every_s=1e9)
     requests = [request(0, output_tokens=1000), request(1, output_tokens=1000), request(2, at_s=10.1)]
-    router = Watched(plan, USUAL)
+    # The second is not to wait for the first one's load.
+    router = Watched(plan, Variant(weights=Weights(load=0.0)))
     outcome = StruckSimulation(plan.instances, [1, 1], requests, router, fault).run()
     broken, long, late = sorted(outcome.records, key=lambda record: record.ended_at_s)
 
