@@ -176,4 +176,4 @@ async def _restart_on(asked: asyncio.Event, service: Service) -> None:
         try:
             await service.hand_over()
         except Failed as error:
-            log.error("restart failed, this agent goes on", why=str(error))
+            log.error("restart failed", why=str(error))

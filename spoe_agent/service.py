@@ -9,6 +9,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +35,8 @@ log = structlog.get_logger()
 DRAIN_DEADLINE_S = 5.0
 
 KEEP_INTERVAL_S = 60.0
+
+RETRY_S = 1.0
 
 REVIEW_S = 1.0
 """How often HAProxy's processes are looked after."""
@@ -62,22 +65,31 @@ class Service:
         self._tasks: list[asyncio.Task[None]] = []
         self._handing = asyncio.Lock()
         self._logs: list[HAProxyLog] = []
-        self._is_open = False
-        """It takes checks and lines."""
+        self._handed: asyncio.Task[int] | None = None
+        self._is_ending = False
+        self._opened = ExitStack()
+        """Closes what takes checks, lines and connections."""
 
     async def open(self, connections: Iterable[tuple[socket.socket, Passed]] = ()) -> None:
-        """Answer from now on, also on connections that another process has had."""
-        (check,), ended = self.sockets.of("check"), self.sockets.of("log")
-        self._checks, self._guard = CheckServer(self.limiter.answer), Guard(check.dup(), self.limiter.lines)
-        await self._checks.listen(check)
-        self._logs = [HAProxyLog(sock, self._ended) for sock in ended]
-        for log_of_haproxy in self._logs:
-            log_of_haproxy.start()
-        self._is_open = True
-        for sock, passed in connections:
-            await self._server.adopt(sock, passed)
-        for sock in self.sockets.of("spop"):
-            await self._server.listen(sock)
+        """Answer from now on, also on connections that another process has had. Raises OSError, with nothing open."""
+        with ExitStack() as stack:
+            stack.callback(self._server.close_listeners)
+            (check,) = self.sockets.of("check")
+            stack.callback(check.close)
+            guard = Guard(check.dup(), self.limiter.lines)
+            stack.callback(guard.close)
+            checks = CheckServer(self.limiter.answer)
+            await checks.listen(check)
+            stack.callback(checks.close)
+            logs = [HAProxyLog(sock, self._ended) for sock in self.sockets.of("log")]
+            for log_of_haproxy in logs:
+                log_of_haproxy.start()
+                stack.callback(log_of_haproxy.close)
+            for sock, passed in connections:
+                await self._server.adopt(sock, passed)
+            for sock in self.sockets.of("spop"):
+                await self._server.listen(sock)
+            self._checks, self._guard, self._logs, self._opened = checks, guard, logs, stack.pop_all()
 
     def take(self, kept: Kept) -> None:
         """Go on where an agent before this one was."""
@@ -133,7 +145,13 @@ class Service:
         return self.parts.fleet.policies.limits.follow and await self._checks.told(instance, TOLD_S)
 
     async def drain(self) -> None:
-        """Stop answering, without losing an answer."""
+        """Stop answering, without losing an answer. A hand-over that is under way is given up, unless it succeeds."""
+        self._is_ending = True
+        if self._handed is not None:
+            self._handed.cancel()
+            await asyncio.wait([self._handed])
+        if self.succeeded.is_set():
+            return
         log.info("draining", in_flight=self.parts.board.grants)
         self.limiter.leave()
         await self._server.drain(DRAIN_DEADLINE_S)
@@ -145,60 +163,72 @@ class Service:
             self.sockets.leave()
             return
         self.keep()
-        self._close_own()
-        self._server.close_listeners()
+        self._opened.close()
         self.sockets.close()
 
-    def _close_own(self) -> None:
-        if not self._is_open:
-            return
-        self._is_open = False
-        for log_of_haproxy in self._logs:
-            log_of_haproxy.close()
-        self._checks.close()
-        self._guard.close()
-
     async def hand_over(self) -> int:
-        """Put a new agent in this one's place; return its process id. Raises Failed, and then this one goes on."""
+        """Put a new agent in this one's place; return its process id. Raises Failed, and then this one goes on, unless
+        it is to end.
+        """
         async with self._handing:
-            log.info("restarting")
-            successor = await Successor.start(self._command)
-            try:
-                await self._rest()
-                begun_s = time.monotonic()
-                if not await freeze(self._server, FREEZE_DEADLINE_S):
-                    raise Failed("answers under way were not written in time")
-                await self._send(successor)
-            except BaseException as error:
-                await successor.give_up()
-                await self._go_on()
-                if isinstance(error, Failed) or not isinstance(error, Exception):
-                    raise
-                log.exception("restart failed")
-                raise Failed(f"{type(error).__name__}: {error}") from error
-            frozen_ms = round(1000 * (time.monotonic() - begun_s))
-            log.info("a new agent has taken over", pid=successor.pid, frozen_ms=frozen_ms)
-            # The new one's own sign of life may have come when nobody believed it yet.
-            systemd.notify(f"MAINPID={successor.pid}", "WATCHDOG=1")
-            self.succeeded.set()
-            return successor.pid
+            if not self._is_ending:
+                self._handed = asyncio.get_running_loop().create_task(self._hand_over())
+                try:
+                    return await self._handed
+                except Failed as error:
+                    raise Failed(f"{error}; this agent goes on") from error
+                except asyncio.CancelledError:
+                    if not self._is_ending:
+                        raise
+            raise Failed("this agent is to end")
+
+    async def _hand_over(self) -> int:
+        log.info("restarting")
+        successor = await Successor.start(self._command)
+        try:
+            await self._rest()
+            begun_s = time.monotonic()
+            if not await freeze(self._server, FREEZE_DEADLINE_S):
+                raise Failed("answers under way were not written in time")
+            await self._send(successor)
+        except BaseException as error:
+            await successor.give_up()
+            await self._go_on()
+            if isinstance(error, Failed) or not isinstance(error, Exception):
+                raise
+            log.exception("restart failed")
+            raise Failed(f"{type(error).__name__}: {error}") from error
+        frozen_ms = round(1000 * (time.monotonic() - begun_s))
+        log.info("a new agent has taken over", pid=successor.pid, frozen_ms=frozen_ms)
+        # The new one's own sign of life may have come when nobody believed it yet.
+        systemd.notify(f"MAINPID={successor.pid}", "WATCHDOG=1")
+        self.succeeded.set()
+        return successor.pid
 
     async def _rest(self) -> None:
         """Do nothing by itself any more, and read no lines: they wait for whoever is next."""
         self._guard.end()
         await asyncio.wait([self._guarding])
         await self._cease()
-        self._close_own()
+        self._opened.close()
 
     async def _go_on(self) -> None:
         """Go on as before, however far the hand-over came."""
         await self._cease()
-        self._close_own()
-        self._server.close_listeners()
+        self._opened.close()
         thaw(self._server)
-        await self.open()
+        while not await self._opens():
+            await asyncio.sleep(RETRY_S)
         if self._group is not None:
             self.run_in(self._group)
+
+    async def _opens(self) -> bool:
+        try:
+            await self.open()
+        except OSError as error:
+            log.error("this agent cannot go on yet: it is deaf to new connections, and tries again", why=str(error))
+            return False
+        return True
 
     async def _send(self, successor: Successor) -> None:
         by_place, connections = self.sockets.by_place(), hand(self._server)

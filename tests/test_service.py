@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from spoe_agent.fleet import loads
 from spoe_agent.haproxy.contract import Question
@@ -28,7 +29,7 @@ from spoe_agent.service import Service
 from spoe_agent.spop import Message, encode_notify
 from tests.mitmproxy.parts import parts
 from tests.peer import Peer, question
-from tests.serving import until
+from tests.serving import checks_fail, until
 
 A = canonical("a")
 FLEET = """
@@ -168,26 +169,37 @@ async def test_an_agent_that_cannot_be_started_is_a_failed_restart(tmp_path):
 
 
 @contextmanager
-def out_of_files(left):
-    """This process may open so many files more."""
+def files_below(number):
+    """This process may open files with lower numbers only."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # The next ones get the lowest numbers that are free.
-    free = [os.open("/dev/null", os.O_RDONLY) for _ in range(left + 1)]
-    for number in free:
-        os.close(number)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free[-1], hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-async def test_without_room_for_copies_of_all_connections_all_goes_on(tmp_path):
-    ready, go = tmp_path / "ready", tmp_path / "go"
-    wait = (
+@contextmanager
+def out_of_files(left):
+    """This process may open so many files more."""
+    # The next ones get the lowest numbers that are free.
+    free = [os.open("/dev/null", os.O_RDONLY) for _ in range(left + 1)]
+    for number in free:
+        os.close(number)
+    with files_below(free[-1]):
+        yield
+
+
+def waiting(ready, go):
+    """What the successor does first: it makes one file, and waits for the other."""
+    return (
         f"import pathlib; pathlib.Path({str(ready)!r}).touch()\n    while not pathlib.Path({str(go)!r}).exists(): pass"
     )
-    async with running(tmp_path, wait) as (service, addresses), asked(addresses) as (one, other):
+
+
+async def test_without_room_for_copies_of_all_connections_all_goes_on(tmp_path):
+    ready, go = tmp_path / "ready", tmp_path / "go"
+    async with running(tmp_path, waiting(ready, go)) as (service, addresses), asked(addresses) as (one, other):
         await is_waited_for(service)
         async with AsyncExitStack() as stack:
             for _ in range(60):
@@ -210,6 +222,48 @@ async def test_a_restart_that_is_given_up_leaves_the_agent_as_it_was(tmp_path):
         with pytest.raises(asyncio.CancelledError):
             await restart
         await _goes_on(service, addresses, one, other)
+
+
+async def test_one_that_cannot_listen_again_tries_until_it_can(tmp_path):
+    ready, go, there = tmp_path / "ready", tmp_path / "go", tmp_path / "there"
+    there.touch()
+    async with running(tmp_path, waiting(ready, go)) as (service, addresses), asked(addresses) as (one, other):
+        await is_waited_for(service)
+        restart = asyncio.ensure_future(service.hand_over())
+        await until(ready.exists)
+        with capture_logs() as logs:
+            with files_below(3):
+                there.rename(go)
+                await until(lambda: any("is deaf" in line["event"] for line in logs))
+                # Whoever is connected is served meanwhile.
+                one.send(question("unknown", 5))
+                assert (await one.answer())[0] == 5
+            with pytest.raises(Failed, match="Too many open files; this agent goes on"):
+                await restart
+        await _goes_on(service, addresses, one, other)
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["not ready yet", "frozen"])
+async def test_whoever_ends_an_agent_that_hands_over_ends_that_one(tmp_path, before):
+    ready = tmp_path / "ready"
+    stays = f"import pathlib, time; pathlib.Path({str(ready)!r}).touch(); time.sleep(60)"
+    script = {"before": stays} if before else {"after": stays}
+    async with running(tmp_path, **script) as (service, addresses), asked(addresses) as (one, other):
+        await is_waited_for(service)
+        restart = asyncio.ensure_future(service.hand_over())
+        await until(ready.exists)
+        drain = asyncio.ensure_future(service.drain())
+        with pytest.raises(Failed, match="this agent is to end"):
+            await restart
+        # Nothing is held any more, and who asks is answered until HAProxy knows.
+        assert (await other.answer())[0] == 2
+        one.send(question("unknown", 5))
+        assert (await one.answer())[0] == 5
+        await checks_fail(addresses[1])
+        await drain
+        assert not service.succeeded.is_set()
+        with pytest.raises(Failed, match="this agent is to end"):
+            await service.hand_over()
 
 
 async def test_the_service_manager_hears_a_sign_of_life_with_the_new_process(tmp_path, monkeypatch):

@@ -85,7 +85,7 @@ class Admin:
         try:
             return web.json_response({"pid": await self._restart()})
         except Failed as error:
-            return web.json_response({"error": f"{error}; this agent goes on"}, status=409)
+            return web.json_response({"error": str(error)}, status=409)
 
     async def _drain(self, request: web.Request) -> web.Response:
         return await self._by_hand(request, self._watch.drain)
