@@ -28,6 +28,7 @@ from spoe_agent.routing import Action, Choice, FleetSpec, InstanceLoad, Instance
 from spoe_agent.routing.choice import Tier, Writing
 from spoe_agent.routing.hold import HoldQueue, Ticket, lane
 from spoe_agent.routing.keep import Touch
+from spoe_agent.routing.rejections import unsure
 
 log = structlog.get_logger()
 
@@ -282,9 +283,10 @@ class Agent:
 
         Of many requests that came at once only the first asks, and all wait for the answer.
         """
-        if not await self._second_look.take():
-            log.debug("lists did not come in time", id=facts.request_id)
-        return self.decide(facts)
+        in_time = await self._second_look.take()
+        choice = self.decide(facts)
+        may_be_there = not in_time and choice.reason is Reason.NOT_FOUND and self._second_look.is_changing
+        return unsure(choice, facts, self.fleet) if may_be_there else choice
 
     def _tell(self, granted: list[tuple[RequestFacts, Choice]]) -> None:
         for facts, choice in granted:

@@ -29,6 +29,10 @@ MAX_CHANGES = 100
 DEADLINE_S = 0.06
 """How long a request for an unknown model waits for lists."""
 
+DEADLINE_CHANGING_S = 0.3
+"""The same while a store is being changed: the model may well be there by now, and an Ollama that lists a new one for
+the first time reads its file."""
+
 
 class SecondLook:
     """Reads lists anew, when that is worth it. `refresh` asks every instance; times are monotonic seconds."""
@@ -38,6 +42,9 @@ class SecondLook:
         self._clock = clock
         self._asked_at_s = clock()
         self._asking: asyncio.Task[None] | None = None
+        """The latest; it waits for those before it."""
+        self._has_begun = False
+        """The latest has, and what it reads may be of before."""
         self._changes: Recent[str, float] = Recent(MAX_CHANGES)
         self._changed_at_s = -inf
 
@@ -53,32 +60,43 @@ class SecondLook:
             self._asked_at_s = -inf
 
     @property
+    def is_changing(self) -> bool:
+        """A store is being changed, or was just now."""
+        now_s = self._clock()
+        going_on = any(now_s - since_s < CHANGE_LIFETIME_S for since_s in self._changes.values())
+        return going_on or now_s - self._changed_at_s < CHANGED_S
+
+    @property
     def is_worth_it(self) -> bool:
         """Lists are being read, or may be read again."""
-        return self._asking is not None or self._may_ask
+        return self._asking is not None or self.is_changing or self._clock() - self._asked_at_s >= INTERVAL_S
 
     async def take(self) -> bool:
-        """Have the lists read, or wait for those who do; tell whether they came in time."""
-        if self._asking is None:
-            if not self._may_ask:
-                return True
-            self._asked_at_s = self._clock()
-            self._asking = asyncio.get_running_loop().create_task(self._ask())
+        """Have the lists read, or wait for those who do; tell whether they came in time.
+
+        While a store is being changed, only a reading that begins from now on will do: whoever asks may have been told
+        just now that the change is done.
+        """
+        if not self.is_worth_it:
+            return True
+        if self._asking is None or (self.is_changing and self._has_begun):
+            self._has_begun = False
+            self._asking = asyncio.get_running_loop().create_task(self._ask(self._asking))
         asking = self._asking
-        done, _ = await asyncio.wait([asking], timeout=DEADLINE_S)
+        done, _ = await asyncio.wait([asking], timeout=DEADLINE_CHANGING_S if self.is_changing else DEADLINE_S)
         if done:
             asking.result()
         return bool(done)
 
-    async def _ask(self) -> None:
+    async def _ask(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        pause_s = self._asked_at_s + INTERVAL_CHANGING_S - self._clock()
+        if pause_s > 0:
+            await asyncio.sleep(pause_s)
+        self._has_begun, self._asked_at_s = True, self._clock()
         try:
             await self._refresh()
         finally:
-            self._asking = None
-
-    @property
-    def _may_ask(self) -> bool:
-        now_s = self._clock()
-        going_on = any(now_s - since_s < CHANGE_LIFETIME_S for since_s in self._changes.values())
-        is_changing = going_on or now_s - self._changed_at_s < CHANGED_S
-        return now_s - self._asked_at_s >= (INTERVAL_CHANGING_S if is_changing else INTERVAL_S)
+            if self._asking is asyncio.current_task():
+                self._asking = None

@@ -61,6 +61,16 @@ def unserved(demand: Demand, candidates: tuple[Candidate, ...]) -> Choice:
     return Choice(Action.REJECT, reason, message=message, retry_after_s=retry_after_s, candidates=candidates)
 
 
+def unsure(choice: Choice, facts: RequestFacts, fleet: FleetSpec) -> Choice:
+    """A model is not found, but a store is being changed, and what its instances have now is not known."""
+    name = facts.asked or display(facts.model or "")
+    message = f"models are being changed, and perhaps '{name}' is there now; try again shortly"
+    retry_after_s = fleet.policy.retry_after_s
+    return Choice(
+        Action.REJECT, Reason.NO_LISTS, message=message, retry_after_s=retry_after_s, candidates=choice.candidates
+    )
+
+
 def _message(reason: Reason, demand: Demand, told: set[Exclusion], candidates: tuple[Candidate, ...]) -> str:
     name = demand.facts.asked or display(demand.model)
     match reason:

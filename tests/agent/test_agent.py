@@ -20,8 +20,10 @@ from spoe_agent.routing import (
     InstanceState,
     Kind,
     LoadedModel,
+    Reason,
     Tier,
 )
+from spoe_agent.routing.change import Change, Verb
 from spoe_agent.routing.names import canonical
 from tests.rigs import CLOUD, FLEET, HOLD, HOLD_S, NEW, REJECT, ROUTE, A, B, Held, Rig, asks
 
@@ -165,6 +167,19 @@ async def test_instances_that_are_slow_to_answer_hold_up_nobody():
     async with asyncio.timeout(30):
         choice = await rig.agent.decide_again(asks(NEW))
     assert choice.status == 404
+
+
+async def test_while_a_store_is_changed_what_is_not_known_is_not_denied():
+    """The client may have been told just now that its pull is done."""
+    rig = Rig(pulled=[NEW])
+    pull = asks(None, kind=Kind.MANAGE, request_id="pull", change=Change(Verb.PULL, makes=NEW))
+    assert rig.agent.decide(pull).action is Action.ROUTE
+    rig.answers.clear()
+    choice = await rig.agent.decide_again(asks(NEW))
+    assert (choice.status, choice.reason, choice.retry_after_s) == (503, Reason.NO_LISTS, 5)
+    assert "perhaps 'new:latest' is there now" in choice.message
+    rig.answers.set()
+    assert (await rig.agent.decide_again(asks(NEW))).action is Action.ROUTE
 
 
 def test_each_decision_is_logged_with_its_reasons_but_no_more_than_names():

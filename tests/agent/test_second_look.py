@@ -2,7 +2,8 @@
 
 import asyncio
 
-from spoe_agent.agent.second_look import CHANGED_S, INTERVAL_CHANGING_S, INTERVAL_S, SecondLook
+from spoe_agent.agent.second_look import CHANGED_S, INTERVAL_S, SecondLook
+from tests.serving import until
 
 
 class Rig:
@@ -49,18 +50,31 @@ async def test_nobody_waits_for_ever():
     assert not await rig.look.take()
 
 
-async def test_more_often_while_a_store_is_changed_and_shortly_after():
+async def test_always_while_a_store_is_changed_and_shortly_after():
     rig = Rig()
     rig.look.changing("r1")
-    assert rig.after(2 * INTERVAL_CHANGING_S)
-    await rig.look.take()
+    for expected in (1, 2):
+        assert rig.look.is_worth_it
+        assert await rig.look.take()
+        assert rig.asked == expected
     rig.look.ended("r2")
-    assert not rig.look.is_worth_it
     rig.look.ended("r1")
-    assert rig.look.is_worth_it
-    await rig.look.take()
-    assert rig.after(2 * INTERVAL_CHANGING_S)
-    await rig.look.take()
+    assert rig.look.is_changing
+    assert await rig.look.take()
     rig.now_s += CHANGED_S
-    await rig.look.take()
-    assert not rig.after(2 * INTERVAL_CHANGING_S)
+    assert not rig.look.is_changing
+
+
+async def test_what_is_read_began_after_the_change():
+    """A reading that is under way may be of before; all who come during it wait for the next one, and that is one."""
+    rig = Rig()
+    rig.answers.clear()
+    rig.look.changing("r1")
+    first = asyncio.ensure_future(rig.look.take())
+    await until(lambda: rig.asked == 1)
+    later = [asyncio.ensure_future(rig.look.take()) for _ in range(3)]
+    rig.look.ended("r1")
+    rig.answers.set()
+    assert await first
+    assert await asyncio.gather(*later) == [True] * 3
+    assert rig.asked == 2
