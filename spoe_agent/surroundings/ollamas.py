@@ -55,7 +55,9 @@ def as_started(seen: Seen) -> Iterator[Remark]:
         one.instance.name for one in seen.ollamas if one.environment is None and one.instance.is_here and one.version
     ]
     if hidden:
-        yield note(f"what {', '.join(hidden)} were started with cannot be seen", "run this as root, or as their user")
+        yield note(
+            f"what runs {', '.join(hidden)} cannot be seen, nor its settings", "run this as root, or as its user"
+        )
 
 
 def _differences(one: Ollama, found: Mapping[str, str], readings: list[GpuReading]) -> Iterator[str]:

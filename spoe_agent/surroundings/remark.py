@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from spoe_agent.fleet.problems import Path
+from spoe_agent.fleet.problems import Path, dotted
 
 
 class Level(StrEnum):
@@ -28,7 +28,8 @@ class Remark:
     """The place in the fleet file that it is about."""
 
     def __str__(self) -> str:
-        return f"{self.level:5} {self.text}" + (f"\n      {self.hint}" if self.hint else "")
+        place = f"{dotted(self.path)}: " if self.path else ""
+        return f"{self.level:5} {place}{self.text}" + (f"\n      {self.hint}" if self.hint else "")
 
 
 def ok(text: str) -> Remark:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from spoe_agent.fleet import Fleet
-from spoe_agent.surroundings import gpu_use, host, live, ollamas
+from spoe_agent.surroundings import gpu_use, host, live, ollamas, times
 from spoe_agent.surroundings.names import doubtful_names
 from spoe_agent.surroundings.remark import Remark, note
 from spoe_agent.surroundings.seen import Seen, Senses, see
@@ -20,7 +20,7 @@ class Depth(StrEnum):
     """How far one has to look."""
 
     FILE = "check"
-    """At the file, names and GPUs."""
+    """At the file: names, GPUs and times."""
     LIVE = "check --live"
     """At whether everybody is there."""
     DOCTOR = "doctor"
@@ -48,6 +48,7 @@ def checks(senses: Senses) -> tuple[Check, ...]:
     return (
         Check(Depth.FILE, _names(senses)),
         Check(Depth.FILE, gpu_use.named),
+        Check(Depth.FILE, times.chain),
         Check(Depth.LIVE, live.answers),
         Check(Depth.LIVE, live.ports),
         Check(Depth.LIVE, live.haproxy),

@@ -67,7 +67,7 @@ def test_on_the_cpu_gpus_are_hidden():
 
 
 def test_what_cannot_be_seen_is_said():
-    assert notes(as_started(seen(fleet({})))) == ["what g0 were started with cannot be seen"]
+    assert notes(as_started(seen(fleet({})))) == ["what runs g0 cannot be seen, nor its settings"]
     far = fleet({"url": "http://no-such-host.invalid:1"})
     assert not list(as_started(seen(far)))
 
