@@ -67,20 +67,20 @@ class Board:
         if account is not None and account.unloaded:
             state = account.without_unloaded(state)
         self._states = {**self._states, instance: state}
-        if account is None or state.loaded_at_s is None:
-            return
-        self._expire(account, state.loaded_at_s)
-        account.read(state, state.loaded_at_s)
-        self._learn_trained(account.trained(state, state.loaded_at_s), state)
+        shown: Mapping[str, int] = {}
+        if account is not None and state.loaded_at_s is not None:
+            self._expire(account, state.loaded_at_s)
+            account.read(state, state.loaded_at_s)
+            shown = account.trained(state, state.loaded_at_s)
+        self._learn_trained(shown, state)
 
-    def _learn_trained(self, found: Mapping[str, int], state: InstanceState) -> None:
-        """Keep what was found of models' own limits, and drop what a larger context disproves."""
-        wrong = [
-            m for m, known in self._trained.items() if m in state.loaded and state.loaded[m].context_length > known
-        ]
-        if found or wrong:
-            kept = {model: known for model, known in self._trained.items() if model not in wrong}
-            self._trained = {**kept, **found}
+    def _learn_trained(self, shown: Mapping[str, int], state: InstanceState) -> None:
+        """Keep what lists, or answers with less context than was asked for, tell of models' own limits; drop what a
+        larger context disproves.
+        """
+        known = {**self._trained, **shown, **state.trained}
+        loaded = state.loaded
+        self._trained = {m: most for m, most in known.items() if m not in loaded or loaded[m].context_length <= most}
 
     def publish_gpus(self, gpus: Mapping[str, GpuGroup]) -> None:
         """Replace what is known of the instances' GPUs."""

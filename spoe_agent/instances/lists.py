@@ -36,6 +36,8 @@ class InstalledModel(NamedTuple):
     """Of the manifest: equal for names that are copies of each other."""
     is_one_by_one: bool = False
     """Ollama runs one request of it at a time, as it does of all that cannot complete a text (embeddings)."""
+    trained_context: int = 0
+    """Tokens it was trained for, as its file says; 0: not told (before Ollama 0.33)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +108,14 @@ def installed_model(entry: ModelEntry) -> InstalledModel:
     """Return what an entry of `/api/tags` says. Older servers tell no capabilities."""
     able, details = entry.get("capabilities"), entry.get("details")
     completes = "completion" in able if isinstance(able, list) and able else True
-    family = details.get("family") if isinstance(details, dict) else None
-    is_alone = isinstance(family, str) and family in ONE_BY_ONE
-    digest = entry.get("digest")
-    return InstalledModel(integer(entry, "size"), digest if isinstance(digest, str) else "", not completes or is_alone)
+    details = details if isinstance(details, dict) else {}
+    family, digest = details.get("family"), entry.get("digest")
+    return InstalledModel(
+        size_bytes=integer(entry, "size"),
+        digest=digest if isinstance(digest, str) else "",
+        is_one_by_one=not completes or (isinstance(family, str) and family in ONE_BY_ONE),
+        trained_context=integer(details, "context_length"),
+    )
 
 
 def loaded_model(entry: ModelEntry) -> LoadedModel:

@@ -214,6 +214,9 @@ def _with(state: InstanceState, reading: Reading) -> InstanceState:
             state,
             installed={model: there.size_bytes for model, there in reading.installed.items()},
             one_by_one=frozenset([model for model, there in reading.installed.items() if there.is_one_by_one]),
+            trained={
+                model: there.trained_context for model, there in reading.installed.items() if there.trained_context
+            },
             installed_at_s=reading.asked_at_s,
             deleted=deleted,
             is_starting=reading.is_starting,

@@ -73,6 +73,8 @@ class InstanceState:
     installed_at_s: float | None = None
     one_by_one: frozenset[str] = frozenset()
     """Models of which Ollama runs one request at a time, whatever its settings are: embeddings, and some families."""
+    trained: Mapping[str, int] = field(default_factory=dict)
+    """The context that models are trained for, as far as `/api/tags` says."""
     version: str = ""
     why: str = ""
     """What speaks against it, for people; "" when nothing does."""

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from math import exp, inf
 
 import pytest
@@ -551,6 +552,14 @@ def test_whoever_got_less_context_than_asked_for_tells_what_the_model_can_do():
     assert trained(it) == {A: 32768}
     it.publish("g0", at_context(65536, 4.0))  # pulled anew
     assert trained(it) == {}
+
+
+def test_the_list_tells_what_models_can_do_before_anybody_asks():
+    it = Board()
+    it.publish("g0", replace(at_context(4096, 0.0), trained={A: 8192, B: 2048}))
+    assert trained(it) == {A: 8192, B: 2048}
+    it.publish("g1", at_context(16384, 0.0))  # an older Ollama, which has another file by that name
+    assert trained(it) == {B: 2048}
 
 
 def test_a_request_after_it_makes_that_uncertain():

@@ -146,6 +146,8 @@ async def test_unloading_takes_no_longer_than_any_other_question():
     ("entry", "expected"),
     [
         ({"size": 5, "digest": "d"}, InstalledModel(5, "d")),
+        ({"details": {"context_length": 8192}}, InstalledModel(0, trained_context=8192)),
+        ({"details": {"context_length": "8192"}}, InstalledModel(0)),
         ({"capabilities": ["completion", "tools"], "details": {"family": "llama"}}, InstalledModel(0)),
         ({"capabilities": ["embedding"], "details": {"family": "nomic-bert"}}, InstalledModel(0, "", True)),
         ({"capabilities": ["completion", "vision"], "details": {"family": "qwen3vl"}}, InstalledModel(0, "", True)),

@@ -75,6 +75,11 @@ def test_whom_requests_find_down_keeps_what_is_loaded_until_polls_find_it_too():
     assert rig.read(PollResult.REFUSED, "connection refused").loaded == {}
 
 
+def test_what_context_models_are_trained_for():
+    rig = Rig()
+    assert rig.read(installed={A: InstalledModel(7, trained_context=8192), B: InstalledModel(9)}).trained == {A: 8192}
+
+
 def test_which_models_run_one_by_one():
     rig = Rig()
     assert rig.state.one_by_one == frozenset()
