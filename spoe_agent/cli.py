@@ -34,6 +34,7 @@ COMMANDS = {
     "status": "spoe_agent.admin.command:status",
     "telemetry": "spoe_agent.gpus.command:telemetry",
     "up": "spoe_agent.up.command:up",
+    "warm": "spoe_agent.warm.command:warm",
 }
 
 

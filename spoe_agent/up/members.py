@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spoe_agent.fleet import Fleet, Instance, Listen
-from spoe_agent.fleet.hosts import same_host
 from spoe_agent.fleet.units import duration
 from spoe_agent.instances.environment import environment
+from spoe_agent.instances.store import store_folder
 from spoe_agent.mitmproxy.command import SCRIPT
 from spoe_agent.routing.names import is_pattern
 
@@ -42,16 +42,10 @@ def ollamas(instances: Sequence[Instance], binary: str) -> list[Member]:
     return [Member(one.name, (binary, "serve"), _listen(one), {**_store(one), **environment(one)}) for one in instances]
 
 
-def store(instance: Instance) -> Path:
-    """Return the folder of an instance's models."""
-    own = "" if instance.store == same_host(instance.host) else instance.store
-    return Path(instance.ollama.models or Path.home() / ".ollama" / own / "models")
-
-
 def _store(instance: Instance) -> dict[str, str]:
     """Return what tells an Ollama of a store of its own that the file gives no folder."""
     usual = Path.home() / ".ollama" / "models"
-    return {} if store(instance) == usual else {"OLLAMA_MODELS": str(store(instance))}
+    return {} if store_folder(instance) == usual else {"OLLAMA_MODELS": str(store_folder(instance))}
 
 
 def simulated(fleet: Fleet, instances: Sequence[Instance], folder: Path) -> list[Member]:

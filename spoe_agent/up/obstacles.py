@@ -13,10 +13,10 @@ from spoe_agent.gpus.reading import GpuReading
 from spoe_agent.gpus.resolve import UnknownGpu, resolve
 from spoe_agent.haproxy import program as haproxy
 from spoe_agent.instances import program as ollama
+from spoe_agent.instances.store import store_folder
 from spoe_agent.mitmproxy import program as mitmproxy
 from spoe_agent.process.listening import places
 from spoe_agent.process.taken import taken
-from spoe_agent.up.members import store
 
 FRONTS = {"haproxy": haproxy.find, "mitmproxy": mitmproxy.find}
 """By name: finds the program."""
@@ -86,7 +86,7 @@ def of_gpus(instances: Sequence[Instance], readings: Sequence[GpuReading]) -> It
 
 def of_stores(instances: Sequence[Instance]) -> Iterator[str]:
     """Yield the folders that an Ollama has to write and cannot: its models, and its key."""
-    for folder in dict.fromkeys([*map(store, instances), Path.home() / ".ollama"]):
+    for folder in dict.fromkeys([*map(store_folder, instances), Path.home() / ".ollama"]):
         yield from of_folder(folder, "ollama.models names another place for models")
 
 

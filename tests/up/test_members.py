@@ -6,7 +6,8 @@ import pytest
 
 from spoe_agent.fleet import loads
 from spoe_agent.instances.environment import environment
-from spoe_agent.up.members import ollamas, simulated, store
+from spoe_agent.instances.store import store_folder
+from spoe_agent.up.members import ollamas, simulated
 
 URL = 'url: "http://127.0.0.1:11435"'
 
@@ -25,7 +26,7 @@ def test_an_ollama_has_its_environment_and_its_store(monkeypatch, keys, where, t
     (one,) = loads(f"instances: [{{name: g0, {URL}{keys and ', ' + keys}}}]").instances
     (member,) = ollamas([one], "/usr/bin/ollama")
     assert member.command == ("/usr/bin/ollama", "serve")
-    assert store(one) == Path("/home/me") / where
+    assert store_folder(one) == Path("/home/me") / where
     models = {"OLLAMA_MODELS": str(Path("/home/me") / told)} if told else {}
     assert member.environment == environment(one) | models
 
