@@ -17,8 +17,8 @@ BROKEN = 0
 _START_S = 0.2
 """Real seconds between the first moment of the schedule and the call."""
 
-_TAIL_BYTES = 4096
-"""The last line of an answer is shorter."""
+_TAIL_BYTES = 128 * 1024
+"""The last line of an answer is shorter: a real Ollama's has every token of the context, as a number."""
 
 _WARM_NS = 1_000
 """The simulator says 1 ns of loading where there was none."""
@@ -126,11 +126,14 @@ def _parsed(line: bytes) -> Mapping[str, object]:
 
 
 def _body(request: Request) -> bytes:
-    """Return a streaming request of the right length: the simulator counts four characters a token."""
+    """Return a streaming request of the right length: the simulator counts four characters a token.
+
+    Each prompt begins otherwise: a real Ollama keeps what it has computed of the last one in a slot.
+    """
     work = request.work
     fields = {
         "model": work.model.name,
-        "prompt": "rail" * work.prompt_tokens,
+        "prompt": f"{work.id:04}{'rail' * work.prompt_tokens}"[: 4 * work.prompt_tokens],
         "options": {"num_predict": work.output_tokens},
     }
     return json.dumps(fields).encode()

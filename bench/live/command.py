@@ -15,6 +15,7 @@ from rich.console import Console
 from bench.live import trial
 from bench.live.agreement import Row, agrees, compare, has_same_order
 from bench.live.fronts import LIVE_ARMS, LiveArm
+from bench.live.own import Own, ask
 from bench.live.report import show
 from bench.live.simulated import simulate
 from bench.policies.arrivals import TraceError, read_trace
@@ -24,8 +25,11 @@ from bench.policies.report import WIDTH
 from bench.policies.samples import sample
 from bench.policies.workloads import Workload, build
 from spoe_agent import __version__
+from spoe_agent.fleet import FleetError
+from spoe_agent.fleet import load as load_fleet
 from spoe_agent.rig.process import RigError
-from spoe_agent.simulator.virtual.fleet import fits
+from spoe_agent.simulator import GPU_SPEEDS
+from spoe_agent.simulator.virtual.fleet import FleetPlan, fits
 
 WORKLOADS = ("W1", "W2", "WX", "W4-1.05")
 """Those of plain prompts: no sessions, no embeddings, no clients that leave."""
@@ -41,6 +45,14 @@ PLAIN = [
 
 @click.command()
 @click.option("--fleet", type=click.Choice(PLAIN), default="F4", show_default=True)
+@click.option(
+    "--own",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Before the running Ollamas of this fleet file, which are emptied first, instead of simulated ones.",
+)
+@click.option(
+    "--gpu", type=click.Choice(list(GPU_SPEEDS)), default="h100", show_default=True, help="What --own runs on."
+)
 @click.option("--load", type=click.FloatRange(0.01, 2.0), default=0.15, show_default=True, help="Of nominal.")
 @click.option("--workload", type=click.Choice(WORKLOADS), default="W1", show_default=True)
 @click.option("--arm", "arms", type=click.Choice(list(LIVE_ARMS)), multiple=True, help="Fronts; repeatable.")
@@ -63,6 +75,8 @@ PLAIN = [
 )
 def live(
     fleet: str,
+    own: Path | None,
+    gpu: str,
     load: float,
     workload: str,
     arms: tuple[str, ...],
@@ -72,16 +86,18 @@ def live(
     as_json: bool,
     records: Path | None,
 ) -> None:
-    """Compare real fronts: nginx, HAProxy, HAProxy with the agent, before simulated instances in processes."""
+    """Compare real fronts: nginx, HAProxy, HAProxy with the agent, before simulated instances or --own."""
     try:
         arrivals = None if trace is None else read_trace(trace)
-        work = build(workload, FLEETS[fleet], load, 0, arrivals, requests)
         chosen = _installed([LIVE_ARMS[name] for name in arms or LIVE_ARMS])
-        rows = _rows(fleet, work, chosen, time_scale, records)
-    except (TraceError, RigError) as error:
+        theirs = None if own is None else asyncio.run(ask(own, load_fleet(own), gpu))
+        plan, time_scale = (FLEETS[fleet], time_scale) if theirs is None else (theirs.plan, 1.0)
+        work = build(workload, plan, load, 0, arrivals, requests)
+        rows = _rows(plan, theirs, work, chosen, time_scale, records)
+    except (TraceError, RigError, FleetError) as error:
         raise click.ClickException(str(error)) from error
     if as_json:
-        place = {"fleet": fleet, "load": load, "workload": workload, "regime": work.regime}
+        place = {"fleet": plan.name, "load": load, "workload": workload, "regime": work.regime}
         click.echo(
             json.dumps(
                 _as_dict(rows, place) | {"time_scale": time_scale, "trace": None if trace is None else trace.name}
@@ -91,10 +107,14 @@ def live(
     output = Console()
     output.width = max(output.width, WIDTH)
     output.print(
-        f"[bold]{work.regime}[/]  fleet {fleet}, load {load:.2f}, workload {workload}, {len(work.requests)} requests, "
-        f"simulated instances {time_scale:g} times as fast as life behind real fronts"
+        f"[bold]{work.regime}[/]  fleet {plan.name}, load {load:.2f}, workload {workload}, "
+        f"{len(work.requests)} requests, {_instances(theirs, time_scale)} behind real fronts"
     )
     show(output, rows)
+
+
+def _instances(own: Own | None, time_scale: float) -> str:
+    return "own instances" if own is not None else f"simulated instances {time_scale:g} times as fast as life"
 
 
 def _installed(arms: Sequence[LiveArm]) -> list[LiveArm]:
@@ -113,16 +133,23 @@ def _installed(arms: Sequence[LiveArm]) -> list[LiveArm]:
     return found
 
 
-def _rows(fleet: str, work: Workload, arms: Sequence[LiveArm], time_scale: float, records: Path | None) -> list[Row]:
+def _rows(
+    plan: FleetPlan,
+    own: Own | None,
+    work: Workload,
+    arms: Sequence[LiveArm],
+    time_scale: float,
+    records: Path | None,
+) -> list[Row]:
     """Run one arm after another, then each in discrete events."""
-    plan = FLEETS[fleet]
     with ExitStack() as stack:
         file = stack.enter_context(opened(records))
         done = stack.enter_context(progress(len(arms) * len(work.requests), "replaying"))
         runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
         trials = []
         for arm in arms:
-            trials.append(runner.run(trial.run(arm, plan, work, time_scale, done)))
+            one = trial.run(arm, plan, work, time_scale, done) if own is None else trial.run_own(arm, own, work, done)
+            trials.append(runner.run(one))
             for sent in trials[-1].sent if file is not None else ():
                 line = {"arm": arm.name} | sample(sent.record).as_dict() | {"slip": sent.slip_s}
                 print(json.dumps(line), file=file)

@@ -29,14 +29,18 @@ class Behind:
     """What a front is started for."""
 
     plan: FleetPlan
+    names: Sequence[str]
+    """Of the instances, in the fleet's order."""
     addresses: Sequence[str]
-    """Of the instances, host:port, in the fleet's order."""
+    """host:port"""
     time_scale: float
     folder: Path
+    own: Path | None = None
+    """The fleet file, where the instances are the user's own."""
 
     def upstreams(self) -> list[configs.Upstream]:
         """Return the instances as a front's configuration names them."""
-        each = zip(self.plan.names(), self.addresses, self.plan.instances, strict=True)
+        each = zip(self.names, self.addresses, self.plan.instances, strict=True)
         return [configs.Upstream(name, address, max_connections(profile)) for name, address, profile in each]
 
 
@@ -76,8 +80,9 @@ async def _running(process: Process, port: int) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def _agent(behind: Behind) -> AsyncIterator[str]:
-    own = behind.folder / "own.yaml"
-    own.write_text(yaml.safe_dump(document(behind.plan, behind.addresses, behind.time_scale)))
+    own = behind.own or behind.folder / "own.yaml"
+    if behind.own is None:
+        own.write_text(yaml.safe_dump(document(behind.plan, behind.addresses, behind.time_scale)))
     async with Stack(behind.folder, find_haproxy(), own=own) as stack:
         yield stack.url
 

@@ -14,6 +14,7 @@ import aiohttp
 from bench.live import instance
 from bench.live.client import Client, Sent
 from bench.live.fronts import Behind, LiveArm
+from bench.live.own import Own, watched
 from bench.policies.workloads import Workload
 from spoe_agent.simulator.virtual.fleet import FleetPlan
 
@@ -39,10 +40,28 @@ async def run(arm: LiveArm, plan: FleetPlan, work: Workload, time_scale: float, 
         async with AsyncExitStack() as stack:
             folder = Path(name)
             addresses = await instance.start(plan, time_scale, folder, stack)
-            url = await stack.enter_async_context(arm.start(Behind(plan, addresses, time_scale, folder)))
-            positions = {name: position for position, name in enumerate(plan.names())}
-            sent = await Client(url, positions, time_scale, done).replay(work.requests)
+            behind = Behind(plan, plan.names(), addresses, time_scale, folder)
+            sent = await _replay(arm, behind, work, done)
             return Trial(arm.name, tuple(sent), await _loads(addresses))
+
+
+async def run_own(arm: LiveArm, own: Own, work: Workload, done: Callable[[], None]) -> Trial:
+    """Empty the user's own instances, start the front, replay the schedule.
+
+    Raises:
+        RigError: an instance cannot be emptied, or the front does not start.
+    """
+    with tempfile.TemporaryDirectory(prefix="pointsman-bench-") as name:
+        async with watched(own) as loads:
+            behind = Behind(own.plan, own.names, own.addresses, 1.0, Path(name), own.file)
+            sent = await _replay(arm, behind, work, done)
+            return Trial(arm.name, tuple(sent), loads.count)
+
+
+async def _replay(arm: LiveArm, behind: Behind, work: Workload, done: Callable[[], None]) -> list[Sent]:
+    async with arm.start(behind) as url:
+        positions = {name: position for position, name in enumerate(behind.names)}
+        return await Client(url, positions, behind.time_scale, done).replay(work.requests)
 
 
 async def _loads(addresses: Sequence[str]) -> int:

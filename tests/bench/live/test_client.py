@@ -102,14 +102,27 @@ async def test_later_requests_do_not_wait_for_earlier_ones() -> None:
     assert second.record.request.at_s == 1.0
 
 
-async def test_requests_are_as_long_as_the_schedule_says() -> None:
+async def test_requests_are_as_long_as_the_schedule_says_and_begin_unlike_each_other() -> None:
+    prompts = set()
+
     async def handler(asked: web.Request) -> web.Response:
         body = await asked.json()
-        assert len(body["prompt"]) == 4 * 100
+        prompts.add(body["prompt"])
         assert body["options"] == {"num_predict": 11}
         return web.Response(body=line(response="a") + line(**END | {"load_duration": 200_000_000}))
+
+    sent, _ = await sent_to(handler, [request(0), request(1)])
+
+    assert [len(prompt) for prompt in prompts] == [4 * 100] * 2
+    assert len({prompt[:4] for prompt in prompts}) == 2, "or a real Ollama would have computed the second already"
+    assert sent.record.served
+    assert sent.record.load_wait_s == pytest.approx(2.0), "200 real ms are two of the fleet's seconds"
+
+
+async def test_the_last_line_may_hold_the_whole_context_as_numbers() -> None:
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(body=line(response="a") + line(**END | {"context": [298] * 8000}))
 
     (sent,) = await sent_to(handler, [request(0)])
 
     assert sent.record.served
-    assert sent.record.load_wait_s == pytest.approx(2.0), "200 real ms are two of the fleet's seconds"
