@@ -50,6 +50,16 @@ async def serve(file: FleetFile, state: Path | None = None) -> None:
 
     `state`: where what the next agent must know is kept across restarts; None: nowhere.
     """
+    predecessor = Predecessor.of_this_process()
+    try:
+        await _serve(file, state, predecessor)
+    except (FleetError, OSError) as error:
+        if predecessor is not None:
+            predecessor.told(str(error))
+        raise
+
+
+async def _serve(file: FleetFile, state: Path | None, predecessor: Predecessor | None) -> None:
     signals = {number: asyncio.Event() for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)}
     for number, event in signals.items():
         asyncio.get_running_loop().add_signal_handler(number, event.set)
@@ -58,7 +68,7 @@ async def serve(file: FleetFile, state: Path | None = None) -> None:
         raise FleetError(content.problems)
     fleet = content.fleet
     async with unlimited_session() as session, AsyncExitStack() as stack:
-        had = Predecessor.of_this_process() or take(fleet.listeners)
+        had = predecessor or take(fleet.listeners)
         kept = restore(state) if state else Kept()
         parts = await assemble(fleet, session, kept.learner)
         service = await _service(parts, kept, had, state)

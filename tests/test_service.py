@@ -144,6 +144,17 @@ async def test_when_nobody_takes_over_all_goes_on(tmp_path, before, after):
         await _goes_on(service, addresses, one, other)
 
 
+async def test_the_new_agents_own_words_say_why_it_did_not_take_over(tmp_path):
+    after = "predecessor.told('listeners.log is taken by process 7'); sys.exit(1)"
+    async with running(tmp_path, after=after) as (service, addresses), asked(addresses) as (one, other):
+        await is_waited_for(service)
+        with pytest.raises(
+            Failed, match=r"did not take over: listeners\.log is taken by process 7; this agent goes on"
+        ):
+            await service.hand_over()
+        await _goes_on(service, addresses, one, other)
+
+
 async def _goes_on(service, addresses, one, other):
     """It answers what was held, what has half come, and whoever is new."""
     async with asyncio.timeout(30):

@@ -157,7 +157,10 @@ async def ask(where: Listen, method: str, path: str) -> dict[str, Any]:
         why = f"does not answer within {timeout.total:.0f} s although it is there: {hint}"
         raise click.ClickException(f"the agent at {where} {why}") from None
     except (OSError, ValueError, aiohttp.ClientError) as error:
-        hint = "is `pointsman serve` running with this fleet file (listeners.admin)?"
+        hint = (
+            "is `pointsman serve` running with this fleet file? If listeners.admin was edited, it is where it was: "
+            "kill -USR2 $(systemctl show -P MainPID pointsman) restarts it"
+        )
         raise click.ClickException(f"no agent at {where}: {said(error)}; {hint}") from error
     if answer.status != 200:
         raise click.ClickException(str(found.get("error", f"the agent answered {answer.status}")))

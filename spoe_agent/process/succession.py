@@ -15,7 +15,7 @@ import errno
 import os
 import socket
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Final, Literal, Self
 
@@ -32,7 +32,10 @@ VARIABLE = "POINTSMAN_SUCCEEDS"
 START_DEADLINE_S = 60.0
 TAKEN_DEADLINE_S = 5.0
 
-READY, TAKEN = b"r", b"t"
+READY, TAKEN, FAILED = b"r", b"t", b"f"
+"""What the new agent says; behind the last one, why."""
+
+MAX_REASON_BYTES = 4000
 
 SOCKETS_AT_ONCE = 100
 """Linux passes at most 253 in one message (unix(7), SCM_RIGHTS)."""
@@ -102,7 +105,7 @@ class Successor:
             stack.pop_all()
         it = cls(ours, child)
         try:
-            await it._hear(READY, START_DEADLINE_S, "did not become ready; what it says is in the log")
+            await it._hear(READY, START_DEADLINE_S, "did not become ready")
         except BaseException:
             await it.give_up()
             raise
@@ -114,7 +117,7 @@ class Successor:
             await asyncio.to_thread(_send, self._channel, estate.model_dump_json().encode(), sockets)
         except OSError as error:
             raise Failed(f"the new agent cannot be told: {error}") from error
-        await self._hear(TAKEN, TAKEN_DEADLINE_S, "did not take over; what it says is in the log")
+        await self._hear(TAKEN, TAKEN_DEADLINE_S, "did not take over")
         self._channel.close()
 
     async def give_up(self) -> None:
@@ -127,11 +130,12 @@ class Successor:
     async def _hear(self, word: bytes, deadline_s: float, otherwise: str) -> None:
         self._channel.settimeout(deadline_s)
         try:
-            heard = await asyncio.to_thread(self._channel.recv, 1)
+            heard = await asyncio.to_thread(_word, self._channel)
         except OSError:
             heard = b""
         if heard != word:
-            raise Failed(f"the new agent {otherwise}")
+            why = heard.removeprefix(FAILED).decode("utf-8", "replace")
+            raise Failed(f"the new agent {otherwise}{f': {why}' if why else '; what it says is in the log'}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +180,12 @@ class Predecessor:
         self._channel.sendall(TAKEN)
         self._channel.close()
 
+    def told(self, why: str) -> None:
+        """Say why this agent ends, unless it has taken over."""
+        with suppress(OSError):
+            self._channel.sendall(FAILED + why.encode("utf-8", "replace")[:MAX_REASON_BYTES])
+        self._channel.close()
+
     def _receive(self) -> tuple[bytes, list[socket.socket]]:
         self._channel.sendall(READY)
         length, count = (int.from_bytes(self._exactly(_LENGTH_BYTES)) for _ in range(2))
@@ -202,6 +212,15 @@ class Predecessor:
                 raise OSError("the old agent ended")
             got += more
         return bytes(data)
+
+
+def _word(channel: socket.socket) -> bytes:
+    """Return what the new agent says next; with the reason, when that is that it failed."""
+    word = channel.recv(1)
+    if word == FAILED:
+        while len(word) <= MAX_REASON_BYTES and (more := channel.recv(MAX_REASON_BYTES)):
+            word += more
+    return word
 
 
 def _send(channel: socket.socket, data: bytes, sockets: Sequence[socket.socket]) -> None:

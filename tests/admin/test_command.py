@@ -115,6 +115,7 @@ def test_without_an_agent_it_says_where_it_looked(fleet, command):
     assert result.exit_code == 1
     assert f"no agent at 127.0.0.1:{fleet[1]}" in result.output
     assert "pointsman serve" in result.output
+    assert "If listeners.admin was edited" in result.output
 
 
 @pytest.mark.parametrize("command", [status, restart], ids=["soon", "late"])
