@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -21,7 +21,7 @@ from spoe_agent.instances.reach import reach
 from spoe_agent.plan.wanted import Wanted, WantedModel
 from spoe_agent.plan.wishes import Gpu, Wish
 from spoe_agent.routing.memory import ModelShape
-from spoe_agent.routing.names import display
+from spoe_agent.routing.names import display, is_cloud
 
 _GPU_DEADLINE_S = 10.0
 _ASK_S = 10.0
@@ -79,15 +79,25 @@ def remotes(fleet: Fleet | None) -> list[Remote]:
 
 def wishes(wanted: Wanted, known: Known) -> list[Wish]:
     """Return the models to be planned. Raises Unplannable."""
-    models = wanted.models or tuple(WantedModel(model=key) for key in sorted(known.installed))
+    models = wanted.models or tuple(WantedModel(model=key) for key in _loadable(known.installed))
     if not models:
         who = f"{', '.join(known.asked)} list none" if known.asked else "no Ollama answers"
         raise Unplannable(f"no model to plan for: {who}; name them in a file (models:), with their size")
     return [_wish(one, wanted, known) for one in models]
 
 
+def _loadable(installed: Mapping[str, InstalledModel]) -> Iterator[str]:
+    """Yield the models that take memory, of copies (`ollama cp`) one: Ollama loads it for all of their names."""
+    seen: set[str] = set()
+    for key, model in sorted(installed.items()):
+        if model.size_bytes and not is_cloud(key) and model.digest not in seen:
+            yield key
+            seen |= {model.digest} - {""}
+
+
 def _wish(one: WantedModel, wanted: Wanted, known: Known) -> Wish:
     there = known.installed.get(one.model)
+    asked, trained = one.context or wanted.context, there.trained_context if there else 0
     size = one.size or (there.size_bytes if there else 0)
     if not size:
         raise Unplannable(
@@ -97,11 +107,12 @@ def _wish(one: WantedModel, wanted: Wanted, known: Known) -> Wish:
         model=one.model,
         weights=int(size),
         shape=model_shape(one.shape) if one.shape else known.shapes.get(one.model),
-        context=one.context or wanted.context,
+        context=min(asked, trained or asked),
         demand=one.demand,
         slots_wanted=one.slots,
         is_one_by_one=there is not None and there.is_one_by_one,
         copies_wanted=one.copies,
+        trained=trained,
     )
 
 

@@ -50,6 +50,8 @@ class Wish:
     is_one_by_one: bool = False
     """Ollama runs one request of it at a time, whatever the instance's num_parallel."""
     copies_wanted: int = 1
+    trained: int = 0
+    """Tokens it was trained for: Ollama cuts a larger context to that; 0: not known."""
 
     @property
     def slots(self) -> int:
@@ -66,4 +68,5 @@ class Wish:
     def footprint(self, context: int, slots: int, element_bytes: float, gpus: int = 1) -> Footprint:
         """Return what a copy takes on an instance with that context and so many slots."""
         own = 1 if self.is_one_by_one else slots
-        return footprint(self.weights, context, own, element_bytes, self.shape, gpus)
+        tokens = min(context, self.trained or context)
+        return footprint(self.weights, tokens, own, element_bytes, self.shape, gpus)

@@ -11,6 +11,7 @@ RUNNER = 650_000_000
 def takes(wish, context, slots, gpus, element_bytes):
     """What a copy takes, and of that what /api/ps shows."""
     slots = 1 if wish.is_one_by_one else slots
+    context = min(context, wish.trained) if wish.trained else context
     tokens = context * slots
     batch = 2048 if tokens > 32768 else 1024 if tokens > 4096 else 512
     if wish.shape is None:

@@ -38,7 +38,7 @@ GEMMA_27B = wish("gemma3:27b", 17.4, shape=ModelShape(10 * 8192, 52 * 8192, 1024
 GPT_OSS_120B = wish("gpt-oss:120b", 65.4, shape=ModelShape(18 * 2048, 18 * 2048, 128, 138_000), context=32768)
 LLAMA_70B = wish("llama3.3:70b", 42.5, 80)
 LLAMA_405B = wish("llama3.1:405b", 243, 126)
-EMBED = wish("nomic-embed-text", 0.27, 12, 12, 64, context=2048, is_one_by_one=True)
+EMBED = wish("nomic-embed-text", 0.27, 12, 12, 64, context=2048, trained=2048, is_one_by_one=True)
 UNKNOWN = wish("mine", 9.0, shape=None)
 
 

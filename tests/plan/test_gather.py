@@ -59,6 +59,19 @@ async def test_the_file_says_more_than_an_ollama():
     assert (one.weights, one.shape.token_bytes) == (5 * GB, 1000)
 
 
+async def test_copies_and_what_runs_elsewhere_are_not_planned():
+    models = (Model("a", GB, blob="same"), Model("b", GB, blob="same"), Model("big:cloud", GB))
+    found = wishes(wanted(), await known(models, wanted()))
+    assert [one.model for one in found] == [canonical("a")]
+
+
+async def test_no_model_gets_more_context_than_it_was_trained_for():
+    asked = wanted(models=[{"model": "m", "context": 8192}])
+    (one,) = wishes(asked, await known((Model("m", GB, context_limit=2048),), asked))
+    assert (one.context, one.trained) == (2048, 2048)
+    assert one.footprint(8192, 2, 2.0) == one.footprint(2048, 2, 2.0)
+
+
 @pytest.mark.parametrize(
     ("asked", "found", "said"),
     [
