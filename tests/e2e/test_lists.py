@@ -64,6 +64,21 @@ async def test_the_entries_are_ollamas_own(own: Stack, session: aiohttp.ClientSe
     assert {model["name"]: model for model in body["models"] if model["name"] in theirs} == theirs
 
 
+@pytest.mark.parametrize(("model", "where"), [("alpha", {"gpu0", "gpu1"}), ("beta", {"gpu2"}), ("both:latest", None)])
+async def test_one_model_is_described_where_it_is(
+    own: Stack, session: aiohttp.ClientSession, model: str, where: set[str] | None
+) -> None:
+    for _ in range(3):
+        async with session.get(f"{own.url}/v1/models/{model}") as answer:
+            assert (answer.status, (await answer.json())["id"]) == (200, model)
+            assert routed(answer)[0] in (where or {"gpu0", "gpu1", "gpu2"})
+        async with session.post(f"{own.url}/api/show", json={"model": model}) as answer:
+            assert (answer.status, routed(answer)[1]) == (200, "describe")
+            assert routed(answer)[0] in (where or {"gpu0", "gpu1", "gpu2"})
+    async with session.get(f"{own.url}/v1/models/nobody") as answer:
+        assert (answer.status, (await answer.json())["error"]["type"]) == (404, "not_found_error")
+
+
 async def test_every_copy_that_is_loaded_is_listed_with_its_instance(
     own: Stack, session: aiohttp.ClientSession
 ) -> None:
