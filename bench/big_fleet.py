@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any
 
 import click
@@ -32,11 +33,13 @@ from spoe_agent.instances.http import unlimited_session
 EXPORTER_SAMPLES_S = 30.0
 """dcgm-exporter's default."""
 
-MODELS = tuple(f"model-{number}:latest" for number in range(8))
+MODELS = 8
 LOADED = 3
 """On each instance."""
 
 INSTALLED_AT = "2026-05-04T14:56:49.277302595-07:00"
+
+CHANGED = "/changed"
 
 START_DEADLINE_S = 30.0
 
@@ -55,6 +58,8 @@ class Size:
     instances: int = 64
     hosts: int = 32
     gpus_per_host: int = 8
+    models: int = MODELS
+    """Installed, the same everywhere."""
 
     @property
     def gpus(self) -> int:
@@ -64,6 +69,11 @@ class Size:
     def host(self, instance: int) -> int:
         """Return where an instance is."""
         return instance * self.hosts // self.instances
+
+
+def model(number: int) -> str:
+    """Return a model's name. Eight of them are loaded here or there."""
+    return f"model-{number}:latest"
 
 
 def uuid(host: int, number: int) -> str:
@@ -114,7 +124,13 @@ def entry(name: str) -> dict[str, Any]:
     """Return a model with the fields that `/api/ps` and `/api/tags` share (api/types.go)."""
     details = {"parent_model": "", "format": "gguf", "family": "llama", "families": ["llama"]}
     details |= {"parameter_size": "8.0B", "quantization_level": "Q4_K_M"}
-    return {"name": name, "model": name, "size": 5_000_000_000, "digest": "ab" * 32, "details": details}
+    return {
+        "name": name,
+        "model": name,
+        "size": 5_000_000_000,
+        "digest": sha256(name.encode()).hexdigest(),
+        "details": details,
+    }
 
 
 def loaded(name: str) -> dict[str, Any]:
@@ -123,16 +139,27 @@ def loaded(name: str) -> dict[str, Any]:
     return {**entry(name), "expires_at": expires_at, "size_vram": 5_000_000_000, "context_length": 4096}
 
 
-def application(gpus_per_host: int) -> web.Application:
-    """Return the other side. Which models an Ollama has loaded follows from its port."""
+def application(gpus_per_host: int, models: int) -> web.Application:
+    """Return the other side. Which models an Ollama has loaded follows from its port. Each POST of CHANGED installs one
+    more.
+    """
+    installed: list[bytes] = []
 
     async def ps(request: web.Request) -> web.Response:
         first = request.url.port or 0
-        names = [MODELS[(first + number) % len(MODELS)] for number in range(LOADED)]
+        names = [model((first + number) % MODELS) for number in range(LOADED)]
         return web.json_response({"models": [loaded(name) for name in names]})
 
-    async def tags(_: web.Request) -> web.Response:
-        return web.json_response({"models": [{**entry(name), "modified_at": INSTALLED_AT} for name in MODELS]})
+    async def changed(_: web.Request) -> web.Response:
+        names = map(model, range(models + len(installed)))
+        said = {"models": [{**entry(name), "modified_at": INSTALLED_AT} for name in names]}
+        installed.append(json.dumps(said).encode())
+        return web.Response()
+
+    async def tags(request: web.Request) -> web.Response:
+        if not installed:
+            await changed(request)
+        return web.Response(body=installed[-1], content_type="application/json")
 
     async def version(_: web.Request) -> web.Response:
         return web.json_response({"version": "0.33.0"})
@@ -146,12 +173,13 @@ def application(gpus_per_host: int) -> web.Application:
 
     app = web.Application()
     app.add_routes([web.get("/api/ps", ps), web.get("/api/tags", tags), web.get("/api/version", version)])
+    app.add_routes([web.post(CHANGED, changed)])
     app.add_routes([web.get(f"/h{{host}}{PATH}", gpus), web.get("/h{host}/metrics", metrics)])
     return app
 
 
 async def _serve(size: Size) -> None:
-    runner = web.AppRunner(application(size.gpus_per_host), access_log=None)
+    runner = web.AppRunner(application(size.gpus_per_host, size.models), access_log=None)
     await runner.setup()
     for _ in range(size.instances):
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -205,9 +233,10 @@ async def assembled(size: Size, ports: Sequence[int], kind: ReadBy) -> AsyncIter
 @click.option("--instances", type=int, required=True)
 @click.option("--hosts", type=int, required=True)
 @click.option("--gpus-per-host", type=int, required=True)
-def main(instances: int, hosts: int, gpus_per_host: int) -> None:
+@click.option("--models", type=int, required=True)
+def main(instances: int, hosts: int, gpus_per_host: int, models: int) -> None:
     """Be the other side, and print the ports."""
-    asyncio.run(_serve(Size(instances, hosts, gpus_per_host)))
+    asyncio.run(_serve(Size(instances, hosts, gpus_per_host, models)))
 
 
 if __name__ == "__main__":

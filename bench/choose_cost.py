@@ -89,16 +89,19 @@ class Measured:
 class Stage:
     """A fleet in a scene, held still in time."""
 
-    def __init__(self, scene: Scene, size: int) -> None:
+    def __init__(self, scene: Scene, size: int, models: int) -> None:
         self.now_s = 1000.0
         self.scene = scene
+        more = (canonical(f"model-{number}") for number in range(models - len(OTHERS) - 1))
+        # One mapping for all, as the agent has it where a store is shared.
+        self._installed = dict.fromkeys((WANTED, *OTHERS, *more), SIZE_BYTES)
         self.fleet = _fleet(size)
         self.board = Board()
         load = InstanceLoad(scene.in_flight * len(scene.loaded), 0, is_up=True)
         loads = {one.name: load for one in self.fleet.instances}
         self.facts = RequestFacts(REQUEST_ID, Kind.INFERENCE, Dialect.OLLAMA, WANTED, loads=loads, body_bytes=2000)
         for one in self.fleet.instances:
-            self.board.publish(one.name, _reading(scene.loaded, self.now_s))
+            self.board.publish(one.name, self._reading())
             for model in scene.loaded * scene.in_flight:
                 self.board.grant(Grant(f"{one.name} {model} {self.board.grants}", one.name, model, 0.0))
         self.agent = Agent(self.fleet, self.board, _nothing_new, lambda: self.now_s, _experienced(self.fleet, scene))
@@ -110,8 +113,18 @@ class Stage:
         self.facts = replace(self.facts, request_id=str(uuid4()))
         self.now_s += 0.2
         for one in self.fleet.instances:
-            self.agent.published(one.name, _reading(self.scene.loaded, self.now_s))
+            self.agent.published(one.name, self._reading())
         self.agent.learner.learned(self.now_s)
+
+    def _reading(self) -> InstanceState:
+        return InstanceState(
+            health=Health.UP,
+            loaded={model: LoadedModel(SIZE_BYTES, SIZE_BYTES, 2048) for model in self.scene.loaded},
+            loaded_at_s=self.now_s,
+            installed=self._installed,
+            installed_at_s=self.now_s,
+            version="0.33.0",
+        )
 
     def snapshot(self) -> Snapshot:
         """Return what `choose` gets."""
@@ -125,17 +138,6 @@ def _fleet(size: int) -> FleetSpec:
     )
     rules = (ModelRule("hf.co/*", instances=("gpu0",)), ModelRule("*:70b", num_parallel=1))
     return FleetSpec(specs, rules, Policy(hold_s=60.0))
-
-
-def _reading(loaded: tuple[str, ...], now_s: float) -> InstanceState:
-    return InstanceState(
-        health=Health.UP,
-        loaded={model: LoadedModel(SIZE_BYTES, SIZE_BYTES, 2048) for model in loaded},
-        loaded_at_s=now_s,
-        installed=dict.fromkeys((WANTED, *OTHERS), SIZE_BYTES),
-        installed_at_s=now_s,
-        version="0.33.0",
-    )
 
 
 def _experienced(fleet: FleetSpec, scene: Scene) -> Learner:
@@ -177,9 +179,9 @@ def _least_us(rounds: int, once: Callable[[], object], after: Callable[[], None]
     return best_s * 1e6
 
 
-def measure(scene: Scene, size: int, rounds: int) -> Measured:
-    """Time one scene at one size."""
-    stage = Stage(scene, size)
+def measure(scene: Scene, size: int, rounds: int, models: int = len(OTHERS) + 1) -> Measured:
+    """Time one scene at one size. `models`: installed on every instance."""
+    stage = Stage(scene, size, models)
     snapshot = stage.snapshot()
     expected = choose(stage.facts, stage.fleet, snapshot)
     if expected.tier is not scene.tier:

@@ -32,7 +32,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from bench.big_fleet import MODELS, ReadBy, Size, assembled, other_side
+from bench.big_fleet import MODELS, ReadBy, Size, assembled, model, other_side
 from spoe_agent.agent.agent import Agent
 from spoe_agent.assemble import Runs
 from spoe_agent.haproxy.limiter import Limiter
@@ -84,7 +84,7 @@ class Requests(asyncio.DatagramProtocol):
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
         self._in_flight: deque[str] = deque()
-        self._models = [canonical(name) for name in MODELS]
+        self._models = [canonical(name) for name in map(model, range(MODELS))]
         self._number = 0
         self.times: list[Times] | None = None
         """None: not kept now."""

@@ -34,6 +34,7 @@ from spoe_agent.instances.reach import reach
 from spoe_agent.instances.relist import Relister
 from spoe_agent.instances.spills import Repairs
 from spoe_agent.instances.watch import Watch
+from spoe_agent.routing import Health
 from spoe_agent.routing.keep import Touch
 from spoe_agent.routing.names import display
 
@@ -129,6 +130,13 @@ class Parts:
         said = self.ollamas.lists()
         return {name: lists if self.board.state(name).loaded else lists.unloaded() for name, lists in said.items()}
 
+    async def look(self) -> None:
+        """Have the lists of what is installed read now: of every store once, as long as there is no news in it."""
+        await self.ollamas.refresh_stores([one.name for one in self.fleet.instances if self._is_down(one.name)])
+
+    def _is_down(self, name: str) -> bool:
+        return self.board.state(name).health is Health.DOWN
+
     async def adopt(self, fleet: Fleet) -> None:
         """Put a fleet in force. What is new in it is read first, so that answers come before questions; what is as it
         was goes on as it is, with all that is known of it.
@@ -203,7 +211,7 @@ async def assemble(
 
     ollamas, board = Ollamas(connect, clock), Board()
     agent = Agent(specs(fleet), board, ollamas.refresh, clock, learner, ollamas.unload, refused)
-    relist = Relister(ollamas.refresh_one)
+    relist = Relister(lambda name: ollamas.refresh_some([name]))
     watch = Watch(agent, fleet.policies.health, ask, clock, relist)
     processes = Processes(lambda: parts.fleet.instances, agent.settings.started, lambda name: board.state(name).version)
     background = [relist.run, processes.run, Repairs(agent, ollamas.unload, clock).run]
@@ -214,7 +222,7 @@ async def assemble(
 
 def door(parts: Parts) -> Door:
     """Return the door of an agent, not open."""
-    answers = Answers(parts.lists, SecondLook(parts.ollamas.refresh, time.monotonic).take)
+    answers = Answers(parts.lists, SecondLook(parts.look, time.monotonic).take)
 
     def silence_s() -> float:
         return parts.fleet.policies.response_timeout

@@ -7,6 +7,7 @@ their weights are the same: they count as models of their own.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
@@ -21,13 +22,15 @@ class Namesakes:
 
     def __init__(self) -> None:
         self._digests: dict[str, Mapping[str, str]] = {}
-        self._known: frozenset[str] = frozenset()
-        """Names that were listed before: what was learned under one stays known when it is copied."""
+        self._lists: tuple[_List, ...] = ()
+        """What the names below were worked out from: what was learned under one that was listed stays known when it is
+        copied."""
         self._runners: dict[str, str] = {}
 
     def read(self, instance: str, digests: Mapping[str, str]) -> None:
         """Take an instance's list: digests by canonical key; "" is of nothing."""
-        if self._digests.get(instance) != digests:
+        before = self._digests.get(instance)
+        if before is not digests and before != digests:
             self._digests[instance] = digests
             self._join()
 
@@ -52,18 +55,30 @@ class Namesakes:
         return {self.runner(model): about for model, about in models.items()}
 
     def _join(self) -> None:
-        found: dict[str, dict[str, str]] = {}
-        for instance, digests in self._digests.items():
-            for model, digest in digests.items():
-                found.setdefault(model, {})[instance] = digest
-        alike: dict[tuple[str, frozenset[str]], list[str]] = {}
-        for model, where in found.items():
-            digest, *others = set(where.values())
+        """Most names are nobody's namesakes, and instances that share a store share the list too."""
+        before = {id(one.digests): one for one in self._lists}
+        lists = {id(digests): digests for digests in self._digests.values()}
+        now = tuple(before.get(number) or _List(digests) for number, digests in lists.items())
+        alike: dict[tuple[str, tuple[int, ...]], list[str]] = {}
+        for model in {model for one in now for model in one.doubled}:
+            where = tuple(number for number, one in enumerate(now) if model in one.digests)
+            digest, *others = {now[number].digests[model] for number in where}
             if digest and not others:
-                alike.setdefault((digest, frozenset(where)), []).append(model)
+                alike.setdefault((digest, where), []).append(model)
         runners: dict[str, str] = {}
         for models in alike.values():
-            before = [name for name in map(self.runner, self._known.intersection(models)) if name in models]
-            runners.update(dict.fromkeys(models, min(before or models)))
+            listed = [model for model in models if any(model in one.digests for one in self._lists)]
+            kept = [name for name in map(self.runner, listed) if name in models]
+            runners.update(dict.fromkeys(models, min(kept or models)))
         self._runners = {model: runner for model, runner in runners.items() if model != runner}
-        self._known = frozenset(found)
+        self._lists = now
+
+
+class _List:
+    """The list of a store."""
+
+    def __init__(self, digests: Mapping[str, str]) -> None:
+        self.digests = digests
+        times = Counter(digests.values())
+        self.doubled = [model for model, digest in digests.items() if times[digest] > 1]
+        """Names whose digest others have too."""

@@ -40,7 +40,8 @@ class Suggestions:
         since_s, told = self._found.get(key, (-inf, ""))
         if now_s - since_s < REMEMBERED_S or now_s < self._not_before_s:
             return told
-        known = {name for models in installed for name in models}
+        stores = {id(models): models for models in installed}.values()
+        known = {name for models in stores for name in models}
         told = " or ".join(f"'{name}'" for name in nearest(key, known))
         self._not_before_s = now_s + PAUSE_S_PER_NAME * len(known)
         self._found.put(key, (now_s, told))

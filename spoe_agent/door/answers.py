@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 
+from pydantic_core import to_json
+
 from spoe_agent.door.catalogue import ANSWERS, FleetLists
 
 
@@ -31,11 +33,16 @@ class Answers:
         of = [(name, answer.of(lists)) for name, lists in fleet.items()]
         written_of, text = self._written.get(path, (None, b""))
         if written_of != of:
-            said = json.dumps(answer.write(fleet), ensure_ascii=False, separators=(",", ":"))
-            # Half a surrogate pair is JSON, but no text.
-            text = said.encode("utf-8", "replace")
+            text = _json(answer.write(fleet))
             self._written[path] = of, text
         return text
+
+
+def _json(said: object) -> bytes:
+    try:
+        return to_json(said)
+    except ValueError:  # half a surrogate pair, which is JSON, but no text
+        return json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 def media_type(path: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from spoe_agent.instances.lists import Lists, ModelEntry, seconds
@@ -18,7 +19,7 @@ FleetLists = Mapping[str, Lists]
 
 def tags(fleet: FleetLists) -> dict[str, Any]:
     """Return `/api/tags`: each name once, the one changed last first, as Ollama sorts (server/routes.go)."""
-    return {"models": [entry for _, entry in _newest(fleet)]}
+    return {"models": [entry for _, _, entry in _newest(fleet)]}
 
 
 def ps(fleet: FleetLists) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def openai_models(fleet: FleetLists) -> dict[str, Any]:
     """Return `/v1/models`; `data` is null when there are none (openai/openai.go ToListCompletion)."""
     data = [
         {"id": entry.get("name"), "object": "model", "created": int(changed_s), "owned_by": key.split("/")[1]}
-        for (key, entry), changed_s in ((item, _changed_s(item[1])) for item in _newest(fleet))
+        for changed_s, key, entry in _newest(fleet)
     ]
     return {"object": "list", "data": data or None}
 
@@ -77,18 +78,17 @@ def _stores(fleet: FleetLists) -> list[Lists]:
     return list({lists.installed_text: lists for lists in fleet.values()}.values())
 
 
-def _newest(fleet: FleetLists) -> list[tuple[str, ModelEntry]]:
-    """Return each model with its entry, the one changed last first. Of different ones under one name, the newest."""
-    found: dict[str, ModelEntry] = {}
+def _newest(fleet: FleetLists) -> list[tuple[float, str, ModelEntry]]:
+    """Return when each model was changed, its key and its entry, the one changed last first. Of different ones under
+    one name, the newest.
+    """
+    found: dict[str, tuple[float, str, ModelEntry]] = {}
     for lists in _stores(fleet):
         for key, entry in lists.installed.items():
-            if key not in found or _changed_s(entry) > _changed_s(found[key]):
-                found[key] = entry
-    return sorted(found.items(), key=lambda item: _changed_s(item[1]), reverse=True)
-
-
-def _changed_s(entry: ModelEntry) -> float:
-    return seconds(entry.get("modified_at")) or 0.0
+            changed_s = seconds(entry.get("modified_at")) or 0.0
+            if key not in found or changed_s > found[key][0]:
+                found[key] = changed_s, key, entry
+    return sorted(found.values(), key=itemgetter(0), reverse=True)
 
 
 def _order(version: str) -> tuple[list[int], bool, str]:

@@ -6,7 +6,11 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Generic, NamedTuple, TypeVar
+from weakref import WeakValueDictionary
+
+from pydantic_core import from_json
 
 from spoe_agent.routing.names import canonical
 from spoe_agent.routing.snapshot import LoadedModel
@@ -58,35 +62,106 @@ class Lists:
         return replace(self, loaded={}, loaded_text=b"")
 
 
-class ModelList(Generic[T]):
-    """A list of models that is read again only when it has changed: reading a long one keeps requests waiting."""
+class Models(dict[str, T]):
+    """What a list says of each model, by canonical key. Not changed any more: instances share it."""
 
-    def __init__(self, path: str, of: Callable[[ModelEntry], T]) -> None:
+
+class Installed(Models[InstalledModel]):
+    """The same of `/api/tags`, with what is made of it, which takes milliseconds where there are thousands."""
+
+    @cached_property
+    def sizes(self) -> Mapping[str, int]:
+        """Bytes on disk."""
+        return {model: there.size_bytes for model, there in self.items()}
+
+    @cached_property
+    def digests(self) -> Mapping[str, str]:
+        """Of the manifests."""
+        return {model: there.digest for model, there in self.items()}
+
+    @cached_property
+    def one_by_one(self) -> frozenset[str]:
+        """Models of which one request runs at a time."""
+        return frozenset([model for model, there in self.items() if there.is_one_by_one])
+
+    @cached_property
+    def trained(self) -> Mapping[str, int]:
+        """The contexts that models are trained for, of those that say so."""
+        return {model: there.trained_context for model, there in self.items() if there.trained_context}
+
+    @classmethod
+    def of(cls, models: Mapping[str, InstalledModel]) -> Installed:
+        """Return the models themselves, if they are such."""
+        return models if isinstance(models, cls) else cls(models)
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class _Read(Generic[T]):
+    """A list that was read."""
+
+    text: bytes
+    entries: Mapping[str, ModelEntry]
+    found: Models[T]
+
+
+NOT_READ: _Read[Any] = _Read(b"", {}, Models())
+
+
+class ModelList(Generic[T]):
+    """A list of models that is read again only when it has changed, and once for all instances that say the same:
+    reading a long one keeps requests waiting.
+    """
+
+    def __init__(self, path: str, of: Callable[[ModelEntry], T], kind: type[Models[T]] = Models) -> None:
         self._path = path
         self._of = of
-        self.text = b""
-        self._is_read = False
-        self.entries: Mapping[str, ModelEntry] = {}
-        self._found: Mapping[str, T] = {}
+        self._kind = kind
+        self._last: _Read[T] = NOT_READ
 
-    def read(self, text: bytes) -> Mapping[str, T]:
+    @property
+    def text(self) -> bytes:
+        """As it came."""
+        return self._last.text
+
+    @property
+    def entries(self) -> Mapping[str, ModelEntry]:
+        """By canonical key."""
+        return self._last.entries
+
+    def read(self, text: bytes) -> Models[T]:
         """Return the list's models by canonical key. Raises UnexpectedAnswer."""
-        if text != self.text or not self._is_read:
-            self.entries = _entries(parsed(self._path, text))
-            self._found = {key: self._of(entry) for key, entry in self.entries.items()}
-            self.text, self._is_read = text, True
-        return self._found
+        if text != self._last.text or self._last is NOT_READ:
+            self._last = _shared.get((self._path, text)) or self._read(text)
+        return self._last.found
+
+    def _read(self, text: bytes) -> _Read[T]:
+        entries = _entries(parsed(self._path, text))
+        read = _Read(text, entries, self._kind({key: self._of(entry) for key, entry in entries.items()}))
+        _shared[self._path, text] = read
+        return read
+
+
+_shared: WeakValueDictionary[tuple[str, bytes], _Read[Any]] = WeakValueDictionary()
+"""What is in use by some instance."""
 
 
 def parsed(path: str, text: bytes) -> ModelEntry:
     """Return the JSON object that a path answered. Raises UnexpectedAnswer."""
     try:
-        answer = json.loads(text)
+        answer = _json(text)
     except (ValueError, RecursionError) as error:
         raise UnexpectedAnswer(f"GET {path} answered no JSON: {error}") from error
     if not isinstance(answer, dict):
         raise UnexpectedAnswer(f"GET {path} answered no JSON object")
     return answer
+
+
+def _json(text: bytes) -> object:
+    try:
+        found: object = from_json(text)
+    except ValueError:  # half a surrogate pair, which Go's JSON may have and which is no text
+        found = json.loads(text)
+    return found
 
 
 def _entries(answer: ModelEntry) -> dict[str, ModelEntry]:

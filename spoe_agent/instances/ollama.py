@@ -9,7 +9,7 @@ import aiohttp
 
 from spoe_agent.instances.http import Remote, TooLong, get
 from spoe_agent.instances.lists import (
-    InstalledModel,
+    Installed,
     Lists,
     ModelList,
     UnexpectedAnswer,
@@ -33,7 +33,7 @@ class OllamaClient:
         self._remote = remote
         self._timeout_s = timeout_s
         self._loaded = ModelList("/api/ps", loaded_model)
-        self._installed = ModelList("/api/tags", installed_model)
+        self._installed = ModelList("/api/tags", installed_model, Installed)
         self._version = ""
 
     @property
@@ -46,9 +46,9 @@ class OllamaClient:
         """Return `/api/ps` by canonical key."""
         return self._loaded.read(await self._get("/api/ps"))
 
-    async def installed(self) -> Mapping[str, InstalledModel]:
+    async def installed(self) -> Installed:
         """Return `/api/tags` by canonical key."""
-        return self._installed.read(await self._get("/api/tags"))
+        return Installed.of(self._installed.read(await self._get("/api/tags")))
 
     async def version(self) -> str:
         """Return the server's version (`/api/version`)."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Protocol
 
 from spoe_agent.agent.persistently import persistently
@@ -123,9 +123,26 @@ class Ollamas:
         """Ask all for their lists now."""
         await _read(self._all.values())
 
-    async def refresh_one(self, instance: str) -> None:
-        """Ask one for its lists now; one that the fleet file lost just now is not asked."""
-        await _read([one for name, one in self._all.items() if name == instance])
+    async def refresh_some(self, instances: Collection[str]) -> None:
+        """Ask some for their lists now; what the fleet file lost just now is not asked."""
+        await _read([one for name, one in self._all.items() if name in instances])
+
+    async def refresh_stores(self, dead: Collection[str]) -> None:
+        """Ask one of each store for its lists, and where that has news the others too.
+
+        Args:
+            dead: instances of which no answer is to be expected.
+        """
+        before, firsts = self.lists(), dict[tuple[str, int], str]()
+        for name, one in self._all.items():
+            if name not in dead:
+                # Those of one store that do not say the same share none.
+                firsts.setdefault((one.instance.store, id(before[name].installed_text)), name)
+        await self.refresh_some(firsts.values())
+        now = self.lists()
+        news = {store for (store, _), name in firsts.items() if now[name].installed_text != before[name].installed_text}
+        others = [name for name, one in self._all.items() if one.instance.store in news and name not in firsts.values()]
+        await self.refresh_some(others)
 
     async def unload(self, instance: str, model: str) -> str:
         """Have an instance unload a model; one that the fleet file lost just now does not. Return what went wrong."""

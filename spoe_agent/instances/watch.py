@@ -22,6 +22,7 @@ from spoe_agent.instances.ended import REFUSED, Manner, changes_lists, manner
 from spoe_agent.instances.evictions import Evictions
 from spoe_agent.instances.failures import Failures
 from spoe_agent.instances.health import InstanceHealth, Transition
+from spoe_agent.instances.lists import Installed
 from spoe_agent.instances.probe import Target
 from spoe_agent.instances.reading import Reading
 from spoe_agent.instances.saying import log_turn
@@ -286,5 +287,5 @@ class Watch:
 def _joined(namesakes: Namesakes, instance: str, reading: Reading) -> Reading:
     """Return what a poll brought, with copies of a model under the one name that it goes by."""
     if reading.installed is not None:
-        namesakes.read(instance, {model: there.digest for model, there in reading.installed.items()})
+        namesakes.read(instance, Installed.of(reading.installed).digests)
     return reading if reading.loaded is None else replace(reading, loaded=namesakes.joined(reading.loaded))

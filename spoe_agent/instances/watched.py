@@ -18,6 +18,7 @@ from spoe_agent.instances.ended import Manner
 from spoe_agent.instances.evictions import Evictions
 from spoe_agent.instances.failures import Failures, Verdict
 from spoe_agent.instances.health import InstanceHealth, Transition
+from spoe_agent.instances.lists import Installed
 from spoe_agent.instances.others import Others
 from spoe_agent.instances.probe import Target, target
 from spoe_agent.instances.reading import PollResult, Reading
@@ -208,15 +209,14 @@ def _with(state: InstanceState, reading: Reading) -> InstanceState:
     if reading.loaded is not None:
         state = replace(state, loaded=reading.loaded, loaded_at_s=reading.asked_at_s)
     if reading.installed is not None:
+        installed = Installed.of(reading.installed)
         # What is loaded was asked for before: what is not listed now was deleted since it was loaded.
         deleted = frozenset() if reading.is_starting else frozenset(state.loaded) - reading.installed.keys()
         state = replace(
             state,
-            installed={model: there.size_bytes for model, there in reading.installed.items()},
-            one_by_one=frozenset([model for model, there in reading.installed.items() if there.is_one_by_one]),
-            trained={
-                model: there.trained_context for model, there in reading.installed.items() if there.trained_context
-            },
+            installed=installed.sizes,
+            one_by_one=installed.one_by_one,
+            trained=installed.trained,
             installed_at_s=reading.asked_at_s,
             deleted=deleted,
             is_starting=reading.is_starting,

@@ -21,7 +21,7 @@ _MODEL = re.compile(r"[a-z0-9_][a-z0-9_.-]{0,79}", re.ASCII)
 _GLOB = frozenset("*?[")
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16384)
 def canonical(name: str) -> str:
     """Return `host/namespace/model:tag` in lower case: equal for names that Ollama holds equal.
 

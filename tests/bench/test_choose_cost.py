@@ -7,7 +7,7 @@ from spoe_agent.routing import Action, choose
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
 def test_each_scene_is_what_it_says_and_stays_so(scene):
-    stage = choose_cost.Stage(scene, 8)
+    stage = choose_cost.Stage(scene, 8, 3)
     for _ in range(3):
         assert choose(stage.facts, stage.fleet, stage.snapshot()).tier is scene.tier
         decided = stage.agent.decide(stage.facts)

@@ -6,6 +6,7 @@ import aiohttp
 import pytest
 
 from spoe_agent.fleet import loads
+from spoe_agent.instances.lists import Lists
 from spoe_agent.instances.ollama import UnexpectedAnswer
 from spoe_agent.instances.ollamas import Ollamas
 
@@ -119,7 +120,7 @@ class Waiting(Client):
         return {self.model: 1}
 
 
-@pytest.mark.parametrize("refresh", [Ollamas.refresh, lambda ollamas: ollamas.refresh_one("g0")], ids=["all", "one"])
+@pytest.mark.parametrize("refresh", [Ollamas.refresh, lambda ollamas: ollamas.refresh_some(["g0"])], ids=["all", "one"])
 @pytest.mark.parametrize(("after", "shown"), [(MOVED, ["new"]), (OTHER, [])], ids=["moved", "gone"])
 async def test_what_an_instance_says_that_was_replaced_meanwhile_is_about_nobody(refresh, after, shown):
     old, new, published = Waiting("old"), Waiting("new"), []
@@ -140,3 +141,53 @@ async def test_what_an_instance_says_that_was_replaced_meanwhile_is_about_nobody
     old.gate.set()
     await reading
     assert published == shown
+
+
+class Listing(Client):
+    """An Ollama on a store, that counts how often it is asked for its list."""
+
+    def __init__(self, store):
+        super().__init__(None)
+        self.store, self.asked, self.text = store, 0, b""
+
+    @property
+    def lists(self):
+        return Lists(installed_text=self.text)
+
+    async def loaded(self):
+        return {}
+
+    async def installed(self):
+        self.asked += 1
+        self.text = self.store[0]
+        return {}
+
+
+STORES = """
+instances:
+- {name: g0, url: "http://h:1"}
+- {name: g1, url: "http://h:2"}
+- {name: g2, url: "http://h:3"}
+- {name: g3, url: "http://other:4"}
+"""
+
+
+async def test_of_each_store_one_is_asked_and_the_others_when_there_is_news():
+    store, own = [b"a"], [b"b"]
+    clients = {name: Listing(own if name == "g3" else store) for name in ("g0", "g1", "g2", "g3")}
+    ollamas = Ollamas(lambda instance, _: clients[instance.name])
+    ollamas.put_in_force(await ollamas.read(loads(STORES), lambda *_: None))
+
+    async def asked(dead=()):
+        before = {name: client.asked for name, client in clients.items()}
+        await ollamas.refresh_stores(dead)
+        return {name for name, client in clients.items() if client.asked > before[name]}
+
+    assert await asked() == {"g0", "g3"}
+    assert await asked(dead=["g0"]) == {"g1", "g3"}
+    store[0] = b"c"
+    assert await asked() == {"g0", "g1", "g2", "g3"}
+    assert await asked() == {"g0", "g3"}
+    clients["g1"].store = [b"a store of its own"]
+    await ollamas.refresh_some(["g1"])
+    assert await asked() == {"g0", "g1", "g3"}
