@@ -39,6 +39,8 @@ def _haproxy(haproxy: dict[str, Any]) -> Text:
     said = "HAProxy has not asked yet" if age_s is None else f"HAProxy asked {_age(age_s)} ago"
     if processes > 1:
         said += f", {processes} processes"
+    if age_s is not None and not processes:
+        said += ", and no process of it is known to be there now"
     if fell_back:
         first, last = (_age(haproxy[f"{which}_fell_back_age_s"]) for which in ("first", "last"))
         plural = "s" if fell_back > 1 else ""

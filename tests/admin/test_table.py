@@ -39,10 +39,10 @@ def held(position):
     return {"position": position, **asked}
 
 
-def shown(*instances, hold=(), warnings=(), width=80):
+def shown(*instances, hold=(), warnings=(), width=80, **of_haproxy):
     console = Console(width=width, file=io.StringIO())
     hold = {"length": len(hold), "oldest_s": 5.0, "requests": list(hold)}
-    haproxy = {"warning": "", "asked_age_s": 1.0, "fell_back": 0, "processes": []}
+    haproxy = {"warning": "", "asked_age_s": 1.0, "fell_back": 0, "processes": ["1-a"], **of_haproxy}
     status = {"version": "0.1.0", "up_s": 5.0, "grants": 3, "warnings": warnings, "instances": instances, "hold": hold}
     status["haproxy"] = haproxy
     console.print(tables(status))
@@ -81,6 +81,19 @@ def test_what_speaks_against_an_instance_stands_below_the_rows():
 
 def test_what_to_look_into_comes_first():
     assert shown(instance("gpu0"), warnings=["nobody reads GPU 0 of gpu0"])[1] == "Note: nobody reads GPU 0 of gpu0"
+
+
+@pytest.mark.parametrize(
+    ("asked_age_s", "processes", "said"),
+    [
+        (None, [], "HAProxy has not asked yet"),
+        (1.0, ["1-a"], "HAProxy asked 1 s ago"),
+        (1.0, ["1-a", "2-b"], "HAProxy asked 1 s ago, 2 processes"),
+        (9.0, [], "HAProxy asked 9 s ago, and no process of it is known to be there now"),
+    ],
+)
+def test_who_asks(asked_age_s, processes, said):
+    assert shown(instance("gpu0"), asked_age_s=asked_age_s, processes=processes)[1] == said
 
 
 @pytest.mark.parametrize("width", [80, 200])
