@@ -74,7 +74,7 @@ async def apply(file: FleetFile, ask: Ask, say: Say, patience_s: float = PATIENC
             raise Refused("; ".join(others) + ". HAProxy could not listen there; nothing was changed")
         done: list[Callable[[], Awaitable[None]]] = []
         try:
-            was = await before_reload(listening(running)[:1], ask)
+            was = await before_reload(listening(running)[:1], ask, patience_s / 5, edit.fleet.listeners.prefix)
             await _apply(edit, ask, say, done)
             await _served(edit.fleet.listeners, was, ask, say, patience_s)
         except BaseException as error:

@@ -41,10 +41,20 @@ class Before:
     """Somebody answered where clients connect: it can be reached from here."""
 
 
-async def before(fronts: Iterable[Listen], ask: Ask) -> Before:
-    """Return how it is. `fronts`: where clients connect now, as far as that is known."""
-    answered = [await _answers(front) for front in fronts]
-    return Before(_processes((await ask("GET", "/status"))["haproxy"]), any(answered))
+async def before(fronts: Iterable[Listen], ask: Ask, patience_s: float, prefix: str = "") -> Before:
+    """Return how it is. `fronts`: where clients connect now, as far as is known; `prefix`: of Ollama's paths there,
+    as it is to be.
+
+    A HAProxy that answers is waited for until it asks: it may have taken the agent for dead until now, and would be
+    taken for a new one later.
+    """
+    until_s, fronts = time.monotonic() + patience_s, tuple(fronts)
+    while True:
+        answered = [await _answers(front, below) for front in fronts for below in {"", prefix}]
+        processes = _processes((await ask("GET", "/status"))["haproxy"])
+        if processes or not any(answered) or time.monotonic() >= until_s:
+            return Before(processes, any(answered))
+        await asyncio.sleep(RETRY_S)
 
 
 async def why_not(front: Listen, was: Before, ask: Ask, patience_s: float, prefix: str = "") -> str | None:

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from spoe_agent.admin.apply import NotUndone, Refused, apply
-from spoe_agent.admin.front import Before, why_not
+from spoe_agent.admin.front import Before, before, why_not
 from spoe_agent.fleet import Listen
 from spoe_agent.fleet.file import FleetFile
 from spoe_agent.haproxy.render import haproxy_files
@@ -213,6 +213,20 @@ async def test_a_haproxy_that_does_not_start_anew_is_not_taken_for_one_that_does
         bench.starts = True
         bench.note("reload")
         assert await why_not(Listen("0.0.0.0", bench.front), was, bench.ask, 0) == ""
+
+
+async def test_a_haproxy_that_does_not_ask_yet_is_waited_for(bench):
+    """It takes an agent that has just started for dead until its next check, and would be taken for a new one later."""
+    asked = []
+
+    async def ask(_method, _path):
+        return {"haproxy": {"processes": [{"name": "old"}] if len(asked) > 4 else [], "missing": []}}
+
+    async with answering(bench.front, asked):
+        found = await before([Listen("127.0.0.1", bench.front)], ask, 30, "/ollama")
+    assert found == Before(frozenset({"old"}), answered=True)
+    assert {path for path, _ in asked} == {"/api/version", "/ollama/api/version"}
+    assert await before([Listen("127.0.0.1", bench.front)], ask, 30) == Before(frozenset({"old"}), answered=False)
 
 
 async def test_who_answered_before_must_answer_after(bench):
