@@ -15,8 +15,10 @@ import structlog
 
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
+from spoe_agent.agent.ending import Ending
 from spoe_agent.agent.learner import Learner
 from spoe_agent.agent.persistently import persistently
+from spoe_agent.agent.preload import Load, without_own
 from spoe_agent.agent.second_look import SecondLook
 from spoe_agent.agent.statefile import Kept
 from spoe_agent.door.answers import Answers
@@ -43,6 +45,9 @@ log = structlog.get_logger()
 TICK_S = 0.25
 """How often held requests are looked at for time alone."""
 
+
+PRELOAD_S = 1.0
+"""Between the beginnings of two loads of the agent's own: those of several instances at once slow each other down."""
 
 KEEP_S = 1.0
 """How often it is asked whether a loaded model is to be kept."""
@@ -95,7 +100,7 @@ class Parts:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                for run in (self.ollamas.run, self.watch.run, self._tick, self._keep, *self._background):
+                for run in (self.ollamas.run, self.watch.run, self._tick, self._keep, self._preload, *self._background):
                     group.create_task(persistently(run.__qualname__, run))
                 self._gpu_task = group.create_task(persistently("GPUs", self.gpus.run))
         finally:
@@ -103,14 +108,14 @@ class Parts:
 
     def kept(self) -> Kept:
         """Return what the next agent must know."""
-        watch = self.watch
-        return Kept(self.agent.learner, watch.drained, self.board.ledgers(), watch.doubts())
+        watch, ledgers = self.watch, without_own(self.board.ledgers())
+        return Kept(self.agent.learner, watch.drained, ledgers, watch.doubts(), watch.loaded())
 
     def take(self, kept: Kept) -> None:
         """Go on where an agent before this one was."""
         self.agent.learner.take(kept.learner)
         self.board.take(kept.ledgers, self._clock())
-        self.watch.restore(kept.drained, kept.doubts)
+        self.watch.restore(kept)
 
     def warnings(self) -> list[str]:
         """Return what the status says first: where the fleet file and the world do not go together."""
@@ -178,6 +183,32 @@ class Parts:
         failure = await self.ollamas.touch(touch.instance, display(touch.model), touch.context_length)
         self.watch.touched(touch.instance, touch.model)
         log.debug("touched", instance=touch.instance, model=touch.model, failure=failure)
+
+    async def _preload(self) -> None:
+        async with asyncio.TaskGroup() as loads:
+            while True:
+                load = self.agent.preload.due(self._clock())
+                if load is not None:
+                    loads.create_task(self._load(load))
+                await asyncio.sleep(PRELOAD_S)
+
+    async def _load(self, load: Load) -> None:
+        """Have a model loaded, unless the load has to give way."""
+        begun_s, ending = self._clock(), None
+        asked = asyncio.ensure_future(self.ollamas.load(load.instance, display(load.model)))
+        try:
+            while not asked.done() and not self.agent.preload.gives_way(load):
+                await asyncio.wait([asked], timeout=TICK_S)
+            failure = asked.result() if asked.done() else "gave way to a request that has to load another model"
+            took_s = self._clock() - begun_s
+            ending = Ending(took_s, took_s, not failure)
+            told = {"instance": load.instance, "model": display(load.model), "took_s": round(took_s, 1)}
+            log.info("not preloaded" if failure else "preloaded", **told, **({"why": failure} if failure else {}))
+        finally:
+            asked.cancel()
+            self.watch.touched(load.instance, load.model)
+            self.agent.ended(load.request_id, load.instance, ending)
+            self.agent.preload.ended(load)
 
 
 def _stays(instance: Instance, fleet: Fleet) -> bool:

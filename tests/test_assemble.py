@@ -17,8 +17,9 @@ from spoe_agent.routing import Action, Candidate, Choice, Dialect, Health, Kind,
 from spoe_agent.routing.names import canonical
 from spoe_agent.simulator.catalog import Catalog, Model
 from spoe_agent.simulator.server import SimulatedOllama
+from tests.serving import until
 
-A = canonical("a")
+A, B = canonical("a"), canonical("b")
 BOX = "gpubox.example"
 
 
@@ -166,3 +167,50 @@ async def test_rules_and_weights_hold_at_once_for_who_is_held():
         assert parts.agent.ask("r2", lambda choice, request: granted.append((request.request_id, choice.instance)))
         await parts.adopt(fleet({0: one, 1: other}, "[{match: a, instances: [g0]}]", weight=2))
         assert granted == [("r2", "g0")]
+
+
+def with_models(*names):
+    return SimulatedOllama(catalog=Catalog([Model(name, 300_000_000) for name in names]), time_scale=100.0)
+
+
+async def test_an_instance_that_is_started_anew_comes_back_with_its_models():
+    """Over real sockets: it dies, another server listens there, and what was loaded is loaded before anybody asks."""
+    first = with_models("a", "b")
+    port = await first.start()
+    of = loads(f"instances: [{{name: g0, url: 'http://127.0.0.1:{port}'}}]\npolicies: {{poll: {{interval: 50ms}}}}")
+    async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as tasks:
+        for model in ("a", "b"):
+            async with session.post(f"http://127.0.0.1:{port}/api/generate", json={"model": model}) as answer:
+                assert answer.status == 200
+        parts = await assemble(of, session)
+        running = tasks.create_task(parts.run())
+        await until(lambda: set(parts.board.state("g0").loaded) == {A, B})
+        assert parts.kept().loaded.keys() == {"g0"}
+        await first.stop()
+        await until(lambda: not parts.board.state("g0").loaded)
+        second = with_models("a", "b")
+        await second.start(port=port)
+        await until(lambda: set(parts.board.state("g0").loaded) == {A, B})
+        assert parts.board.state("g0").others == {}
+        await until(lambda: parts.board.grants == 0)
+        async with session.get(f"http://127.0.0.1:{port}/sim/stats") as answer:
+            assert set((await answer.json())["loads"].values()) == {1}
+        running.cancel()
+        await second.stop()
+
+
+async def test_a_load_of_our_own_gives_way_to_a_request_for_another_model():
+    server = SimulatedOllama(catalog=Catalog([Model("a", 30_000_000_000), Model("b", 300_000_000)]), time_scale=1.0)
+    port = await server.start()
+    of = loads(f"instances: [{{name: g0, url: 'http://127.0.0.1:{port}'}}]\nmodels: [{{match: a, instances: [g0]}}]")
+    async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as tasks:
+        parts = await assemble(of, session)
+        running = tasks.create_task(parts.run())
+        await until(lambda: A in parts.board.activity("g0").loading)
+        choice = parts.agent.decide(RequestFacts("r", Kind.INFERENCE, Dialect.OLLAMA, B))
+        assert choice.action is Action.ROUTE
+        async with session.post(f"http://127.0.0.1:{port}/api/generate", json={"model": "b"}) as answer:
+            assert answer.status == 200
+        await until(lambda: parts.board.grants == 1)  # the request's, whose end nobody has told
+        running.cancel()
+    await server.stop()

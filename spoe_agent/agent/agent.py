@@ -19,6 +19,7 @@ from spoe_agent.agent.chooser import Chooser
 from spoe_agent.agent.ending import Ending
 from spoe_agent.agent.keeper import Keeper
 from spoe_agent.agent.learner import Learner
+from spoe_agent.agent.preload import Preload
 from spoe_agent.agent.recent import Recent
 from spoe_agent.agent.second_look import MAX_CHANGES, SecondLook
 from spoe_agent.agent.settings import Settings
@@ -73,6 +74,7 @@ class Agent:
         self._chooser = Chooser(fleet, board, self.learner)
         self._room = WaitingRoom(self._chooser)
         self._kept = Keeper(self._chooser)
+        self.preload = Preload(self._chooser)
         self._second_look = SecondLook(refresh, clock)
         self._unload = unload
         self._refused = refused

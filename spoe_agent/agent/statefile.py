@@ -1,5 +1,5 @@
 """What an agent leaves to the next one, kept across restarts in one small JSON file: what was learned, who was drained
-by hand, what is in flight, and what speaks against instances.
+by hand, what is in flight, what speaks against instances, and what they had loaded.
 
 Written whole to a file beside it and moved into place, so that no reader sees half of it. A damaged or foreign file is
 left out with a warning: priors do until the agent has learned anew.
@@ -48,6 +48,8 @@ class Kept:
     """By instance; empty when the machine was started anew since."""
     doubts: Mapping[str, Doubt] = field(default_factory=dict)
     """By instance."""
+    loaded: Mapping[str, list[str]] = field(default_factory=dict)
+    """Models that instances had when they were read last, the most wanted first."""
 
 
 class _Mean(BaseModel):
@@ -80,6 +82,7 @@ class _State(BaseModel):
     boot: str = ""
     ledgers: dict[str, Ledger] = {}
     doubts: dict[str, Doubt] = {}
+    loaded: dict[str, list[str]] = {}
 
 
 def restore(path: Path) -> Kept:
@@ -106,7 +109,7 @@ def parse(text: bytes) -> Kept:
         cached=state.cached if is_same_boot else {},
     )
     ledgers = state.ledgers if is_same_boot else {}
-    return Kept(learner, frozenset(state.drained), ledgers, state.doubts)
+    return Kept(learner, frozenset(state.drained), ledgers, state.doubts, state.loaded)
 
 
 def dump(kept: Kept) -> str:
@@ -121,6 +124,7 @@ def dump(kept: Kept) -> str:
         boot=_boot(),
         ledgers=dict(kept.ledgers),
         doubts=dict(kept.doubts),
+        loaded=dict(kept.loaded),
     )
     return state.model_dump_json()
 

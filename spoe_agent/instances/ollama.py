@@ -24,6 +24,9 @@ from spoe_agent.routing.snapshot import LoadedModel
 FAILURES = (OSError, TimeoutError, aiohttp.ClientError, UnexpectedAnswer)
 """What goes wrong with a call for no fault of ours."""
 
+LOAD_DEADLINE_S = 1800.0
+"""Models of hundreds of gigabytes take minutes."""
+
 
 class OllamaClient:
     """Asks one Ollama server. Every call may raise any of FAILURES."""
@@ -67,7 +70,7 @@ class OllamaClient:
 
     async def unload(self, model: str) -> None:
         """Ask for a model to be unloaded as soon as it is idle; answered at once (server/routes.go, keep_alive 0)."""
-        status, _ = await self._post("/api/generate", {"model": model, "keep_alive": 0})
+        status, _ = await self._post("/api/generate", {"model": model, "keep_alive": 0}, self._timeout_s)
         if status != 200:
             raise UnexpectedAnswer(f"unloading {model} answered {status}")
 
@@ -77,15 +80,24 @@ class OllamaClient:
         what it is loaded with, for another would reload it.
         """
         body = {"model": model, "stream": False} | ({"options": {"num_ctx": context_length}} if context_length else {})
-        status, text = await self._post("/api/generate", body)
-        if "does not support generate" in text:  # an embedding model (server/routes.go GenerateHandler)
-            status, text = await self._post("/api/embed", {**body, "input": []})
-        if status != 200:
-            raise UnexpectedAnswer(f"touching {model} answered {status}")
+        await self._without_prompt(body, self._timeout_s)
 
-    async def _post(self, path: str, body: object) -> tuple[int, str]:
+    async def load(self, model: str) -> None:
+        """Have a model loaded, with the context that it is loaded with unasked; answered when it is. Ollama gives the
+        load up when this is cancelled, and by itself when it makes no progress (OLLAMA_LOAD_TIMEOUT).
+        """
+        await self._without_prompt({"model": model, "stream": False}, LOAD_DEADLINE_S)
+
+    async def _without_prompt(self, body: Mapping[str, object], deadline_s: float) -> None:
+        status, text = await self._post("/api/generate", body, deadline_s)
+        if "does not support generate" in text:  # an embedding model (server/routes.go GenerateHandler)
+            status, text = await self._post("/api/embed", {**body, "input": []}, deadline_s)
+        if status != 200:
+            raise UnexpectedAnswer(f"{body['model']} without a prompt answered {status}")
+
+    async def _post(self, path: str, body: object, deadline_s: float) -> tuple[int, str]:
         async with (
-            asyncio.timeout(self._timeout_s),
+            asyncio.timeout(deadline_s),
             self._remote.post(self._session, path, body) as response,
         ):
             return response.status, "" if response.status == 200 else await response.text(errors="replace")

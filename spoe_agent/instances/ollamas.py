@@ -35,6 +35,9 @@ class Client(Lister, Protocol):
     async def touch(self, model: str, context_length: int) -> None:
         """Have a model stay loaded for another keep_alive."""
 
+    async def load(self, model: str) -> None:
+        """Have a model loaded."""
+
 
 class Ollama:
     """One instance of the fleet. Until it is in force, its readings are kept."""
@@ -151,6 +154,10 @@ class Ollamas:
     async def touch(self, instance: str, model: str, context_length: int) -> str:
         """Have an instance keep a model loaded; as `unload`."""
         return await self._ask(instance, lambda client: client.touch(model, context_length))
+
+    async def load(self, instance: str, model: str) -> str:
+        """Have an instance load a model, however long that takes; as `unload`."""
+        return await self._ask(instance, lambda client: client.load(model))
 
     async def _ask(self, instance: str, ask: Callable[[Client], Awaitable[None]]) -> str:
         try:

@@ -16,7 +16,8 @@ from spoe_agent.agent.account import Grant
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.ending import Line
 from spoe_agent.agent.namesakes import Namesakes
-from spoe_agent.agent.statefile import Doubt
+from spoe_agent.agent.preload import by_demand
+from spoe_agent.agent.statefile import Doubt, Kept
 from spoe_agent.fleet import HealthPolicy
 from spoe_agent.instances.ended import REFUSED, Manner, changes_lists, manner
 from spoe_agent.instances.evictions import Evictions
@@ -109,7 +110,10 @@ class Watch:
         keeps = one.evictions.see(before.loaded, state.loaded, activity.leaving, room, now_s, wall_s)
         if keeps is not None:
             self._agent.settings.keeps(instance, keeps, now_s)
+        is_new = one.came_up(reading, in_flight)
         self._agent.published(instance, self._with_gpus(instance, state, now_s))
+        if is_new:
+            self._agent.preload.came_up(instance, one.had, now_s)
 
     def _with_gpus(self, instance: str, state: InstanceState, now_s: float) -> InstanceState:
         """Return a state with what it tells of the instance's GPUs, which holds for a while: only a load tells more."""
@@ -201,17 +205,22 @@ class Watch:
         found = {name: health.doubt() for name, health in self.health.items()}
         return {name: doubt for name, doubt in found.items() if doubt is not None}
 
-    def restore(self, drained: Iterable[str], doubts: Mapping[str, Doubt]) -> None:
-        """Take those out who were before the agent was restarted, and doubt whom it doubted. A drained one that is no
-        longer in the fleet is said.
-        """
-        for instance in doubts.keys() & self._watched.keys():
-            self._note(self._watched[instance].health.take(doubts[instance], self._clock()))
-        for instance in sorted(drained):
+    def loaded(self) -> dict[str, list[str]]:
+        """Return what instances had loaded when they were read last, the most wanted first."""
+        rates = self._agent.learner.learned(self._clock()).rate_per_s or {}
+        return by_demand({name: one.had for name, one in self._watched.items()}, rates)
+
+    def restore(self, kept: Kept) -> None:
+        """Take out who was drained, doubt who was doubted, have loaded again what was. Who is gone since is said."""
+        for instance in kept.loaded.keys() & self._watched.keys():
+            if self._watched[instance].recall(kept.loaded[instance], self._agent.board.state(instance)):
+                self._agent.preload.came_up(instance, kept.loaded[instance], self._clock())
+        for instance in kept.doubts.keys() & self._watched.keys():
+            self._note(self._watched[instance].health.take(kept.doubts[instance], self._clock()))
+        for instance in sorted(kept.drained):
             if instance in self._watched:
-                self._note(
-                    self._watched[instance].health.drain(self._clock(), "by hand, before the agent was restarted")
-                )
+                was = "by hand, before the agent was restarted"
+                self._note(self._watched[instance].health.drain(self._clock(), was))
             else:
                 log.warning("was drained by hand, but is not in the fleet file any more", instance=instance)
 

@@ -65,6 +65,32 @@ class Watched:
     left: Counter[str] = field(default_factory=Counter)
     """Clients who left in vain, by model, since its last sign of life."""
     is_read: bool = False
+    had: tuple[str, ...] = ()
+    """What was loaded when it was read last."""
+    is_missed: bool = True
+    """It was not read yet, or did not answer the last time."""
+
+    def came_up(self, reading: Reading, in_flight: Collection[str]) -> bool:
+        """Take what a poll brought; tell whether the instance was started anew: it has nothing loaded, and did not
+        answer just before. `in_flight`: as for `polled`.
+        """
+        if reading.outcome is not PollResult.ANSWERED:
+            self.is_missed = True
+        if reading.loaded is None:
+            return False
+        was_missed, self.is_missed = self.is_missed, False
+        if was_missed and not reading.loaded:
+            return True
+        # While something loads, what was there before may still be on its way.
+        self.had = tuple(reading.loaded) or (self.had if in_flight else ())
+        return False
+
+    def recall(self, models: Sequence[str], state: InstanceState) -> bool:
+        """Know what it had loaded when an agent before this one read it; tell whether it was started anew since."""
+        if state.loaded:
+            return False
+        self.had = tuple(models)
+        return not self.is_missed
 
     def polled(
         self, reading: Reading, before: InstanceState, in_flight: Collection[str], now_s: float, wall_s: float

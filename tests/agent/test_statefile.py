@@ -149,7 +149,7 @@ DOUBT = Doubt(Health.SUSPECT, "7 s", True, "180 s")
 
 
 def test_what_is_in_flight_and_in_doubt_is_there_again(tmp_path):
-    kept = Kept(Learner(), frozenset({"g1"}), {"g0": LEDGER}, {"g1": DOUBT})
+    kept = Kept(Learner(), frozenset({"g1"}), {"g0": LEDGER}, {"g1": DOUBT}, {"g0": ["b", "a"]})
     assert save(kept, tmp_path / "learned.json")
     assert restore(tmp_path / "learned.json") == kept
 

@@ -33,11 +33,11 @@ async def own(binary: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIte
 
 
 async def loads(session: aiohttp.ClientSession, stack: Stack) -> int:
-    """Return how many models all instances have loaded so far."""
+    """Return how often alpha was loaded so far; what is pinned, the agent has loaded by itself."""
     total = 0
     for instance in stack.fleet.instances:
         async with session.get(f"{instance.url}/sim/stats") as answer:
-            total += sum((await answer.json())["loads"].values())
+            total += sum(n for name, n in (await answer.json())["loads"].items() if "alpha" in name)
     return total
 
 
@@ -82,7 +82,7 @@ async def test_clients_that_do_not_wait_do_not_hide_who_hangs(own: Stack, sessio
         assert (answer.status, routed(answer)[0]) == (200, victim)
 
     async def loaded() -> bool:
-        return [model["model"] for model in (await one(session, own, victim))["loaded"]] == ["gamma:latest"]
+        return "gamma:latest" in [model["model"] for model in (await one(session, own, victim))["loaded"]]
 
     async def impatient() -> None:
         with contextlib.suppress(TimeoutError):

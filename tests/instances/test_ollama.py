@@ -182,5 +182,13 @@ async def test_a_model_that_cannot_be_kept_is_said():
     ollama = FakeOllama()
     ollama.answers["/api/generate"] = web.json_response({"error": "model 'x' not found"}, status=404)
     async with client_of(ollama) as client:
-        with pytest.raises(UnexpectedAnswer, match="touching x:1 answered 404"):
+        with pytest.raises(UnexpectedAnswer, match="x:1 without a prompt answered 404"):
             await client.touch("x:1", 0)
+
+
+async def test_a_model_is_loaded_with_what_it_has_unasked():
+    ollama = FakeOllama()
+    ollama.answers["/api/generate"] = {"done": True, "done_reason": "load"}
+    async with client_of(ollama) as client:
+        await client.load("x:1")
+    assert ollama.posted[-1] == {"model": "x:1", "stream": False}

@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.ending import Ending, Line
+from spoe_agent.agent.statefile import Kept
 from spoe_agent.fleet import HealthPolicy, loads, specs
 from spoe_agent.instances.lists import InstalledModel
 from spoe_agent.instances.reading import PollResult, Reading
@@ -363,7 +364,7 @@ def test_a_drain_by_hand_is_said_once_and_obeyed():
 def test_a_drain_by_hand_outlives_the_agent_and_is_said_once():
     bench = Bench()
     with capture_logs() as logs:
-        bench.watch.restore({"g1", "gone"}, {})
+        bench.watch.restore(Kept(drained=frozenset({"g1", "gone"})))
         bench.poll("g1", {})
     assert bench.watch.drained == {"g1"}
     said = [(line["log_level"], line["instance"], line.get("after")) for line in logs]
@@ -469,3 +470,48 @@ def test_names_that_one_runner_serves_are_one_model():
     assert bench.board.find("r1").model == A
     assert set(bench.agent.learner.rates) == {A, c}
     assert not bench.board.state("g0").others
+
+
+ONE = LoadedModel(1, 1)
+RESTARTS = {
+    # polls of g0 after one with A loaded: what was loaded, or how it failed -> whether A is loaded again
+    "refused": ([PollResult.REFUSED, {}], True),
+    "down": ([PollResult.REFUSED, PollResult.REFUSED, {}], True),
+    "silent while it started": ([PollResult.SILENT, {}], True),
+    "it was idle for long": ([{}], False),
+    "it has it still": ([PollResult.SLOW, {A: ONE}], False),
+    "it has another now": ([PollResult.SILENT, {B: ONE}], False),
+    "twice": ([PollResult.REFUSED, {}, PollResult.REFUSED, {}], True),
+}
+
+
+@pytest.mark.parametrize(("polls", "expected"), RESTARTS.values(), ids=RESTARTS)
+def test_an_instance_that_was_started_anew_gets_its_models_back(polls, expected):
+    bench = Bench()
+    bench.clock.now_s += 1
+    for poll in polls:
+        if isinstance(poll, dict):
+            bench.poll("g0", poll)
+        else:
+            bench.fail("g0", poll, "why")
+    load = bench.agent.preload.due(bench.clock())
+    assert (load is not None and (load.instance, load.model) == ("g0", A)) is expected
+
+
+@pytest.mark.parametrize(("loaded", "expected"), [({}, True), ({B: ONE}, False), (None, True)])
+def test_so_does_one_that_was_started_while_the_agent_was_away(loaded, expected):
+    """None: it answers only later."""
+    bench = Bench()
+    before = Kept(loaded=bench.watch.loaded())
+    assert before.loaded == {"g0": [A]}
+    after = Bench()
+    after.watch = Watch(after.agent, HealthPolicy(), after.probe, after.clock)
+    if loaded is None:
+        after.board.forget_instance("g0")
+        after.watch.restore(before)
+        after.poll("g0", {})
+    else:
+        after.poll("g0", loaded)
+        after.watch.restore(before)
+    load = after.agent.preload.due(after.clock())
+    assert (load is not None and load.model == A) is expected

@@ -17,8 +17,8 @@ from tests.serving import DEADLINE_S
 READY = "the fleet is at"
 
 
-def fleet_file(folder, instances=2, instances_are=None, **more):
-    """Write a fleet file; return its path and its document."""
+def fleet_file(path, instances=2, instances_are=None, **more):
+    """Write a fleet file; return what is in it."""
     listeners = {name: f"127.0.0.1:{free_port()}" for name in ("front", "spop", "check", "admin", "door", "again")}
     listeners["log"] = f"127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
     instances_are = instances_are or [
@@ -31,9 +31,8 @@ def fleet_file(folder, instances=2, instances_are=None, **more):
         "models": [{"match": "small", "size": "100MB"}, {"match": "other", "size": "100MB"}],
         **more,
     }
-    path = folder / "fleet.yaml"
     path.write_text(json.dumps(document))
-    return path, document
+    return document
 
 
 class Up:
@@ -99,9 +98,10 @@ async def all_gone(processes, ports):
 
 
 @asynccontextmanager
-async def up(folder, *options, environment=None, **more):
-    """Run `up` on a fleet file of its own."""
-    path, document = fleet_file(folder, **more)
+async def up(folder, *options, environment=None, again=False, **more):
+    """Run `up` on a fleet file of its own; `again`: on the one that is there."""
+    path = folder / "fleet.yaml"
+    document = json.loads(path.read_text()) if again else fleet_file(path, **more)
     command = [sys.executable, "-m", "spoe_agent", "up", "--fleet", str(path), *options]
     env = {**os.environ, "XDG_STATE_HOME": str(folder / "state"), **(environment or {})}
     pipe = asyncio.subprocess.PIPE

@@ -102,6 +102,31 @@ async def test_what_is_killed_comes_back(tmp_path, who):
                 await asyncio.sleep(0.1)
 
 
+async def test_an_instance_that_is_killed_comes_back_with_its_models(tmp_path):
+    async with up(tmp_path, "--simulate", instances=1) as run, session() as client:
+        await run.says(READY)
+        for model in ("small", "other"):
+            assert (await run.ask(model, client))[0] == 200
+        await run.says("loaded: other:latest, small:latest")
+        run.child("--listen").kill()
+        await run.says("loaded: nothing")
+        await run.says("preloaded instance=g0", times=2)
+        await run.says("loaded: other:latest, small:latest", times=2)
+        assert (await run.ask("small", client))[1] == "g0 loaded"
+
+
+async def test_a_fleet_that_is_started_again_loads_what_it_had(tmp_path):
+    async with up(tmp_path, "--simulate", instances=1) as run, session() as client:
+        await run.says(READY)
+        assert (await run.ask("small", client))[0] == 200
+        await run.says("loaded: small:latest")
+        await run.end()
+    async with up(tmp_path, "--simulate", again=True) as run, session() as client:
+        await run.says("preloaded instance=g0 model=small:latest")
+        await run.says("loaded: small:latest")
+        assert (await run.ask("small", client))[1] == "g0 loaded"
+
+
 async def test_an_agent_that_another_follows_is_not_started_again(tmp_path):
     async with up(tmp_path, "--simulate", instances=1) as run:
         await run.says(READY)
