@@ -184,6 +184,11 @@ class Parts:
         self.watch.touched(touch.instance, touch.model)
         log.debug("touched", instance=touch.instance, model=touch.model, failure=failure)
 
+    async def bring_back(self, instance: str, models: Iterable[str]) -> None:
+        """Have an instance that was started anew load these models, though it is drained."""
+        await self.ollamas.refresh_one(instance)
+        self.agent.preload.came_up(instance, models, self._clock(), even_drained=True)
+
     async def _preload(self) -> None:
         async with asyncio.TaskGroup() as loads:
             while True:

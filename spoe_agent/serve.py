@@ -157,7 +157,7 @@ async def _open_admin(service: Service, reloader: Reloader, stack: AsyncExitStac
     def names() -> tuple[str, ...]:
         return parts.fleet.listeners.admin.host, *parts.fleet.policies.allowed_hosts
 
-    admin = Admin(parts.watch, now, service.keep, service.told, reloader, service.hand_over, names)
+    admin = Admin(parts.watch, now, service.keep, service.told, reloader, service.hand_over, parts.bring_back, names)
     stack.push_async_callback(admin.close)
     (sock,) = service.sockets.of("admin")
     await admin.listen(sock)

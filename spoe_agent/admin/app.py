@@ -1,4 +1,4 @@
-"""The agent's admin port: GET /status, POST /instances/NAME/drain and /ready, /reload, /reload/undo and /restart.
+"""The agent's admin port: GET /status; POST /instances/NAME/drain, ready, preload; /reload, /reload/undo, /restart.
 
 It has no password and changes where requests go, so it listens on loopback unless the fleet file says otherwise, and
 takes no request that a web page could make another's browser send.
@@ -17,6 +17,7 @@ from spoe_agent.admin.reload import Reloader
 from spoe_agent.instances.watch import Watch
 from spoe_agent.process.succession import Failed
 from spoe_agent.requests.foreign import host_name, is_known
+from spoe_agent.routing.names import canonical
 
 
 class Admin:
@@ -26,6 +27,7 @@ class Admin:
         keep: writes down what was done by hand, and tells whether it could.
         restart: puts a new agent in this one's place, and returns its process id. Raises Failed.
         names: by which this port goes besides those of every machine, `*` for any part.
+        bring_back: has an instance that was started anew load models, by canonical key.
         told: waits, not for long, until HAProxy knows what was done to an instance; tells whether it does.
     """
 
@@ -37,6 +39,7 @@ class Admin:
         told: Callable[[str], Awaitable[bool]],
         reloader: Reloader,
         restart: Callable[[], Awaitable[int]],
+        bring_back: Callable[[str, Sequence[str]], Awaitable[None]],
         names: Callable[[], Sequence[str]],
     ) -> None:
         self._watch = watch
@@ -45,6 +48,7 @@ class Admin:
         self._told = told
         self._reloader = reloader
         self._restart = restart
+        self._bring_back = bring_back
         self._names = names
         app = web.Application(middlewares=[self._guarded])
         app.add_routes(
@@ -52,6 +56,7 @@ class Admin:
                 web.get("/status", self._get_status),
                 web.post("/instances/{name}/drain", self._drain),
                 web.post("/instances/{name}/ready", self._ready),
+                web.post("/instances/{name}/preload", self._preload),
                 web.post("/reload", self._reload),
                 web.post("/reload/undo", self._undo),
                 web.post("/restart", self._restarted),
@@ -93,15 +98,30 @@ class Admin:
     async def _ready(self, request: web.Request) -> web.Response:
         return await self._by_hand(request, self._watch.ready)
 
+    async def _preload(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        if name not in self._watch.health:
+            return self._unknown(name)
+        try:
+            models = [canonical(model) for model in (await request.json())["models"]]
+        except (ValueError, TypeError, KeyError, AttributeError):
+            said = 'write {"models": [NAME, ...]}'
+            return web.json_response({"error": said}, status=400)
+        await self._bring_back(name, models)
+        return web.json_response({"name": name})
+
     async def _by_hand(self, request: web.Request, change: Callable[[str], None]) -> web.Response:
         name = request.match_info["name"]
         if name not in self._watch.health:
-            said = f"there is no instance {name}; instances are {', '.join(self._watch.health)}"
-            return web.json_response({"error": said}, status=404)
+            return self._unknown(name)
         change(name)
         is_kept, is_told = self._keep(), await self._told(name)
         health = str(self._watch.health[name].state)
         return web.json_response({"name": name, "health": health, "kept": is_kept, "told": is_told})
+
+    def _unknown(self, name: str) -> web.Response:
+        said = f"there is no instance {name}; instances are {', '.join(self._watch.health)}"
+        return web.json_response({"error": said}, status=404)
 
     @web.middleware
     async def _guarded(self, request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:

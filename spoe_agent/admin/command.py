@@ -76,18 +76,6 @@ def reload(fleet_file: Path | None) -> None:
     click.echo(reloaded(answer))
 
 
-@click.command()
-@fleet_option
-def restart(fleet_file: Path | None) -> None:
-    """Put a new agent in the place of the running one, for another version of Pointsman or other listeners.
-
-    The new one takes over all sockets, held requests and what is in flight: no request is decided without an agent.
-    When it does not come up, the old one goes on.
-    """
-    answer = asyncio.run(ask(_admin(fleet_file), "POST", "/restart"))
-    click.echo(f"a new agent has taken over, process {answer['pid']}")
-
-
 def reloaded(answer: dict[str, Any]) -> str:
     """Return what a reload changed, in words."""
     said = f"in force: {', '.join(answer['changed'])}" if answer["changed"] else "in force already: nothing changed"
@@ -139,7 +127,7 @@ def _admin(fleet_file: Path | None) -> Listen:
         raise click.ClickException(str(error)) from error
 
 
-async def ask(where: Listen, method: str, path: str) -> dict[str, Any]:
+async def ask(where: Listen, method: str, path: str, body: object = None) -> dict[str, Any]:
     """Ask the agent. Raises ClickException when it is not there, does not answer or refuses."""
     deadline_s = LONG_DEADLINES_S.get(path.partition("?")[0])
     if deadline_s is not None:
@@ -149,7 +137,7 @@ async def ask(where: Listen, method: str, path: str) -> dict[str, Any]:
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
-            session.request(method, f"http://{where}{path}") as answer,
+            session.request(method, f"http://{where}{path}", json=body) as answer,
         ):
             found: dict[str, Any] = await answer.json()
     except TimeoutError:

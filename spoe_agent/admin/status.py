@@ -37,14 +37,14 @@ def status(
         "warnings": [*warnings, *watch.faulty()],
         "grants": agent.board.grants,
         "haproxy": {**contact.status(), "missing": agent.missing_in_haproxy()},
-        "instances": [_instance(spec, agent.fleet, snapshot, watch, limiter, now_s) for spec in agent.fleet.instances],
+        "instances": [_instance(spec, agent, snapshot, watch, limiter, now_s) for spec in agent.fleet.instances],
         "hold": _hold(agent, now_s),
         "learned": _learned(agent, now_s),
     }
 
 
 def _instance(
-    spec: InstanceSpec, fleet: FleetSpec, snapshot: Snapshot, watch: Watch, limiter: Limiter, now_s: float
+    spec: InstanceSpec, agent: Agent, snapshot: Snapshot, watch: Watch, limiter: Limiter, now_s: float
 ) -> dict[str, Any]:
     name = spec.name
     health, state, active = watch.health[name], snapshot.state(name), snapshot.active(name)
@@ -54,7 +54,7 @@ def _instance(
         "since_s": round(now_s - health.since_s, 1),
         "evidence": health.evidence,
         "note": "; ".join(
-            [*_misplaced(spec, snapshot), *_notes(health.note, state, now_s), *_unlike(spec, fleet, snapshot)]
+            [*_misplaced(spec, snapshot), *_notes(health.note, state, now_s), *_unlike(spec, agent.fleet, snapshot)]
         ),
         "others": {display(model): round(takes_s, 1) for model, takes_s in sorted(state.others.items())},
         "drained": health.is_drained,
@@ -63,6 +63,7 @@ def _instance(
         "loaded_age_s": _age(state.loaded_at_s, now_s),
         "loaded": [_model(model, loaded) for model, loaded in sorted(state.loaded.items())],
         "loading": [display(model) for model in sorted(active.loading)],
+        "preloading": [display(model) for model in agent.preload.waiting(name)],
         "leaving": [display(model) for model in sorted(active.leaving)],
         "reserved": display(active.reserved) if active.reserved else None,
         "in_flight": {display(model): count for model, count in sorted(active.in_flight.items())},

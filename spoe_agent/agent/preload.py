@@ -34,6 +34,8 @@ class _Wanted:
 
     models: list[str]
     since_s: float
+    even_drained: bool = False
+    """It was drained to be started anew, and comes back for this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +57,18 @@ class Preload:
         self._under_way: dict[str, Load] = {}
         self._numbers = count(1)
 
-    def came_up(self, instance: str, had: Iterable[str], now_s: float) -> None:
-        """An instance was started, with nothing loaded; it had these models before."""
+    def came_up(self, instance: str, had: Iterable[str], now_s: float, even_drained: bool = False) -> None:
+        """An instance was started, with nothing loaded; it had these models before. `even_drained`: load them though it
+        is drained by hand.
+        """
         rates = self._chooser.learner.learned(now_s).rate_per_s or {}
         models = sorted(dict.fromkeys(had), key=lambda model: -rates.get(model, 0.0))
         wanted = dict.fromkeys([*self._pinned(instance), *models])
+        before = self._wanted.get(instance)
         if wanted:
-            self._wanted[instance] = _Wanted(list(wanted), now_s)
+            self._wanted[instance] = _Wanted(
+                list(wanted), now_s, even_drained or (before is not None and before.even_drained)
+            )
 
     def due(self, now_s: float) -> Load | None:
         """Return a load that is to begin now, which is entered as a request that was granted."""
@@ -72,7 +79,7 @@ class Preload:
             if not wanted.models or now_s - wanted.since_s > WITHIN_S:
                 del self._wanted[spec.name]
                 continue
-            load = self._next(spec, wanted, now_s) if self._may_begin(spec.name) else None
+            load = self._next(spec, wanted, now_s) if self._may_begin(spec.name, wanted) else None
             if load is not None:
                 self._under_way[spec.name] = load
                 return load
@@ -88,9 +95,15 @@ class Preload:
         """A load has ended, well or not."""
         self._under_way.pop(load.instance, None)
 
-    def _may_begin(self, instance: str) -> bool:
+    def waiting(self, instance: str) -> list[str]:
+        """Return what an instance is to load yet, or loads just now."""
+        wanted, load = self._wanted.get(instance), self._under_way.get(instance)
+        return [*([load.model] if load else ()), *(wanted.models if wanted else ())]
+
+    def _may_begin(self, instance: str, wanted: _Wanted) -> bool:
         state, activity = self._chooser.board.state(instance), self._chooser.board.activity(instance)
-        is_well = state.health in _WELL and not state.loads_in_doubt and not state.is_starting
+        may_load = state.health in _WELL or (wanted.even_drained and state.health is Health.DRAINED)
+        is_well = may_load and not state.loads_in_doubt and not state.is_starting
         return is_well and state.installed_at_s is not None and not activity.unfinished and not activity.reserved
 
     def _next(self, spec: InstanceSpec, wanted: _Wanted, now_s: float) -> Load | None:
@@ -112,6 +125,8 @@ class Preload:
     def _look(self, facts: RequestFacts, spec: InstanceSpec, now_s: float) -> Choice:
         """Choose as if there were this instance only."""
         snapshot = self._chooser.board.snapshot({}, now_s, self._chooser.learner.learned(now_s))
+        as_well = replace(snapshot.state(spec.name), health=Health.UP)
+        snapshot = replace(snapshot, instances={**snapshot.instances, spec.name: as_well})
         return choose(facts, replace(self._chooser.fleet, instances=(spec,)), snapshot)
 
     def _pinned(self, instance: str) -> list[str]:
@@ -127,13 +142,9 @@ class Preload:
     def _has_copy(self, model: str) -> bool:
         board = self._chooser.board
         return any(
-            model in board.state(spec.name).loaded or model in self._models(spec.name)
+            model in board.state(spec.name).loaded or model in self.waiting(spec.name)
             for spec in self._chooser.fleet.instances
         )
-
-    def _models(self, instance: str) -> list[str]:
-        wanted, load = self._wanted.get(instance), self._under_way.get(instance)
-        return [*(wanted.models if wanted else ()), *([load.model] if load else ())]
 
 
 def without_own(ledgers: Mapping[str, Ledger]) -> dict[str, Ledger]:

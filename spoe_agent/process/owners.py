@@ -55,6 +55,14 @@ def owner(listen: Listen, kind: socket.SocketKind) -> str:
     return next(map(str, owners(listen, kind)), "")
 
 
+def process_at(listen: Listen) -> psutil.Process | None:
+    """Return the process that listens at a TCP address, as far as this user may see."""
+    for process in psutil.process_iter():
+        if _has(process, listen, socket.SOCK_STREAM):
+            return process
+    return None
+
+
 def _has(process: psutil.Process, listen: Listen, kind: socket.SocketKind) -> bool:
     with suppress(OSError, psutil.Error):
         return _is_there(process.net_connections(_of_kind(listen)), listen, kind)

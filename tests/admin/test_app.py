@@ -86,6 +86,9 @@ class Bench:
             raise Failed("the new agent did not become ready")
         return self.successor
 
+    async def bring_back(self, instance, models):
+        self.agent.preload.came_up(instance, models, self.clock(), even_drained=True)
+
     async def answer(self):
         return self.status()
 
@@ -96,7 +99,16 @@ class Bench:
 @asynccontextmanager
 async def served(bench):
     admin, listen = (
-        Admin(bench.watch, bench.answer, bench.keep, bench.told, bench.reloader, bench.restart, lambda: ["agent.lan"]),
+        Admin(
+            bench.watch,
+            bench.answer,
+            bench.keep,
+            bench.told,
+            bench.reloader,
+            bench.restart,
+            bench.bring_back,
+            lambda: ["agent.lan"],
+        ),
         Listen("127.0.0.1", free_port()),
     )
     await admin.listen(bind(listen))
@@ -270,10 +282,26 @@ async def test_restart_over_http():
             assert (await answer.json())["error"].endswith("did not become ready")
 
 
-async def test_who_is_not_there_is_named():
-    async with served(Bench()) as session, session.post("/instances/g9/drain") as answer:
+@pytest.mark.parametrize("what", ["drain", "preload"])
+async def test_who_is_not_there_is_named(what):
+    async with served(Bench()) as session, session.post(f"/instances/g9/{what}", json={"models": []}) as answer:
         assert answer.status == 404
         assert (await answer.json())["error"] == "there is no instance g9; instances are g0, g1"
+
+
+async def test_what_an_instance_is_to_load_again_is_in_the_status():
+    bench = Bench()
+    async with served(bench) as session:
+        async with session.post("/instances/g1/preload", json={"models": ["b"]}) as answer:
+            assert answer.status == 200
+        async with session.get("/status") as answer:
+            assert [one["preloading"] for one in (await answer.json())["instances"]] == [[], ["b:latest"]]
+
+
+@pytest.mark.parametrize("body", [None, [], {"models": 1}, {"models": [1]}, {"models": ["no name:"]}], ids=str)
+async def test_a_body_that_names_no_models_is_refused(body):
+    async with served(Bench()) as session, session.post("/instances/g1/preload", json=body) as answer:
+        assert answer.status == 400
 
 
 @pytest.mark.parametrize("path", ["/status", "/instances/g0/drain"])

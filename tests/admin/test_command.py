@@ -16,7 +16,8 @@ import yaml
 from aiohttp import web
 from click.testing import CliRunner
 
-from spoe_agent.admin.command import drain, ready, reload, restart, status
+from spoe_agent.admin.command import drain, ready, reload, status
+from spoe_agent.admin.restart_command import restart
 from spoe_agent.rig.process import free_port
 
 FOUND = {

@@ -75,7 +75,7 @@ def test_it_teaches_how_long_loads_take_and_leaves_nothing_in_flight():
     assert rig.agent.board.grants == 1
     rig.done(load)
     assert rig.agent.board.grants == 0
-    assert rig.agent.learner.load[A, "g0"].seconds == pytest.approx(5.0)
+    assert [mean.samples for mean in rig.agent.learner.from_disk.values()] == [1]
 
 
 PINS = {
@@ -129,6 +129,16 @@ def test_it_waits_until_the_instance_is_well(more):
     assert rig.due() is None
     rig.read("g0")
     assert rig.due() == ("g0", A)
+
+
+def test_an_instance_that_is_drained_to_be_started_anew_loads_all_the_same():
+    rig = Rig("g0")
+    rig.read("g0", health=Health.DRAINED)
+    rig.agent.preload.came_up("g0", [A], rig.now_s, even_drained=True)
+    rig.came_up("g0", A)  # as polls see it
+    assert rig.agent.preload.waiting("g0") == [A]
+    assert rig.due() == ("g0", A)
+    assert rig.agent.preload.waiting("g0") == [A]
 
 
 def test_it_waits_for_a_load_that_a_request_began():

@@ -57,6 +57,18 @@ async def home(session: aiohttp.ClientSession, stack: Stack, model: str) -> str:
     return instance
 
 
+async def unloaded(session: aiohttp.ClientSession, stack: Stack, model: str, instance: str) -> None:
+    """Have a pinned model unloaded, which the agent has loaded before anybody asked."""
+    async with session.post(f"{stack.url}/api/generate", json={"model": model, "keep_alive": 0}) as answer:
+        assert answer.status == 200
+
+    async def gone() -> bool:
+        found = (await one(session, stack, instance))["loaded"]
+        return not any(there["model"].startswith(model) for there in found)
+
+    await until(gone, FOUND_WITHIN_S, f"{model} unloaded")
+
+
 @asynccontextmanager
 async def all_to(session: aiohttp.ClientSession, stack: Stack, instance: str) -> AsyncIterator[None]:
     """Requests go to one instance only, although others may have the model too: tests before may have loaded it."""
@@ -211,6 +223,7 @@ async def test_a_wedged_loader_serves_what_is_loaded_and_gets_no_loads(
     own: Stack, session: aiohttp.ClientSession
 ) -> None:
     assert await ask(session, own, "small:1b") == (200, "gpu1")
+    await unloaded(session, own, "tiny:1b", "gpu1")
     await fault(session, own, "gpu1", "wedged_loader")
     async with asyncio.TaskGroup() as group:
         stuck = group.create_task(ask(session, own, "tiny:1b"))
@@ -225,6 +238,7 @@ async def test_a_wedged_loader_serves_what_is_loaded_and_gets_no_loads(
 
 
 async def test_a_spilled_model_is_named(own: Stack, session: aiohttp.ClientSession) -> None:
+    await unloaded(session, own, "gamma", "gpu2")
     await fault(session, own, "gpu2", "spill", fraction=0.5)
     assert await ask(session, own, "gamma") == (200, "gpu2")
 

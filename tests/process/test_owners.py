@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 
 from spoe_agent.fleet import Listen
-from spoe_agent.process.owners import owner
+from spoe_agent.process.owners import owner, process_at
 from spoe_agent.rig.process import free_port
 
 TCP, UDP = socket.SOCK_STREAM, socket.SOCK_DGRAM
@@ -61,3 +61,10 @@ def test_who_has_a_path(tmp_path):
 
 def test_nobody_has_a_free_port():
     assert owner(Listen("127.0.0.1", free_port()), TCP) == ""
+
+
+def test_the_process_at_an_address_is_found():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = Listen("127.0.0.1", taken.getsockname()[1])
+        assert process_at(listen).pid == os.getpid()
+    assert process_at(listen) is None
