@@ -186,7 +186,7 @@ class Parts:
 
     async def bring_back(self, instance: str, models: Iterable[str]) -> None:
         """Have an instance that was started anew load these models, though it is drained."""
-        await self.ollamas.refresh_one(instance)
+        await self.ollamas.refresh_some([instance])
         self.agent.preload.came_up(instance, models, self._clock(), even_drained=True)
 
     async def _preload(self) -> None:

@@ -99,7 +99,8 @@ async def test_without_anybody_who_asks_haproxy_goes_by_the_map(own: Stack, sess
     map_file = own.folder / "haproxy" / MODELS_MAP
 
     async def written() -> bool:
-        return "^first:latest$ ,gpu0,gpu2," in map_file.read_text()
+        # What is pinned, the agent has loaded on one of them before anybody asked.
+        return {"^first:latest$ ,gpu0,gpu2,", "^common:latest$ ,gpu1+,gpu2,"} <= set(map_file.read_text().splitlines())
 
     await until(written, 10, "the map in HAProxy's folder")
     await end(own)
@@ -109,7 +110,7 @@ async def test_without_anybody_who_asks_haproxy_goes_by_the_map(own: Stack, sess
     for name, may in (
         ("FIRST", {"gpu0", "gpu2"}),
         ("library/second:latest", {"gpu1", "gpu2"}),
-        ("common:local", {"gpu1", "gpu2"}),
+        ("common:local", {"gpu1"}),
     ):
         where = Counter([await ask(session, own, name) for _ in range(12)])
         assert set(where) == {(200, instance, "fallback") for instance in may}, name
