@@ -106,9 +106,9 @@ def shown_id(flow: http.HTTPFlow) -> str:
     return shown(flow.request.headers.get("x-request-id", ""), flow.id)
 
 
-def response_of(answer: Reply) -> http.Response:
-    """Return an answer at the door as mitmproxy sends it."""
-    response = http.Response.make(answer.status, answer.body, dict(answer.headers))
+def response_of(answer: Reply, method: str) -> http.Response:
+    """Return an answer at the door as mitmproxy sends it: bodies also to HEAD, which must get none."""
+    response = http.Response.make(answer.status, b"" if method == "HEAD" else answer.body, dict(answer.headers))
     if answer.status == 204:
         del response.headers["content-length"]  # RFC 9110 section 8.6
     return response

@@ -164,7 +164,7 @@ class Pointsman:
             log.exception("request %s failed", flow.id)
             answer = error(RequestFacts(flow.id, Kind.LIST, dialect(path_of(flow))), 500, FAILED)
         if answer is not None:
-            flow.response = response_of(answer)
+            flow.response = response_of(answer, flow.request.method)
 
     async def _find(self, flow: http.HTTPFlow, flight: Flight) -> Reply | None:
         """Wait for the router's word, or until the client leaves."""
@@ -215,7 +215,7 @@ class Pointsman:
         flight = self._flights.get(flow.id)
         if flight is None:
             return None
-        response = response_of(error(flight.request, 502, BROKEN))
+        response = response_of(error(flight.request, 502, BROKEN), flow.request.method)
         # mitmproxy remembers the failure for as long as the client's connection lives.
         response.headers["Connection"] = "close"
         self._add_headers(response, flight)

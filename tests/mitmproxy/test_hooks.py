@@ -101,7 +101,7 @@ async def test_a_request_goes_to_its_instance_as_ollama_wants_it(bench):
 
 async def answered(bench, flow):
     """An instance answers with headers."""
-    flow.response = hooks.response_of(hooks.Reply(200, {"Vary": "Accept"}, b"{}"))
+    flow.response = hooks.response_of(hooks.Reply(200, {"Vary": "Accept"}, b"{}"), "GET")
     bench.addon.responseheaders(flow)
     return flow.response
 
@@ -236,7 +236,7 @@ async def test_a_bug_is_answered_and_logged_and_goes_nowhere(bench, path, keys, 
 
 async def test_flows_that_others_answered_are_left_alone(bench):
     flow = flow_of(body=CHAT)
-    flow.response = answer = hooks.response_of(hooks.Reply(418))
+    flow.response = answer = hooks.response_of(hooks.Reply(418), "GET")
     await bench.addon.request(flow)
     bench.addon.responseheaders(flow)
     assert flow.response is answer
