@@ -17,7 +17,7 @@ from rich.console import Console, Group
 from rich.live import Live
 
 from spoe_agent.admin.table import tables
-from spoe_agent.fleet import FleetError, Listen, find, load
+from spoe_agent.fleet import FleetError, Listen, admin_address, find
 from spoe_agent.fleet.option import fleet_option
 from spoe_agent.instances.http import said
 
@@ -121,10 +121,17 @@ def _now() -> str:
 
 
 def _admin(fleet_file: Path | None) -> Listen:
+    """Return where the agent is asked; an edit that broke the file keeps nobody from draining an instance."""
     try:
-        return load(find(fleet_file)).listeners.admin
+        file = find(fleet_file)
+        where, problems = admin_address(file)
     except FleetError as error:
         raise click.ClickException(str(error)) from error
+    if problems:
+        click.echo(
+            f"{file} cannot be used as it is (pointsman check says why); the agent is asked at {where}", err=True
+        )
+    return where
 
 
 async def ask(where: Listen, method: str, path: str, body: object = None) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 `load` reads it and refuses it with everything that is wrong; `specs` makes routing's view of it.
 """
 
-from spoe_agent.fleet.load import find, load, loads
+from spoe_agent.fleet.load import admin_address, find, load, loads
 from spoe_agent.fleet.problems import FleetError, Problem
 from spoe_agent.fleet.resolved import Fleet, Instance
 from spoe_agent.fleet.schema import (
@@ -32,6 +32,7 @@ __all__ = [
     "Policies",
     "PollPolicy",
     "Problem",
+    "admin_address",
     "find",
     "json_schema",
     "load",

@@ -18,6 +18,7 @@ from spoe_agent.fleet.document import Document, read
 from spoe_agent.fleet.problems import Finding, FleetError, Path, Problem, dotted
 from spoe_agent.fleet.resolved import Fleet, resolve
 from spoe_agent.fleet.schema import FleetDraft, FleetFile
+from spoe_agent.fleet.units import Listen
 from spoe_agent.fleet.wording import finding
 
 PLACES = (FilePath("fleet.yaml"), FilePath("/etc/pointsman/fleet.yaml"))
@@ -48,6 +49,25 @@ def load(path: FilePath | str) -> Fleet:
         FleetError: it cannot be read or used; lists everything that is wrong.
     """
     return parse(read_bytes(path), str(path))
+
+
+def admin_address(path: FilePath) -> tuple[Listen, tuple[Problem, ...]]:
+    """Return where the agent of a fleet file is asked, also when the file cannot be used, with what is wrong with it:
+    whoever has broken it may need the agent most. What cannot be read of it is taken to be the default.
+
+    Raises:
+        FleetError: there is no file that can be read.
+    """
+    data = read_bytes(path)
+    try:
+        return parse(data, str(path)).listeners.admin, ()
+    except FleetError as error:
+        problems = error.problems
+    try:
+        readable, _ = _readable(read(data.decode("utf-8-sig", "replace"), str(path)).data)
+    except FleetError:
+        readable = {}
+    return FleetDraft.model_validate(readable).listeners.admin, problems
 
 
 def read_bytes(path: FilePath | str) -> bytes:

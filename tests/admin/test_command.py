@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 import yaml
@@ -133,6 +134,17 @@ def test_an_agent_that_is_stopped_is_not_waited_for_long(fleet, command):
 def test_without_a_fleet_file_it_says_so(tmp_path):
     result = CliRunner().invoke(status, ["--fleet", str(tmp_path / "none.yaml")])
     assert (result.exit_code, "cannot be read" in result.output) == (1, True)
+
+
+@pytest.mark.usefixtures("agent")
+def test_an_edit_that_broke_the_file_keeps_nobody_from_draining(fleet):
+    file = Path(fleet[0])
+    file.write_text(file.read_text() + "surprise: 1\nmodels: 7\n")
+    result = CliRunner().invoke(drain, ["g0", "--fleet", fleet[0]])
+    assert result.exit_code == 0
+    assert "g0 is drained" in result.stdout
+    said = f"{file} cannot be used as it is (pointsman check says why); the agent is asked at 127.0.0.1:{fleet[1]}\n"
+    assert result.stderr == said
 
 
 @pytest.mark.usefixtures("agent")

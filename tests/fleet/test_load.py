@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from spoe_agent.fleet import FleetError, find, load, loads
+from spoe_agent.fleet import FleetError, admin_address, find, load, loads
 from tests.fleet.lines import INSTANCE, refusals
 
 TEN = """\
@@ -139,3 +139,30 @@ def test_no_file_at_all_says_where_it_was_looked_for(tmp_path: Path) -> None:
         f"fleet.yaml: no fleet file: looked for {tmp_path}/a.yaml and {tmp_path}/b.yaml; "
         "name one with --fleet, or have `pointsman init` write one"
     )
+
+
+ADMIN = {
+    # a fleet file -> its admin address, whether something is wrong with it
+    "good": ('listeners: {admin: "127.0.0.1:7"}\ninstances: [{name: a, url: "http://h:1"}]', "127.0.0.1:7", False),
+    "bad elsewhere": ('listeners: {admin: "127.0.0.1:7", surprise: 1}\ninstances: 7', "127.0.0.1:7", True),
+    "cut short": ('listeners: {admin: "127.0.0.1:7"}', "127.0.0.1:7", True),
+    "bad there": ('listeners: {admin: 7}\ninstances: [{name: a, url: "http://h:1"}]', "127.0.0.1:9604", True),
+    "no YAML": ("listeners: {admin: [", "127.0.0.1:9604", True),
+    "empty": ("", "127.0.0.1:9604", True),
+    "no text": (b"\xff", "127.0.0.1:9604", True),
+}
+
+
+@pytest.mark.parametrize(("text", "where", "is_wrong"), ADMIN.values(), ids=ADMIN)
+def test_where_the_agent_is_asked_is_known_of_a_broken_file_too(
+    tmp_path: Path, text: str | bytes, where: str, is_wrong: bool
+) -> None:
+    file = tmp_path / "fleet.yaml"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    found, problems = admin_address(file)
+    assert (str(found), bool(problems)) == (where, is_wrong)
+
+
+def test_without_a_file_nobody_is_asked(tmp_path: Path) -> None:
+    with pytest.raises(FleetError, match="cannot be read"):
+        admin_address(tmp_path / "none.yaml")
