@@ -21,7 +21,7 @@ from spoe_agent.fleet.resolved import gpu_memory, vram_bytes
 from spoe_agent.fleet.schema import FleetDraft, InstanceDraft
 from spoe_agent.fleet.schema_models import ModelDraft
 from spoe_agent.fleet.units import WILDCARD_HOSTS, Listen
-from spoe_agent.fleet.urls import endpoint, prefix
+from spoe_agent.fleet.urls import FIRST_PORT, endpoint, prefix
 from spoe_agent.routing.names import canonical, is_pattern, matches
 
 Findings = Iterator[Finding]
@@ -87,7 +87,7 @@ def _place(path: Path, fleet: FleetDraft) -> str:
 
 def _port_hint(places: list[tuple[Path, Listen]]) -> str:
     taken = {listen.port for _, listen in places}
-    free = next(port for port in range(11435, 65536) if port not in taken)
+    free = next(port for port in range(FIRST_PORT, 65536) if port not in taken)
     return f"let this Ollama listen on another port, like {free}"
 
 

@@ -12,6 +12,11 @@ from pydantic import AnyUrl, UrlConstraints, ValidatorFunctionWrapHandler, WithJ
 from spoe_agent.fleet.hosts import same_host
 from spoe_agent.fleet.units import WILDCARD_HOSTS, Listen, refuse
 
+USUAL_PORT = 11434
+"""Where clients look for an Ollama: the front has it."""
+FIRST_PORT = 11435
+"""Instances listen from this one on."""
+
 _PREFIX = r"(/[A-Za-z0-9._~-]+)*"
 
 

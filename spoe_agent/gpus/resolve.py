@@ -1,4 +1,4 @@
-"""From how people name a GPU (index, UUID, PCI bus id) to its UUID. Pure."""
+"""From how people name a GPU (index, UUID, PCI bus id) to its UUID, and to what binds an Ollama to it. Pure."""
 
 from __future__ import annotations
 
@@ -26,6 +26,19 @@ def resolve(gpu: int | str, readings: Iterable[GpuReading]) -> str:
     listed = "; ".join(_described(reading) for reading in there) or "none"
     wrong = f"GPU {gpu} stands for {len(found)} GPUs" if found else f"there is no GPU {gpu}"
     raise UnknownGpu(f"{wrong}; GPUs that answer: {listed}")
+
+
+def bindable(readings: Iterable[GpuReading]) -> list[GpuReading]:
+    """Return what an Ollama can be bound to: MIG devices instead of the GPU that they are parts of."""
+    there = list(readings)
+    whole = {reading.parent_uuid for reading in there}
+    return [reading for reading in there if reading.uuid not in whole]
+
+
+def bound_by(reading: GpuReading) -> int | str:
+    """Return what binds an Ollama to a GPU: its UUID, or its index where it has none (old cards of AMD's)."""
+    has_uuid = reading.uuid.startswith(("GPU-", "MIG-"))
+    return reading.uuid if has_uuid or reading.index is None else reading.index
 
 
 def _described(reading: GpuReading) -> str:

@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable, Iterator
 from itertools import chain, count
 
-from spoe_agent.init.instances import Entry, entries, gpu_id, mib
-from spoe_agent.init.machine import USUAL_PORT, Machine
+from spoe_agent.fleet.urls import FIRST_PORT, USUAL_PORT
+from spoe_agent.gpus.resolve import bound_by
+from spoe_agent.init.instances import Entry, entries, mib
+from spoe_agent.init.machine import Machine
 from spoe_agent.routing.names import display
-
-FIRST_PORT = 11435
 
 _SHOWN_MODELS = 20
 
@@ -85,7 +85,7 @@ def _gpus(machine: Machine) -> Iterator[str]:
         size = f", memory: {mib(gpu.memory_total_bytes)}" if gpu.memory_total_bytes else ""
         index = "" if gpu.index is None else f" {gpu.index}"
         name = f": {_plain(gpu.name)}" if gpu.name else ""
-        yield f"  - {{id: {json.dumps(gpu_id(gpu))}{size}}}    # GPU{index}{name}\n"
+        yield f"  - {{id: {json.dumps(bound_by(gpu))}{size}}}    # GPU{index}{name}\n"
     yield "\n"
 
 
@@ -93,7 +93,7 @@ def _instance(entry: Entry) -> Iterator[str]:
     yield from (f"  # {line}\n" for line in entry.remarks)
     yield f"  - name: {entry.name}\n    url: http://{entry.listen}\n"
     if entry.gpus:
-        yield f"    gpus: [{', '.join(json.dumps(gpu_id(gpu)) for gpu in entry.gpus)}]\n"
+        yield f"    gpus: [{', '.join(json.dumps(bound_by(gpu)) for gpu in entry.gpus)}]\n"
     if entry.is_shared:
         yield "    shared: true\n"
     if entry.vram_bytes is not None:

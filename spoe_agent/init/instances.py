@@ -37,11 +37,6 @@ class Entry:
     """Keys of the section `ollama`."""
 
 
-def gpu_id(gpu: GpuReading) -> int | str:
-    """Return how the fleet file calls a GPU: by its UUID, or its index where it has none (old cards of AMD's)."""
-    return gpu.uuid if gpu.uuid.startswith(("GPU-", "MIG-")) or gpu.index is None else gpu.index
-
-
 def entries(machine: Machine, ports: Iterator[int]) -> tuple[Entry, ...]:
     """Return the instances. `ports`: those that are free, for Ollamas that are not there yet."""
     if machine.running:

@@ -13,9 +13,11 @@ import aiohttp
 import psutil
 
 from spoe_agent.fleet import Listen
+from spoe_agent.fleet.urls import USUAL_PORT
 from spoe_agent.gpus.local import local_sources
 from spoe_agent.gpus.poll import Source
 from spoe_agent.gpus.reading import GpuReading
+from spoe_agent.gpus.resolve import bindable
 from spoe_agent.gpus.service import read_once
 from spoe_agent.haproxy import program as haproxy_program
 from spoe_agent.instances import program as ollama_program
@@ -23,9 +25,6 @@ from spoe_agent.instances.http import Remote
 from spoe_agent.instances.ollama import FAILURES, OllamaClient
 from spoe_agent.instances.processes import listening
 from spoe_agent.process.taken import refused
-
-USUAL_PORT = 11434
-"""Ollama's own."""
 
 _GPU_DEADLINE_S = 10.0
 """A sleeping driver takes seconds to start (no persistence mode)."""
@@ -88,10 +87,8 @@ class Senses:
 async def look(senses: Senses) -> Machine:
     """Look at everything once."""
     board = await read_once(senses.gpus(), _GPU_DEADLINE_S)
-    readings = tuple(board.readings.values())
-    whole = {one.parent_uuid for one in readings}
     return Machine(
-        gpus=tuple(one for one in readings if one.uuid not in whole),
+        gpus=tuple(bindable(board.readings.values())),
         unread=tuple(f"{name}: {state.why}" for name, state in board.states.items() if state.why),
         ollama=await asyncio.to_thread(_program, ollama_program, senses.ollama()),
         haproxy=await asyncio.to_thread(_program, haproxy_program, senses.haproxy()),

@@ -8,12 +8,11 @@ from itertools import count
 from typing import Any
 
 from spoe_agent.fleet import Fleet, Instance
+from spoe_agent.fleet.urls import FIRST_PORT
 from spoe_agent.plan.proposal import Group, Plan
 from spoe_agent.plan.room import profile
 from spoe_agent.plan.wishes import USUAL_SLOTS, Gpu, Wish
 from spoe_agent.routing.names import display
-
-FIRST_PORT = 11435
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ import aiohttp
 
 from spoe_agent.fleet import Fleet
 from spoe_agent.fleet.specs import CACHE_ELEMENT_BYTES, model_shape
+from spoe_agent.fleet.urls import USUAL_PORT
 from spoe_agent.gpus.poll import Source
-from spoe_agent.gpus.reading import GpuReading
+from spoe_agent.gpus.resolve import bindable, bound_by
 from spoe_agent.gpus.service import read_once
 from spoe_agent.instances.environment import is_amd
 from spoe_agent.instances.http import Remote
@@ -25,7 +26,7 @@ from spoe_agent.routing.names import display, is_cloud
 
 _GPU_DEADLINE_S = 10.0
 _ASK_S = 10.0
-USUAL = Remote("http://127.0.0.1:11434", {"Host": "localhost"})
+USUAL = Remote(f"http://127.0.0.1:{USUAL_PORT}", {"Host": "localhost"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,21 +124,13 @@ async def gpus(wanted: Wanted, fleet: Fleet | None, sources: Sequence[Source]) -
         described = [(gpu.id, int(gpu.memory)) for gpu in fleet.gpus if gpu.memory is not None]
     if not described:
         board = await read_once(sources, _GPU_DEADLINE_S)
-        described = list(_read(list(board.readings.values())))
+        sound = [one for one in bindable(board.readings.values()) if one.fault is None]
+        described = [(bound_by(one), one.memory_total_bytes) for one in sound if one.memory_total_bytes]
         if not described:
             why = "; ".join(state.why for state in board.states.values() if state.why)
             hint = "describe them in a file: gpus: [{id: 0, memory: 24GiB}]"
             raise Unplannable(f"no GPU to plan for{f' ({why})' if why else ''}: models run on the CPU here; or {hint}")
     return [Gpu(name, size, _vendor(name), not str(name).startswith("MIG-")) for name, size in described]
-
-
-def _read(readings: list[GpuReading]) -> Iterable[tuple[int | str, int]]:
-    """Yield GPUs that work, MIG devices instead of the GPU that they are parts of."""
-    whole = {one.parent_uuid for one in readings}
-    for one in readings:
-        if one.uuid not in whole and one.fault is None and one.memory_total_bytes:
-            has_uuid = one.uuid.startswith(("GPU-", "MIG-"))
-            yield one.uuid if has_uuid or one.index is None else one.index, one.memory_total_bytes
 
 
 def _vendor(name: int | str) -> str:

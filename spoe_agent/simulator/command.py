@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import click
-from pydantic import ByteSize, TypeAdapter, ValidationError
 
+from spoe_agent.fleet.option import Size
 from spoe_agent.simulator.asks import for_ever_if_negative
 from spoe_agent.simulator.catalog import DEFAULT_MODELS, Catalog, Model
 from spoe_agent.simulator.errors import BadBody
@@ -16,20 +16,6 @@ from spoe_agent.simulator.go_json import duration_s
 from spoe_agent.simulator.profile import GPU_SPEEDS, InstanceProfile
 from spoe_agent.simulator.server import SimulatedOllama
 from spoe_agent.simulator.store import FolderCatalog
-
-_BYTES = TypeAdapter(ByteSize)
-
-
-class Size(click.ParamType[int]):
-    """Bytes with a unit, such as 24GiB or 4.7GB."""
-
-    name = "size"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            return int(_BYTES.validate_python(value))
-        except ValidationError:
-            self.fail(f"{value!r} is not a size such as 24GiB or 4.7GB", param, ctx)
 
 
 class KeepAlive(click.ParamType[float]):

@@ -6,30 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import click
-from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from spoe_agent.fleet import FleetError, find, load
-from spoe_agent.fleet.option import fleet_option
+from spoe_agent.fleet.option import Size, fleet_option
 from spoe_agent.instances.here import here
 from spoe_agent.instances.store import found_store, weights
 from spoe_agent.routing.names import canonical, display
 from spoe_agent.warm.pages import CannotTell
 from spoe_agent.warm.warming import GIB, Memory, State, states
 from spoe_agent.warm.warming import warm as warmed
-
-_BYTES = TypeAdapter(ByteSize)
-
-
-class Size(click.ParamType[int]):
-    """Bytes with a unit."""
-
-    name = "size"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            return int(_BYTES.validate_python(value))
-        except ValidationError:
-            self.fail(f"{value!r} is not a size such as 64GiB", param, ctx)
 
 
 @click.command()

@@ -3,7 +3,7 @@
 import pytest
 
 from spoe_agent.gpus.reading import GpuReading
-from spoe_agent.gpus.resolve import UnknownGpu, resolve
+from spoe_agent.gpus.resolve import UnknownGpu, bindable, bound_by, resolve
 
 FIRST, SECOND, PART = "GPU-8f1c6f0e-0c4e", "GPU-8f1d0000-0c4e", "MIG-11111111-aaaa"
 HOST = (
@@ -52,3 +52,13 @@ def test_without_any_gpu_the_error_says_so():
 def test_an_index_that_two_hosts_have_is_refused():
     with pytest.raises(UnknownGpu, match="GPU 0 stands for 2 GPUs"):
         resolve(0, (*HOST, GpuReading("GPU-elsewhere", index=0)))
+
+
+def test_ollamas_are_bound_to_the_parts_of_a_gpu():
+    assert [one.uuid for one in bindable(HOST)] == [FIRST, PART]
+
+
+def test_what_binds_an_ollama_is_a_uuid_where_there_is_one():
+    assert bound_by(HOST[0]) == FIRST
+    assert bound_by(HOST[2]) == PART
+    assert bound_by(GpuReading("0000:03:00.0", index=1)) == 1

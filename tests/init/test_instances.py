@@ -6,7 +6,7 @@ import pytest
 
 from spoe_agent.fleet import Listen
 from spoe_agent.gpus.reading import GpuReading
-from spoe_agent.init.instances import entries, gpu_id, mib
+from spoe_agent.init.instances import entries, mib
 from spoe_agent.init.machine import Machine, Running
 
 GIB = 1 << 30
@@ -37,11 +37,6 @@ def test_a_gpu_that_is_broken_gets_none():
 def test_without_gpus_it_is_one_on_the_cpu(gpus):
     (one,) = made(gpus=gpus)
     assert (one.name, one.vram_bytes, one.settings) == ("cpu", 0, {"num_parallel": 1})
-
-
-def test_an_old_card_without_a_uuid_goes_by_its_index():
-    assert gpu_id(GpuReading("0000:03:00.0", index=1)) == 1
-    assert gpu_id(A) == A.uuid
 
 
 def test_an_ollama_that_runs_is_described_and_no_other_invented():

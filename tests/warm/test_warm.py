@@ -117,7 +117,7 @@ def test_the_command_shows_before_and_after(run):
         (["three"], 1, "no store of this host has three; they have one:latest, two:latest"),
         (["a b"], 1, "no store of this host has a b"),
         (["one", "--budget", "7MiB"], 1, "one:latest: not read: "),
-        (["one", "--budget", "much"], 2, "'much' is not a size such as 64GiB"),
+        (["one", "--budget", "much"], 2, "'much' is not a size such as 24GiB or 4.7GB"),
         (["--fleet", "none.yaml"], 1, "none.yaml: cannot be read"),
     ],
 )
