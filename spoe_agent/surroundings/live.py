@@ -12,6 +12,7 @@ from spoe_agent.haproxy.render import haproxy_files, write
 from spoe_agent.instances.program import unfit
 from spoe_agent.process.fronts import fronts
 from spoe_agent.process.listening import Place, places
+from spoe_agent.process.owners import owners
 from spoe_agent.process.taken import taken
 from spoe_agent.surroundings.remark import Remark, note, ok, wrong
 from spoe_agent.surroundings.seen import Seen
@@ -33,9 +34,14 @@ def answers(seen: Seen) -> Iterator[Remark]:
 
 def ports(seen: Seen) -> Iterator[Remark]:
     """Each address is ours, or free."""
-    for place in places(seen.fleet.listeners):
+    listeners = seen.fleet.listeners
+    hung = [] if seen.has_agent else [one for one in owners(listeners.admin) if one.is_agent]
+    for place in places(listeners):
         who = taken(place.listen, place.kind)
-        if not seen.has_agent:
+        if hung and place.key == "admin":
+            why = f"the agent, process {hung[0].pid}, is there and does not answer: it hangs or is stopped"
+            yield wrong(f"{place}: {why}", "start it anew; its log may say why")
+        elif not seen.has_agent and not hung:
             yield _unless(who, place, "free: no agent runs")
         elif who:
             yield ok(f"{place}: the agent listens")

@@ -1,13 +1,14 @@
 """Who is there, of those whom a fleet file names: on real sockets."""
 
 import socket
+import sys
 from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
 
 from spoe_agent.fleet import loads
-from spoe_agent.rig.process import free_port, free_ports
+from spoe_agent.rig.process import Process, accepts, free_port, free_ports
 from spoe_agent.simulator.server import SimulatedOllama
 from spoe_agent.surroundings.remark import Level
 from spoe_agent.surroundings.table import Depth, examine
@@ -75,6 +76,22 @@ async def test_an_agent_that_answers_has_its_ports_and_lacks_those_of_another_fi
     assert found.pop("listeners.admin") is Level.OK
     assert {found.pop(f"listeners.{key}") for key in ("front", "again")} == {Level.NOTE}
     assert set(found.values()) == {Level.WRONG}
+
+
+async def test_an_agent_that_hangs_is_told_from_one_of_another_file(tmp_path):
+    """Known by its command line; this one takes connections, and answers nothing."""
+    bench = Bench(tmp_path)
+    port = bench.port("admin")
+    (tmp_path / "pointsman").symlink_to(sys.executable)
+    script = f"import socket, time; sock = socket.create_server(('127.0.0.1', {port})); time.sleep(60)"
+    async with Process("agent", [tmp_path / "pointsman", "-c", script, "serve"], tmp_path) as agent:
+        await agent.ready(lambda: accepts("127.0.0.1", port))
+        remarks = await examine(bench.fleet, [Depth.LIVE])
+    (admin,) = [one for one in remarks if one.text.startswith("listeners.admin ")]
+    assert admin.level is Level.WRONG
+    assert f"the agent, process {agent.pid}, is there and does not answer" in admin.text
+    (door,) = [one for one in remarks if one.text.startswith("listeners.door ")]
+    assert "does not listen here" in door.text
 
 
 @pytest.mark.parametrize(
