@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Protocol
 
 import aiohttp
@@ -26,6 +26,7 @@ from spoe_agent.door.app import Door
 from spoe_agent.door.catalogue import differing
 from spoe_agent.door.changing import Changing
 from spoe_agent.fleet import Fleet, Instance, PollPolicy, specs
+from spoe_agent.gpus.board import GpuBoard
 from spoe_agent.gpus.watch import GpuWatch
 from spoe_agent.instances.lists import Lists
 from spoe_agent.instances.ollama import OllamaClient
@@ -62,6 +63,13 @@ class Runs(Protocol):
 
 class Gpus(Runs, Protocol):
     """What reads the instances' GPUs."""
+
+    @property
+    def board(self) -> GpuBoard:
+        """What was read last."""
+
+    def seats(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the UUIDs of each instance's GPUs, as far as they are known."""
 
     def warnings(self) -> list[str]:
         """Return what people should know of that."""

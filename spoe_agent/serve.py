@@ -32,6 +32,7 @@ from spoe_agent.haproxy.limiter import Limiter
 from spoe_agent.haproxy.map_keeper import MapKeeper
 from spoe_agent.haproxy.rendered import is_rendered
 from spoe_agent.instances.http import unlimited_session
+from spoe_agent.metrics.exposition import Exposition
 from spoe_agent.process import systemd
 from spoe_agent.process.listening import Sockets, take
 from spoe_agent.process.succession import Failed, Predecessor
@@ -157,7 +158,9 @@ async def _open_admin(service: Service, reloader: Reloader, stack: AsyncExitStac
     def names() -> tuple[str, ...]:
         return parts.fleet.listeners.admin.host, *parts.fleet.policies.allowed_hosts
 
-    admin = Admin(parts.watch, now, service.keep, service.told, reloader, service.hand_over, parts.bring_back, names)
+    by_hand = reloader, service.hand_over, parts.bring_back
+    metrics = Exposition(parts, service.limiter, service.contact)
+    admin = Admin(parts.watch, now, service.keep, service.told, *by_hand, metrics, names)
     stack.push_async_callback(admin.close)
     (sock,) = service.sockets.of("admin")
     await admin.listen(sock)

@@ -1,4 +1,5 @@
-"""The agent's admin port: GET /status; POST /instances/NAME/drain, ready, preload; /reload, /reload/undo, /restart.
+"""The agent's admin port: GET /status, /metrics; POST /instances/NAME/drain, ready, preload; /reload, /reload/undo,
+/restart.
 
 It has no password and changes where requests go, so it listens on loopback unless the fleet file says otherwise, and
 takes no request that a web page could make another's browser send.
@@ -15,6 +16,7 @@ from aiohttp import web
 
 from spoe_agent.admin.reload import Reloader
 from spoe_agent.instances.watch import Watch
+from spoe_agent.metrics.exposition import CONTENT_TYPE, Exposition
 from spoe_agent.process.succession import Failed
 from spoe_agent.requests.foreign import host_name, is_known
 from spoe_agent.routing.names import canonical
@@ -40,6 +42,7 @@ class Admin:
         reloader: Reloader,
         restart: Callable[[], Awaitable[int]],
         bring_back: Callable[[str, Sequence[str]], Awaitable[None]],
+        metrics: Exposition,
         names: Callable[[], Sequence[str]],
     ) -> None:
         self._watch = watch
@@ -49,11 +52,13 @@ class Admin:
         self._reloader = reloader
         self._restart = restart
         self._bring_back = bring_back
+        self._metrics = metrics
         self._names = names
         app = web.Application(middlewares=[self._guarded])
         app.add_routes(
             [
                 web.get("/status", self._get_status),
+                web.get("/metrics", self._get_metrics),
                 web.post("/instances/{name}/drain", self._drain),
                 web.post("/instances/{name}/ready", self._ready),
                 web.post("/instances/{name}/preload", self._preload),
@@ -75,6 +80,9 @@ class Admin:
 
     async def _get_status(self, _: web.Request) -> web.Response:
         return web.json_response(await self._status(), headers={"cache-control": "no-store"})
+
+    async def _get_metrics(self, _: web.Request) -> web.Response:
+        return web.Response(body=await self._metrics.page(), headers={"content-type": CONTENT_TYPE})
 
     async def _reload(self, request: web.Request) -> web.Response:
         outcome = await self._reloader.reload(_name(request))

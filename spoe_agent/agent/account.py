@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from math import exp, inf
 from typing import Any, NamedTuple
 
-from spoe_agent.routing.choice import Tier
+from spoe_agent.routing.choice import Cost, Tier
 from spoe_agent.routing.names import is_cloud
 from spoe_agent.routing.snapshot import Activity, InstanceState
 
@@ -63,6 +63,8 @@ class Grant:
     """What else it has its model loaded with."""
     loading: Loading | None = None
     """None: it begins no load."""
+    cost: Cost | None = None
+    """What was predicted for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,12 @@ One per process, for every front end.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 
 import structlog
 
-from spoe_agent.agent import decided
 from spoe_agent.agent.account import Grant
 from spoe_agent.agent.answers import HeldAnswers, Waiter
 from spoe_agent.agent.board import Board
@@ -21,10 +19,11 @@ from spoe_agent.agent.keeper import Keeper
 from spoe_agent.agent.learner import Learner
 from spoe_agent.agent.preload import Preload
 from spoe_agent.agent.recent import Recent
+from spoe_agent.agent.record import Record
 from spoe_agent.agent.second_look import MAX_CHANGES, SecondLook
 from spoe_agent.agent.settings import Settings
 from spoe_agent.agent.unloading import Unload, unload_all
-from spoe_agent.agent.waiting import WaitingRoom
+from spoe_agent.agent.waiting import Granted, WaitingRoom
 from spoe_agent.routing import Action, Choice, FleetSpec, InstanceLoad, InstanceState, Kind, Reason, RequestFacts
 from spoe_agent.routing.choice import Tier, Writing
 from spoe_agent.routing.hold import HoldQueue, Ticket, lane
@@ -69,6 +68,7 @@ class Agent:
         self.board = board
         self.learner = learner or Learner()
         self.answers = HeldAnswers()
+        self.record = Record()
         self.settings = Settings(fleet)
         self._limits: dict[str, int] = {}
         self._chooser = Chooser(fleet, board, self.learner)
@@ -101,6 +101,10 @@ class Agent:
         """The held requests."""
         return self._room.queue
 
+    def priority(self, facts: RequestFacts) -> int:
+        """Return the class of a request in the held queue."""
+        return self._room.priority(facts)
+
     def decide(self, facts: RequestFacts) -> Choice:
         """Return the Choice for one request: enter it on the board when it is routed, queue it when it is held."""
         now_s = self._clock()
@@ -132,7 +136,7 @@ class Agent:
         counts = facts.kind is Kind.INFERENCE and not facts.tried and choice.action is not Action.REJECT
         if counts and facts.runner is not None:
             self.learner.arrived(facts.runner, now_s)
-        self._log("decided", facts, choice)
+        self.record.decided(facts, choice)
         return choice
 
     def _withdraw(self, facts: RequestFacts) -> None:
@@ -143,7 +147,7 @@ class Agent:
         # Where HAProxy's check found it down meanwhile, it was not even asked.
         if last and (load is None or load.is_up):
             self._refused(last)
-        self._room.leave(facts.request_id)
+        self._leave(facts.request_id)
         self.answers.left(facts)
         self.release()
 
@@ -171,16 +175,21 @@ class Agent:
         self._second_look.ended(request_id)
         grant = self.board.end(request_id)
         if grant is not None and ending is not None and server == grant.instance:
-            self.learner.ended(grant, ending)
+            self.record.finished(grant, ending, self.learner)
             if ending.is_whole:
                 self._served(grant, ending)
-        ticket = self._room.leave(request_id)
-        if ticket is not None:
-            self.answers.left(ticket.facts)
+        self._leave(request_id)
         if grant is None:
             # A question may come later: after a pause of the process, or of a pass around for a client that has left.
             self._gone.put(request_id, None)
         self.release()
+
+    def _leave(self, request_id: str) -> None:
+        """Give up a place in the queue."""
+        ticket = self._room.leave(request_id)
+        if ticket is not None:
+            self.record.left(self.priority(ticket.facts), self._clock() - ticket.since_s)
+            self.answers.left(ticket.facts)
 
     def _served(self, grant: Grant, ending: Ending) -> None:
         """Take what a good answer tells of its instance."""
@@ -290,13 +299,8 @@ class Agent:
         may_be_there = not in_time and choice.reason is Reason.NOT_FOUND and self._second_look.is_changing
         return unsure(choice, facts, self.fleet) if may_be_there else choice
 
-    def _tell(self, granted: list[tuple[RequestFacts, Choice]]) -> None:
-        for facts, choice in granted:
-            self._log("granted", facts, choice)
+    def _tell(self, granted: list[Granted]) -> None:
+        for ticket, choice in granted:
+            facts = ticket.facts
+            self.record.granted(facts, choice, self.priority(facts), self._clock() - ticket.since_s)
             self.answers.give(choice, facts)
-
-    @staticmethod
-    def _log(event: str, facts: RequestFacts, choice: Choice) -> None:
-        """Nothing is worked out for a log that does not take it: this is on every request's path."""
-        if log.is_enabled_for(logging.DEBUG):
-            log.debug(event, **decided.fields(facts, choice))

@@ -47,6 +47,8 @@ class Board:
         self._trained: dict[str, int] = {}
         self._contexts = ContextsByInstance()
         self._version = 0
+        self.struck = self.restored = 0
+        """Grants that were struck off without their line since the agent started, and of these taken back."""
         self.namesakes = Namesakes()
 
     @property
@@ -196,6 +198,7 @@ class Board:
 
     def _strike(self, account: CountedAccount, request_id: str) -> None:
         self._version += 1
+        self.struck += 1
         del self._where[request_id]
         account.strike(request_id)
 
@@ -286,6 +289,7 @@ class Board:
             account.restore(grant)
             self._where[grant.request_id] = grant.instance
             self._version += 1
+            self.restored += 1
         difference.shortage.least = 0
 
     def _expire(self, account: CountedAccount, now_s: float) -> None:

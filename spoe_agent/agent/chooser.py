@@ -63,10 +63,11 @@ class Chooser:
         if choice.action is not Action.ROUTE or not choice.instance or not facts.runner:
             return
         if facts.kind is Kind.INFERENCE:
-            about = choice.tier, facts.num_ctx, facts.process, facts.only_loads, facts.runner_options
+            chosen = choice.chosen
+            victims, cost = (chosen.victims, chosen.cost) if chosen else ((), None)
             loading = self._loading(facts.runner, choice, now_s) if choice.tier in LOADS else None
-            grant = Grant(facts.request_id, choice.instance, facts.runner, now_s, *about, loading)
-            self.board.grant(grant, choice.victims)
+            about = choice.tier, facts.num_ctx, facts.process, facts.only_loads, facts.runner_options, loading, cost
+            self.board.grant(Grant(facts.request_id, choice.instance, facts.runner, now_s, *about), victims)
             if facts.prefix:
                 self.homes.put(facts.prefix, choice.instance)
 

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from spoe_agent.routing.surface import Kind
 
+STREAMED_S = 0.005
+"""An answer that comes all at once, `stream: false`, has its first byte with its last: it tells nothing of loads."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ending:

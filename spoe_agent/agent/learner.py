@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 
 from spoe_agent.agent.account import Grant, Loading
-from spoe_agent.agent.ending import Ending
+from spoe_agent.agent.ending import STREAMED_S, Ending
 from spoe_agent.routing.choice import Tier
 from spoe_agent.routing.estimates import disk_load_s
 from spoe_agent.routing.snapshot import Learned, Pair
@@ -34,9 +34,6 @@ PUBLISH_INTERVAL_S = 0.5
 PAGE_CACHE_BYTES = 128 * 10**9
 """So much of what was read last is taken to be in the page cache of a store's machine. Servers with GPUs have that, and
 more, of memory."""
-
-STREAMED_S = 0.005
-"""An answer that comes all at once, `stream: false`, has its first byte with its last: it tells nothing of loads."""
 
 
 @dataclass(slots=True)
@@ -112,38 +109,45 @@ class Learner:
         """Count a request for a model."""
         self.rates.setdefault(model, Rate()).add(now_s)
 
-    def ended(self, grant: Grant, ending: Ending) -> None:
-        """Learn from a request: with a loaded model it tells how long they run, with a load how long that took."""
+    def warm_s(self, model: str, instance: str) -> float | None:
+        """Return what the first token takes where the model is loaded; None: not known."""
+        known = self.first_byte.get((model, instance))
+        return None if known is None else known.seconds
+
+    def ended(self, grant: Grant, ending: Ending) -> float | None:
+        """Learn from a request: with a loaded model it tells how long they run, with a load how long that took. Return
+        the seconds of the load, if it tells them.
+        """
         if not ending.is_whole:
-            return
+            return None
         pair, began = (grant.model, grant.instance), grant.loading
-        streamed = ending.total_s - ending.first_byte_s > STREAMED_S
+        streamed, load_s = ending.total_s - ending.first_byte_s > STREAMED_S, None
         if grant.only_loads:
-            if began is not None:
-                self._loaded(pair, began, ending.total_s)
+            load_s = None if began is None else self._loaded(pair, began, ending.total_s)
         elif grant.tier is Tier.LOADED:
             self.service.setdefault(pair, Mean()).add(ending.total_s)
             if streamed:
                 self.first_byte.setdefault(pair, Mean()).add(ending.first_byte_s)
         elif began is not None and streamed:
-            warm = self.first_byte.get(pair)
-            self._loaded(pair, began, ending.first_byte_s - (warm.seconds if warm else 0.0))
+            load_s = self._loaded(pair, began, ending.first_byte_s - (self.warm_s(*pair) or 0.0))
             self.service.setdefault(pair, Mean()).add(ending.total_s - ending.first_byte_s)
+        return load_s
 
-    def _loaded(self, pair: Pair, began: Loading, until_loaded_s: float) -> None:
-        """Take a load, and what it read. What waited for others' loads says nothing of its own time."""
+    def _loaded(self, pair: Pair, began: Loading, until_loaded_s: float) -> float | None:
+        """Take a load, and what it read; return its own time. What waited for others' loads says nothing of that."""
         files = self.cached.setdefault(began.store, {})
         files.pop(pair[0], None)
         files[pair[0]] = began.file_bytes
         while sum(files.values()) > PAGE_CACHE_BYTES and len(files) > 1:
             del files[next(iter(files))]
         if began.begins_s is None:
-            return
+            return None
         load_s = max(until_loaded_s - began.begins_s, until_loaded_s / 4)
         if began.is_cached:
             self.load.setdefault(pair, Mean()).add(load_s)
         else:
             self.from_disk.setdefault(began.store, Mean()).add(load_s / disk_load_s(began.file_bytes))
+        return load_s
 
     def has_cached(self, model: str, store: str) -> bool:
         """Tell whether a model's file is taken to be in the page cache of its store's machine."""

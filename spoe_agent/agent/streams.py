@@ -17,8 +17,7 @@ from math import inf
 from typing import NamedTuple
 
 from spoe_agent.agent.account import Grant
-from spoe_agent.agent.ending import Ending
-from spoe_agent.agent.learner import STREAMED_S
+from spoe_agent.agent.ending import STREAMED_S, Ending
 
 OVERLAP_S = 0.2
 """Two streams that overlap by less prove nothing: lines come late by some milliseconds."""

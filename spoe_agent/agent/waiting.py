@@ -24,7 +24,7 @@ BELIEVED_DOWN_S = 3.0
 """What HAProxy said of servers that are down, or did not take a request, is believed so long; nothing newer comes while
 nobody asks."""
 
-Granted = tuple[RequestFacts, Choice]
+Granted = tuple[Ticket, Choice]
 """A held request, and its Choice at last."""
 
 
@@ -72,7 +72,7 @@ class WaitingRoom:
     def keep(self, facts: RequestFacts, choice: Choice, now_s: float) -> None:
         """Hold a request, of which `choice` said so."""
         needs_s = self._chooser.needs_s(facts, choice.instance or "", now_s)
-        ticket = Ticket(facts, now_s, needs_s, self._priority(facts))
+        ticket = Ticket(facts, now_s, needs_s, self.priority(facts))
         self.queue.add(ticket)
         if len(self._last) > MAX_LANES:
             self._last.clear()
@@ -93,10 +93,10 @@ class WaitingRoom:
         waiting = self.queue.waiting(lane(facts))
         if not waiting or waiting > REASK_AT * last.waiting:
             return None
-        self.queue.add(replace(last.ticket, facts=facts, since_s=now_s, priority=self._priority(facts)))
+        self.queue.add(replace(last.ticket, facts=facts, since_s=now_s, priority=self.priority(facts)))
         return last.choice
 
-    def _priority(self, facts: RequestFacts) -> int:
+    def priority(self, facts: RequestFacts) -> int:
         """Return a request's class: its model's, or a less urgent one that it wishes."""
         own, wished = self._chooser.fleet.rule(facts.model or "").priority, facts.wishes.priority
         return own if wished is None else max(own, wished)
@@ -111,7 +111,7 @@ class WaitingRoom:
         """Give free slots to held requests, in the queue's order."""
         granted = self.queue.take(lambda ticket: self._choose(ticket, now_s))
         self._reservations.end_unless(self.queue.waiting)
-        return [(ticket.facts, choice) for ticket, choice in granted]
+        return granted
 
     def close(self, now_s: float) -> list[Granted]:
         """Hold nobody any more: who is here gets the best place as things are, slot or not, or is turned away."""
@@ -124,7 +124,7 @@ class WaitingRoom:
         late = [*self.queue.expire(now_s - policy.hold_s), *self.queue.outwaited(now_s)]
         self.queue.promote(now_s - policy.hold_s / 2)
         self._reservations.end_unless(self.queue.waiting)
-        return [(ticket.facts, _too_late(ticket, policy)) for ticket in late]
+        return [(ticket, _too_late(ticket, policy)) for ticket in late]
 
     def load_more(self, now_s: float) -> list[Granted]:
         """Send the last of each lane away to load its model elsewhere, where that takes less than its turn to come.
@@ -139,7 +139,7 @@ class WaitingRoom:
             if choice is not None and choice.action is Action.ROUTE:
                 self._chooser.enter(ticket.facts, choice, now_s)
                 self.queue.serve(ticket)
-                granted.append((ticket.facts, choice))
+                granted.append((ticket, choice))
         return granted
 
     def reserve(self, now_s: float) -> None:

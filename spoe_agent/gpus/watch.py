@@ -95,6 +95,15 @@ class GpuWatch:
             self._seats.append(_Seat(instance, tuple(source.name for source in own)))
         return used
 
+    @property
+    def board(self) -> GpuBoard:
+        """What was read last."""
+        return self._gpus
+
+    def seats(self) -> dict[str, tuple[str, ...]]:
+        """Return the UUIDs of each instance's GPUs, as far as they are known."""
+        return {seat.instance.name: seat.uuids for seat in self._seats if seat.uuids is not None}
+
     def warnings(self) -> list[str]:
         """Return where the fleet file and the GPUs that are there do not go together."""
         here = self._gpus.only(*(source.name for source in self._here))

@@ -11,6 +11,7 @@ import structlog
 from spoe_agent.agent.ending import Line
 from spoe_agent.haproxy.contract import AGENT_BACKEND, AGENT_CHECK, TOO_LATE
 from spoe_agent.haproxy.processes import Processes, birth
+from spoe_agent.haproxy.tally import Tally
 
 log = structlog.get_logger()
 
@@ -42,6 +43,7 @@ class Contact:
         self._clock = clock
         self._valid_from_s = wall() + GRACE_S
         self.processes = Processes(clock, birth)
+        self.tally = Tally()
         self.questions = 0
         self.lines = 0
         self.fell_back = 0

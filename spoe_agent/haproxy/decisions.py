@@ -10,6 +10,7 @@ from spoe_agent.agent.agent import Agent
 from spoe_agent.haproxy import bridge
 from spoe_agent.haproxy.contract import Question
 from spoe_agent.haproxy.inspector import Crowded, Inspector
+from spoe_agent.haproxy.tally import Tally
 from spoe_agent.requests.glimpse import NeedsWhole
 from spoe_agent.routing import Action, Choice, Problem, Reason, RequestFacts
 from spoe_agent.spop import Message, VarAction
@@ -23,9 +24,10 @@ Later = Coroutine[None, None, Actions]
 class Decisions:
     """What the agent decides on messages that bring their facts along."""
 
-    def __init__(self, agent: Agent, news: Callable[[], None], inspector: Inspector) -> None:
+    def __init__(self, agent: Agent, news: Callable[[], None], inspector: Inspector, tally: Tally) -> None:
         """`news`: called before a question is decided that was long under way."""
         self._agent = agent
+        self._tally = tally
         self._news = news
         self._inspector = inspector
 
@@ -43,6 +45,7 @@ class Decisions:
         except Exception:
             # A bug of ours must not hold up the request: HAProxy goes on as if the agent were dead.
             log.exception("decision failed")
+            self._tally.errors["agent"] += 1
             return unanswered("agent error")
 
     def _settled(self, choice: Choice, facts: RequestFacts) -> Actions | Later:

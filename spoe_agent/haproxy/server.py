@@ -52,6 +52,7 @@ class SpopProtocol(Passable):
         self._agent = agent
         self._decisions = decisions
         self._contact = contact
+        self._tally = contact.tally
         self._news = news
         self._passed = passed
         self._process = ""
@@ -91,9 +92,11 @@ class SpopProtocol(Passable):
         self._news()
         answers: list[bytes] = []
         for event in self._conn.receive_data(data):
+            self._tally.frames += 1
             if isinstance(event, Notify):
                 answers += self._answer(event)
             elif isinstance(event, PeerFault):
+                self._tally.errors["haproxy"] += 1
                 log.warning("peer broke SPOP", status=int(event.status), why=event.message)
             elif isinstance(event, Hello) and event.healthcheck and self._draining.refuses(self._heard_at_s):
                 self._transport.abort()
@@ -161,8 +164,12 @@ class SpopProtocol(Passable):
         """Return the ACK, if it can be given now and somebody still wants it."""
         if self._conn.closed:
             return []
+        begun_s = self._clock()
         actions = self._decide(notify)
-        return [] if actions is None else [self._conn.ack(notify.stream_id, notify.frame_id, actions)]
+        if actions is None:
+            return []
+        self._tally.answer_s.add(self._clock() - begun_s)
+        return [self._conn.ack(notify.stream_id, notify.frame_id, actions)]
 
     def _decide(self, notify: Notify) -> Sequence[VarAction] | None:
         """Return the answer's actions, or None when a task gives the answer later."""
@@ -213,6 +220,7 @@ class SpopProtocol(Passable):
         task.add_done_callback(self._later.discard)
 
     async def _deliver(self, notify: Notify, answer: Coroutine[None, None, Sequence[VarAction]]) -> None:
+        begun_s = self._clock()
         try:
             actions = await answer
         except Undecided:
@@ -220,7 +228,9 @@ class SpopProtocol(Passable):
             return
         except Exception:
             log.exception("decision failed")
+            self._tally.errors["agent"] += 1
             actions = unanswered("agent error")
+        self._tally.answer_s.add(self._clock() - begun_s)
         self._send(notify, actions)
 
 
@@ -243,7 +253,7 @@ class Server:
         self._contact = contact or Contact(clock)
         self._news = news
         self.draining = Draining(checked_at_s=clock())
-        self._decisions = Decisions(agent, news, Inspector(self.draining))
+        self._decisions = Decisions(agent, news, Inspector(self.draining), self._contact.tally)
         self._clock = clock
         self.connections: set[SpopProtocol] = set()
         # A server that nobody refers to is collected, and its socket with it (uvloop).

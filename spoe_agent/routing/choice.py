@@ -211,6 +211,15 @@ class Choice:
         return f"again: {', '.join(self.failed)} failed" if self.failed else str(self.reason)
 
     @property
+    def chosen(self) -> Candidate | None:
+        """The instance's own candidate."""
+        for candidate in self.candidates:
+            if candidate.instance == self.instance:
+                return candidate
+        return None
+
+    @property
     def victims(self) -> tuple[str, ...]:
         """Models that must go where the request goes."""
-        return next((c.victims for c in self.candidates if c.instance == self.instance), ())
+        chosen = self.chosen
+        return () if chosen is None else chosen.victims

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from aiohttp import ClientSession
+from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 from spoe_agent.admin.app import Admin
@@ -23,11 +24,13 @@ from spoe_agent.haproxy.limiter import Limiter
 from spoe_agent.instances.lists import InstalledModel
 from spoe_agent.instances.reading import PollResult, Reading
 from spoe_agent.instances.watch import Watch
+from spoe_agent.metrics.exposition import Exposition
 from spoe_agent.process.listening import bind
 from spoe_agent.process.succession import Failed
 from spoe_agent.rig.process import free_port
 from spoe_agent.routing import Dialect, Kind, LoadedModel, RequestFacts
 from spoe_agent.routing.names import canonical
+from tests.metrics.rig import Gpus
 
 FLEET = """
 defaults: {num_parallel: 1, ollama: {max_loaded_models: 1}}
@@ -58,6 +61,7 @@ class Bench:
         self.watch.published("g1", Reading(self.clock(), PollResult.SLOW, "no answer in time"))
         self.limiter = Limiter(fleet, self.agent, self.watch, clock=self.clock)
         self.contact = Contact(self.clock, self.clock, lambda _: None)
+        self.gpus = Gpus()
         self.agent.decide(RequestFacts("r1", Kind.INFERENCE, Dialect.OLLAMA).naming("a"))
 
         self.can_keep, self.kept = True, []
@@ -98,17 +102,10 @@ class Bench:
 
 @asynccontextmanager
 async def served(bench):
+    metrics = Exposition(bench, bench.limiter, bench.contact, bench.clock)
+    by_hand = bench.keep, bench.told, bench.reloader, bench.restart, bench.bring_back
     admin, listen = (
-        Admin(
-            bench.watch,
-            bench.answer,
-            bench.keep,
-            bench.told,
-            bench.reloader,
-            bench.restart,
-            bench.bring_back,
-            lambda: ["agent.lan"],
-        ),
+        Admin(bench.watch, bench.answer, *by_hand, metrics, lambda: ["agent.lan"]),
         Listen("127.0.0.1", free_port()),
     )
     await admin.listen(bind(listen))
@@ -226,6 +223,14 @@ def test_requests_that_went_by_stand_above_all():
     assert "HAProxy asked 0 s ago, 2 processes; 1 request fell back" in shown(bench)
 
 
+async def test_metrics_over_http():
+    async with served(Bench()) as session, session.get("/metrics") as answer:
+        assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+        found = {one.name: one for one in text_string_to_metric_families(await answer.text())}
+    (decisions,) = found["pointsman_decisions"].samples
+    assert (decisions.labels, decisions.value) == ({"action": "route", "reason": "loaded", "instance": "g0"}, 1)
+
+
 async def test_drain_and_ready_over_http():
     bench = Bench()
     async with served(bench) as session:
@@ -304,7 +309,7 @@ async def test_a_body_that_names_no_models_is_refused(body):
         assert answer.status == 400
 
 
-@pytest.mark.parametrize("path", ["/status", "/instances/g0/drain"])
+@pytest.mark.parametrize("path", ["/status", "/metrics", "/instances/g0/drain"])
 async def test_pages_are_refused(path):
     bench = Bench()
     async with served(bench) as session:

@@ -43,13 +43,15 @@ class Faulty(Agent):
 
 @on_each_loop
 async def test_a_bug_of_ours_fails_no_request(address):
-    async with Rig(agent=Faulty).listening(address), Peer(address) as peer:
+    rig = Rig(agent=Faulty)
+    async with rig.listening(address), Peer(address) as peer:
         await peer.opened()
         with capture_logs() as logs:
             peer.send(question("b", 1), question("a", 2))
             assert await peer.answers(2) == [(1, 1, {"reason": "agent error"}), (2, 2, ROUTED_A)]
         (line,) = [line for line in logs if line["log_level"] == "error"]
         assert (line["event"], line["exc_info"]) == ("decision failed", True)
+        assert rig.contact.tally.errors == {"agent": 1}
 
 
 @on_each_loop
@@ -62,6 +64,7 @@ async def test_a_bug_at_second_sight_fails_no_request_either(address):
             peer.send(question("new", 1))
             assert await peer.answer() == (1, 1, {"reason": "agent error"})
         assert [line["event"] for line in logs if line["log_level"] == "error"] == ["decision failed"]
+        assert rig.contact.tally.errors == {"agent": 1}
 
 
 @on_each_loop

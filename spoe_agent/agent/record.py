@@ -1,0 +1,56 @@
+"""What is kept of requests for people: counts, and a line in the log for each decision when that takes them."""
+
+from __future__ import annotations
+
+import logging
+
+import structlog
+
+from spoe_agent.agent import decided
+from spoe_agent.agent.account import Grant
+from spoe_agent.agent.counts import Counts
+from spoe_agent.agent.ending import Ending
+from spoe_agent.agent.learner import Learner
+from spoe_agent.routing import Action, Choice, Reason, RequestFacts
+
+log = structlog.get_logger()
+
+
+class Record:
+    """Of one agent. It decides nothing, and nothing is decided by it."""
+
+    def __init__(self) -> None:
+        self.counts = Counts()
+
+    def decided(self, facts: RequestFacts, choice: Choice) -> None:
+        """Take a decision on a request that has come."""
+        self.counts.decided(choice, facts.runner)
+        if choice.action is Action.ROUTE:
+            self.counts.granted(choice)
+        _log("decided", facts, choice)
+
+    def granted(self, facts: RequestFacts, choice: Choice, priority: int, held_s: float) -> None:
+        """Take what a held request got at last: an instance, or a refusal."""
+        is_routed = choice.action is Action.ROUTE
+        if is_routed:
+            self.counts.granted(choice)
+        is_late = choice.reason is Reason.HOLD_TIMEOUT
+        outcome = "granted" if is_routed else "timeout" if is_late else "refused"
+        self.counts.left_queue(priority, outcome, held_s)
+        _log("granted", facts, choice)
+
+    def left(self, priority: int, held_s: float) -> None:
+        """Take a held request that ended by itself, or comes around again."""
+        self.counts.left_queue(priority, "left", held_s)
+
+    def finished(self, grant: Grant, ending: Ending, learner: Learner) -> None:
+        """Take the end of a granted request, and have the learner learn from it."""
+        warm_s = learner.warm_s(grant.model, grant.instance)
+        load_s = learner.ended(grant, ending)
+        self.counts.finished(grant, ending, warm_s, load_s)
+
+
+def _log(event: str, facts: RequestFacts, choice: Choice) -> None:
+    """Nothing is worked out for a log that does not take it: this is on every request's path."""
+    if log.is_enabled_for(logging.DEBUG):
+        log.debug(event, **decided.fields(facts, choice))
