@@ -30,6 +30,7 @@ from spoe_agent.process.succession import Failed
 from spoe_agent.rig.process import free_port
 from spoe_agent.routing import Dialect, Kind, LoadedModel, RequestFacts
 from spoe_agent.routing.names import canonical
+from spoe_agent.routing.wishes import Wishes
 from tests.metrics.rig import Gpus
 
 FLEET = """
@@ -62,7 +63,7 @@ class Bench:
         self.limiter = Limiter(fleet, self.agent, self.watch, clock=self.clock)
         self.contact = Contact(self.clock, self.clock, lambda _: None)
         self.gpus = Gpus()
-        self.agent.decide(RequestFacts("r1", Kind.INFERENCE, Dialect.OLLAMA).naming("a"))
+        self.agent.decide(RequestFacts("r1", Kind.INFERENCE, Dialect.OLLAMA, wishes=Wishes("g0")).naming("a"))
 
         self.can_keep, self.kept = True, []
         self.does_ask, self.asked = True, []
