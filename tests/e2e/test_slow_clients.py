@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -129,3 +130,21 @@ async def test_silence_while_held_and_while_ollama_works_is_no_standing_still(
 async def busy(session: aiohttp.ClientSession, stack: Stack) -> bool:
     async with session.get(f"{stack.fleet.instances[0].url}/sim/stats") as answer:
         return bool((await answer.json())["in_flight"])
+
+
+async def test_a_silent_connection_is_kept_alive(own: Stack) -> None:
+    """The kernel says of each socket which timer runs, 2 for keepalive, and until when, in hundredths of a second."""
+    front = own.fleet.listeners.front.port
+    _, writer = await asyncio.open_connection("127.0.0.1", front)
+    client = writer.get_extra_info("sockname")[1]
+    ends = f":{front:04X}", f":{client:04X}"
+
+    def timers() -> list[list[str]]:
+        sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return [one[5].split(":") for one in sockets if one[1].endswith(ends[0]) and one[2].endswith(ends[1])]
+
+    async def is_on() -> bool:
+        return any(kind == "02" and 0 < int(left, 16) <= 30 * 100 for kind, left in timers())
+
+    await until(is_on, 10, "the keepalive timer runs")
+    writer.close()
