@@ -129,8 +129,10 @@ async def _service(parts: Parts, kept: Kept, had: Sockets | Predecessor, state: 
         service.take(kept)
         await service.open()
         return service
+    # Before nobody answers: to render takes a while.
+    keeps = not is_rendered(parts.fleet)
     received = await had.take()
-    sockets = take(parts.fleet.listeners, received.listening, received.lock, keeps=not is_rendered(parts.fleet))
+    sockets = take(parts.fleet.listeners, received.listening, received.lock, keeps=keeps)
     service = Service(parts, limiter, sockets, state, COMMAND)
     await service.succeed(received)
     had.done()
