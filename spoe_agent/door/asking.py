@@ -40,9 +40,14 @@ class Order:
         return cls(request.method, request.rel_url.raw_path, headers, request.can_read_body)
 
     @property
+    def is_of_file(self) -> bool:
+        """It is about a file, which is no model yet."""
+        return self.path.startswith(BLOB_PATH)
+
+    @property
     def is_upload(self) -> bool:
         """A file comes with it."""
-        return self.method == "POST" and self.path.startswith(BLOB_PATH)
+        return self.method == "POST" and self.is_of_file
 
 
 async def asked(

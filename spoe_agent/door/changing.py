@@ -82,7 +82,8 @@ class Changing:
     async def _in_one(self, change: _Change, number: int) -> StoreAnswer:
         ended = await change.made(number)
         error = ended.verdict.error
-        self._changed(change.writings[number].store)
+        if not change.order.is_of_file:
+            self._changed(change.writings[number].store)
         progress = change.progress
         await change.stream.say(progress.failed(number, error) if error else progress.ended(number))
         return ended

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from functools import lru_cache
 
-from spoe_agent.haproxy.contract import DOOR_SERVER, NOBODY, Argument, Question, Variable
+from spoe_agent.haproxy.contract import CHANGES_SERVER, NOBODY, Argument, Question, Variable
 from spoe_agent.requests.body import parsed
 from spoe_agent.requests.errors import error_type
 from spoe_agent.requests.glimpse import HEAD_BYTES, Glimpse, TooLarge
@@ -145,7 +145,7 @@ def actions(choice: Choice, request: RequestFacts) -> tuple[VarAction, ...]:
     if request.asked:
         found["model"] = request.asked
     if choice.action is Action.ROUTE:
-        found["server"] = DOOR_SERVER if choice.writings else choice.instance or ""
+        found["server"] = CHANGES_SERVER if choice.writings else choice.instance or ""
     elif choice.action is Action.REJECT:
         found["status"] = choice.status
         found["message"] = choice.message

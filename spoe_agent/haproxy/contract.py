@@ -106,8 +106,9 @@ UNLOAD = "unload"
 """Reason of requests that have a model unloaded."""
 
 DOOR_SERVER = "agent:1"
-"""What HAProxy calls the agent where it sends it requests for lists, and changes of several stores. No instance may
-have a colon in its name."""
+"""What HAProxy calls the agent where it sends it requests for lists. No instance may have a colon in its name."""
+CHANGES_SERVER = "agent:2"
+"""The same where several model stores are to be changed."""
 
 NOBODY = "-"
 """Stands among the tried ones for a pass in which no instance was named."""

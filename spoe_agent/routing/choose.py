@@ -54,17 +54,17 @@ def choose(facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot) -> Choice:
 
 
 def _changing(demand: Demand, sites: list[Site]) -> Choice:
-    """A request that changes model stores. One that no door took goes to a single instance, as it does when there is no
-    agent to open the door.
-    """
+    """A request that changes model stores."""
     change = demand.facts.change or UNREADABLE
     found = plan(change, demand.fleet, sites, lambda of_store: exclusions(demand, of_store))
     able = [writing for writing in found.writings if writing.writers]
     if not able:
         return rejections.unserved(demand, found.candidates)
     reason = _OF_KIND[demand.facts.kind]
-    if len(found.writings) == 1 or change.verb is Verb.PUSH or demand.facts.tried:
+    if len(found.writings) == 1 or change.verb is Verb.PUSH:
         return Choice(Action.ROUTE, reason, able[0].writers[0], candidates=found.candidates)
+    if demand.facts.tried:
+        return rejections.shut(demand, found.candidates)
     return Choice(Action.ROUTE, reason, candidates=found.candidates, writings=found.writings)
 
 

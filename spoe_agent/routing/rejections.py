@@ -71,6 +71,15 @@ def unsure(choice: Choice, facts: RequestFacts, fleet: FleetSpec) -> Choice:
     )
 
 
+def shut(demand: Demand, candidates: tuple[Candidate, ...]) -> Choice:
+    """The front end did not reach the door, and only there several stores can be changed."""
+    message = "HAProxy did not reach the agent's port for such changes (listeners.door); try again shortly"
+    retry_after_s = demand.fleet.policy.retry_after_s
+    return Choice(
+        Action.REJECT, Reason.NO_INSTANCE_UP, message=message, retry_after_s=retry_after_s, candidates=candidates
+    )
+
+
 def _message(reason: Reason, demand: Demand, told: set[Exclusion], candidates: tuple[Candidate, ...]) -> str:
     name = demand.facts.asked or display(demand.model)
     match reason:

@@ -172,6 +172,7 @@ async def test_a_file_is_sent_once_and_comes_to_all():
         assert await rig.ask("POST", BLOB, data=DATA) == (200, "")
         assert [one[2] for one in await rig.seen("a") if one[0] == "POST"] == [201], "what it has is not sent to it"
         assert [one[2] for one in await rig.seen("b") if one[0] == "POST"] == [201]
+        assert rig.changed == [], "a file is no model yet"
         made = {"model": "mine", "files": {"m.gguf": DIGEST}}
         assert (await rig.ask("POST", "/api/create", made))[1][-1] == SUCCESS
         assert await rig.models() == [{"mine:latest"}] * 2

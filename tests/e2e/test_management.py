@@ -232,8 +232,31 @@ async def test_who_shares_the_store_stands_in(own: Stack, session: aiohttp.Clien
 
 
 @pytest.mark.haproxy
+async def test_a_pull_outlives_a_pause_of_the_agent(own: Stack, session: aiohttp.ClientSession) -> None:
+    """In which HAProxy takes it to be dead: the next request is decided without it."""
+
+    async def decided(reason: str) -> bool:
+        async with session.post(f"{own.url}/api/show", json={"model": "alpha"}) as answer:
+            return routed(answer)[1] == reason
+
+    async with asyncio.timeout(DEADLINE_S), session.post(f"{own.url}/api/pull", json={"model": "gemma2:27b"}) as answer:
+        await answer.content.readline()
+        own.agent.signal(signal.SIGSTOP)
+        try:
+            await until(lambda: decided("fallback"), DEADLINE_S, "the agent is taken to be dead")
+            async with session.get(f"{own.url}/api/tags") as listed:
+                assert routed(listed)[0] != "-"
+        finally:
+            own.agent.signal(signal.SIGCONT)
+        lines = (await answer.text()).splitlines()
+    assert json.loads(lines[-1]) == SUCCESS
+    await until(lambda: decided("describe"), DEADLINE_S, "the agent decides again")
+
+
+@pytest.mark.haproxy
 async def test_a_pull_outlives_a_restart_of_the_agent(own: Stack, session: aiohttp.ClientSession) -> None:
     async with asyncio.timeout(DEADLINE_S), session.post(f"{own.url}/api/pull", json={"model": "gemma2:27b"}) as answer:
+        assert routed(answer) == ("-", "manage")
         await answer.content.readline()
         async with session.post(f"http://{own.fleet.listeners.admin}/restart") as restarted:
             assert restarted.status == 200, await restarted.text()

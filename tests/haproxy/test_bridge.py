@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from spoe_agent.fleet import loads as fleet_of
 from spoe_agent.haproxy import bridge
-from spoe_agent.haproxy.contract import AT_ONCE, LATER, VARIABLES, Question
+from spoe_agent.haproxy.contract import AT_ONCE, CHANGES_SERVER, LATER, VARIABLES, Question
 from spoe_agent.haproxy.render import haproxy_files
 from spoe_agent.requests.changes import CHANGE_PATHS
 from spoe_agent.requests.glimpse import NeedsWhole
@@ -27,6 +27,7 @@ from spoe_agent.routing import (
     Snapshot,
     choose,
 )
+from spoe_agent.routing.choice import Writing
 from spoe_agent.routing.names import canonical
 from spoe_agent.routing.surface import DESCRIBE_PATH, INFERENCE_PATHS
 from spoe_agent.routing.wishes import Wishes
@@ -269,6 +270,11 @@ def variables(choice, facts):
 def test_variables_of_a_route(dialect):
     choice = Choice(Action.ROUTE, Reason.LOADED, "g0")
     assert variables(choice, asked(dialect)) == {"action": "route", "reason": "loaded", "server": "g0"}
+
+
+def test_a_change_of_several_stores_goes_to_the_door():
+    choice = Choice(Action.ROUTE, Reason.MANAGE, writings=(Writing(("g0",), ("g0",)), Writing(("g1",), ())))
+    assert variables(choice, asked()) == {"action": "route", "reason": "manage", "server": CHANGES_SERVER}
 
 
 HALF = rb"x\ud800"

@@ -105,10 +105,14 @@ def test_who_asks_for_an_instance_changes_its_store_only(asked_for, expected):
     assert (choice.instance or choice.status, choice.writings) == (expected, ())
 
 
-def test_what_no_door_took_goes_to_one():
+def test_what_no_door_took_is_not_made_in_one_store_only():
     change = Change(PULL, makes=NEW)
-    choice = choose(asks(None, Kind.MANAGE, change=change, tried=("agent:1",)), fleet(*OWN), moment(**BOTH))
-    assert (choice.instance, choice.writings) == ("g0", ())
+    choice = choose(asks(None, Kind.MANAGE, change=change, tried=("agent:2",)), fleet(*OWN), moment(**BOTH))
+    assert (choice.status, choice.writings, choice.retry_after_s) == (503, (), 5)
+    assert "listeners.door" in choice.message
+    change = Change(PUSH, A)
+    choice = choose(asks(None, Kind.MANAGE, change=change, tried=("g0",)), fleet(*OWN), moment(**BOTH))
+    assert choice.instance == "g1"
 
 
 def test_each_other_instance_says_why_not():
