@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from spoe_agent.rig.stack import Simulated, Stack
 from tests.e2e.conftest import chat, is_mitmproxy, routed, stack_of, until
+from tests.e2e.operator import by_hand
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.both_fronts]
 
@@ -95,6 +96,23 @@ async def test_the_dialect_is_kept_beside_it(below: Stack, session: aiohttp.Clie
     async with session.post(f"{root(below)}/v1/chat/completions", json=chat("alpha")) as answer:
         expected = {"message": TOLD, "type": "not_found_error", "param": None, "code": None}
         assert (answer.status, await answer.json()) == (404, {"error": expected})
+
+
+@pytest.mark.haproxy
+async def test_who_is_drained_is_not_ready(below: Stack, session: aiohttp.ClientSession) -> None:
+    async def is_ready() -> bool:
+        return await got(session, f"{below.url}/readyz") == (200, "ok\n")
+
+    async def is_not_ready() -> bool:
+        return not await is_ready()
+
+    for name in ("gpu0", "gpu1"):
+        assert await is_ready()
+        await by_hand(session, below, name, "drain")
+    await until(is_not_ready, DEADLINE_S, "all are drained")
+    for name in ("gpu0", "gpu1"):
+        await by_hand(session, below, name, "ready")
+    await until(is_ready, DEADLINE_S, "they are back")
 
 
 async def test_ready_is_who_has_an_instance_that_can_serve(below: Stack, session: aiohttp.ClientSession) -> None:
