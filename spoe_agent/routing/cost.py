@@ -166,7 +166,7 @@ def _share(demand: Demand, site: Site, service_s: float) -> float:
             others += 1
             others_s += theirs_s
     unknown = max(0, site.beside - alike - others)
-    grows = estimates.BATCH_SLOWDOWN
+    grows = estimates.ALIKE_SLOWDOWN
     delayed = unknown + 2 * grows * alike + (grows if alike else 1.0) * others
     return others_s + delayed * service_s
 

@@ -307,12 +307,12 @@ def test_a_cached_prefix_saves_its_prefill(home, reading, running, part):
 
 SHARES = {
     # in flight, HAProxy's count, used by others (A takes 1 s, B 5 s, C 7 s) -> seconds that are taken from each other
-    "one of the same model": ({A: 1}, 1, {}, 0.15 * 2),
-    "three of it": ({A: 3}, 3, {}, 0.15 * 6),
+    "one of the same model": ({A: 1}, 1, {}, 0.3 * 2),
+    "three of it": ({A: 3}, 3, {}, 0.3 * 6),
     "one of another model": ({B: 1}, 1, {}, 5 + 1),
     "three of it take turns with ours as one": ({B: 3}, 3, {}, 5 + 3),
     "two other models": ({B: 1, C: 2}, 3, {}, 5 + 7 + 3),
-    "where ours runs anyway it only grows": ({A: 1, B: 2}, 3, {}, 5 + 0.15 * (2 + 2)),
+    "where ours runs anyway it only grows": ({A: 1, B: 2}, 3, {}, 5 + 0.3 * (2 + 2)),
     "some that only HAProxy knows": ({}, 2, {}, 2),
     "others' use of another model": ({}, 0, {B: 4.0}, 4 + 1),
     "others' use of the same one": ({}, 0, {A: 4.0}, 1),
