@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from spoe_agent.fleet import Fleet, Listen
 from spoe_agent.fleet.units import TcpListen
 from spoe_agent.process.listening import Place
-from spoe_agent.process.owners import owners
+from spoe_agent.process.owners import Owner, owners
 
 _BIND = re.compile(r"^\s+bind (\S+)", re.MULTILINE)
 _LISTEN = TypeAdapter(TcpListen)
@@ -36,17 +36,24 @@ def listening(config: str) -> list[Listen]:
 
 
 def in_the_way(fleet: Fleet, running: str) -> list[str]:
-    """Return each address that others have, with their names; only those whom this user may see.
+    """Return each address, new to HAProxy, that others have, with their names; only those whom this user may see.
 
-    `running`: the haproxy.cfg that HAProxy runs with. Who listens on its addresses is that HAProxy, and not in its own
-    way. Another one is: two share a port without a word, and each gets some of the connections.
+    `running`: the haproxy.cfg that HAProxy runs with. Who listens on its addresses is that HAProxy, or who passes on
+    to it. Another HAProxy is in the way: two share a port without a word, and each gets some of the connections.
     """
-    known = {listen: owners(listen) for listen in listening(running)}
-    own = {one.pid for found in known.values() for one in found if one.is_haproxy}
+    known = listening(running)
+    own = {one.pid for listen in known for one in owners(listen) if one.is_haproxy}
     refused = []
     for place in fronts(fleet):
-        found = known.get(place.listen) or owners(place.listen)
-        others = [str(one) for one in found if not one.is_haproxy or (own and one.pid not in own)]
+        found = [] if place.listen in known else owners(place.listen)
+        others = [str(one) for one in found if _is_other(one, own)]
         if others:
             refused.append(f"{place} is taken by {', '.join(others)}")
     return refused
+
+
+def _is_other(one: Owner, own: set[int]) -> bool:
+    """Docker's own program has the ports of this host that lead to a HAProxy in a container."""
+    if one.is_haproxy:
+        return bool(own) and one.pid not in own
+    return one.program != "docker-proxy"

@@ -32,13 +32,13 @@ class Bench:
 
 
 @asynccontextmanager
-async def haproxy(folder, *ports):
+async def haproxy(folder, *ports, name="haproxy"):
     """A process of that name which listens."""
-    script = folder / "haproxy.py"
+    folder.mkdir(exist_ok=True)
+    script = folder / "listen.py"
     script.write_text(LISTENER.format(ports=ports))
-    program = folder / "haproxy"
-    program.symlink_to(sys.executable) if not program.exists() else None
-    async with Process("haproxy", [program, script], folder) as process:
+    (folder / name).symlink_to(sys.executable)
+    async with Process(name, [folder / name, script], folder) as process:
         for port in ports:
             await process.ready(lambda port=port: accepts("127.0.0.1", port))
         yield process
@@ -52,10 +52,11 @@ def test_what_was_rendered_is_read_again():
 
 @pytest.mark.parametrize("key", ["front", "again", "onward"])
 def test_whoever_listens_is_named(key):
-    bench = Bench()
-    assert in_the_way(bench.fleet, bench.config) == []
+    before, bench = Bench(), Bench()
+    assert in_the_way(bench.fleet, before.config) == []
     with closing(socket.create_server(("127.0.0.1", bench.ports[key]))):
-        (said,) = in_the_way(bench.fleet, bench.config)
+        (said,) = in_the_way(bench.fleet, before.config)
+        assert in_the_way(bench.fleet, bench.config) == [], "HAProxy has it, or who passes on to it"
     assert said.startswith(f"listeners.{key} (TCP 127.0.0.1:{bench.ports[key]}) is taken by process {os.getpid()} (")
 
 
@@ -71,7 +72,12 @@ async def test_haproxy_is_not_in_its_own_way(tmp_path):
 async def test_another_haproxy_is(tmp_path):
     """Two of them may share a port (SO_REUSEPORT), and each would get some of the connections."""
     before, bench = Bench(), Bench()
-    (tmp_path / "other").mkdir()
     async with haproxy(tmp_path, before.ports["front"]), haproxy(tmp_path / "other", bench.ports["front"]) as other:
         (said,) = in_the_way(bench.fleet, before.config)
     assert said.endswith(f"is taken by process {other.pid} (haproxy)")
+
+
+async def test_who_passes_on_to_a_container_is_not(tmp_path):
+    bench = Bench()
+    async with haproxy(tmp_path, bench.ports["front"], name="docker-proxy"):
+        assert in_the_way(bench.fleet, "") == []
