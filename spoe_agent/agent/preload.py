@@ -88,7 +88,7 @@ class Preload:
     def gives_way(self, load: Load) -> bool:
         """Tell whether a load is to be given up: a request has to load another model there, nobody waits for this."""
         there = self._chooser.board.activity(load.instance)
-        others = there.reserved or there.loading.keys() - {load.model}
+        others = there.reserved or there.unfinished.keys() - {load.model}
         return bool(others) and there.in_flight.get(load.model, 0) <= 1
 
     def ended(self, load: Load) -> None:

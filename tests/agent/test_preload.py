@@ -61,6 +61,14 @@ def test_what_was_loaded_is_loaded_again_one_at_a_time_the_most_wanted_first():
     assert rig.due() == ("g0", A)
 
 
+def test_one_after_the_other_before_readings_show_the_first():
+    rig = Rig("g0")
+    rig.came_up("g0", A, B)
+    rig.done(rig.agent.preload.due(rig.now_s))
+    second = rig.agent.preload.due(rig.now_s)
+    assert second is not None and not rig.agent.preload.gives_way(second)
+
+
 def test_instances_begin_one_after_the_other():
     rig = Rig("g0", "g1")
     rig.came_up("g0", A)
