@@ -22,6 +22,7 @@ COMMANDS = {
     "demo": "spoe_agent.demo.command:demo",
     "doctor": "spoe_agent.surroundings.doctor_command:doctor",
     "drain": "spoe_agent.admin.command:drain",
+    "explain": "spoe_agent.admin.explain_command:explain",
     "init": "spoe_agent.init.command:init",
     "plan": "spoe_agent.plan.command:plan",
     "ready": "spoe_agent.admin.command:ready",

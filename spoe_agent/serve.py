@@ -162,7 +162,7 @@ async def _open_admin(service: Service, reloader: Reloader, stack: AsyncExitStac
 
     by_hand = reloader, service.hand_over, parts.bring_back
     metrics = Exposition(parts, service.limiter, service.contact)
-    admin = Admin(parts.watch, now, service.keep, service.told, *by_hand, metrics, names)
+    admin = Admin(parts.agent, parts.watch, now, service.keep, service.told, *by_hand, metrics, names)
     stack.push_async_callback(admin.close)
     (sock,) = service.sockets.of("admin")
     await admin.listen(sock)

@@ -104,6 +104,7 @@ class Service:
 
     def _ended(self, line: Line) -> None:
         self.contact.ended(line)
+        self.parts.agent.record.ended(line)
         self.limiter.ended(line, self.parts.watch.ended(line))
 
     def run_in(self, group: asyncio.TaskGroup) -> None:

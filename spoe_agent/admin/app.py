@@ -1,5 +1,5 @@
-"""The agent's admin port: GET /status, /metrics; POST /instances/NAME/drain, ready, preload; /reload, /reload/undo,
-/restart.
+"""The agent's admin port: GET /status, /metrics, /explain; POST /instances/NAME/drain, ready, preload; /reload,
+/reload/undo, /restart.
 
 It has no password and changes where requests go, so it listens on loopback unless the fleet file says otherwise, and
 takes no request that a web page could make another's browser send.
@@ -8,18 +8,27 @@ takes no request that a web page could make another's browser send.
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
 
+from spoe_agent.admin import explain
 from spoe_agent.admin.reload import Reloader
+from spoe_agent.agent.agent import Agent
 from spoe_agent.instances.watch import Watch
 from spoe_agent.metrics.exposition import CONTENT_TYPE, Exposition
 from spoe_agent.process.succession import Failed
 from spoe_agent.requests.foreign import host_name, is_known
 from spoe_agent.routing.names import canonical
+
+_NOT_KEPT = (
+    "no decision on a request {} is kept: it is older than those that are (pointsman explain --last 1000), or of "
+    "before the agent's start, or was not asked about. The X-Request-Id that a client made up is known once its "
+    "request has ended; until then the id is the one in HAProxy's log"
+)
 
 
 class Admin:
@@ -35,6 +44,7 @@ class Admin:
 
     def __init__(
         self,
+        agent: Agent,
         watch: Watch,
         status: Callable[[], Awaitable[dict[str, Any]]],
         keep: Callable[[], bool],
@@ -45,6 +55,7 @@ class Admin:
         metrics: Exposition,
         names: Callable[[], Sequence[str]],
     ) -> None:
+        self._agent = agent
         self._watch = watch
         self._status = status
         self._keep = keep
@@ -59,6 +70,7 @@ class Admin:
             [
                 web.get("/status", self._get_status),
                 web.get("/metrics", self._get_metrics),
+                web.get("/explain", self._explain),
                 web.post("/instances/{name}/drain", self._drain),
                 web.post("/instances/{name}/ready", self._ready),
                 web.post("/instances/{name}/preload", self._preload),
@@ -83,6 +95,23 @@ class Admin:
 
     async def _get_metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=await self._metrics.page(), headers={"content-type": CONTENT_TYPE})
+
+    async def _explain(self, request: web.Request) -> web.Response:
+        """By `id` that decision; by `last` so many, of a `model` only; by `model` alone where a request would go."""
+        asked, now_s = request.query, time.monotonic()
+        try:
+            if "last" in asked:
+                found = explain.last(self._agent, max(1, int(asked["last"])), asked.get("model"), now_s)
+            elif "id" in asked:
+                past = explain.one(self._agent, asked["id"], now_s)
+                if past is None:
+                    return web.json_response({"error": _NOT_KEPT.format(asked["id"])}, status=404)
+                found = [past]
+            else:
+                found = [explain.would(self._agent, asked.get("model", ""))]
+        except ValueError as error:
+            return web.json_response({"error": str(error)}, status=400)
+        return web.json_response({"decisions": found}, headers={"cache-control": "no-store"})
 
     async def _reload(self, request: web.Request) -> web.Response:
         outcome = await self._reloader.reload(_name(request))

@@ -39,7 +39,7 @@ def status(fleet_file: Path | None, as_json: bool, watch: bool) -> None:
     """
     if as_json and watch:
         raise click.UsageError("--json prints once; leave out --watch")
-    where = _admin(fleet_file)
+    where = admin(fleet_file)
     if watch:
         _watch(where)
         return
@@ -47,7 +47,7 @@ def status(fleet_file: Path | None, as_json: bool, watch: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
-        _console().print(tables(found))
+        console().print(tables(found))
 
 
 @click.command()
@@ -55,7 +55,7 @@ def status(fleet_file: Path | None, as_json: bool, watch: bool) -> None:
 @click.argument("name")
 def drain(fleet_file: Path | None, name: str) -> None:
     """Give instance NAME nothing new; what runs there ends by itself."""
-    answer = asyncio.run(ask(_admin(fleet_file), "POST", f"/instances/{name}/drain"))
+    answer = asyncio.run(ask(admin(fleet_file), "POST", f"/instances/{name}/drain"))
     click.echo(f"{name} is {answer['health']}; pointsman ready {name} lets it serve again{_until(answer)}")
 
 
@@ -64,7 +64,7 @@ def drain(fleet_file: Path | None, name: str) -> None:
 @click.argument("name")
 def ready(fleet_file: Path | None, name: str) -> None:
     """Let instance NAME serve again."""
-    answer = asyncio.run(ask(_admin(fleet_file), "POST", f"/instances/{name}/ready"))
+    answer = asyncio.run(ask(admin(fleet_file), "POST", f"/instances/{name}/ready"))
     click.echo(f"{name} is {answer['health']}{_until(answer)}")
 
 
@@ -72,7 +72,7 @@ def ready(fleet_file: Path | None, name: str) -> None:
 @fleet_option
 def reload(fleet_file: Path | None) -> None:
     """Have the running agent read the fleet file anew. HAProxy is not told: `pointsman apply` does both."""
-    answer = asyncio.run(ask(_admin(fleet_file), "POST", "/reload"))
+    answer = asyncio.run(ask(admin(fleet_file), "POST", "/reload"))
     click.echo(reloaded(answer))
 
 
@@ -92,7 +92,7 @@ def _until(answer: dict[str, Any]) -> str:
     return kept + told
 
 
-def _console() -> Console:
+def console() -> Console:
     """Return a console that shows what the terminal's encoding lacks as an escape."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -105,13 +105,13 @@ def _watch(where: Listen) -> None:
             draw(tables(await ask(where, "GET", "/status")))
             await asyncio.sleep(REDRAW_S)
 
-    console = _console()
+    screen = console()
     try:
-        if console.is_terminal and not console.is_dumb_terminal:
-            with Live(console=console, auto_refresh=False, screen=True) as live:
+        if screen.is_terminal and not screen.is_dumb_terminal:
+            with Live(console=screen, auto_refresh=False, screen=True) as live:
                 asyncio.run(show(lambda found: live.update(found, refresh=True)))
         else:
-            asyncio.run(show(lambda found: console.print(_now(), found, "", sep="\n")))
+            asyncio.run(show(lambda found: screen.print(_now(), found, "", sep="\n")))
     except KeyboardInterrupt:
         return
 
@@ -120,7 +120,7 @@ def _now() -> str:
     return datetime.now().astimezone().isoformat(" ", "seconds")
 
 
-def _admin(fleet_file: Path | None) -> Listen:
+def admin(fleet_file: Path | None) -> Listen:
     """Return where the agent is asked; an edit that broke the file keeps nobody from draining an instance."""
     try:
         file = find(fleet_file)

@@ -136,8 +136,13 @@ class Agent:
         counts = facts.kind is Kind.INFERENCE and not facts.tried and choice.action is not Action.REJECT
         if counts and facts.runner is not None:
             self.learner.arrived(facts.runner, now_s)
-        self.record.decided(facts, choice)
+        self.record.decided(facts, choice, now_s)
         return choice
+
+    def would(self, facts: RequestFacts) -> Choice:
+        """Return where a request would go now, without deciding anything."""
+        facts = replace(self.board.namesakes.identify(facts), servers=self._servers)
+        return self._chooser.look(facts, self._clock(), self.hold.waiting(lane(facts)))
 
     def _withdraw(self, facts: RequestFacts) -> None:
         """Undo what was decided for a request that comes around again: its place there is free for others."""

@@ -48,3 +48,5 @@ class Line:
     """What the request was for."""
     caller: str = ""
     """Whose it was; "" when the front end does not say."""
+    name: str = ""
+    """What the client calls it (X-Request-Id); "" when the front end does not say."""

@@ -1,4 +1,6 @@
-"""What is kept of requests for people: counts, and a line in the log for each decision when that takes them."""
+"""What is kept of requests for people: counts, the latest decisions, and a line in the log for each when that takes
+them.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,9 @@ import structlog
 
 from spoe_agent.agent import decided
 from spoe_agent.agent.account import Grant
-from spoe_agent.agent.counts import Counts
-from spoe_agent.agent.ending import Ending
+from spoe_agent.agent.counts import Counts, predicted_s
+from spoe_agent.agent.ending import Ending, Line
+from spoe_agent.agent.history import History
 from spoe_agent.agent.learner import Learner
 from spoe_agent.routing import Action, Choice, Reason, RequestFacts
 
@@ -21,9 +24,11 @@ class Record:
 
     def __init__(self) -> None:
         self.counts = Counts()
+        self.history = History()
 
-    def decided(self, facts: RequestFacts, choice: Choice) -> None:
+    def decided(self, facts: RequestFacts, choice: Choice, now_s: float) -> None:
         """Take a decision on a request that has come."""
+        self.history.decided(facts, choice, now_s)
         self.counts.decided(choice, facts.runner)
         if choice.action is Action.ROUTE:
             self.counts.granted(choice)
@@ -37,6 +42,7 @@ class Record:
         is_late = choice.reason is Reason.HOLD_TIMEOUT
         outcome = "granted" if is_routed else "timeout" if is_late else "refused"
         self.counts.left_queue(priority, outcome, held_s)
+        self.history.granted(facts.request_id, choice, held_s)
         _log("granted", facts, choice)
 
     def left(self, priority: int, held_s: float) -> None:
@@ -48,6 +54,12 @@ class Record:
         warm_s = learner.warm_s(grant.model, grant.instance)
         load_s = learner.ended(grant, ending)
         self.counts.finished(grant, ending, warm_s, load_s)
+        if grant.cost is not None and warm_s is not None:
+            self.history.predicted(grant.request_id, predicted_s(grant.cost, warm_s))
+
+    def ended(self, line: Line) -> None:
+        """Take how a request ended, granted or not."""
+        self.history.ended(line)
 
 
 def _log(event: str, facts: RequestFacts, choice: Choice) -> None:

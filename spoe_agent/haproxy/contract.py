@@ -114,7 +114,7 @@ NOBODY = "-"
 """Stands among the tried ones for a pass in which no instance was named."""
 
 Field = Literal[
-    "time", "id", "caller", "method", "path", "server", "reason", "status", "bytes",
+    "time", "id", "request_id", "caller", "method", "path", "server", "reason", "status", "bytes",
     "first_byte_ms", "data_ms", "termination", "retries", "process", "spoe_error", "at",
 ]  # fmt: skip
 """Keys of the log's line that are read; it has more, for people."""

@@ -112,6 +112,7 @@ def read_line(line: bytes) -> Line | None:
             error,
             classify(str(fields.get("method", "")), str(fields.get("path", ""))),
             _set(fields, "caller"),
+            _set(fields, "request_id"),
         )
     except (ValueError, KeyError, TypeError, OverflowError):
         return None

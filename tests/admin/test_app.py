@@ -106,7 +106,7 @@ async def served(bench):
     metrics = Exposition(bench, bench.limiter, bench.contact, bench.clock)
     by_hand = bench.keep, bench.told, bench.reloader, bench.restart, bench.bring_back
     admin, listen = (
-        Admin(bench.watch, bench.answer, *by_hand, metrics, lambda: ["agent.lan"]),
+        Admin(bench.agent, bench.watch, bench.answer, *by_hand, metrics, lambda: ["agent.lan"]),
         Listen("127.0.0.1", free_port()),
     )
     await admin.listen(bind(listen))

@@ -182,7 +182,7 @@ def test_what_haproxys_format_writes_is_read():
     values = {"%ID": "a", "%s": "g0", "%ST": "200", "%Tr": "250", "%Td": "1750", "%ts": "--", "%Ts": "17", "%ms": "250"}
     values |= {"%[var(proc.pm_process)]": "1-a", "%[var(txn.pm.error)]": "257", "%[var(txn.pm_at)]": "-"}
     text = re.sub(r"%(\[(?:[^][]|\[[^]]*\])*\]|\w+)", lambda found: values.get(found[0], "0"), form)
-    told = {"process": "1-a", "begun_at_s": 17.25, "fell_back": True, "spoe_error": "257", "caller": "0"}
+    told = {"process": "1-a", "begun_at_s": 17.25, "fell_back": True, "spoe_error": "257", "caller": "0", "name": "0"}
     assert read_line(text.encode()) == Line("a", "g0", Ending(0.25, 2.0, is_whole=True), **told)
 
 
