@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -10,7 +13,7 @@ import click
 from spoe_agent.fleet import loads
 from spoe_agent.fleet.option import FILE
 from spoe_agent.init.draft import draft, found
-from spoe_agent.init.machine import Senses, look
+from spoe_agent.init.machine import Machine, Senses, look
 from spoe_agent.process.quiet import quiet
 
 
@@ -27,7 +30,7 @@ def init(file: Path, force: bool) -> None:
 
 def write(file: Path, force: bool, senses: Senses) -> None:
     """Look at the machine and write the file. Raises ClickException when it is there already, or cannot be written."""
-    if file.exists() and not force:
+    if os.path.lexists(file) and not force:
         raise click.ClickException(f"{file} is there already; --force overwrites it")
     with quiet():
         machine = asyncio.run(look(senses))
@@ -43,4 +46,20 @@ def write(file: Path, force: bool, senses: Senses) -> None:
         click.echo("There is no GPU: the one instance runs on the CPU." if not machine.running else "There is no GPU.")
     names = ", ".join(f"{one.name} at {one.url}" for one in fleet.instances)
     click.echo(f"{file} written: the front on {fleet.listeners.front}; {names}")
-    click.echo(f"Now: pointsman check --fleet {file} --live, then pointsman up --fleet {file}")
+    for line in _next(machine, shlex.quote(str(file))):
+        click.echo(line)
+
+
+def _next(machine: Machine, file: str) -> Iterator[str]:
+    """Yield what to run now. `up` starts Ollamas, so it is nothing for those that run."""
+    if machine.running:
+        yield "Now, with the Ollamas that run, these; the last two run until they are stopped, each in a terminal:"
+        yield f"  pointsman check --live --fleet {file} && pointsman render haproxy --fleet {file} --out haproxy"
+        yield f"  pointsman serve --fleet {file}"
+        yield "  haproxy -f haproxy/haproxy.cfg"
+        yield "Or stop those Ollamas, and then:"
+        yield f"  pointsman init --force {file} && pointsman up --fleet {file}"
+        return
+    yield f"Now: pointsman up --fleet {file}"
+    if machine.ollama is None:
+        yield f"As long as there is no Ollama, with simulated ones: pointsman up --simulate --fleet {file}"

@@ -1,6 +1,8 @@
 """`pointsman init` as people run it."""
 
 import asyncio
+import re
+import sys
 from pathlib import Path
 
 import click
@@ -9,6 +11,8 @@ from click.testing import CliRunner
 
 from spoe_agent.fleet import load
 from spoe_agent.init.command import init, write
+from spoe_agent.render.command import render
+from spoe_agent.surroundings.command import check
 from tests.init.machines import amd, ollama, process, senses
 
 
@@ -45,9 +49,42 @@ def test_a_file_that_is_there_stays_unless_forced(tmp_path):
     assert "cpu" in file.read_text()
 
 
-def test_where_it_cannot_write(tmp_path):
+@pytest.mark.parametrize("name", ["none/fleet.yaml", "n" * 300])
+def test_where_it_cannot_write(tmp_path, name):
     with pytest.raises(click.ClickException, match="cannot write"):
-        write(tmp_path / "none" / "fleet.yaml", False, senses())
+        write(tmp_path / name, False, senses())
+
+
+def printed(said, program):
+    """The arguments of each command that was printed."""
+    return re.findall(rf"pointsman {program}((?: [\w./'-]+)*)", said)
+
+
+def test_where_no_ollama_runs_the_next_step_starts_some(tmp_path, capsys):
+    write(tmp_path / "my fleet.yaml", False, senses())
+    said = capsys.readouterr().out
+    assert f"Now: pointsman up --fleet '{tmp_path}/my fleet.yaml'\n" in said
+    assert f"pointsman up --simulate --fleet '{tmp_path}/my fleet.yaml'\n" in said
+    assert "--live" not in said
+    write(tmp_path / "f.yaml", False, senses(ollama=lambda: sys.executable))
+    assert "--simulate" not in capsys.readouterr().out
+
+
+async def test_where_ollamas_run_the_next_step_goes_on_with_them(tmp_path, capsys):
+    with process() as found:
+        async with ollama("llama3") as port:
+            known = senses(processes=lambda: [("127.0.0.1", port, found)])
+            await asyncio.to_thread(write, tmp_path / "f.yaml", False, known)
+            said = capsys.readouterr().out
+            (arguments,) = printed(said, "check")
+            result = await asyncio.to_thread(CliRunner().invoke, check, arguments.split())
+    assert f"ok    ollama0: Ollama 0.33.0 answers at http://127.0.0.1:{port}" in result.output
+    before, instead = said.split("Or stop those Ollamas")
+    assert "pointsman up" not in before
+    assert f"pointsman init --force {tmp_path}/f.yaml && pointsman up --fleet {tmp_path}/f.yaml" in instead
+    (arguments,) = printed(before, "render")
+    rendered = CliRunner().invoke(render, [*arguments.split()[:-1], str(tmp_path / "haproxy")])
+    assert rendered.exit_code == 0 and (tmp_path / "haproxy" / "haproxy.cfg").exists()
 
 
 def test_on_this_machine_whatever_it_has(tmp_path, monkeypatch):
