@@ -13,7 +13,7 @@ from spoe_agent.instances.here import here
 from spoe_agent.instances.store import found_store, weights
 from spoe_agent.routing.names import canonical, display
 from spoe_agent.warm.pages import CannotTell
-from spoe_agent.warm.warming import GIB, Memory, State, states
+from spoe_agent.warm.warming import Memory, State, amount, incomplete, states
 from spoe_agent.warm.warming import warm as warmed
 
 
@@ -32,10 +32,15 @@ def warm(models: tuple[str, ...], fleet_file: Path | None, budget: int | None) -
     try:
         known = _known(fleet_file)
         wanted = _wanted(models, known) if models else known
+        left_out = incomplete(wanted)
+        wanted = {model: files for model, files in wanted.items() if model not in left_out}
         before, memory = states(wanted), Memory()
         if not models:
-            click.echo("\n".join(map(str, before.values())) or "The stores of this host have no models.")
+            lines = [*map(str, before.values()), *left_out.values()]
+            click.echo("\n".join(lines) or "The stores of this host have no models.")
             return
+        for line in left_out.values():
+            click.echo(line)
         failed = _warm(list(before.values()), budget, memory)
         after = states(wanted)
     except (FleetError, CannotTell) as error:
@@ -43,14 +48,14 @@ def warm(models: tuple[str, ...], fleet_file: Path | None, budget: int | None) -
     except OSError as error:
         raise click.ClickException(f"{error.filename}: {error.strerror}") from error
     for model, state in after.items():
-        click.echo(f"{state}, {before[model].resident / GIB:.1f} before")
-    if failed:
+        click.echo(f"{state}, {amount(before[model].resident)} before")
+    if failed or left_out:
         raise SystemExit(1)
 
 
 def _warm(wanted: list[State], budget: int | None, memory: Memory) -> bool:
     most = max(0, memory.spare() // 2) if budget is None else budget
-    click.echo(f"Budget {most / GIB:.1f} GiB; {max(0, memory.spare()) / GIB:.1f} GiB of memory are to spare.")
+    click.echo(f"Budget {amount(most)}; {amount(max(0, memory.spare()))} of memory are to spare.")
     told = list(warmed(wanted, most, memory))
     for line in told:
         click.echo(line)

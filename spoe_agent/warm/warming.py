@@ -11,7 +11,8 @@ import psutil
 from spoe_agent.routing.names import display
 from spoe_agent.warm.pages import read_ahead, resident
 
-GIB = 1 << 30
+_GIB = 1 << 30
+_MIB = 1 << 20
 
 _SPARE = 0.1
 """Part of the memory that stays available to programs."""
@@ -40,9 +41,22 @@ class State:
 
     def __str__(self) -> str:
         part = self.resident / self.size if self.size else 1.0
-        return (
-            f"{display(self.model):40} {self.resident / GIB:6.1f} of {self.size / GIB:6.1f} GiB in memory ({part:.0%})"
-        )
+        return f"{display(self.model):40} {amount(self.resident):>10} of {amount(self.size):>10} in memory ({part:.0%})"
+
+
+def amount(size: int) -> str:
+    """Write bytes for people."""
+    return f"{size / _GIB:.1f} GiB" if size >= _GIB else f"{size / _MIB:.1f} MiB"
+
+
+def incomplete(models: Mapping[str, tuple[Path, ...]]) -> dict[str, str]:
+    """Return a sentence on each model of which a file is missing, as after a pull that was cut or a deleted blob."""
+    left_out = {}
+    for model, files in models.items():
+        name, gone = display(model), next((file for file in files if not file.exists()), None)
+        if gone:
+            left_out[model] = f"{name}: left out: its file {gone} is missing; `ollama pull {name}` brings it back"
+    return left_out
 
 
 def states(models: Mapping[str, tuple[Path, ...]]) -> dict[str, State]:
@@ -63,11 +77,11 @@ def warm(wanted: Sequence[State], budget: int, memory: Memory) -> Iterator[str]:
     for state in wanted:
         name, missing = display(state.model), state.size - state.resident
         if state.size > left:
-            yield f"{name}: not read: it has {state.size / GIB:.1f} GiB, of the budget {left / GIB:.1f} GiB are left"
+            yield f"{name}: not read: it has {amount(state.size)}, of the budget {amount(left)} are left"
             continue
         if missing > memory.spare():
-            free = max(0, memory.spare()) / GIB
-            yield f"{name}: not read: {missing / GIB:.1f} GiB are missing, and {free:.1f} GiB of memory are to spare"
+            free = amount(max(0, memory.spare()))
+            yield f"{name}: not read: {amount(missing)} are missing, and {free} of memory are to spare"
             continue
         left -= state.size
         if missing and not all(read_ahead(file, lambda: memory.spare() > 0) for file in state.files):

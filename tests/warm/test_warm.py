@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from spoe_agent.routing.names import canonical
 from spoe_agent.warm.command import warm as command
 from spoe_agent.warm.pages import CannotTell, read_ahead, resident
-from spoe_agent.warm.warming import Memory, states, warm
+from spoe_agent.warm.warming import Memory, amount, states, warm
 
 MIB = 1 << 20
 PLENTY = Memory(lambda: 100 * MIB, lambda: 100 * MIB)
@@ -47,14 +47,14 @@ def test_the_budget_is_kept_in_the_order_of_names(tmp_path):
     files = [cold(tmp_path / name) for name in ("a", "b", "c")]
     told = list(warm(wanted(*files), 17 * MIB, PLENTY))
     assert [one.resident // MIB for one in wanted(*files)] == [8, 8, 0]
-    assert told == ["m2:latest: not read: it has 0.0 GiB, of the budget 0.0 GiB are left"]
+    assert told == ["m2:latest: not read: it has 8.0 MiB, of the budget 1.0 MiB are left"]
 
 
 def test_nothing_is_read_when_memory_is_short(tmp_path):
     file = cold(tmp_path / "blob")
     short = Memory(lambda: 100 * MIB, lambda: 17 * MIB)
     (told,) = warm(wanted(file), 100 * MIB, short)
-    assert "not read: 0.0 GiB are missing, and 0.0 GiB of memory are to spare" in told
+    assert "not read: 8.0 MiB are missing, and 7.0 MiB of memory are to spare" in told
     assert wanted(file)[0].resident == 0
 
 
@@ -106,9 +106,26 @@ def test_the_command_shows_before_and_after(run):
     assert result.output.count("(0%)") == 2
     result = run("two", "--budget", "8MiB")
     assert result.exit_code == 0, result.output
-    assert result.output.splitlines()[0].startswith("Budget 0.0 GiB; ")
-    assert "two:latest" in result.output and "(100%), 0.0 before" in result.output
+    assert result.output.splitlines()[0].startswith("Budget 8.0 MiB; ")
+    assert "two:latest" in result.output and "(100%), 0.0 MiB before" in result.output
     assert "(0%)" in run().output.splitlines()[0]
+
+
+def test_a_model_of_which_a_file_is_missing_is_left_out(run, tmp_path):
+    gone = tmp_path / "store" / "blobs" / "sha256-one"
+    gone.unlink()
+    told = f"one:latest: left out: its file {gone} is missing; `ollama pull one:latest` brings it back"
+    result = run()
+    assert (result.exit_code, told in result.output) == (0, True), result.output
+    assert "two:latest" in result.output and result.output.count("(0%)") == 1
+    result = run("one", "two", "--budget", "8MiB")
+    assert (result.exit_code, told in result.output) == (1, True), result.output
+    assert "8.0 MiB of    8.0 MiB in memory (100%)" in result.output
+
+
+@pytest.mark.parametrize(("size", "said"), [(274 * MIB, "274.0 MiB"), (5 * 1024 * MIB, "5.0 GiB"), (0, "0.0 MiB")])
+def test_small_sizes_are_not_rounded_away(size, said):
+    assert amount(size) == said
 
 
 @pytest.mark.parametrize(
