@@ -6,6 +6,7 @@ what was edited since.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from difflib import unified_diff
@@ -25,9 +26,9 @@ def edited(texts: Mapping[str, str], folder: Path) -> list[str]:
 def write(texts: Mapping[str, str], folder: Path) -> None:
     """Write files below a folder, which is made when it is missing: each is as it was, or anew. Raises OSError."""
     for name, text in texts.items():
-        _replace(folder / name, text)
+        replace(folder / name, text)
     listed = {**_listed(folder), **{name: _digest(text) for name, text in texts.items()}}
-    _replace(folder / LIST, "".join(f"{digest}  {name}\n" for name, digest in sorted(listed.items())))
+    replace(folder / LIST, "".join(f"{digest}  {name}\n" for name, digest in sorted(listed.items())))
 
 
 def differences(texts: Mapping[str, str], folder: Path) -> str:
@@ -41,12 +42,24 @@ def differences(texts: Mapping[str, str], folder: Path) -> str:
     return "".join(lines)
 
 
-def _replace(path: Path, text: str) -> None:
+def replace(path: Path, text: str) -> None:
+    """Put a text into a file in one step, so that nobody finds half of it. Whose the file is and who may read it stay,
+    and a link stays one. Raises OSError.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    if _found(path) != text:
-        beside = path.with_name(f".{path.name}.new")
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+    if _found(path) == text:
+        return
+    path = path.resolve()
+    beside = path.with_name(f".{path.name}.new")
+    if path.exists():
+        beside.touch(mode=0o600)
+    beside.write_text(text, encoding="utf-8")
+    if path.exists():
+        was = path.stat()
+        with suppress(PermissionError):
+            os.chown(beside, was.st_uid, was.st_gid)
+        beside.chmod(was.st_mode & 0o777)
+    beside.replace(path)
 
 
 def _found(path: Path) -> str | None:

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from spoe_agent.written import LIST, differences, edited, write
+from spoe_agent.written import LIST, differences, edited, replace, write
 
 TEXTS = {"a.cfg": "one\n", "below/b.json": "{}"}
 
@@ -58,3 +58,13 @@ def test_differences_are_shown(tmp_path):
     assert differences(TEXTS, tmp_path) == ""
     shown = differences({"a.cfg": "two\n", "new": "3"}, tmp_path)
     assert "-one\n+two\n" in shown and "--- /dev/null\n+++ new\n" in shown and shown.endswith("+3\n")
+
+
+def test_whoever_has_a_file_open_keeps_what_was_there_and_nothing_is_left_beside(tmp_path):
+    path = tmp_path / "a"
+    path.write_text("before")
+    path.chmod(0o640)
+    with path.open() as reader:
+        replace(path, "after")
+        assert (reader.read(), path.read_text()) == ("before", "after")
+    assert (path.stat().st_mode & 0o777, list(tmp_path.iterdir())) == (0o640, [path])

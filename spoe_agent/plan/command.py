@@ -12,11 +12,13 @@ from spoe_agent.fleet.load import load as load_fleet
 from spoe_agent.fleet.option import FILE, fleet_option
 from spoe_agent.gpus.local import local_sources
 from spoe_agent.plan import gather
+from spoe_agent.plan.carried import Contradiction
 from spoe_agent.plan.entries import Entry, Rule, entries, rules
 from spoe_agent.plan.wanted import Wanted
 from spoe_agent.plan.wanted import load as load_wanted
 from spoe_agent.plan.wishes import Gpu, Wish
 from spoe_agent.process.quiet import quiet
+from spoe_agent.written import replace
 
 _EXTRA = "plan needs the solver and the YAML writer of its extra: pip install 'pointsman[plan]' ({})"
 
@@ -79,10 +81,12 @@ def _write(path: Path, fleet: Fleet, gpus: list[Gpu], made: list[Entry], found: 
     far = [one.name for one in fleet.instances if not one.is_here]
     if far:
         raise click.ClickException(f"{', '.join(far)} are on other hosts: a plan is for the GPUs of one")
-    text = written(path.read_text(encoding="utf-8-sig"), gpus, made, found, wanted.kv_cache_type)
     try:
+        text = written(path.read_text(encoding="utf-8-sig"), gpus, made, found, wanted.kv_cache_type)
         loads(text, str(path))
-        path.write_text(text, encoding="utf-8")
+        replace(path, text)
+    except Contradiction as error:
+        raise click.ClickException(f"nothing is written: {error}") from error
     except FleetError as error:
         raise click.ClickException(f"nothing is written, because the file would not hold together:\n{error}") from error
     except OSError as error:

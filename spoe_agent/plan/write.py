@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
+from spoe_agent.plan.carried import carried
 from spoe_agent.plan.entries import Entry, Rule
 from spoe_agent.plan.wishes import Gpu
 from spoe_agent.routing.names import canonical, display, is_pattern, matches
@@ -20,8 +22,11 @@ def written(
     """Return a fleet file's text with the plan in it.
 
     Instances are those of the plan: what the file says of one with the same GPUs stays, as far as the plan says
-    nothing of it. Rules of planned models are brought up to date, or put first with what the rule says that held for
-    them before; other rules stay.
+    nothing of it; new ones say what those said that go. Rules of planned models are brought up to date, or put first
+    with what the rule says that held for them before; other rules stay.
+
+    Raises:
+        Contradiction: those that go do not say the same.
     """
     yaml = YAML()
     yaml.preserve_quotes = True
@@ -31,7 +36,12 @@ def written(
     document["gpus"] = _gpus(document.get("gpus"), gpus)
     defaults = document.get("defaults") or {}
     before = {one.get("name"): one for one in document.get("instances") or []}
-    document["instances"] = CommentedSeq(_instance(one, before, defaults, gpus, kv_cache_type) for one in made)
+    kept = {one.name for one in made if one.replaces is not None}
+    taken_over = {} if len(kept) == len(made) else carried([one for name, one in before.items() if name not in kept])
+    starts = [before[one.name] if one.name in kept else _new(one, taken_over) for one in made]
+    document["instances"] = CommentedSeq(
+        _instance(one, start, defaults, gpus, kv_cache_type) for one, start in zip(made, starts, strict=True)
+    )
     document["models"] = _models(document.get("models"), rules)
     out = io.StringIO()
     yaml.dump(document, out)
@@ -51,11 +61,13 @@ def _flow(data: dict[str, Any]) -> CommentedMap:
     return made
 
 
+def _new(entry: Entry, taken_over: dict[str, Any]) -> CommentedMap:
+    return CommentedMap({"name": entry.name, "url": entry.url, "gpus": (), **deepcopy(taken_over)})
+
+
 def _instance(
-    entry: Entry, before: dict[str, Any], defaults: Any, gpus: Sequence[Gpu], kv_cache_type: str | None
+    entry: Entry, made: CommentedMap, defaults: Any, gpus: Sequence[Gpu], kv_cache_type: str | None
 ) -> CommentedMap:
-    made = before.get(entry.name) if entry.replaces is not None else None
-    made = CommentedMap() if made is None else made
     made["name"] = entry.name
     made["url"] = entry.url
     made["gpus"] = CommentedSeq(entry.gpus)

@@ -43,6 +43,25 @@ def test_it_is_written_only_when_asked(run):
     assert [one.gpus for one in load(Path("one.yaml")).instances] == [(0,), (1,)]
 
 
+def test_where_old_instances_differ_the_file_stays(run):
+    before = "instances:\n" + "".join(
+        f"  - {{name: {name}, url: 'http://127.0.0.1:{free_port()}', ollama: {{models: /{name}}}}}\n" for name in "ab"
+    )
+    Path("two.yaml").write_text(before)
+    result = run("wanted.yaml", "--fleet", "two.yaml", "--write")
+    assert result.exit_code == 1
+    assert "nothing is written: a, b are to go, and say different things of ollama.models" in result.output
+    assert Path("two.yaml").read_text() == before
+
+
+def test_a_file_that_others_must_not_read_stays_so_and_a_link_a_link(run):
+    Path("one.yaml").chmod(0o600)
+    Path("link.yaml").symlink_to("one.yaml")
+    assert run("wanted.yaml", "--fleet", "link.yaml", "--write").exit_code == 0
+    assert (Path("one.yaml").stat().st_mode & 0o777, Path("link.yaml").is_symlink()) == (0o600, True)
+    assert len(load(Path("one.yaml")).instances) == 2
+
+
 def test_what_fits_nowhere_fails(run):
     Path("wanted.yaml").write_text(WANTED + "  - {model: big, size: 240GB}\n")
     result = run("wanted.yaml")

@@ -1,6 +1,9 @@
 """A plan in the fleet file: what is written, and what stays."""
 
+import pytest
+
 from spoe_agent.fleet import loads
+from spoe_agent.plan.carried import Contradiction
 from spoe_agent.plan.entries import entries, rules
 from spoe_agent.plan.proposal import propose
 from spoe_agent.plan.write import written
@@ -72,6 +75,43 @@ def test_new_instances_have_ports_that_nobody_in_the_file_has():
     assert [one.name for one in fleet.instances] == ["a", "gpu1", "gpu2"]
 
 
+UNBOUND = """\
+instances:
+  - name: a
+    url: http://127.0.0.1:11435
+    store: ours
+    ollama: {models: /srv, keep_alive: 1h, context_length: 2048, origins: ["app://a"]}   # long
+    env: {HTTPS_PROXY: "http://127.0.0.1:3128"}
+"""
+
+
+@pytest.mark.parametrize("bound", ["", "    gpus: [GPU-48-0009]\n"])
+def test_what_those_say_that_go_is_taken_over_by_all_that_come(bound):
+    _, fleet = planned(gpus(2, 48), [QWEN_32B], UNBOUND + bound)
+    assert [one.name for one in fleet.instances] == ["gpu0", "gpu1"]
+    for one in fleet.instances:
+        assert (one.store, one.ollama.models, one.ollama.keep_alive) == ("ours", "/srv", 3600)
+        assert one.ollama.origins == ("app://a",)
+        assert dict(one.env) == {"HTTPS_PROXY": "http://127.0.0.1:3128"}
+        assert one.ollama.context_length != 2048
+
+
+@pytest.mark.parametrize(
+    ("second", "of"),
+    [
+        ("ollama: {models: /other, keep_alive: 1h, origins: ['app://a']}", "ollama.models, env.HTTPS_PROXY"),
+        ("", "store, ollama.models, ollama.keep_alive, ollama.origins, env.HTTPS_PROXY"),
+    ],
+)
+def test_where_those_that_go_differ_nothing_is_guessed(second, of):
+    store = "store: ours, " if second else ""
+    text = UNBOUND + "  - {name: b, url: 'http://127.0.0.1:11500', " + store + second + "}\n"
+    with pytest.raises(Contradiction) as told:
+        planned(gpus(2, 48), [QWEN_32B], text)
+    assert f"a, b are to go, and say different things of {of}: " in str(told.value)
+    assert "3128" not in str(told.value)
+
+
 def test_again_it_changes_nothing():
     wishes = [LLAMA_70B, QWEN_32B, LLAMA_8B]
     text, _ = planned(gpus(2, 48), wishes)
@@ -86,7 +126,8 @@ def test_a_cache_type_and_a_default_vram():
 
 
 def test_a_model_without_a_home_is_pinned_to_where_it_can_be_loaded_in_turn():
-    _, fleet = planned(gpus(2, 24), [LLAMA_70B, LLAMA_8B, LLAMA_405B])
+    text = TEXT.replace('11500"}', '11500", ollama: {keep_alive: 1h, models: /srv}}')
+    _, fleet = planned(gpus(2, 24), [LLAMA_70B, LLAMA_8B, LLAMA_405B], text)
     (one,) = fleet.instances
     assert one.gpus == ("GPU-24-0000", "GPU-24-0001")
     matches = [rule.match for rule in fleet.models]
