@@ -16,6 +16,7 @@ import uvloop
 from spoe_agent.fleet import FleetError, find
 from spoe_agent.fleet.file import FleetFile
 from spoe_agent.fleet.option import fleet_option
+from spoe_agent.fleet.schema_haproxy import HAProxySettings
 from spoe_agent.serve import serve as run_agent
 
 LEVELS = ["debug", "info", "warning", "error"]
@@ -29,12 +30,19 @@ LEVELS = ["debug", "info", "warning", "error"]
     help="File for what was learned (times of loads and requests) and for drains by hand; "
     "else $STATE_DIRECTORY/learned.json, else none.",
 )
+@click.option(
+    "--haproxy-socket",
+    type=click.Path(path_type=Path),
+    help="Admin socket of a HAProxy that is this agent's alone, in place of the fleet file's section `haproxy`: "
+    "nothing that is named there is touched. So `pointsman up` starts its agent.",
+)
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
-def serve(fleet_file: Path | None, state: Path | None, log_level: str) -> None:
+def serve(fleet_file: Path | None, state: Path | None, haproxy_socket: Path | None, log_level: str) -> None:
     """Run the agent that HAProxy asks."""
     set_up_logging(log_level)
     try:
-        file = FleetFile(find(fleet_file))
+        haproxy = None if haproxy_socket is None else HAProxySettings(runtime=(str(haproxy_socket.absolute()),))
+        file = FleetFile(find(fleet_file), haproxy)
         state = _with_folder(state or _state_of_service())
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run_agent(file, state))

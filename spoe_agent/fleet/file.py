@@ -12,6 +12,7 @@ from pathlib import Path
 from spoe_agent.fleet.load import parse, read_bytes
 from spoe_agent.fleet.problems import FleetError, Problem
 from spoe_agent.fleet.resolved import Fleet
+from spoe_agent.fleet.schema_haproxy import HAProxySettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +27,11 @@ class Content:
 
 
 class FleetFile:
-    """One fleet file."""
+    """One fleet file. `haproxy`: what holds in place of its section of that name."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, haproxy: HAProxySettings | None = None) -> None:
         self.path = path
+        self._haproxy = haproxy
         self._last: Content | None = None
 
     def read(self) -> Content:
@@ -42,9 +44,12 @@ class FleetFile:
         if self._last is not None and digest == self._last.digest:
             return self._last
         try:
-            return self._keep(Content(digest, parse(data, str(self.path))))
+            return self._keep(Content(digest, self._with_haproxy(parse(data, str(self.path)))))
         except FleetError as error:
             return self._keep(Content(digest, None, error.problems))
+
+    def _with_haproxy(self, fleet: Fleet) -> Fleet:
+        return fleet if self._haproxy is None else fleet.model_copy(update={"haproxy": self._haproxy})
 
     def _keep(self, found: Content) -> Content:
         if found != self._last:

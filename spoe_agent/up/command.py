@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +14,10 @@ import click
 
 from spoe_agent.fleet import Fleet, FleetError, Instance, find, load
 from spoe_agent.fleet.option import fleet_option
+from spoe_agent.fleet.schema_haproxy import HAProxySettings
 from spoe_agent.gpus.named import by_uuid, read_here
 from spoe_agent.haproxy import program
-from spoe_agent.haproxy.render import haproxy_files, write
+from spoe_agent.haproxy.render import write
 from spoe_agent.instances import program as ollama
 from spoe_agent.instances.environment import UnnamedGpu
 from spoe_agent.instances.here import here
@@ -41,8 +44,13 @@ class Plan:
     """The front's."""
     folder: Path
     """What is kept between two runs."""
-    haproxy: Path
-    """HAProxy's files."""
+    socket: Path
+    """HAProxy's admin socket."""
+
+    @property
+    def files(self) -> Path:
+        """HAProxy's files."""
+        return self.folder / "haproxy"
 
 
 @click.command()
@@ -56,35 +64,42 @@ def up(fleet_file: Path | None, simulate: bool, front: str) -> None:
     """
     try:
         file = find(fleet_file)
-        plan = _plan(file, load(file), simulate, front)
-        asyncio.run(run(plan))
+        # A folder with a short path: in that of the state a socket's would be too long (unix(7)).
+        with _temporary() as folder:
+            asyncio.run(run(_plan(file, load(file), simulate, front, Path(folder) / "haproxy.sock")))
     except (FleetError, NotStarted) as error:
         raise click.ClickException(str(error)) from error
 
 
-def _plan(file: Path, fleet: Fleet, simulate: bool, front: str) -> Plan:
+def _temporary() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix="pointsman-")
+    except OSError as error:
+        raise NotStarted(f"no folder for HAProxy's admin socket: {error}; TMPDIR names another place") from error
+
+
+def _plan(file: Path, fleet: Fleet, simulate: bool, front: str, socket: Path) -> Plan:
     """Look whether everything can run; say all that is in the way at once. Raises ClickException."""
+    # HAProxy is one of our own: what the file says of another one, which may run, is not for it.
+    fleet = fleet.model_copy(update={"haproxy": HAProxySettings()})
     binary, server = obstacles.FRONTS[front](), None if simulate else ollama.find()
     folder = members.state_folder(file, simulate)
-    files = Path(fleet.haproxy.files or folder / "haproxy")
     with quiet():
         instances, wrong = _bound(here(fleet), simulate)
     wrong += obstacles.of_front(front, binary)
     wrong += obstacles.of_ports(fleet, instances, front)
     wrong += obstacles.of_folder(folder, "XDG_STATE_HOME names another place for it")
-    if front == "haproxy":
-        wrong += obstacles.of_folder(files, "haproxy.files names it; left out, it is a place of your own")
     if not simulate and instances:
         wrong += [*obstacles.of_ollama(server), *obstacles.of_stores(instances)]
     if not wrong and front == "haproxy":
-        wrong += _written(fleet, str(binary), files)
+        wrong += _written(members.haproxy_texts(fleet, socket), str(binary), folder / "haproxy")
     try:
         ollamas = members.simulated(fleet, instances, folder) if simulate else members.ollamas(instances, server or "")
     except UnnamedGpu as error:
         wrong, ollamas = [*wrong, str(error)], []
     if wrong:
         raise click.ClickException("nothing was started:\n" + "\n".join(f"  {one}" for one in dict.fromkeys(wrong)))
-    return Plan(file, fleet, tuple(instances), tuple(ollamas), front, str(binary), folder, files)
+    return Plan(file, fleet, tuple(instances), tuple(ollamas), front, str(binary), folder, socket)
 
 
 def _bound(instances: Sequence[Instance], simulate: bool) -> tuple[list[Instance], list[str]]:
@@ -95,13 +110,12 @@ def _bound(instances: Sequence[Instance], simulate: bool) -> tuple[list[Instance
     return by_uuid(instances, readings), list(obstacles.of_gpus(instances, readings))
 
 
-def _written(fleet: Fleet, binary: str, files: Path) -> Iterator[str]:
+def _written(texts: dict[str, str], binary: str, files: Path) -> Iterator[str]:
     """Write HAProxy's files; yield what is wrong with them."""
     try:
-        write(haproxy_files(fleet), files)
-        (files / "sockets.cfg").write_text(members.sockets(fleet))
-        refusal = program.refusal(binary, files / "haproxy.cfg")
-    except OSError as error:
+        write(texts, files)
+        refusal = program.refusal(binary, *(files / name for name in members.CONFIGS))
+    except (OSError, subprocess.SubprocessError) as error:
         yield f"HAProxy's files: {error}"
     else:
         if refusal:
@@ -152,8 +166,8 @@ def _stages(plan: Plan, notified: Notified) -> list[Sequence[members.Member]]:
     """Return what is started together, in order."""
     if plan.front == "mitmproxy":
         return [plan.ollamas, [members.mitmproxy(plan.fleet, plan.binary, plan.file)]]
-    agent = members.agent(plan.fleet, plan.file, plan.folder, notified.address)
-    return [plan.ollamas, [agent], [members.haproxy(plan.fleet, plan.binary, plan.haproxy)]]
+    agent = members.agent(plan.fleet, plan.file, plan.folder, plan.socket, notified.address)
+    return [plan.ollamas, [agent], [members.haproxy(plan.fleet, plan.binary, plan.files)]]
 
 
 async def _start(plan: Plan, running: Running, output: Output, stages: Sequence[Sequence[members.Member]]) -> None:

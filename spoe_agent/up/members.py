@@ -10,12 +10,16 @@ from pathlib import Path
 
 from spoe_agent.fleet import Fleet, Instance, Listen
 from spoe_agent.fleet.units import duration
+from spoe_agent.haproxy.render import haproxy_files
 from spoe_agent.instances.environment import environment
 from spoe_agent.instances.store import store_folder
 from spoe_agent.mitmproxy.command import SCRIPT
 from spoe_agent.routing.names import is_pattern
 
 AGENT = "agent"
+CONFIGS = ("sockets.cfg", "haproxy.cfg")
+"""What HAProxy reads, in order."""
+
 POINTSMAN = (sys.executable, "-m", "spoe_agent")
 SIMULATED_VRAM = "24GiB"
 SIMULATED_SIZE = 4_700_000_000
@@ -73,22 +77,23 @@ def _simulated(instance: Instance, models: Sequence[str], folder: Path) -> Membe
     return Member(instance.name, tuple(command), listen)
 
 
-def agent(fleet: Fleet, file: Path, folder: Path, notify: str) -> Member:
-    """Return the agent. `notify`: where it says that it is ready."""
-    command = (*POINTSMAN, "serve", "--fleet", str(file), "--state", str(folder / "learned.json"))
+def agent(fleet: Fleet, file: Path, folder: Path, socket: Path, notify: str) -> Member:
+    """Return the agent. `socket`: HAProxy's admin socket; `notify`: where the agent says that it is ready."""
+    kept = "--state", str(folder / "learned.json")
+    command = (*POINTSMAN, "serve", "--fleet", str(file), *kept, "--haproxy-socket", str(socket))
     # Its guard outlives it for a moment, on purpose.
     return Member(AGENT, command, fleet.listeners.check, {"NOTIFY_SOCKET": notify}, sweeps=False)
 
 
 def haproxy(fleet: Fleet, binary: str, folder: Path) -> Member:
     """Return HAProxy, with its files in a folder."""
-    command = (binary, "-db", "-f", str(folder / "sockets.cfg"), "-f", str(folder / "haproxy.cfg"))
+    command = (binary, "-db", *(part for name in CONFIGS for part in ("-f", str(folder / name))))
     return Member("haproxy", command, fleet.listeners.front, drains=True)
 
 
-def sockets(fleet: Fleet) -> str:
-    """Return a piece of configuration for HAProxy: sockets over which the agent tells it who has which model."""
-    return "global\n" + "".join(f"    stats socket {path} level admin\n" for path in fleet.haproxy.runtime)
+def haproxy_texts(fleet: Fleet, socket: Path) -> dict[str, str]:
+    """Return HAProxy's files by name. Over the socket the agent tells it who has which model."""
+    return {**haproxy_files(fleet), "sockets.cfg": f"global\n    stats socket {socket} mode 600 level admin\n"}
 
 
 def mitmproxy(fleet: Fleet, binary: str, file: Path) -> Member:

@@ -7,6 +7,7 @@ import pytest
 from spoe_agent.fleet import loads
 from spoe_agent.fleet.differences import differences, needing_restart, with_listeners_of
 from spoe_agent.fleet.file import FleetFile
+from spoe_agent.fleet.schema_haproxy import HAProxySettings
 
 ONE = 'instances: [{name: gpu0, url: "http://h:1"}]\n'
 TWO = 'instances: [{name: gpu0, url: "http://h:1"}, {name: gpu1, url: "http://h:2"}]\n'
@@ -23,6 +24,14 @@ def test_content_counts_not_times(tmp_path):
     file.path.write_text(TWO)
     os.utime(file.path, (2, 2))
     assert len(file.read().fleet.instances) == 2
+
+
+def test_another_haproxy_than_the_files(tmp_path):
+    file = FleetFile(tmp_path / "fleet.yaml", HAProxySettings(runtime=("/mine.sock",)))
+    for content in (ONE, f"haproxy: {{files: /a, runtime: /b, spop: unix@/c}}\n{TWO}"):
+        file.path.write_text(content)
+        haproxy = file.read().fleet.haproxy
+        assert (haproxy.files, haproxy.runtime, haproxy.spop) == (None, ("/mine.sock",), None)
 
 
 @pytest.mark.parametrize(
