@@ -130,16 +130,17 @@ async def run(plan: Plan) -> None:
         if signal.getsignal(number) is not signal.SIG_IGN:
             asyncio.get_running_loop().add_signal_handler(number, lambda: (hurry if told.is_set() else told).set())
     names = [UP, *(one.name for one in plan.ollamas), members.AGENT, plan.front]
-    output, kept_by = Output(names), await Keeper.start()
-    try:
-        with Notified.open() as notified:
-            async with asyncio.TaskGroup() as tasks:
-                running = Running(output, kept_by, notified, tasks)
-                await _run(plan, running, output, notified, told, hurry)
-    except* NotStarted as failed:
-        raise failed.exceptions[0] from None
-    finally:
-        await kept_by.close()
+    with Output(names) as output:
+        kept_by = await Keeper.start()
+        try:
+            with Notified.open() as notified:
+                async with asyncio.TaskGroup() as tasks:
+                    running = Running(output, kept_by, notified, tasks)
+                    await _run(plan, running, output, notified, told, hurry)
+        except* NotStarted as failed:
+            raise failed.exceptions[0] from None
+        finally:
+            await kept_by.close()
 
 
 async def _run(

@@ -6,10 +6,14 @@ import asyncio
 import json
 import re
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
+from io import FileIO, RawIOBase
 from os import environ
-from typing import Any, TextIO
+from queue import Full, Queue
+from threading import Thread
+from typing import Any, Self
 
 import click
 
@@ -17,7 +21,15 @@ COLORS = ("cyan", "green", "yellow", "blue", "magenta", "bright_cyan", "bright_g
 LINE_BYTES = 1 << 16
 """Longer lines are shown in pieces."""
 
+QUEUE_LINES = 1000
+"""What waits for a terminal that takes nothing (Ctrl-S, `| less`); from then on lines are left out."""
+
+END_S = 2.0
+"""At the end, a terminal has so long to take what waits."""
+
 _NOISE = re.compile(
+    # Before HAProxy is there, and when it has ended: `up` says that itself.
+    r"map of models cannot be kept current .*\[Errno (2|111)\]|"
     r"Proxy \S+ (stopped|started)"  # HAProxy, of each of its sections
     r"|^\[GIN-debug\]|^ - using (env|code):"  # Ollama's web server, of each of its paths
     r'|^\[GIN\] .* 200 .* (GET|HEAD) +"/(api/(ps|tags|version))?"'  # our own polls and HAProxy's
@@ -27,21 +39,54 @@ _OWN_KEYS = ("event", "level", "timestamp")
 
 
 class Output:
-    """Prints lines; coloured on a terminal only, unless NO_COLOR is set."""
+    """Prints lines; coloured on a terminal only, unless NO_COLOR is set. Nobody waits for the terminal: a thread does.
 
-    def __init__(self, names: list[str], stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stdout
+    `stream`: without a buffer of Python's own, whose lock would keep a process from ending while the thread has it.
+    """
+
+    def __init__(self, names: list[str], stream: RawIOBase | None = None) -> None:
+        self._stream = stream or FileIO(sys.stdout.fileno(), "w", closefd=False)
+        self._lines: Queue[str | None] = Queue(QUEUE_LINES)
+        self._left_out = 0
+        self._writer = Thread(target=self._write, name="terminal", daemon=True)
+        self._writer.start()
         self._width = max(map(len, names))
         self._colors = {name: COLORS[number % len(COLORS)] for number, name in enumerate(names)}
         self._is_coloured = self._stream.isatty() and not environ.get("NO_COLOR")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wait until all is printed, not for long."""
+        until_s = time.monotonic() + END_S
+        with suppress(Full):
+            self._lines.put(None, timeout=END_S)
+        self._writer.join(max(0.0, until_s - time.monotonic()))
 
     def say(self, name: str, line: str) -> None:
         """Print one line of a process, or of our own. Whoever closed the terminal misses it."""
         head = f"{name:<{self._width}} |"
         if self._is_coloured:
             head = click.style(head, fg=self._colors.get(name))
-        with suppress(OSError, ValueError):
-            print(head, line, file=self._stream, flush=True)
+        try:
+            if self._left_out:
+                self._lines.put_nowait(f"... {self._left_out} lines are left out here: this terminal took none")
+                self._left_out = 0
+            self._lines.put_nowait(f"{head} {line}")
+        except Full:
+            self._left_out += 1
+
+    def _write(self) -> None:
+        """Write lines until the end. Whoever closed the terminal does not hear of it."""
+        while (line := self._lines.get()) is not None:
+            data = f"{line}\n".encode("utf-8", "replace")
+            with suppress(OSError, ValueError):
+                while data:
+                    # None: somebody has made it one that does not wait (O_NONBLOCK).
+                    data = data[self._stream.write(data) or 0 :]
+                    if data:
+                        time.sleep(0.01)
 
     async def follow(self, name: str, source: asyncio.StreamReader) -> None:
         """Print a process's lines until it, and whoever it started, has ended."""

@@ -97,15 +97,19 @@ async def all_gone(processes, ports):
             await asyncio.sleep(0.05)
 
 
+async def started(folder, options, environment=None, stdout=asyncio.subprocess.PIPE):
+    """Run `up` on the fleet file that is there; return the process."""
+    command = [sys.executable, "-m", "spoe_agent", "up", "--fleet", str(folder / "fleet.yaml"), *options]
+    env = {**os.environ, "XDG_STATE_HOME": str(folder / "state"), **(environment or {})}
+    return await asyncio.create_subprocess_exec(*command, env=env, stdout=stdout, stderr=asyncio.subprocess.STDOUT)
+
+
 @asynccontextmanager
 async def up(folder, *options, environment=None, again=False, **more):
     """Run `up` on a fleet file of its own; `again`: on the one that is there."""
     path = folder / "fleet.yaml"
     document = json.loads(path.read_text()) if again else fleet_file(path, **more)
-    command = [sys.executable, "-m", "spoe_agent", "up", "--fleet", str(path), *options]
-    env = {**os.environ, "XDG_STATE_HOME": str(folder / "state"), **(environment or {})}
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*command, env=env, stdout=pipe, stderr=asyncio.subprocess.STDOUT)
+    process = await started(folder, options, environment)
     run = Up(process, document)
     async with asyncio.TaskGroup() as group:
         group.create_task(run.read())

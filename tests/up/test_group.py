@@ -23,15 +23,15 @@ STUBBORN = "trap '' TERM; sleep 60 & echo $! ; wait; wait"
 
 async def started(script, tasks, kept_by, out):
     group = await Group.start("it", ["sh", "-c", script], {}, Output(["it"], out), kept_by, tasks)
-    await until(lambda: "\n" in out.getvalue())
-    return group, psutil.Process(int(out.getvalue().split("| ")[1]))
+    await until(lambda: b"\n" in out.getvalue())
+    return group, psutil.Process(int(out.getvalue().split(b"| ")[1]))
 
 
 @pytest.mark.parametrize(("script", "grace_s"), [(STUBBORN, 0.1), ("sleep 60 & echo $!; wait", 10.0)])
 async def test_all_of_it_is_ended(script, grace_s):
     kept_by = await Keeper.start()
     async with asyncio.TaskGroup() as tasks:
-        group, child = await started(script, tasks, kept_by, io.StringIO())
+        group, child = await started(script, tasks, kept_by, io.BytesIO())
         await group.end(grace_s)
     await all_gone([child], [])
     await kept_by.close()
@@ -41,7 +41,7 @@ async def test_how_it_ended_is_said():
     kept_by = await Keeper.start()
     async with asyncio.TaskGroup() as tasks:
         for script, how in (("exit 3", "ended with status 3"), ("kill -9 $$", "was killed by SIGKILL")):
-            group = await Group.start("it", ["sh", "-c", script], {}, Output(["it"], io.StringIO()), kept_by, tasks)
+            group = await Group.start("it", ["sh", "-c", script], {}, Output(["it"], io.BytesIO()), kept_by, tasks)
             assert await group.ended() == how
             await group.end(1.0)
     await kept_by.close()
@@ -50,7 +50,7 @@ async def test_how_it_ended_is_said():
 async def test_a_stranger_takes_nobodys_place():
     kept_by = await Keeper.start()
     async with asyncio.TaskGroup() as tasks:
-        group, _ = await started("sleep 60 & echo $!; wait", tasks, kept_by, io.StringIO())
+        group, _ = await started("sleep 60 & echo $!; wait", tasks, kept_by, io.BytesIO())
         first = group.pid
         group.followed_by(os.getpid())
         assert group.pid == first

@@ -2,11 +2,12 @@
 
 import io
 import json
+import os
 
 import pytest
 
 from spoe_agent.haproxy.contract import LINE
-from spoe_agent.up.output import Output, is_noise, readable
+from spoe_agent.up.output import QUEUE_LINES, Output, is_noise, readable
 
 REQUEST = dict.fromkeys(LINE, "-") | {
     "method": "POST",
@@ -45,27 +46,46 @@ def test_a_line_is_made_readable(line, shown):
     assert readable(line) == shown
 
 
-class Terminal(io.StringIO):
+class Terminal(io.BytesIO):
     def isatty(self):
         return True
 
 
 @pytest.mark.parametrize(
-    ("stream", "no_color", "has_colour"), [(Terminal, "", True), (Terminal, "1", False), (io.StringIO, "", False)]
+    ("stream", "no_color", "has_colour"), [(Terminal, "", True), (Terminal, "1", False), (io.BytesIO, "", False)]
 )
 def test_colours_are_for_terminals(monkeypatch, stream, no_color, has_colour):
     monkeypatch.setenv("NO_COLOR", no_color)
     out = stream()
-    Output(["gpu0", "agent"], out).say("gpu0", "hello")
-    assert out.getvalue().endswith("hello\n") and ("\x1b[" in out.getvalue()) == has_colour
-    assert has_colour or out.getvalue() == "gpu0  | hello\n"
+    with Output(["gpu0", "agent"], out) as output:
+        output.say("gpu0", "hello")
+    shown = out.getvalue().decode()
+    assert shown.endswith("hello\n") and ("\x1b[" in shown) == has_colour
+    assert has_colour or shown == "gpu0  | hello\n"
 
 
 def test_a_terminal_that_was_closed_is_no_error():
-    out = io.StringIO()
-    output = Output(["gpu0"], out)
-    out.close()
-    output.say("gpu0", "hello")
+    out = io.BytesIO()
+    with Output(["gpu0"], out) as output:
+        out.close()
+        output.say("gpu0", "hello")
+
+
+def test_nobody_waits_for_a_terminal_that_takes_nothing():
+    """As with Ctrl-S, or in `| less`: lines are left out, which is said, and not in the middle of one."""
+    reading, writing = os.pipe()
+    with open(reading, "rb") as pipe, open(writing, "wb", buffering=0) as out, Output(["gpu0"], out) as output:
+        for number in range(QUEUE_LINES * 3):
+            output.say("gpu0", f"{number:099}")
+        first = [pipe.readline() for _ in range(QUEUE_LINES // 2)]
+        output.say("gpu0", "again")
+        while not (line := pipe.readline()).startswith(b"..."):
+            first.append(line)
+        rest = pipe.readline()
+    assert first == [f"gpu0 | {number:099}\n".encode() for number in range(len(first))]
+    left_out = 3 * QUEUE_LINES - len(first)
+    assert line == f"... {left_out} lines are left out here: this terminal took none\n".encode()
+    assert rest == b"gpu0 | again\n"
 
 
 @pytest.mark.parametrize(
@@ -78,6 +98,8 @@ def test_a_terminal_that_was_closed_is_no_error():
         ("[GIN-debug] GET    /api/ps  --> x (5 handlers)", True),
         ("[WARNING]  (25032) : Proxy pointsman stopped (cumulated conns: FE: 2, BE: 0).", True),
         ("[ALERT] cannot bind", False),
+        ("warning: HAProxy's map of models cannot be kept current place=/s why='[Errno 2] No such file'", True),
+        ("warning: HAProxy's map of models cannot be kept current place=/s why='[Errno 13] Permission denied'", False),
     ],
 )
 def test_what_says_nothing_is_left_out(line, expected):

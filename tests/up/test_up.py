@@ -4,13 +4,15 @@ import asyncio
 import os
 import signal
 import socket
+from contextlib import suppress
 
 import aiohttp
 import pytest
 
 from spoe_agent.haproxy import program
 from spoe_agent.mitmproxy.program import find as find_mitmdump
-from tests.up.rig import READY, all_gone, session, up
+from tests.serving import until
+from tests.up.rig import READY, Up, all_gone, fleet_file, is_free, session, started, up
 
 pytestmark = pytest.mark.skipif(program.find() is None, reason="HAProxy is not installed")
 
@@ -57,6 +59,27 @@ async def test_however_it_ends_nothing_is_left(tmp_path, number):
         children = run.children()
         assert await run.end(number) == (-9 if number == signal.SIGKILL else 0)
         await all_gone(children, run.ports())
+
+
+async def test_a_terminal_that_takes_nothing_stops_neither_start_nor_end(tmp_path):
+    """As in `pointsman up | less`: a pipe that is full, and that nobody reads."""
+    document = fleet_file(tmp_path / "fleet.yaml")
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 4096)
+    os.set_blocking(writing, True)
+    process = await started(tmp_path, ["--simulate"], stdout=writing)
+    os.close(writing)
+    run = Up(process, document)
+    try:
+        await until(lambda: not is_free(run.ports()[0]))
+        children = run.children()
+        assert await run.end() == 0
+        await all_gone(children, run.ports())
+    finally:
+        os.close(reading)
 
 
 async def test_it_is_stopped_while_it_starts(tmp_path):
