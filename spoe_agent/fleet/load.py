@@ -5,6 +5,7 @@ Lives here: the order of the steps, and how a section with bad values is still c
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from pathlib import Path as FilePath
@@ -35,7 +36,7 @@ def find(path: FilePath | None, places: Sequence[FilePath] = PLACES) -> FilePath
     if path is not None:
         return path
     for place in places:
-        if place.exists():
+        if os.path.exists(place):  # Path.exists raises where one may not look
             return place
     looked = " and ".join(map(str, places))
     hint = "name one with --fleet, or have `pointsman init` write one"

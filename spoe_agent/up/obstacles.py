@@ -92,7 +92,8 @@ def of_stores(instances: Sequence[Instance]) -> Iterator[str]:
 
 def of_folder(folder: Path, hint: str) -> Iterator[str]:
     """Yield why a folder cannot be written, or made."""
-    there = next(place for place in (folder, *folder.parents) if place.exists())
+    # Path.exists raises where one may not look.
+    there = next(place for place in (folder, *folder.parents) if os.path.exists(place))
     if not there.is_dir():
         yield f"{folder}: {there} is no folder; {hint}"
     elif not os.access(there, os.W_OK | os.X_OK):

@@ -1,6 +1,8 @@
 """What is in the way, one by one."""
 
 import socket
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +10,7 @@ from spoe_agent.fleet import loads
 from spoe_agent.gpus.reading import GpuReading
 from spoe_agent.rig.process import free_port
 from spoe_agent.up.obstacles import of_folder, of_front, of_gpus, of_ollama, of_ports
+from tests.nobody import closed
 
 
 def program(folder, says, status=0):
@@ -74,3 +77,11 @@ def test_folders(tmp_path):
     assert list(of_folder(tmp_path / "file" / "folder", "hint")) == [
         f"{tmp_path}/file/folder: {tmp_path}/file is no folder; hint"
     ]
+
+
+def test_a_folder_below_one_that_may_not_be_entered():
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        with closed(Path(place) / "closed") as folder:
+            (told,) = of_folder(folder / "state" / "up", "hint")
+    assert told == f"{folder}/state/up cannot be written: {folder} is not yours to write; hint"
