@@ -18,6 +18,14 @@ CACHE_TYPES = ("f16", "q8_0", "q4_0")
 
 _VISIBLE = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 
+_ANOTHER_USERS = (
+    "Runs already, as another user: what it was started with cannot be seen. Run this as root, or write its",
+)
+_NOT_OF_THIS_HOST = (
+    "Answers, but no Ollama process of this host is seen at its port (a container, a tunnel?), so what it was",
+    "started with is not known. Write its",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -40,25 +48,24 @@ class Entry:
 def entries(machine: Machine, ports: Iterator[int]) -> tuple[Entry, ...]:
     """Return the instances. `ports`: those that are free, for Ollamas that are not there yet."""
     if machine.running:
-        alone = len(machine.running) == 1
-        return _apart([_running(place, one, machine.gpus, alone) for place, one in enumerate(machine.running)])
+        return _apart([_running(place, one, machine) for place, one in enumerate(machine.running)])
     sound = [gpu for gpu in machine.gpus if gpu.fault is None]
     if not sound:
         return (Entry("cpu", Listen("127.0.0.1", next(ports)), vram_bytes=0, settings={"num_parallel": 1}),)
     return tuple(Entry(f"gpu{place}", Listen("127.0.0.1", next(ports)), gpus=(gpu,)) for place, gpu in enumerate(sound))
 
 
-def _running(place: int, one: Running, gpus: tuple[GpuReading, ...], is_alone: bool) -> Entry:
-    entry = Entry(f"ollama{place}", one.listen)
+def _running(place: int, one: Running, machine: Machine) -> Entry:
+    entry, gpus = Entry(f"ollama{place}", one.listen), machine.gpus
     if one.environment is not None:
         return _started(entry, one, gpus, one.environment)
     remarks = [
-        "Runs already, as another user: what it was started with cannot be seen. Run this as root, or write its",
+        *(_NOT_OF_THIS_HOST if machine.is_root else _ANOTHER_USERS),
         "OLLAMA_NUM_PARALLEL as num_parallel (without it, Ollama runs one request at a time).",
     ]
     if not gpus:
         return replace(entry, remarks=(*remarks, "This machine shows no GPU: vram: 0, on the CPU."), vram_bytes=0)
-    if is_alone:
+    if len(machine.running) == 1:
         return replace(entry, remarks=(*remarks, "Taken to have all GPUs."), gpus=gpus)
     return replace(entry, remarks=(*remarks, "Add the GPUs that it is bound to: gpus: [...]"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -54,7 +55,7 @@ class Running:
     models: Mapping[str, int] = field(default_factory=dict)
     """Bytes by canonical key, as `/api/tags` lists them."""
     environment: Mapping[str, str] | None = None
-    """What it was started with; None: its process is another user's."""
+    """What it was started with; None: its process is another user's, or not of this host (a container, a tunnel)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,8 @@ class Machine:
     haproxy: Program | None = None
     running: tuple[Running, ...] = ()
     """In order of ports."""
+    is_root: bool = False
+    """Other users' processes were seen too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ class Senses:
     processes: Callable[[], Iterable[tuple[str, int, psutil.Process]]] = listening
     usual_port: int = USUAL_PORT
     """Looked at too, because other users' processes are not seen."""
+    user: Callable[[], int] = os.geteuid
     is_free: Callable[[int], bool] = lambda port: not refused(Listen("127.0.0.1", port))
 
 
@@ -93,6 +97,7 @@ async def look(senses: Senses) -> Machine:
         ollama=await asyncio.to_thread(_program, ollama_program, senses.ollama()),
         haproxy=await asyncio.to_thread(_program, haproxy_program, senses.haproxy()),
         running=await _running(senses),
+        is_root=senses.user() == 0,
     )
 
 

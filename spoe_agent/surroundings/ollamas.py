@@ -51,13 +51,21 @@ def as_started(seen: Seen) -> Iterator[Remark]:
         yield from (wrong(f"{name}: {text}", hint) for text in found)
         if not found:
             yield ok(f"{name}: its process was started as the file says")
-    hidden = [
+    yield from _unseen(seen)
+
+
+def _unseen(seen: Seen) -> Iterator[Remark]:
+    """Say what answers here without a process that can be looked into."""
+    names = ", ".join(
         one.instance.name for one in seen.ollamas if one.environment is None and one.instance.is_here and one.version
-    ]
-    if hidden:
+    )
+    if names and seen.is_root:
+        hint = "a container, or a tunnel to another host? Compare what it was started with there"
         yield note(
-            f"what runs {', '.join(hidden)} cannot be seen, nor its settings", "run this as root, or as its user"
+            f"no Ollama process of this host is seen at the port of {names}, so its settings are not known", hint
         )
+    elif names:
+        yield note(f"what runs {names} cannot be seen, nor its settings", "run this as root, or as its user")
 
 
 def _differences(one: Ollama, found: Mapping[str, str], readings: list[GpuReading]) -> Iterator[str]:

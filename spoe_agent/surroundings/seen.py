@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -58,6 +59,8 @@ class Seen:
     """HAProxy's program."""
     haproxies: tuple[running.Running, ...] = ()
     """HAProxy's processes that serve here."""
+    is_root: bool = False
+    """Other users' processes are seen too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class Senses:
     haproxies: Callable[[], Iterable[running.Running]] = running.running
     processes: Callable[[], Iterable[tuple[str, int, psutil.Process]]] = listening
     wall: Callable[[], float] = time.time
+    user: Callable[[], int] = os.geteuid
 
 
 async def see(fleet: Fleet, senses: Senses, *, asks: bool) -> Seen:
@@ -85,7 +89,8 @@ async def see(fleet: Fleet, senses: Senses, *, asks: bool) -> Seen:
     processes = await asyncio.to_thread(lambda: at(fleet.instances, senses.processes()))
     haproxies = await asyncio.to_thread(lambda: tuple(senses.haproxies()))
     ollamas = tuple(_with_process(one, processes.get(one.instance.name)) for one in asked)
-    return replace(seen, ollamas=ollamas, has_agent=has_agent, haproxies=haproxies)
+    is_root = senses.user() == 0
+    return replace(seen, ollamas=ollamas, has_agent=has_agent, haproxies=haproxies, is_root=is_root)
 
 
 async def _ask(session: aiohttp.ClientSession, one: Instance, timeout_s: float, wall: Callable[[], float]) -> Ollama:

@@ -37,7 +37,13 @@ def nvidia():
 
 def senses(*readers, **known):
     """A machine with these readers' GPUs, where nothing else is but what is told."""
-    usual = {"processes": list, "usual_port": free_port(), "ollama": lambda: None, "haproxy": lambda: None}
+    usual = {
+        "processes": list,
+        "usual_port": free_port(),
+        "ollama": lambda: None,
+        "haproxy": lambda: None,
+        "user": lambda: 1000,
+    }
     return Senses(gpus=lambda: [Threaded(reader) for reader in readers], **(usual | known))
 
 

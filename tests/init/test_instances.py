@@ -85,7 +85,9 @@ def test_of_another_users_process_it_is_said_what_is_not_known():
     hidden = Running(Listen("127.0.0.1", 11434), "0.33.0")
     (one,) = made(hidden)
     assert one.gpus == (A, B)
-    assert "as another user" in one.remarks[0]
+    assert "as another user" in one.remarks[0] and "as root" in one.remarks[0]
+    (of_root,) = entries(Machine(gpus=(A, B), running=(hidden,), is_root=True), count(11435))
+    assert "a container" in of_root.remarks[0] and "root" not in " ".join(of_root.remarks)
     two = made(hidden, running(11500, CUDA_VISIBLE_DEVICES="1"))
     assert [each.gpus for each in two] == [(), (B,)]
     assert "gpus: [...]" in two[0].remarks[-1]

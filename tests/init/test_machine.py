@@ -21,6 +21,10 @@ def test_nothing_is_a_machine_too():
     assert seen() == Machine()
 
 
+def test_root_is_known():
+    assert seen(user=lambda: 0).is_root
+
+
 def test_gpus_of_both_vendors(tmp_path):
     machine = seen(nvidia(), amd(tmp_path))
     names = ["AMD Instinct MI210", "AMD Instinct MI210", "NVIDIA H200", "NVIDIA H200"]

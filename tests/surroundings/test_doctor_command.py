@@ -74,6 +74,17 @@ async def test_a_process_and_a_clock_are_looked_at():
     assert seen.ollamas[0].open_files
 
 
+@pytest.mark.parametrize(("user", "told"), [(0, "no Ollama process of this host is seen"), (1000, "run this as root")])
+async def test_an_ollama_without_a_process_here(user, told):
+    ollama = SimulatedOllama()
+    fleet = loads(text(f"http://127.0.0.1:{await ollama.start()}"))
+    try:
+        remarks = await examine(fleet, [Depth.DOCTOR], Senses(processes=list, user=lambda: user))
+    finally:
+        await ollama.stop()
+    assert any(told in f"{one.text}; {one.hint}" for one in remarks)
+
+
 def test_every_rule_is_in_the_table_once():
     rows = [check.look.__qualname__ for check in checks(Senses())]
     assert len(rows) == len(set(rows))

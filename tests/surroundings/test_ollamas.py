@@ -68,6 +68,9 @@ def test_on_the_cpu_gpus_are_hidden():
 
 def test_what_cannot_be_seen_is_said():
     assert notes(as_started(seen(fleet({})))) == ["what runs g0 cannot be seen, nor its settings"]
+    (remark,) = as_started(seen(fleet({}), is_root=True))
+    assert remark.text == "no Ollama process of this host is seen at the port of g0, so its settings are not known"
+    assert "container" in remark.hint and "root" not in remark.hint
     far = fleet({"url": "http://no-such-host.invalid:1"})
     assert not list(as_started(seen(far)))
 
