@@ -16,8 +16,6 @@ from spoe_agent.agent.history import History
 from spoe_agent.agent.learner import Learner
 from spoe_agent.routing import Action, Choice, Reason, RequestFacts
 
-log = structlog.get_logger()
-
 
 class Record:
     """Of one agent. It decides nothing, and nothing is decided by it."""
@@ -25,6 +23,8 @@ class Record:
     def __init__(self) -> None:
         self.counts = Counts()
         self.history = History()
+        # Bound once: to ask structlog's own anew costs more than all else here.
+        self._logger = structlog.get_logger().bind()
 
     def decided(self, facts: RequestFacts, choice: Choice, now_s: float) -> None:
         """Take a decision on a request that has come."""
@@ -32,7 +32,7 @@ class Record:
         self.counts.decided(choice, facts.runner)
         if choice.action is Action.ROUTE:
             self.counts.granted(choice)
-        _log("decided", facts, choice)
+        self._log("decided", facts, choice)
 
     def granted(self, facts: RequestFacts, choice: Choice, priority: int, held_s: float) -> None:
         """Take what a held request got at last: an instance, or a refusal."""
@@ -43,7 +43,7 @@ class Record:
         outcome = "granted" if is_routed else "timeout" if is_late else "refused"
         self.counts.left_queue(priority, outcome, held_s)
         self.history.granted(facts.request_id, choice, held_s)
-        _log("granted", facts, choice)
+        self._log("granted", facts, choice)
 
     def left(self, priority: int, held_s: float) -> None:
         """Take a held request that ended by itself, or comes around again."""
@@ -61,8 +61,7 @@ class Record:
         """Take how a request ended, granted or not."""
         self.history.ended(line)
 
-
-def _log(event: str, facts: RequestFacts, choice: Choice) -> None:
-    """Nothing is worked out for a log that does not take it: this is on every request's path."""
-    if log.is_enabled_for(logging.DEBUG):
-        log.debug(event, **decided.fields(facts, choice))
+    def _log(self, event: str, facts: RequestFacts, choice: Choice) -> None:
+        """Nothing is worked out for a log that does not take it: this is on every request's path."""
+        if self._logger.is_enabled_for(logging.DEBUG):
+            self._logger.debug(event, **decided.fields(facts, choice))
