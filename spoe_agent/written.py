@@ -31,6 +31,19 @@ def write(texts: Mapping[str, str], folder: Path) -> None:
     replace(folder / LIST, "".join(f"{digest}  {name}\n" for name, digest in sorted(listed.items())))
 
 
+def changed(texts: Mapping[str, str], folder: Path) -> list[str]:
+    """Return the names of files that are there and are to be otherwise. Raises OSError."""
+    found = ((name, text, _found(folder / name)) for name, text in texts.items())
+    return [name for name, text, has in found if has not in (None, text)]
+
+
+def left(texts: Mapping[str, str], folder: Path) -> list[str]:
+    """Return the names of files that were written into the folder before, are there, and not among these. Raises
+    OSError.
+    """
+    return [name for name in _listed(folder) if name not in texts and (folder / name).exists()]
+
+
 def differences(texts: Mapping[str, str], folder: Path) -> str:
     """Return what `write` would change, as a unified diff; "" when nothing. Raises OSError."""
     lines: list[str] = []

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from spoe_agent.written import LIST, differences, edited, replace, write
+from spoe_agent.written import LIST, changed, differences, edited, left, replace, write
 
 TEXTS = {"a.cfg": "one\n", "below/b.json": "{}"}
 
@@ -68,3 +68,13 @@ def test_whoever_has_a_file_open_keeps_what_was_there_and_nothing_is_left_beside
         replace(path, "after")
         assert (reader.read(), path.read_text()) == ("before", "after")
     assert (path.stat().st_mode & 0o777, list(tmp_path.iterdir())) == (0o640, [path])
+
+
+def test_what_is_to_be_otherwise_and_what_was_left(tmp_path):
+    assert (changed(TEXTS, tmp_path), left(TEXTS, tmp_path)) == ([], [])
+    write(TEXTS, tmp_path)
+    assert (changed(TEXTS, tmp_path), left(TEXTS, tmp_path)) == ([], [])
+    due = {"a.cfg": "two\n", "new": ""}
+    assert (changed(due, tmp_path), left(due, tmp_path)) == (["a.cfg"], ["below/b.json"])
+    (tmp_path / "below" / "b.json").unlink()
+    assert left(due, tmp_path) == []

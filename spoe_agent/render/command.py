@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+import spoe_agent
 from spoe_agent import written
 from spoe_agent.fleet import Fleet, FleetError, Instance, find, load
 from spoe_agent.fleet.option import fleet_option
@@ -20,9 +21,10 @@ from spoe_agent.haproxy.models_map import MODELS_MAP
 from spoe_agent.instances.environment import UnnamedGpu
 from spoe_agent.instances.here import here
 from spoe_agent.process.quiet import quiet
+from spoe_agent.render import access, installed
 from spoe_agent.render.compose import Folders, NotInContainers, compose_file
 from spoe_agent.render.environment import environment_file
-from spoe_agent.render.systemd import Programs, units
+from spoe_agent.render.systemd import AGENT, FILES, Programs, units
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -96,9 +98,34 @@ def systemd(fleet_file: Path | None, out: Path, diff: bool, force: bool) -> None
     )
     local = _local(fleet)
     texts = _made(lambda: units(fleet, local, programs))
-    users = f"systemd-sysusers {out / 'pointsman.sysusers'}"
-    names = " ".join(["pointsman", *(f"ollama-{one.name}" for one in local)])
-    _finish(texts, out, diff, force, f"next: {users} && systemctl daemon-reload && systemctl enable --now {names}")
+    try:
+        other = installed.other_fleet(texts, out)
+        then = installed.steps(texts, out, programs.fleet_file, fleet.haproxy.files or FILES)
+    except OSError as error:
+        raise click.ClickException(f"cannot read: {error}") from error
+    if other and not force and not diff:
+        hint = "take another folder (--out); or replace them: --force"
+        raise click.ClickException(
+            f"nothing was written: the units in {out} are of another fleet file, {other}; {hint}"
+        )
+    if not diff:
+        _warn_of_access(programs)
+    _finish(texts, out, diff, force, "\n  ".join(["next, as root:", *then]))
+
+
+def _warn_of_access(programs: Programs) -> None:
+    """Say what the agent's unit would not reach."""
+    needed = {
+        programs.fleet_file: access.READ,
+        programs.pointsman: access.READ | access.RUN,
+        sys.executable: access.RUN,
+        str(Path(spoe_agent.__file__).parent): access.READ | access.RUN,
+    }
+    agent = access.user(AGENT)
+    for path, bits in needed.items():
+        why = access.hindrance(Path(path), bits, agent)
+        if why:
+            click.echo(f"warning: pointsman.service could not start: {why}", err=True)
 
 
 @render.command()

@@ -15,6 +15,9 @@ from spoe_agent.instances.environment import NONE, environment
 FILES = "/etc/pointsman/haproxy"
 """Where HAProxy's files are taken to be, when the fleet file does not say."""
 
+AGENT = "pointsman"
+"""The user that the agent's unit runs as."""
+
 
 @dataclass(frozen=True, slots=True)
 class Programs:

@@ -114,3 +114,52 @@ def test_one_alone_is_printed(fleet_file: Path) -> None:
 def test_what_cannot_be_is_said(tmp_path: Path, text: str, arguments: list[str], expected: str) -> None:
     (tmp_path / "fleet.yaml").write_text(text)
     assert expected in said("env", "--fleet", tmp_path / "fleet.yaml", *arguments, code=1)
+
+
+def units(fleet_file: Path, out: Path, *arguments: str, code: int = 0) -> str:
+    return said("systemd", "--fleet", fleet_file, "--out", out, *arguments, code=code)
+
+
+def test_the_next_steps_of_units_that_are_new(fleet_file: Path, tmp_path: Path) -> None:
+    told = units(fleet_file, tmp_path / "out")
+    steps = [line.strip() for line in told.partition("next, as root:\n")[2].splitlines()]
+    assert steps == [
+        f"pointsman render haproxy --fleet {fleet_file} --out /etc/pointsman/haproxy",
+        f"systemd-sysusers {tmp_path}/out/pointsman.sysusers && systemctl daemon-reload",
+        "systemctl enable --now ollama-a ollama-b pointsman",
+        "systemctl restart haproxy",
+    ]
+
+
+def test_what_changed_is_to_be_restarted_and_what_is_gone_disabled(fleet_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    units(fleet_file, out)
+    assert "restart" not in units(fleet_file, out)
+    fleet_file.write_text(FLEET.replace("max_queue: 9", "max_queue: 8").replace("name: b", "name: c"))
+    told = units(fleet_file, out)
+    assert f"pointsman restart --fleet {fleet_file} a    # drains" in told
+    assert f"systemctl disable --now ollama-b && rm {out}/ollama-b.service" in told
+    assert "enable --now ollama-a ollama-c pointsman" in told
+    assert "systemctl restart pointsman" in told  # it comes after other units
+    assert "systemctl restart haproxy" not in told
+    (out / "ollama-b.service").unlink()
+    assert "disable" not in units(fleet_file, out)
+    fleet_file.write_text(fleet_file.read_text() + "haproxy: {files: /srv/haproxy}\n")
+    told = units(fleet_file, out)
+    assert "--out /srv/haproxy\n" in told and "systemctl restart haproxy" in told
+
+
+def test_units_of_another_fleet_stay(fleet_file: Path, tmp_path: Path) -> None:
+    out, other = tmp_path / "out", tmp_path / "other.yaml"
+    units(fleet_file, out)
+    other.write_text(FLEET.replace("11436", "11439"))
+    before = (out / "ollama-b.service").read_text()
+    assert f'of another fleet file, "{fleet_file}"; take another folder' in units(other, out, code=1)
+    assert (out / "ollama-b.service").read_text() == before
+    units(other, out, "--force")
+    assert "11439" in (out / "ollama-b.service").read_text()
+
+
+def test_what_the_agents_user_does_not_reach_is_told(fleet_file: Path, tmp_path: Path) -> None:
+    fleet_file.chmod(0o600)
+    assert f"warning: pointsman.service could not start: {fleet_file}" in units(fleet_file, tmp_path / "out")
