@@ -23,7 +23,7 @@ class Record:
     def __init__(self) -> None:
         self.counts = Counts()
         self.history = History()
-        # Bound once: to ask structlog's own anew costs more than all else here.
+        # Bound once, also where structlog is not told to (`serve` has it so): anew it costs more than all else here.
         self._logger = structlog.get_logger().bind()
 
     def decided(self, facts: RequestFacts, choice: Choice, now_s: float) -> None:
