@@ -76,8 +76,13 @@ class Document:
         self.problems.append(Problem(self.file, line or self.line(path), dotted(path), message, hint))
 
 
-def read(text: str, file: str) -> Document:
-    """Return the data of a fleet file's text, with what is wrong in single values noted in `problems`.
+def read(text: str, file: str, section: str = "instances") -> Document:
+    """Return the data of a file's text, with what is wrong in single values noted in `problems`.
+
+    Args:
+        text: of a fleet file, or another one that is written alike.
+        file: what messages call it.
+        section: the one that such a file has at least.
 
     Raises:
         FleetError: nothing can be made of the text: no YAML, empty, no mapping.
@@ -85,9 +90,9 @@ def read(text: str, file: str) -> Document:
     document = Document(file)
     root = _compose(text, file)
     if root is None or (isinstance(root, yaml.ScalarNode) and root.tag == _TAG + "null"):
-        raise _hopeless(file, None, "is empty", "write at least one entry under instances")
+        raise _hopeless(file, None, "is empty", f"write at least one entry under {section}")
     if not isinstance(root, yaml.MappingNode):
-        raise _hopeless(file, _line(root), "is not a mapping of keys", "begin with instances:")
+        raise _hopeless(file, _line(root), "is not a mapping of keys", f"begin with {section}:")
     try:
         document.data = _Walk(document).value(root, ())
     except RecursionError:
@@ -105,7 +110,7 @@ def _line(node: yaml.Node) -> int:
 
 def _compose(text: str, file: str) -> yaml.Node | None:
     if len(text) > _MAX_CHARS:
-        raise _hopeless(file, None, f"is longer than {_MAX_CHARS} characters", "is it a fleet file?")
+        raise _hopeless(file, None, f"is longer than {_MAX_CHARS} characters", "is it the file that you meant?")
     try:
         return yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:

@@ -70,7 +70,7 @@ class Wanted(Section):
 def load(path: Path) -> Wanted:
     """Read the file. Raises FleetError with all that is wrong in it."""
     try:
-        source = read(read_bytes(path).decode("utf-8-sig"), str(path))
+        source = read(read_bytes(path).decode("utf-8-sig"), str(path), "models")
         wanted = Wanted.model_validate(source.data)
     except UnicodeDecodeError as error:
         raise FleetError([Problem(str(path), None, "", "is not UTF-8 text", f"look at byte {error.start}")]) from None

@@ -144,7 +144,7 @@ DEEP_BY_ALIASES = "k0: &k0 1\n" + "".join(f"k{n}: &k{n} {'[' * 90}*k{n - 1}{']' 
         ("a: " + "[" * 5000, "f: is nested too deeply"),
         (BOMB, "f: has more than 20000 values; use fewer aliases (*name)"),
         (MERGES, "f: has more than 20000 values; use fewer aliases (*name)"),
-        ("a" * 1_048_577, "f: is longer than 1048576 characters; is it a fleet file?"),
+        ("a" * 1_048_577, "f: is longer than 1048576 characters; is it the file that you meant?"),
     ],
 )
 def test_what_cannot_be_read_at_all(text: str, problem: str) -> None:

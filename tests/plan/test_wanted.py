@@ -38,6 +38,8 @@ def test_everything(tmp_path):
         ("models: [{model: a}, {model: 'a:latest'}]", "models[1]: is here twice; keep one of them"),
         ("gpus: [{id: 0, memory: 24GiB}, {id: 0, memory: 24GiB}]", "gpus[1]: is here twice"),
         ("gpus: [{id: 0, memory: 24}]", "did you mean 24GiB?"),
+        ("", "wanted.yaml: is empty; write at least one entry under models"),
+        ("- llama3", "wanted.yaml:1: is not a mapping of keys; begin with models:"),
         ("models: {", "not valid YAML"),
         ("models: [{model: !x a}]", "has the tag"),
     ],
