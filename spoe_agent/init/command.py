@@ -60,6 +60,8 @@ def _next(machine: Machine, file: str) -> Iterator[str]:
         yield "Or stop those Ollamas, and then:"
         yield f"  pointsman init --force {file} && pointsman up --fleet {file}"
         return
-    yield f"Now: pointsman up --fleet {file}"
-    if machine.ollama is None:
-        yield f"As long as there is no Ollama, with simulated ones: pointsman up --simulate --fleet {file}"
+    programs = {"Ollama": machine.ollama, "HAProxy": machine.haproxy}
+    missing = " and ".join(name for name, program in programs.items() if program is None)
+    yield f"Now{missing and f' install {missing}, then'}: pointsman up --fleet {file}"
+    if missing == "Ollama":
+        yield f"Or, with simulated Ollamas: pointsman up --simulate --fleet {file}"

@@ -60,14 +60,23 @@ def printed(said, program):
     return re.findall(rf"pointsman {program}((?: [\w./'-]+)*)", said)
 
 
-def test_where_no_ollama_runs_the_next_step_starts_some(tmp_path, capsys):
-    write(tmp_path / "my fleet.yaml", False, senses())
+@pytest.mark.parametrize(
+    ("ollama", "haproxy", "now", "simulates"),
+    [
+        (True, True, "Now: ", False),
+        (True, False, "Now install HAProxy, then: ", False),
+        (False, True, "Now install Ollama, then: ", True),
+        (False, False, "Now install Ollama and HAProxy, then: ", False),
+    ],
+)
+def test_where_no_ollama_runs_the_next_step_starts_some(tmp_path, capsys, ollama, haproxy, now, simulates):
+    there = {True: lambda: sys.executable, False: lambda: None}
+    file = tmp_path / "my fleet.yaml"
+    write(file, False, senses(ollama=there[ollama], haproxy=there[haproxy]))
     said = capsys.readouterr().out
-    assert f"Now: pointsman up --fleet '{tmp_path}/my fleet.yaml'\n" in said
-    assert f"pointsman up --simulate --fleet '{tmp_path}/my fleet.yaml'\n" in said
+    assert f"\n{now}pointsman up --fleet '{file}'\n" in said
+    assert (f"pointsman up --simulate --fleet '{file}'\n" in said) == simulates
     assert "--live" not in said
-    write(tmp_path / "f.yaml", False, senses(ollama=lambda: sys.executable))
-    assert "--simulate" not in capsys.readouterr().out
 
 
 async def test_where_ollamas_run_the_next_step_goes_on_with_them(tmp_path, capsys):
