@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from os import environ
 from pathlib import Path
 
 import click
@@ -29,6 +30,7 @@ from spoe_agent.up.output import Output
 from spoe_agent.up.run import UP, NotStarted, Running
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+KEEPER_DELAY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,11 @@ def _plan(file: Path, fleet: Fleet, simulate: bool, front: str, socket: Path) ->
     if not wrong and front == "haproxy":
         wrong += _written(members.haproxy_texts(fleet, socket), str(binary), folder / "haproxy")
     try:
-        ollamas = members.simulated(fleet, instances, folder) if simulate else members.ollamas(instances, server or "")
+        ollamas = (
+            members.simulated(fleet, instances, folder)
+            if simulate
+            else members.ollamas(instances, server or "", environ)
+        )
     except UnnamedGpu as error:
         wrong, ollamas = [*wrong, str(error)], []
     if wrong:
@@ -135,17 +141,29 @@ async def run(plan: Plan) -> None:
         try:
             with Notified.open() as notified:
                 async with asyncio.TaskGroup() as tasks:
-                    running = Running(output, kept_by, notified, tasks)
-                    await _run(plan, running, output, notified, told, hurry)
+                    keeping = tasks.create_task(_keep(kept_by, output))
+                    running = Running(output, kept_by, notified, tasks, hurry)
+                    await _run(plan, running, output, notified, told)
+                    keeping.cancel()
         except* NotStarted as failed:
             raise failed.exceptions[0] from None
         finally:
             await kept_by.close()
 
 
-async def _run(
-    plan: Plan, running: Running, output: Output, notified: Notified, told: asyncio.Event, hurry: asyncio.Event
-) -> None:
+async def _keep(kept_by: Keeper, output: Output) -> None:
+    """Have a keeper until cancelled."""
+    while True:
+        await kept_by.ended()
+        output.say(UP, "the keeper, which ends what is left when `up` is killed, has ended; another follows")
+        try:
+            await kept_by.start_again()
+        except OSError as error:
+            output.say(UP, f"no keeper: {error}")
+        await asyncio.sleep(KEEPER_DELAY_S)
+
+
+async def _run(plan: Plan, running: Running, output: Output, notified: Notified, told: asyncio.Event) -> None:
     stages = _stages(plan, notified)
     starting = asyncio.ensure_future(_start(plan, running, output, stages))
     stopping = asyncio.ensure_future(told.wait())
@@ -159,7 +177,7 @@ async def _run(
         for task in (starting, stopping):
             task.cancel()
         for stage in reversed(stages):
-            await running.stop(stage, hurry)
+            await running.stop(stage)
         output.say(UP, "stopped")
 
 
@@ -175,6 +193,9 @@ async def _start(plan: Plan, running: Running, output: Output, stages: Sequence[
     others = [one for one in plan.fleet.instances if one.name not in {mine.name for mine in plan.instances}]
     for one in others:
         output.say(UP, f"{one.name} is used where it is, {one.url}")
+    unset = sorted({name for one in plan.ollamas for name in one.unset} - {"OLLAMA_HOST"})
+    if unset:
+        output.say(UP, f"of this terminal, Ollamas do not get {', '.join(unset)}: the fleet file says how they run")
     for stage in stages:
         await running.start(stage)
     output.say(UP, f"the fleet is at http://{plan.fleet.listeners.front}; Ctrl-C stops it")

@@ -22,27 +22,43 @@ from spoe_agent.up.output import LINE_BYTES, Output
 KILLED_S = 5.0
 """After SIGKILL: what is not gone then waits for the kernel."""
 
+HURRIED_S = 0.5
+"""Grace when it is hurried."""
+
+LOOK_S = 0.05
+LOOK_RARELY_S = 0.5
+
 
 class Keeper:
     """Looks after groups for the case that this process cannot."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
+        self._groups: set[int] = set()
 
     @classmethod
     async def start(cls) -> Keeper:
-        """Start it. Not in this process's group: whoever kills that is whom it is for."""
-        command = (sys.executable, "-I", "-S", str(Path(keeper.__file__)))
-        return cls(
-            await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE, start_new_session=True)
-        )
+        """Start it."""
+        return cls(await _keeper())
+
+    async def ended(self) -> None:
+        """Wait for its end, which is nobody's wish before `close`."""
+        await self._process.wait()
+
+    async def start_again(self) -> None:
+        """Start another in its place, which looks after the same groups. Raises OSError."""
+        self._process = await _keeper()
+        for group in self._groups:
+            self._tell(f"+{group}\n")
 
     def add(self, group: int) -> None:
         """Look after a group."""
+        self._groups.add(group)
         self._tell(f"+{group}\n")
 
     def remove(self, group: int) -> None:
         """Do so no more: it is gone, and its number may be another's."""
+        self._groups.discard(group)
         self._tell(f"-{group}\n")
 
     async def close(self) -> None:
@@ -54,6 +70,12 @@ class Keeper:
     def _tell(self, line: str) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(line.encode())
+
+
+async def _keeper() -> asyncio.subprocess.Process:
+    """Not in this process's group: whoever kills that is whom it is for."""
+    command = (sys.executable, "-I", "-S", str(Path(keeper.__file__)))
+    return await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE, start_new_session=True)
 
 
 class Group:
@@ -78,7 +100,7 @@ class Group:
         """Start it; its lines are printed by one of the tasks. Raises OSError."""
         child = await asyncio.create_subprocess_exec(
             *command,
-            env={**os.environ, **environment},
+            env=environment,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -95,6 +117,11 @@ class Group:
         """The number of the process, or of the one that has taken its place."""
         return self._follows or self._child.pid
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process that was started has."""
+        return self._child.returncode is not None
+
     def followed_by(self, pid: int) -> None:
         """Another process of this group takes the first one's place; others' numbers are not believed."""
         with suppress(ProcessLookupError):
@@ -103,7 +130,7 @@ class Group:
 
     async def ended(self) -> str:
         """Wait for the end of the process, and of whoever has taken its place; return how it ended."""
-        status = await self._child.wait()
+        status = await self._exited()
         while self._follows is not None:
             pid, self._follows = self._follows, None
             await gone(pid)
@@ -114,22 +141,40 @@ class Group:
         with suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
-    async def end(self, grace_s: float) -> None:
-        """End all of the group: politely, then not."""
+    async def end(self, grace_s: float, hurry: asyncio.Event) -> None:
+        """End all of the group: politely, then not. There is little grace left from when it is to hurry."""
         self.signal(signal.SIGTERM)
-        if not await self._emptied(grace_s):
+        if not await self._emptied(grace_s, hurry):
             with suppress(ProcessLookupError):
                 os.killpg(self._child.pid, signal.SIGKILL)
-            await self._emptied(KILLED_S)
-        await self._child.wait()
+            await self._emptied(KILLED_S, asyncio.Event())
+        await self._exited()
         self._keeper.remove(self._child.pid)
 
-    async def _emptied(self, within_s: float) -> bool:
+    async def _exited(self) -> int:
+        """Return the status of the process. From Python 3.11.5 on, `wait` waits for whoever else has its output, too:
+        runners that an Ollama has left behind.
+        """
+        if self._child.returncode is None:
+            await gone(self._child.pid)
+        while self._child.returncode is None:
+            await asyncio.sleep(LOOK_S)
+        return self._child.returncode
+
+    async def left(self) -> None:
+        """Wait until what the process has left behind ends by itself: then its number may be another group's."""
+        while any(self._members()):
+            await asyncio.sleep(LOOK_RARELY_S)
+        self._keeper.remove(self._child.pid)
+
+    async def _emptied(self, within_s: float, hurry: asyncio.Event) -> bool:
         until_s = time.monotonic() + within_s
         while any(self._members()):
+            if hurry.is_set():
+                until_s = min(until_s, time.monotonic() + HURRIED_S)
             if time.monotonic() > until_s:
                 return False
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(LOOK_S)
         return True
 
     def _members(self) -> Iterator[int]:

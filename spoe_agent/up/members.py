@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,14 @@ CONFIGS = ("sockets.cfg", "haproxy.cfg")
 """What HAProxy reads, in order."""
 
 POINTSMAN = (sys.executable, "-m", "spoe_agent")
+_GPUS_OF_A_TERMINAL = (
+    "CUDA_DEVICE_ORDER",
+    "CUDA_VISIBLE_DEVICES",
+    "GGML_VK_VISIBLE_DEVICES",
+    "GPU_DEVICE_ORDINAL",
+    "HIP_VISIBLE_DEVICES",
+    "ROCR_VISIBLE_DEVICES",
+)
 SIMULATED_VRAM = "24GiB"
 SIMULATED_SIZE = 4_700_000_000
 """Of a model of which the fleet file says neither `size` nor `vram`: a common one of 8 billion parameters in Q4."""
@@ -39,11 +47,21 @@ class Member:
     """It ends by itself when told by SIGUSR1, once what runs there has ended (HAProxy's soft stop)."""
     sweeps: bool = True
     """What it leaves behind when it ends is ended too, before it is started again."""
+    unset: tuple[str, ...] = ()
+    """Variables of this process that it does not get."""
+
+    def whole_environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
+        """Return what it is started with."""
+        return {name: value for name, value in inherited.items() if name not in self.unset} | self.environment
 
 
-def ollamas(instances: Sequence[Instance], binary: str) -> list[Member]:
-    """Return an Ollama for each instance. Raises UnnamedGpu."""
-    return [Member(one.name, (binary, "serve"), _listen(one), {**_store(one), **environment(one)}) for one in instances]
+def ollamas(instances: Sequence[Instance], binary: str, inherited: Mapping[str, str]) -> list[Member]:
+    """Return an Ollama for each instance, as the fleet file says, whatever is `inherited`. Raises UnnamedGpu."""
+    unset = tuple(name for name in inherited if name.startswith("OLLAMA_") or name in _GPUS_OF_A_TERMINAL)
+    return [
+        Member(one.name, (binary, "serve"), _listen(one), {**_store(one), **environment(one)}, unset=unset)
+        for one in instances
+    ]
 
 
 def _store(instance: Instance) -> dict[str, str]:

@@ -15,7 +15,8 @@ from spoe_agent.haproxy import program as haproxy
 from spoe_agent.instances import program as ollama
 from spoe_agent.instances.store import store_folder
 from spoe_agent.mitmproxy import program as mitmproxy
-from spoe_agent.process.listening import places
+from spoe_agent.process.fronts import fronts
+from spoe_agent.process.listening import Place, places
 from spoe_agent.process.taken import taken
 
 FRONTS = {"haproxy": haproxy.find, "mitmproxy": mitmproxy.find}
@@ -57,11 +58,8 @@ def _unfit(name: str, binary: str, version: Callable[[str], str], unfit: Callabl
 def of_ports(fleet: Fleet, instances: Sequence[Instance], front: str) -> Iterator[str]:
     """Yield the addresses that cannot be had, and who has them. mitmproxy needs the front's only."""
     kinds = [(one.name, Listen(one.host, one.port), socket.SOCK_STREAM) for one in instances]
-    kinds.append(("listeners.front", fleet.listeners.front, socket.SOCK_STREAM))
-    if front == "haproxy":
-        kinds += [(f"listeners.{place.key}", place.listen, place.kind) for place in places(fleet.listeners)]
-        kinds.append(("listeners.again", fleet.listeners.again, socket.SOCK_STREAM))
-        kinds += [("listeners.onward", one.onward, socket.SOCK_STREAM) for one in fleet.instances if one.onward]
+    ours = [*fronts(fleet), *places(fleet.listeners)] if front == "haproxy" else [Place("front", fleet.listeners.front)]
+    kinds += [(f"listeners.{place.key}", place.listen, place.kind) for place in ours]
     for name, listen, kind in kinds:
         who = taken(listen, kind)
         if who:

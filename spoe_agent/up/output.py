@@ -31,6 +31,7 @@ _NOISE = re.compile(
     # Before HAProxy is there, and when it has ended: `up` says that itself.
     r"map of models cannot be kept current .*\[Errno (2|111)\]|"
     r"Proxy \S+ (stopped|started)"  # HAProxy, of each of its sections
+    r"|^\[\w+\] +\(\d+\) : ((Backup )?Server \S+ is |backend \S+ has no server)"  # its log says the same once more
     r"|^\[GIN-debug\]|^ - using (env|code):"  # Ollama's web server, of each of its paths
     r'|^\[GIN\] .* 200 .* (GET|HEAD) +"/(api/(ps|tags|version))?"'  # our own polls and HAProxy's
 )

@@ -7,6 +7,7 @@ stop: the front first, which lets what runs there end; then the agent; the insta
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import time
@@ -44,7 +45,11 @@ class NotStarted(Exception):
 class Running:
     """The programs of a fleet, each with who runs it now."""
 
-    def __init__(self, output: Output, kept_by: Keeper, notified: Notified, tasks: asyncio.TaskGroup) -> None:
+    def __init__(
+        self, output: Output, kept_by: Keeper, notified: Notified, tasks: asyncio.TaskGroup, hurry: asyncio.Event
+    ) -> None:
+        """`hurry`: set when what is being stopped is to stop at once."""
+        self._hurry = hurry
         self._output = output
         self._keeper = kept_by
         self._notified = notified
@@ -58,27 +63,29 @@ class Running:
             await self._start(member)
         for member in members:
             await self._ready(member)
-            self._say(f"{member.name} is ready at {member.listens}")
         self._watching += [self._tasks.create_task(self._watch(member)) for member in members]
 
-    async def stop(self, members: Sequence[Member], hurry: asyncio.Event) -> None:
+    async def stop(self, members: Sequence[Member]) -> None:
         """Stop programs that belong together. They are not started again."""
         for watching in self._watching:
             watching.cancel()
         there = [(member, self._groups.pop(member.name)) for member in members if member.name in self._groups]
-        await asyncio.gather(*(self._drain(group, hurry) for member, group in there if member.drains))
-        await asyncio.gather(*(group.end(0.5 if hurry.is_set() else END_DEADLINE_S) for _, group in there))
+        await asyncio.gather(*(self._drain(group) for member, group in there if member.drains))
+        await asyncio.gather(*(group.end(END_DEADLINE_S, self._hurry) for _, group in there))
 
     async def _start(self, member: Member) -> None:
+        if member.name == AGENT:
+            self._notified.is_ready = False
+        environment = member.whole_environment(os.environ)
         try:
             self._groups[member.name] = await Group.start(
-                member.name, member.command, member.environment, self._output, self._keeper, self._tasks
+                member.name, member.command, environment, self._output, self._keeper, self._tasks
             )
         except OSError as error:
             raise NotStarted(f"{member.name}: {member.command[0]} cannot be started: {error.strerror}") from error
 
     async def _ready(self, member: Member) -> None:
-        """Wait until it accepts connections, or says that it is ready."""
+        """Wait until it accepts connections, or says that it is ready; say so. Raises NotStarted."""
         ended = self._tasks.create_task(self._groups[member.name].ended())
         until_s = time.monotonic() + READY_DEADLINE_S
         try:
@@ -90,6 +97,7 @@ class Running:
                 await asyncio.sleep(0.05)
         finally:
             ended.cancel()
+        self._say(f"{member.name} is ready at {member.listens}")
 
     async def _watch(self, member: Member) -> None:
         """Start it again whenever it ends."""
@@ -102,11 +110,23 @@ class Running:
             failures += 1
             self._say(f"{member.name} {how}; it is started again in {delay_s:g} s")
             if member.sweeps:
-                await group.end(0.0)
+                await group.end(0.0, self._hurry)
+            else:
+                self._watching.append(self._tasks.create_task(group.left()))
             await asyncio.sleep(delay_s)
-            try:
-                await self._start(member)
-            except NotStarted as error:
+            await self._start_again(member)
+
+    async def _start_again(self, member: Member) -> None:
+        """Start it; when it ends before it is ready, its watcher says so."""
+        try:
+            await self._start(member)
+        except NotStarted as error:
+            self._say(str(error))
+            return
+        try:
+            await self._ready(member)
+        except NotStarted as error:
+            if not self._groups[member.name].has_ended:
                 self._say(str(error))
 
     async def _ended(self, member: Member, group: Group) -> str:
@@ -119,10 +139,10 @@ class Running:
                 return how
             group.followed_by(follower)
 
-    async def _drain(self, group: Group, hurry: asyncio.Event) -> None:
+    async def _drain(self, group: Group) -> None:
         """Let a program end by itself, not for ever."""
         group.signal(signal.SIGUSR1)
-        waits = [self._tasks.create_task(group.ended()), self._tasks.create_task(hurry.wait())]
+        waits = [self._tasks.create_task(group.ended()), self._tasks.create_task(self._hurry.wait())]
         done, _ = await asyncio.wait(waits, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
         if not done:
             self._say(f"{group.name} lets requests end, {DRAIN_DEADLINE_S:.0f} s at most; Ctrl-C again stops them")

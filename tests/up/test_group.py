@@ -14,7 +14,7 @@ import pytest
 from spoe_agent.up import keeper
 from spoe_agent.up.group import Group, Keeper
 from spoe_agent.up.output import Output
-from tests.serving import until
+from tests.serving import DEADLINE_S, until
 from tests.up.rig import all_gone
 
 STUBBORN = "trap '' TERM; sleep 60 & echo $! ; wait; wait"
@@ -22,7 +22,7 @@ STUBBORN = "trap '' TERM; sleep 60 & echo $! ; wait; wait"
 
 
 async def started(script, tasks, kept_by, out):
-    group = await Group.start("it", ["sh", "-c", script], {}, Output(["it"], out), kept_by, tasks)
+    group = await Group.start("it", ["sh", "-c", script], os.environ, Output(["it"], out), kept_by, tasks)
     await until(lambda: b"\n" in out.getvalue())
     return group, psutil.Process(int(out.getvalue().split(b"| ")[1]))
 
@@ -32,7 +32,19 @@ async def test_all_of_it_is_ended(script, grace_s):
     kept_by = await Keeper.start()
     async with asyncio.TaskGroup() as tasks:
         group, child = await started(script, tasks, kept_by, io.BytesIO())
-        await group.end(grace_s)
+        await group.end(grace_s, asyncio.Event())
+    await all_gone([child], [])
+    await kept_by.close()
+
+
+async def test_it_is_ended_at_once_when_that_is_said_late():
+    kept_by, hurry = await Keeper.start(), asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        group, child = await started(STUBBORN, tasks, kept_by, io.BytesIO())
+        ending = tasks.create_task(group.end(10 * DEADLINE_S, hurry))
+        asyncio.get_running_loop().call_later(0.2, hurry.set)
+        async with asyncio.timeout(DEADLINE_S):
+            await ending
     await all_gone([child], [])
     await kept_by.close()
 
@@ -41,9 +53,23 @@ async def test_how_it_ended_is_said():
     kept_by = await Keeper.start()
     async with asyncio.TaskGroup() as tasks:
         for script, how in (("exit 3", "ended with status 3"), ("kill -9 $$", "was killed by SIGKILL")):
-            group = await Group.start("it", ["sh", "-c", script], {}, Output(["it"], io.BytesIO()), kept_by, tasks)
+            group = await Group.start(
+                "it", ["sh", "-c", script], os.environ, Output(["it"], io.BytesIO()), kept_by, tasks
+            )
             assert await group.ended() == how
-            await group.end(1.0)
+            await group.end(1.0, asyncio.Event())
+    await kept_by.close()
+
+
+async def test_its_end_is_seen_though_what_it_left_behind_has_its_output():
+    kept_by = await Keeper.start()
+    async with asyncio.TaskGroup() as tasks:
+        group, child = await started("sleep 60 & echo $!; exit 3", tasks, kept_by, io.BytesIO())
+        async with asyncio.timeout(DEADLINE_S):
+            assert await group.ended() == "ended with status 3"
+        assert child.is_running()
+        await group.end(10.0, asyncio.Event())
+    await all_gone([child], [])
     await kept_by.close()
 
 
@@ -54,7 +80,7 @@ async def test_a_stranger_takes_nobodys_place():
         first = group.pid
         group.followed_by(os.getpid())
         assert group.pid == first
-        await group.end(10.0)
+        await group.end(10.0, asyncio.Event())
     await kept_by.close()
 
 

@@ -24,11 +24,19 @@ URL = 'url: "http://127.0.0.1:11435"'
 def test_an_ollama_has_its_environment_and_its_store(monkeypatch, keys, where, told):
     monkeypatch.setenv("HOME", "/home/me")
     (one,) = loads(f"instances: [{{name: g0, {URL}{keys and ', ' + keys}}}]").instances
-    (member,) = ollamas([one], "/usr/bin/ollama")
+    (member,) = ollamas([one], "/usr/bin/ollama", {})
     assert member.command == ("/usr/bin/ollama", "serve")
     assert store_folder(one) == Path("/home/me") / where
     models = {"OLLAMA_MODELS": str(Path("/home/me") / told)} if told else {}
     assert member.environment == environment(one) | models
+
+
+def test_what_the_file_does_not_say_is_not_as_in_a_terminal():
+    (one,) = loads(f"instances: [{{name: g0, {URL}}}]").instances
+    terminal = {"PATH": "/bin", "OLLAMA_MODELS": "/else", "CUDA_VISIBLE_DEVICES": "3", "HSA_OVERRIDE_GFX_VERSION": "10"}
+    (member,) = ollamas([one], "/usr/bin/ollama", terminal)
+    kept = {"PATH": "/bin", "HSA_OVERRIDE_GFX_VERSION": "10"}
+    assert member.whole_environment(terminal) == kept | environment(one)
 
 
 SIMULATED = {

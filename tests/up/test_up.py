@@ -82,6 +82,18 @@ async def test_a_terminal_that_takes_nothing_stops_neither_start_nor_end(tmp_pat
         os.close(reading)
 
 
+async def test_a_keeper_that_is_killed_has_a_follower(tmp_path):
+    async with up(tmp_path, "--simulate") as run:
+        await run.says(READY)
+        first = run.child("keeper.py")
+        first.kill()
+        await run.says("has ended; another follows")
+        await until(lambda: [one for one in run.children() if "keeper.py" in " ".join(one.cmdline()) and one != first])
+        children = run.children()
+        assert await run.end(signal.SIGKILL) == -9
+        await all_gone(children, run.ports())
+
+
 async def test_it_is_stopped_while_it_starts(tmp_path):
     async with up(tmp_path, "--simulate") as run:
         await run.says("simulated Ollama on")
@@ -202,7 +214,7 @@ async def test_everything_that_is_in_the_way_is_said_before_anything_starts(tmp_
 
 async def test_a_real_program_gets_exactly_its_environment(tmp_path):
     """`ollama` of PATH is run with the fleet file's environment: seen in /proc."""
-    places = with_ollama(tmp_path, "exec sleep 60")
+    places = with_ollama(tmp_path, "exec sleep 60") | {"OLLAMA_MODELS": "/else", "OLLAMA_HOST": "front:1"}
     instances = [{"name": "g0", "url": "http://127.0.0.1:1", "vram": 0, "env": {"OLLAMA_DEBUG": "1"}}]
     async with up(tmp_path, environment=places, instances_are=instances) as run:
         async with asyncio.timeout(20):
@@ -210,6 +222,7 @@ async def test_a_real_program_gets_exactly_its_environment(tmp_path):
                 await asyncio.sleep(0.05)
         (child,) = [one for one in run.children() if one.name() == "sleep"]
         found = child.environ()
+        assert "Ollamas do not get OLLAMA_MODELS:" in await run.says("of this terminal")
         await run.end()
     expected = {"OLLAMA_HOST": "127.0.0.1:1", "CUDA_VISIBLE_DEVICES": "-1", "OLLAMA_DEBUG": "1", "OLLAMA_VULKAN": "0"}
-    assert expected.items() <= found.items()
+    assert expected.items() <= found.items() and "OLLAMA_MODELS" not in found
