@@ -20,10 +20,10 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from spoe_agent.agent.account import Grant, Loading
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.ending import Ending
+from spoe_agent.agent.grant import Grant, Loading
 from spoe_agent.agent.learner import Learner
 from spoe_agent.routing import (
     Dialect,

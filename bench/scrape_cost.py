@@ -18,11 +18,11 @@ import click
 import structlog
 
 from bench.big_fleet import Size, reading, uuid
-from spoe_agent.agent.account import Grant, Loading
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.counts import MAX_MODELS
 from spoe_agent.agent.ending import Ending
+from spoe_agent.agent.grant import Grant, Loading
 from spoe_agent.fleet import Fleet, HealthPolicy, loads, specs
 from spoe_agent.gpus.board import GpuBoard
 from spoe_agent.haproxy.contact import Contact

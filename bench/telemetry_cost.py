@@ -26,8 +26,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.big_fleet import ReadBy, Size, assembled, other_side
-from spoe_agent.agent.account import Grant
 from spoe_agent.agent.board import Board
+from spoe_agent.agent.grant import Grant
 from spoe_agent.assemble import Parts, Runs
 from spoe_agent.fleet import Fleet
 from spoe_agent.haproxy.limiter import Limiter

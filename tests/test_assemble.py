@@ -55,7 +55,7 @@ async def test_polls_probes_and_unloads_are_let_in_where_requests_are(tmp_path):
         assert (state.health, set(state.installed)) == (Health.UP, {A})
         parts.watch.health["g0"].stalled("a is silent", False, 0.0)
         await parts.watch.probe(parts.watch.health["g0"])
-        await parts.agent.make_room(
+        await parts.agent.unloading.make_room(
             Choice(Action.ROUTE, Reason.EVICT, "g0", candidates=(Candidate("g0", victims=(A,)),))
         )
         async with session.get(f"http://127.0.0.1:{port}/sim/requests") as answer:

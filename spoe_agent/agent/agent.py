@@ -10,11 +10,11 @@ from dataclasses import replace
 
 import structlog
 
-from spoe_agent.agent.account import Grant
 from spoe_agent.agent.answers import HeldAnswers, Waiter
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.chooser import Chooser
 from spoe_agent.agent.ending import Ending
+from spoe_agent.agent.grant import Grant
 from spoe_agent.agent.keeper import Keeper
 from spoe_agent.agent.learner import Learner
 from spoe_agent.agent.preload import Preload
@@ -22,7 +22,7 @@ from spoe_agent.agent.recent import Recent
 from spoe_agent.agent.record import Record
 from spoe_agent.agent.second_look import MAX_CHANGES, SecondLook
 from spoe_agent.agent.settings import Settings
-from spoe_agent.agent.unloading import Unload, unload_all
+from spoe_agent.agent.unloading import Unload, Unloading
 from spoe_agent.agent.waiting import Granted, WaitingRoom
 from spoe_agent.routing import Action, Choice, FleetSpec, InstanceLoad, InstanceState, Kind, Reason, RequestFacts
 from spoe_agent.routing.choice import Tier, Writing
@@ -76,7 +76,7 @@ class Agent:
         self._kept = Keeper(self._chooser)
         self.preload = Preload(self._chooser)
         self._second_look = SecondLook(refresh, clock)
-        self._unload = unload
+        self.unloading = Unloading(unload)
         self._refused = refused
         self._clock = clock
         self._servers: Mapping[str, InstanceLoad] = {}
@@ -277,18 +277,6 @@ class Agent:
     def flush(self) -> None:
         """Hold nobody any more, and give every held request its best place as things are: the agent stops."""
         self._tell(self._room.close(self._clock()))
-
-    def must_make_room(self, choice: Choice) -> bool:
-        """Tell whether models have to go before the request may: `make_room` sees to it."""
-        return self._unload is not None and choice.action is Action.ROUTE and bool(choice.victims or choice.unloads)
-
-    async def make_room(self, choice: Choice) -> None:
-        """Have unloaded what a choice says."""
-        unload, instance = self._unload, choice.instance
-        if unload is None or instance is None:
-            return
-        pairs = *((model, instance) for model in choice.victims), *choice.unloads
-        await unload_all(unload, pairs)
 
     def is_worth_a_second_look(self, choice: Choice) -> bool:
         """Tell whether a refusal may only be due to lists that are a few seconds old (a model just pulled)."""

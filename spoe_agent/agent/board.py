@@ -16,9 +16,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
 
-from spoe_agent.agent.account import Grant, Ledger
 from spoe_agent.agent.contexts import ContextsByInstance
 from spoe_agent.agent.counted import SETTLE_S, CountedAccount, Difference
+from spoe_agent.agent.grant import Grant, Ledger
 from spoe_agent.agent.namesakes import Namesakes
 from spoe_agent.routing.facts import InstanceLoad
 from spoe_agent.routing.snapshot import (

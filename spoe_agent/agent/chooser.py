@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from spoe_agent.agent.account import Grant, Loading
 from spoe_agent.agent.board import Board
+from spoe_agent.agent.grant import Grant, Loading
 from spoe_agent.agent.learner import Learner
 from spoe_agent.agent.recent import Recent
 from spoe_agent.agent.suggestions import Suggestions

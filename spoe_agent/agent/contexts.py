@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from spoe_agent.agent.account import Account, Ledger
+from spoe_agent.agent.account import Account
+from spoe_agent.agent.grant import Ledger
 from spoe_agent.routing.snapshot import Health, InstanceState
 
 _MAY_CHANGE = frozenset({Health.DOWN, Health.DRAINED})

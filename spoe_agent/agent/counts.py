@@ -8,8 +8,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 
-from spoe_agent.agent.account import Grant
 from spoe_agent.agent.ending import STREAMED_S, Ending
+from spoe_agent.agent.grant import Grant
 from spoe_agent.routing import Action, Choice, Reason
 from spoe_agent.routing.choice import EVICT, RELOAD, ROOM, Cost, Tier
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from spoe_agent.agent.account import Grant, Loading
 from spoe_agent.agent.ending import STREAMED_S, Ending
+from spoe_agent.agent.grant import Grant, Loading
 from spoe_agent.routing.choice import Tier
 from spoe_agent.routing.estimates import disk_load_s
 from spoe_agent.routing.snapshot import Learned, Pair

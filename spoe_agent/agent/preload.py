@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 
-from spoe_agent.agent.account import Ledger
 from spoe_agent.agent.chooser import Chooser
+from spoe_agent.agent.grant import Ledger
 from spoe_agent.routing import Action, Choice, Dialect, Health, InstanceSpec, Kind, Reason, RequestFacts, choose
 from spoe_agent.routing.names import canonical, is_pattern
 

@@ -9,9 +9,9 @@ import logging
 import structlog
 
 from spoe_agent.agent import decided
-from spoe_agent.agent.account import Grant
 from spoe_agent.agent.counts import Counts, predicted_s
 from spoe_agent.agent.ending import Ending, Line
+from spoe_agent.agent.grant import Grant
 from spoe_agent.agent.history import History
 from spoe_agent.agent.learner import Learner
 from spoe_agent.routing import Action, Choice, Reason, RequestFacts

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import NamedTuple
 
-from spoe_agent.agent.account import Grant
 from spoe_agent.agent.ending import Ending
+from spoe_agent.agent.grant import Grant
 from spoe_agent.agent.streams import Streams
 from spoe_agent.routing.specs import FleetSpec, InstanceSpec
 

@@ -17,7 +17,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 from pydantic_core import PydanticSerializationError
 
-from spoe_agent.agent.account import Ledger
+from spoe_agent.agent.grant import Ledger
 from spoe_agent.agent.learner import Learner, Mean
 from spoe_agent.routing.snapshot import Health, Pair
 

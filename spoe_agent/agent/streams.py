@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple
 
-from spoe_agent.agent.account import Grant
 from spoe_agent.agent.ending import STREAMED_S, Ending
+from spoe_agent.agent.grant import Grant
 
 OVERLAP_S = 0.2
 """Two streams that overlap by less prove nothing: lines come late by some milliseconds."""

@@ -51,11 +51,13 @@ class Decisions:
     def _settled(self, choice: Choice, facts: RequestFacts) -> Actions | Later:
         if self._agent.is_worth_a_second_look(choice):
             return self._looked_at_again(facts)
-        return self.with_room(choice, facts) if self._agent.must_make_room(choice) else bridge.actions(choice, facts)
+        return (
+            self.with_room(choice, facts) if self._agent.unloading.is_needed(choice) else bridge.actions(choice, facts)
+        )
 
     async def with_room(self, choice: Choice, facts: RequestFacts) -> Actions:
         """Return the answer when the room is made that the choice needs."""
-        await self._agent.make_room(choice)
+        await self._agent.unloading.make_room(choice)
         return bridge.actions(choice, facts)
 
     async def _looked_at_again(self, facts: RequestFacts) -> Actions:

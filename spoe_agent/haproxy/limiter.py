@@ -6,9 +6,9 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from spoe_agent.agent.account import Grant
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.ending import Line
+from spoe_agent.agent.grant import Grant
 from spoe_agent.fleet import Fleet
 from spoe_agent.haproxy.check import line as check_line
 from spoe_agent.haproxy.contract import BEAT_S

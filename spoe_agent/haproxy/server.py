@@ -198,7 +198,7 @@ class SpopProtocol(Passable):
 
         def answer(choice: Choice, request: RequestFacts) -> None:
             self._asked.pop(request_id, None)
-            if self._agent.must_make_room(choice):
+            if self._agent.unloading.is_needed(choice):
                 self._answer_later(notify, self._decisions.with_room(choice, request))
             else:
                 self._send(notify, bridge.actions(choice, request))

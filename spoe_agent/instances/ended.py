@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from enum import Enum
 
-from spoe_agent.agent.account import Grant
 from spoe_agent.agent.ending import Line
+from spoe_agent.agent.grant import Grant
 from spoe_agent.routing import Kind
 from spoe_agent.routing.names import display, is_cloud
 

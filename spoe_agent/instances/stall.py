@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from spoe_agent.agent.account import Grant
+from spoe_agent.agent.grant import Grant
 from spoe_agent.routing.names import display
 
 FACTOR = 10.0

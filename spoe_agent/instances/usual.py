@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from spoe_agent.agent.account import Grant
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.ending import Line
+from spoe_agent.agent.grant import Grant
 from spoe_agent.instances.ended import Manner
 from spoe_agent.instances.stall import Expect, Expected
 from spoe_agent.routing import InstanceSpec, Snapshot, Tier

@@ -12,9 +12,9 @@ from math import inf
 
 import structlog
 
-from spoe_agent.agent.account import Grant
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.ending import Line
+from spoe_agent.agent.grant import Grant
 from spoe_agent.agent.namesakes import Namesakes
 from spoe_agent.agent.preload import by_demand
 from spoe_agent.agent.statefile import Doubt, Kept

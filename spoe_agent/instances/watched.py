@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import NamedTuple
 
-from spoe_agent.agent.account import Grant
 from spoe_agent.agent.ending import Line
+from spoe_agent.agent.grant import Grant
 from spoe_agent.fleet import HealthPolicy
 from spoe_agent.instances.avoidance import Avoidance
 from spoe_agent.instances.ended import Manner

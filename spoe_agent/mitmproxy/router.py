@@ -224,8 +224,8 @@ class Router:
         return await held
 
     async def _make_room(self, choice: Choice) -> None:
-        if self._parts.agent.must_make_room(choice):
-            await self._parts.agent.make_room(choice)
+        if self._parts.agent.unloading.is_needed(choice):
+            await self._parts.agent.unloading.make_room(choice)
 
     def _loads(self, refused: set[str]) -> dict[str, InstanceLoad]:
         """Count as HAProxy does. What telemetry holds against an instance, the agent knows itself."""

@@ -4,11 +4,11 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
-from spoe_agent.agent.account import Grant
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.chooser import MAX_HOMES
 from spoe_agent.agent.ending import Ending
+from spoe_agent.agent.grant import Grant
 from spoe_agent.agent.learner import Learner
 from spoe_agent.agent.second_look import INTERVAL_S
 from spoe_agent.routing import (
@@ -286,22 +286,22 @@ async def test_what_must_go_is_unloaded_before_the_load():
     rig = Rooms()
     choice = rig.agent.decide(asks(B))
     assert (choice.tier, choice.victims) == (Tier.EVICT, (A,))
-    assert rig.agent.must_make_room(choice)
-    await rig.agent.make_room(choice)
+    assert rig.agent.unloading.is_needed(choice)
+    await rig.agent.unloading.make_room(choice)
     assert rig.unloaded == [("g0", "a:latest")]
 
 
 def test_where_nothing_must_go_nothing_is_unloaded():
     rig = Rooms()
-    assert not rig.agent.must_make_room(rig.agent.decide(asks(A)))
-    assert not rig.agent.must_make_room(rig.agent.decide(asks(NEW)))
+    assert not rig.agent.unloading.is_needed(rig.agent.decide(asks(A)))
+    assert not rig.agent.unloading.is_needed(rig.agent.decide(asks(NEW)))
     rig = Rooms(can_unload=False)
-    assert not rig.agent.must_make_room(rig.agent.decide(asks(B)))
+    assert not rig.agent.unloading.is_needed(rig.agent.decide(asks(B)))
 
 
 async def test_an_agent_that_cannot_unload_leaves_it_to_ollama():
     rig = Rooms(can_unload=False)
-    await rig.agent.make_room(rig.agent.decide(asks(B)))
+    await rig.agent.unloading.make_room(rig.agent.decide(asks(B)))
     assert rig.unloaded == []
 
 
@@ -314,8 +314,8 @@ async def test_a_client_has_all_copies_unloaded():
         rig.agent.published(name, InstanceState(Health.UP, *lists))
     choice = rig.agent.decide(asks(kind=Kind.UNLOAD))
     assert (choice.action, choice.reason) == (Action.ROUTE, "unload")
-    assert rig.agent.must_make_room(choice)
-    await rig.agent.make_room(choice)
+    assert rig.agent.unloading.is_needed(choice)
+    await rig.agent.unloading.make_room(choice)
     (other,) = {"g0", "g1"} - {choice.instance}
     assert rig.unloaded == [(other, "a:latest")]
     assert (rig.agent.board.grants, rig.agent.learner.rates) == (0, {})
@@ -333,7 +333,7 @@ def test_what_only_loads_is_granted_and_teaches_no_service():
 
 async def test_unloading_that_fails_holds_up_nobody():
     rig = Rooms("unloading a:latest answered 404")
-    await rig.agent.make_room(rig.agent.decide(asks(B)))
+    await rig.agent.unloading.make_room(rig.agent.decide(asks(B)))
     assert rig.unloaded == [("g0", "a:latest")]
 
 
@@ -341,14 +341,14 @@ async def test_unloading_that_takes_long_holds_up_nobody():
     rig = Rooms()
     rig.answers_now.clear()
     async with asyncio.timeout(30):
-        await rig.agent.make_room(rig.agent.decide(asks(B)))
+        await rig.agent.unloading.make_room(rig.agent.decide(asks(B)))
     assert rig.unloaded == [("g0", "a:latest")]
 
 
 async def test_a_bug_in_unloading_is_not_hidden():
     rig = Rooms(ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
-        await rig.agent.make_room(rig.agent.decide(asks(B)))
+        await rig.agent.unloading.make_room(rig.agent.decide(asks(B)))
 
 
 def test_a_request_that_ended_before_its_question_was_read_takes_no_slot():

@@ -6,9 +6,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from spoe_agent.agent.account import FRESH_S, GOING_S, LOADING_LIFETIME_S, MAX_STRUCK, MEAN_WINDOW_S, Grant
+from spoe_agent.agent.account import FRESH_S, GOING_S, LOADING_LIFETIME_S, MAX_STRUCK, MEAN_WINDOW_S
 from spoe_agent.agent.board import GRANT_LIFETIME_S, Board
 from spoe_agent.agent.counted import BEYOND_LIFETIME_S, SETTLE_S
+from spoe_agent.agent.grant import Grant
 from spoe_agent.routing import Health, InstanceLoad, InstanceState, LoadedModel, Tier
 from spoe_agent.routing.names import canonical
 from spoe_agent.routing.snapshot import GpuGroup, Learned

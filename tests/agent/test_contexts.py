@@ -2,8 +2,8 @@
 
 import pytest
 
-from spoe_agent.agent.account import Grant
 from spoe_agent.agent.board import Board
+from spoe_agent.agent.grant import Grant
 from spoe_agent.routing import Health, InstanceState, LoadedModel, Tier
 from spoe_agent.routing.names import canonical
 

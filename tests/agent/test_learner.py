@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spoe_agent.agent.account import Grant, Loading
 from spoe_agent.agent.ending import STREAMED_S, Ending
+from spoe_agent.agent.grant import Grant, Loading
 from spoe_agent.agent.learner import BOUND, PUBLISH_INTERVAL_S, RATE_WINDOW_S, Learner, Mean, Rate
 from spoe_agent.routing import Tier
 from spoe_agent.routing.snapshot import NOTHING

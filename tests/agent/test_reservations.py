@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spoe_agent.agent.account import Grant
 from spoe_agent.agent.ending import Ending
+from spoe_agent.agent.grant import Grant
 from spoe_agent.agent.reservations import PATIENCE_S
 from spoe_agent.routing import Health, InstanceState, ModelRule, Tier
 from spoe_agent.routing.names import canonical

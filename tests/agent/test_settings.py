@@ -2,8 +2,8 @@
 
 import pytest
 
-from spoe_agent.agent.account import Grant
 from spoe_agent.agent.ending import Ending
+from spoe_agent.agent.grant import Grant
 from spoe_agent.agent.settings import BELIEVED_S, Settings, Started
 from spoe_agent.agent.streams import TRIED_AFTER
 from spoe_agent.routing import FleetSpec, InstanceSpec

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from spoe_agent.agent.account import Grant, Ledger, Loading
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.ending import Ending
+from spoe_agent.agent.grant import Grant, Ledger, Loading
 from spoe_agent.agent.learner import Learner
 from spoe_agent.agent.statefile import Doubt, Kept, dump, parse, restore, save
 from spoe_agent.routing import Health, InstanceState, LoadedModel, Tier

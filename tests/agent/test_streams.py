@@ -3,8 +3,8 @@
 from dataclasses import replace
 from itertools import pairwise
 
-from spoe_agent.agent.account import Grant
 from spoe_agent.agent.ending import Ending
+from spoe_agent.agent.grant import Grant
 from spoe_agent.agent.streams import LONGEST_S, OVERLAP_S, PAUSE_S, TRIED_AFTER, VAIN, Streams
 from spoe_agent.routing.choice import Tier
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spoe_agent.agent.account import Grant
 from spoe_agent.agent.ending import Ending
+from spoe_agent.agent.grant import Grant
 from spoe_agent.agent.waiting import BELIEVED_DOWN_S, MAX_LANES, REASK_AT
 from spoe_agent.routing import (
     Health,

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoe_agent.agent.account import Grant
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
+from spoe_agent.agent.grant import Grant
 from spoe_agent.agent.settings import Started
 from spoe_agent.fleet import HealthPolicy, loads, specs
 from spoe_agent.haproxy.limiter import Limiter

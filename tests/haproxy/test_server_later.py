@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.second_look import INTERVAL_S
+from spoe_agent.agent.unloading import Unloading
 from spoe_agent.haproxy.contract import Question
 from spoe_agent.haproxy.server import QUIET_S, STOPS
 from spoe_agent.routing import Action, FleetSpec, InstanceSpec, ModelRule, Policy
@@ -220,19 +221,28 @@ async def test_nobody_is_held_any_more_when_the_agent_stops(address):
             assert (await peer.goodbye()).message == STOPS
 
 
-class Clearing(Agent):
+class Slow(Unloading):
     """Something must go for every request that is routed; that takes until the test lets it."""
+
+    def __init__(self, gate):
+        super().__init__(None)
+        self._gate = gate
+
+    def is_needed(self, choice):
+        return choice.action is Action.ROUTE
+
+    async def make_room(self, choice):
+        await self._gate.wait()
+
+
+class Clearing(Agent):
+    """Whose unloading is slow."""
 
     def __init__(self, *parts):
         super().__init__(*parts)
         self.gate = asyncio.Event()
         self.gate.set()
-
-    def must_make_room(self, choice):
-        return choice.action is Action.ROUTE
-
-    async def make_room(self, choice):
-        await self.gate.wait()
+        self.unloading = Slow(self.gate)
 
 
 @on_each_loop

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from spoe_agent.agent.account import Grant
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
+from spoe_agent.agent.grant import Grant
 from spoe_agent.fleet import HealthPolicy, loads, specs
 from spoe_agent.instances.reading import Reading
 from spoe_agent.instances.spills import LONGEST_S, PAUSE_S, Repairs, lost_gpus, spilled

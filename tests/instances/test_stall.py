@@ -2,7 +2,7 @@
 
 import pytest
 
-from spoe_agent.agent.account import Grant
+from spoe_agent.agent.grant import Grant
 from spoe_agent.instances.stall import Expected, load_stall, stall
 from spoe_agent.routing.choice import Tier
 

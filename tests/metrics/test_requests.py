@@ -2,8 +2,8 @@
 
 import pytest
 
-from spoe_agent.agent.account import Grant
 from spoe_agent.agent.ending import Ending
+from spoe_agent.agent.grant import Grant
 from spoe_agent.routing import Tier
 from spoe_agent.routing.estimates import EMPTY_S
 from spoe_agent.routing.wishes import Wishes

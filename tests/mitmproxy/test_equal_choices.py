@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import pytest
 import zstandard
 
-from spoe_agent.agent.account import Grant
+from spoe_agent.agent.grant import Grant
 from spoe_agent.fleet import loads, specs
 from spoe_agent.haproxy import bridge
 from spoe_agent.haproxy.contract import Question
