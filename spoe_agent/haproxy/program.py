@@ -34,11 +34,11 @@ def unfit(version: str) -> str:
     return ""
 
 
-def refusal(binary: str, *configs: Path) -> str:
+def refusal(binary: str, *configs: Path, deadline_s: float = DEADLINE_S) -> str:
     """Return what HAProxy says against files that it is to read together; "" when it takes them. Raises OSError or
     SubprocessError.
     """
     command = [binary, "-c", *(part for config in configs for part in ("-f", str(config)))]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=deadline_s)
     alerts = [line for line in done.stderr.splitlines() if "[ALERT]" in line]
     return "" if done.returncode == 0 else "; ".join(alerts) or f"status {done.returncode}"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import environ
 from pathlib import Path
@@ -17,8 +16,6 @@ from spoe_agent.fleet import Fleet, FleetError, Instance, find, load
 from spoe_agent.fleet.option import fleet_option
 from spoe_agent.fleet.schema_haproxy import HAProxySettings
 from spoe_agent.gpus.named import by_uuid, read_here
-from spoe_agent.haproxy import program
-from spoe_agent.haproxy.render import write
 from spoe_agent.instances import program as ollama
 from spoe_agent.instances.environment import UnnamedGpu
 from spoe_agent.instances.here import here
@@ -94,7 +91,7 @@ def _plan(file: Path, fleet: Fleet, simulate: bool, front: str, socket: Path) ->
     if not simulate and instances:
         wrong += [*obstacles.of_ollama(server), *obstacles.of_stores(instances)]
     if not wrong and front == "haproxy":
-        wrong += _written(members.haproxy_texts(fleet, socket), str(binary), folder / "haproxy")
+        wrong += obstacles.of_files(members.haproxy_texts(fleet, socket), str(binary), folder / "haproxy")
     try:
         ollamas = (
             members.simulated(fleet, instances, folder)
@@ -114,18 +111,6 @@ def _bound(instances: Sequence[Instance], simulate: bool) -> tuple[list[Instance
         return list(instances), []
     readings = read_here()
     return by_uuid(instances, readings), list(obstacles.of_gpus(instances, readings))
-
-
-def _written(texts: dict[str, str], binary: str, files: Path) -> Iterator[str]:
-    """Write HAProxy's files; yield what is wrong with them."""
-    try:
-        write(texts, files)
-        refusal = program.refusal(binary, *(files / name for name in members.CONFIGS))
-    except (OSError, subprocess.SubprocessError) as error:
-        yield f"HAProxy's files: {error}"
-    else:
-        if refusal:
-            yield f"HAProxy refuses its files in {files}: {refusal}"
 
 
 async def run(plan: Plan) -> None:

@@ -12,12 +12,14 @@ from spoe_agent.fleet import Fleet, Instance, Listen
 from spoe_agent.gpus.reading import GpuReading
 from spoe_agent.gpus.resolve import UnknownGpu, resolve
 from spoe_agent.haproxy import program as haproxy
+from spoe_agent.haproxy.render import write
 from spoe_agent.instances import program as ollama
 from spoe_agent.instances.store import store_folder
 from spoe_agent.mitmproxy import program as mitmproxy
 from spoe_agent.process.fronts import fronts
 from spoe_agent.process.listening import Place, places
 from spoe_agent.process.taken import taken
+from spoe_agent.up.members import CONFIGS
 
 FRONTS = {"haproxy": haproxy.find, "mitmproxy": mitmproxy.find}
 """By name: finds the program."""
@@ -70,6 +72,18 @@ def _hint(who: str) -> str:
     if "(ollama)" in who:
         return "`up` starts its own: end it first (systemctl stop ollama), or write another port"
     return "end it, or write another port" if who.startswith("taken") else "write an address of this host"
+
+
+def of_files(texts: dict[str, str], binary: str, files: Path, deadline_s: float = haproxy.DEADLINE_S) -> Iterator[str]:
+    """Write HAProxy's files; yield what is wrong with them."""
+    try:
+        write(texts, files)
+        refusal = haproxy.refusal(binary, *(files / name for name in CONFIGS), deadline_s=deadline_s)
+    except (OSError, subprocess.SubprocessError) as error:
+        yield f"HAProxy's files: {error}"
+    else:
+        if refusal:
+            yield f"HAProxy refuses its files in {files}: {refusal}"
 
 
 def of_gpus(instances: Sequence[Instance], readings: Sequence[GpuReading]) -> Iterator[str]:

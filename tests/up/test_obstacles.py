@@ -1,5 +1,6 @@
 """What is in the way, one by one."""
 
+import re
 import socket
 import tempfile
 from pathlib import Path
@@ -8,9 +9,12 @@ import pytest
 
 from spoe_agent.fleet import loads
 from spoe_agent.gpus.reading import GpuReading
+from spoe_agent.haproxy.models_map import MODELS_MAP
 from spoe_agent.rig.process import free_port
-from spoe_agent.up.obstacles import of_folder, of_front, of_gpus, of_ollama, of_ports
+from spoe_agent.up.members import CONFIGS
+from spoe_agent.up.obstacles import of_files, of_folder, of_front, of_gpus, of_ollama, of_ports
 from tests.nobody import closed
+from tests.serving import DEADLINE_S
 
 
 def program(folder, says, status=0):
@@ -63,6 +67,25 @@ def test_ports_of_the_chosen_front_only():
         (told,) = of_ports(fleet, fleet.instances, "haproxy")
         assert told.startswith(f"listeners.spop: 127.0.0.1:{port} is taken by process")
         assert list(of_ports(fleet, fleet.instances, "mitmproxy")) == []
+
+
+@pytest.mark.parametrize(
+    ("does", "expected"),
+    [
+        ("exit 0", ""),
+        ("echo '[ALERT] no' >&2; exit 1", r"HAProxy refuses its files in .*/haproxy: \[ALERT\] no"),
+        ("exec sleep 60", "HAProxy's files: .* timed out"),
+    ],
+)
+def test_what_haproxy_says_of_its_files(tmp_path, does, expected):
+    binary = tmp_path / "program"
+    binary.write_text(f"#!/bin/sh\n{does}\n")
+    binary.chmod(0o755)
+    texts = dict.fromkeys((*CONFIGS, MODELS_MAP), "")
+    deadline_s = 0.5 if "sleep" in does else DEADLINE_S
+    said = list(of_files(texts, str(binary), tmp_path / "haproxy", deadline_s))
+    assert len(said) == bool(expected) and all(re.match(expected, one) for one in said)
+    assert {path.name for path in (tmp_path / "haproxy").iterdir()} >= texts.keys()
 
 
 def test_gpus_that_are_not_there():
