@@ -3,6 +3,7 @@
 import asyncio
 import re
 import sys
+import tempfile
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ from spoe_agent.init.command import init, write
 from spoe_agent.render.command import render
 from spoe_agent.surroundings.command import check
 from tests.init.machines import amd, ollama, process, senses
+from tests.nobody import closed
 
 
 def test_it_writes_a_file_and_says_what_was_found(tmp_path, capsys):
@@ -94,6 +96,16 @@ async def test_where_ollamas_run_the_next_step_goes_on_with_them(tmp_path, capsy
     (arguments,) = printed(before, "render")
     rendered = CliRunner().invoke(render, [*arguments.split()[:-1], str(tmp_path / "haproxy")])
     assert rendered.exit_code == 0 and (tmp_path / "haproxy" / "haproxy.cfg").exists()
+
+
+def test_where_it_may_not_look():
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        with (
+            closed(Path(place) / "closed") as folder,
+            pytest.raises(click.ClickException, match=r"cannot write .*denied"),
+        ):
+            write(folder / "fleet.yaml", False, senses())
 
 
 def test_on_this_machine_whatever_it_has(tmp_path, monkeypatch):
