@@ -67,30 +67,32 @@ class Watched:
     is_read: bool = False
     had: tuple[str, ...] = ()
     """What was loaded when it was read last."""
-    is_missed: bool = True
-    """It was not read yet, or did not answer the last time."""
+    was_away: bool = True
+    """It was not read yet, or may have been started anew since."""
 
     def came_up(self, reading: Reading, in_flight: Collection[str]) -> bool:
-        """Take what a poll brought; tell whether the instance was started anew: it has nothing loaded, and did not
-        answer just before. `in_flight`: as for `polled`.
+        """Take what a poll brought; tell whether the instance was started anew: it has nothing loaded, and was away
+        just before. `in_flight`: as for `polled`.
         """
-        if reading.outcome is not PollResult.ANSWERED:
-            self.is_missed = True
-        if reading.loaded is None:
-            return False
-        was_missed, self.is_missed = self.is_missed, False
-        if was_missed and not reading.loaded:
-            return True
-        # While something loads, what was there before may still be on its way.
-        self.had = tuple(reading.loaded) or (self.had if in_flight else ())
-        return False
+        loaded, outcome = reading.loaded, reading.outcome
+        is_new = self.was_away and loaded is not None and not loaded
+        if loaded is not None:
+            self.was_away = False
+            if not is_new:
+                # While something loads, what was there before may still be on its way.
+                self.had = tuple(loaded) or (self.had if in_flight else ())
+        # Who is slow is there. Silence is a sign only where something went with it: who had nothing loaded, because
+        # somebody stopped it or its time was up, may just have hung.
+        if outcome is PollResult.REFUSED or (outcome is PollResult.SILENT and loaded is None and self.had):
+            self.was_away = True
+        return is_new
 
     def recall(self, models: Sequence[str], state: InstanceState) -> bool:
         """Know what it had loaded when an agent before this one read it; tell whether it was started anew since."""
         if state.loaded:
             return False
         self.had = tuple(models)
-        return not self.is_missed
+        return not self.was_away
 
     def polled(
         self, reading: Reading, before: InstanceState, in_flight: Collection[str], now_s: float, wall_s: float

@@ -479,6 +479,8 @@ RESTARTS = {
     "down": ([PollResult.REFUSED, PollResult.REFUSED, {}], True),
     "silent while it started": ([PollResult.SILENT, {}], True),
     "it was idle for long": ([{}], False),
+    "it was slow while that went": ([PollResult.SLOW, {}], False),
+    "it hung after that": ([{}, PollResult.SILENT, {}], False),
     "it has it still": ([PollResult.SLOW, {A: ONE}], False),
     "it has another now": ([PollResult.SILENT, {B: ONE}], False),
     "twice": ([PollResult.REFUSED, {}, PollResult.REFUSED, {}], True),
@@ -496,6 +498,24 @@ def test_an_instance_that_was_started_anew_gets_its_models_back(polls, expected)
             bench.fail("g0", poll, "why")
     load = bench.agent.preload.due(bench.clock())
     assert (load is not None and (load.instance, load.model) == ("g0", A)) is expected
+
+
+HANGS = {
+    # how a poll of g0 failed after one with nothing loaded -> whether what is pinned to it is loaded
+    "refused": (PollResult.REFUSED, True),
+    "silent": (PollResult.SILENT, False),
+    "slow": (PollResult.SLOW, False),
+}
+
+
+@pytest.mark.parametrize(("outcome", "expected"), HANGS.values(), ids=HANGS)
+def test_a_pinned_model_that_was_stopped_comes_back_after_a_restart_only(outcome, expected):
+    bench = Bench()
+    bench.agent.adopt(specs(loads(FLEET + "models: [{match: a, instances: [g0]}]\n")))
+    bench.poll("g0", {})
+    bench.fail("g0", outcome, "why")
+    bench.poll("g0", {})
+    assert (bench.agent.preload.due(bench.clock()) is not None) is expected
 
 
 @pytest.mark.parametrize(("loaded", "expected"), [({}, True), ({B: ONE}, False), (None, True)])
