@@ -27,6 +27,9 @@ _WELL = (Health.UP, Health.UNKNOWN, Health.RECOVERING)
 OWN = "own-"
 """What ids of the agent's own requests begin with."""
 
+OWN_PROCESS = "own"
+"""The process of the agent's own requests: no front end counts them, so no counts prove them gone."""
+
 
 @dataclass(slots=True)
 class _Wanted:
@@ -109,10 +112,7 @@ class Preload:
     def _next(self, spec: InstanceSpec, wanted: _Wanted, now_s: float) -> Load | None:
         """Return the first that has room and no copy there; what has none is left out for good."""
         while wanted.models:
-            facts = RequestFacts(
-                f"{OWN}{next(self._numbers)}", Kind.INFERENCE, Dialect.OLLAMA, wanted.models[0], only_loads=True
-            )
-            facts = self._chooser.board.namesakes.identify(facts)
+            facts = self._facts(wanted.models[0])
             choice = self._look(facts, spec, now_s)
             if choice.action is Action.HOLD and choice.reason is Reason.ROOM:
                 return None
@@ -121,6 +121,11 @@ class Preload:
                 self._chooser.enter(facts, choice, now_s)
                 return Load(facts.request_id, spec.name, facts.runner or model)
         return None
+
+    def _facts(self, model: str) -> RequestFacts:
+        about = Kind.INFERENCE, Dialect.OLLAMA, model
+        facts = RequestFacts(f"{OWN}{next(self._numbers)}", *about, only_loads=True, process=OWN_PROCESS)
+        return self._chooser.board.namesakes.identify(facts)
 
     def _look(self, facts: RequestFacts, spec: InstanceSpec, now_s: float) -> Choice:
         """Choose as if there were this instance only."""

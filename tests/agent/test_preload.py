@@ -8,7 +8,7 @@ from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.ending import Ending
 from spoe_agent.agent.preload import OWN, by_demand, without_own
-from spoe_agent.routing import Dialect, Health, Kind, ModelRule, RequestFacts
+from spoe_agent.routing import Dialect, Health, InstanceLoad, Kind, ModelRule, RequestFacts
 from spoe_agent.routing.estimates import GIB
 from tests.routing.builders import A, B, C, fleet, spec, state
 
@@ -42,8 +42,8 @@ class Rig:
         self.agent.ended(load.request_id, load.instance, Ending(5.0, 5.0, True))
         self.agent.preload.ended(load)
 
-    def ask(self, model):
-        facts = RequestFacts(f"r-{model}-{self.now_s}", Kind.INFERENCE, Dialect.OLLAMA, model)
+    def ask(self, model, **more):
+        facts = RequestFacts(f"r-{model}-{self.now_s}", Kind.INFERENCE, Dialect.OLLAMA, model, **more)
         return self.agent.decide(facts)
 
 
@@ -84,6 +84,17 @@ def test_it_teaches_how_long_loads_take_and_leaves_nothing_in_flight():
     rig.done(load)
     assert rig.agent.board.grants == 0
     assert [mean.samples for mean in rig.agent.learner.from_disk.values()] == [1]
+
+
+@pytest.mark.parametrize("process", ["", "11-a"], ids=["mitmproxy's", "HAProxy's"])
+def test_counts_of_a_front_end_which_has_no_part_in_a_load_do_not_end_it(process):
+    rig = Rig("g0")
+    rig.came_up("g0", A)
+    assert rig.due() == ("g0", A)
+    for _ in range(5):
+        rig.now_s += 3.0
+        rig.ask(B, loads={"g0": InstanceLoad(0, 0, is_up=True)}, process=process)
+    assert (rig.agent.board.activity("g0").in_flight[A], rig.agent.board.struck) == (1, 4)
 
 
 PINS = {
