@@ -28,18 +28,12 @@ from spoe_agent.routing import Action, Choice, FleetSpec, InstanceLoad, Instance
 from spoe_agent.routing.choice import Tier, Writing
 from spoe_agent.routing.hold import HoldQueue, Ticket, lane
 from spoe_agent.routing.keep import Touch
-from spoe_agent.routing.rejections import unsure
+from spoe_agent.routing.rejections import LATE, unsure
 
 log = structlog.get_logger()
 
 MAX_GONE = 10_000
 """Requests remembered that ended before anything was granted to them."""
-
-_LATE = Choice(Action.REJECT, Reason.TOO_LATE, message="the request ended before it was decided")
-"""HAProxy no longer waits for this answer."""
-
-Refused = Callable[[str], None]
-"""Told an instance's name."""
 
 
 class Agent:
@@ -52,7 +46,7 @@ class Agent:
         clock: monotonic seconds.
         learner: what was learned before.
         unload: makes room; None: Ollama chooses what goes.
-        refused: told of an instance that did not take a request.
+        refused: told the name of an instance that did not take a request.
     """
 
     def __init__(
@@ -63,7 +57,7 @@ class Agent:
         clock: Callable[[], float] = time.monotonic,
         learner: Learner | None = None,
         unload: Unload | None = None,
-        refused: Refused = lambda _instance: None,
+        refused: Callable[[str], None] = lambda _instance: None,
     ) -> None:
         self.board = board
         self.learner = learner or Learner()
@@ -107,10 +101,16 @@ class Agent:
 
     def decide(self, facts: RequestFacts) -> Choice:
         """Return the Choice for one request: enter it on the board when it is routed, queue it when it is held."""
+        facts = self.board.namesakes.identify(facts)
+        choice = self._decide(facts)
+        if not self.is_worth_a_second_look(choice):
+            self.record.decided(facts, choice, self._clock())
+        return choice
+
+    def _decide(self, facts: RequestFacts) -> Choice:
         now_s = self._clock()
         if facts.request_id in self._gone:
-            return _LATE
-        facts = self.board.namesakes.identify(facts)
+            return LATE
         if facts.servers:
             self._servers = facts.servers
         if facts.loads:
@@ -129,14 +129,10 @@ class Agent:
             self._second_look.changing(facts.request_id)
             if choice.writings:
                 self.writings.put(facts.request_id, choice.writings)
-        if facts.kind is Kind.UNLOAD and facts.runner and choice.instance:
-            for instance in (choice.instance, *[name for _, name in choice.unloads]):
-                self.board.unload(instance, facts.runner, now_s)
         # Not for refused ones: callers must not fill the memory with names of models that do not exist. Nor twice.
         counts = facts.kind is Kind.INFERENCE and not facts.tried and choice.action is not Action.REJECT
         if counts and facts.runner is not None:
             self.learner.arrived(facts.runner, now_s)
-        self.record.decided(facts, choice, now_s)
         return choice
 
     def would(self, facts: RequestFacts) -> Choice:
@@ -288,9 +284,12 @@ class Agent:
         Of many requests that came at once only the first asks, and all wait for the answer.
         """
         in_time = await self._second_look.take()
-        choice = self.decide(facts)
-        may_be_there = not in_time and choice.reason is Reason.NOT_FOUND and self._second_look.is_changing
-        return unsure(choice, facts, self.fleet) if may_be_there else choice
+        facts = self.board.namesakes.identify(facts)
+        choice = self._decide(facts)
+        if not in_time and choice.reason is Reason.NOT_FOUND and self._second_look.is_changing:
+            choice = unsure(choice, facts, self.fleet)
+        self.record.decided(facts, choice, self._clock())
+        return choice
 
     def _tell(self, granted: list[Granted]) -> None:
         for ticket, choice in granted:

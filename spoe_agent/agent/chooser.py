@@ -59,7 +59,7 @@ class Chooser:
         return replace(choice, action=Action.ROUTE) if choice.action is Action.HOLD and not self.holds else choice
 
     def enter(self, facts: RequestFacts, choice: Choice, now_s: float) -> None:
-        """Enter the grant of a request that is routed to run a model; others take no slot."""
+        """Enter the grant of a request that is routed to run a model, and what one unloads; others take no slot."""
         if choice.action is not Action.ROUTE or not choice.instance or not facts.runner:
             return
         if facts.kind is Kind.INFERENCE:
@@ -70,6 +70,9 @@ class Chooser:
             self.board.grant(Grant(facts.request_id, choice.instance, facts.runner, now_s, *about), victims)
             if facts.prefix:
                 self.homes.put(facts.prefix, choice.instance)
+        elif facts.kind is Kind.UNLOAD:
+            for instance in (choice.instance, *[name for _, name in choice.unloads]):
+                self.board.unload(instance, facts.runner, now_s)
 
     def _loading(self, model: str, choice: Choice, now_s: float) -> Loading:
         """Return what a load that is to begin reads."""

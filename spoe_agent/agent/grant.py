@@ -10,6 +10,9 @@ from typing import NamedTuple
 
 from spoe_agent.routing.choice import Cost, Tier
 
+OWN_PROCESS = "own"
+"""The process of the agent's own requests: no front end counts them, so no counts prove them gone."""
+
 
 class Loading(NamedTuple):
     """What the load that a grant begins reads, and what was expected of it."""
@@ -44,6 +47,11 @@ class Grant:
     """None: it begins no load."""
     cost: Cost | None = None
     """What was predicted for it."""
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the agent itself asked, and no client."""
+        return self.process == OWN_PROCESS
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 from spoe_agent.agent.chooser import Chooser
-from spoe_agent.agent.grant import Ledger
+from spoe_agent.agent.grant import OWN_PROCESS, Ledger
 from spoe_agent.routing import Action, Choice, Dialect, Health, InstanceSpec, Kind, Reason, RequestFacts, choose
 from spoe_agent.routing.names import canonical, is_pattern
 
@@ -23,12 +23,6 @@ WITHIN_S = 600.0
 
 _WELL = (Health.UP, Health.UNKNOWN, Health.RECOVERING)
 """Whoever was down and answers again is not trusted yet, but nobody is hurt by a load that fails."""
-
-OWN = "own-"
-"""What ids of the agent's own requests begin with."""
-
-OWN_PROCESS = "own"
-"""The process of the agent's own requests: no front end counts them, so no counts prove them gone."""
 
 
 @dataclass(slots=True)
@@ -124,7 +118,7 @@ class Preload:
 
     def _facts(self, model: str) -> RequestFacts:
         about = Kind.INFERENCE, Dialect.OLLAMA, model
-        facts = RequestFacts(f"{OWN}{next(self._numbers)}", *about, only_loads=True, process=OWN_PROCESS)
+        facts = RequestFacts(f"own-{next(self._numbers)}", *about, only_loads=True, process=OWN_PROCESS)
         return self._chooser.board.namesakes.identify(facts)
 
     def _look(self, facts: RequestFacts, spec: InstanceSpec, now_s: float) -> Choice:
@@ -155,7 +149,7 @@ class Preload:
 def without_own(ledgers: Mapping[str, Ledger]) -> dict[str, Ledger]:
     """Return ledgers without the agent's own loads, which end with it."""
     return {
-        name: replace(ledger, grants=tuple(grant for grant in ledger.grants if not grant.request_id.startswith(OWN)))
+        name: replace(ledger, grants=tuple(grant for grant in ledger.grants if not grant.is_own))
         for name, ledger in ledgers.items()
     }
 

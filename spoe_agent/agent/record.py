@@ -27,7 +27,9 @@ class Record:
         self._logger = structlog.get_logger().bind()
 
     def decided(self, facts: RequestFacts, choice: Choice, now_s: float) -> None:
-        """Take a decision on a request that has come."""
+        """Take the decision on a request that has come, unless nobody waits for it any more."""
+        if choice.reason is Reason.TOO_LATE:
+            return
         self.history.decided(facts, choice, now_s)
         self.counts.decided(choice, facts.runner)
         if choice.action is Action.ROUTE:
@@ -53,7 +55,8 @@ class Record:
         """Take the end of a granted request, and have the learner learn from it."""
         warm_s = learner.warm_s(grant.model, grant.instance)
         load_s = learner.ended(grant, ending)
-        self.counts.finished(grant, ending, warm_s, load_s)
+        if not grant.is_own:
+            self.counts.finished(grant, ending, warm_s, load_s)
         if grant.cost is not None and warm_s is not None:
             self.history.predicted(grant.request_id, predicted_s(grant.cost, warm_s))
 

@@ -31,6 +31,9 @@ UNSERVED = {
 }
 """The reason to reject where these exclude every instance; of several that hold, the first one here."""
 
+LATE = Choice(Action.REJECT, Reason.TOO_LATE, message="the request ended before it was decided")
+"""Nobody waits for this answer any more."""
+
 _RANK = {exclusion: rank for rank, exclusion in enumerate(UNSERVED)}
 
 

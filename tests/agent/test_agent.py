@@ -145,6 +145,24 @@ async def test_a_model_that_was_just_pulled_is_found():
     assert rig.refreshed == 1
 
 
+SECOND_LOOKS = {
+    # models that came meanwhile -> what is counted, of one request
+    "it is there": ([NEW], {(Action.ROUTE, Reason.ROOM): 1}),
+    "it is not": ([], {(Action.REJECT, Reason.NOT_FOUND): 1}),
+}
+
+
+@pytest.mark.parametrize(("pulled", "counted"), SECOND_LOOKS.values(), ids=SECOND_LOOKS)
+async def test_a_request_is_counted_once_with_the_answer_that_it_gets(pulled, counted):
+    rig = Rig(pulled=pulled)
+    rig.clock.now_s += INTERVAL_S
+    assert rig.agent.is_worth_a_second_look(rig.agent.decide(asks(NEW)))
+    await rig.agent.decide_again(asks(NEW))
+    found = rig.agent.record.counts.decisions
+    assert {(action, reason): count for (action, reason, _), count in found.items()} == counted
+    assert len(rig.agent.record.history) == 1
+
+
 async def test_a_model_that_does_not_exist_stays_unknown():
     rig = Rig()
     rig.clock.now_s += INTERVAL_S
