@@ -21,6 +21,9 @@ REQUEST_ID = "X-Pointsman-Id"
 
 UNKNOWN = failure(503, "the agent knows nothing of this request; it was restarted just now: try again")
 
+OF_BODIES = ("content-length", "transfer-encoding", "expect")
+"""Of a client's headers the door needs those that tell of the body."""
+
 LEFT = 499
 """For nobody to see."""
 
@@ -49,8 +52,10 @@ class Door:
         for path in (*MANAGE_PATHS, BLOB_PATH + "{digest}"):
             app.router.add_route("*", path, self._change)
         app.on_response_prepare.append(_nameless)
-        # A client that leaves takes what it began with it, as with Ollama.
-        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=END_S)
+        # A client that leaves takes what it began with it, as with Ollama. Bodies are handed on as they came.
+        self._runner = web.AppRunner(
+            app, access_log=None, handler_cancellation=True, shutdown_timeout=END_S, auto_decompress=False
+        )
 
     async def listen(self, *socks: socket.socket) -> None:
         """Answer on bound sockets from now on."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from spoe_agent import written
-from spoe_agent.door.app import REQUEST_ID
+from spoe_agent.door.app import OF_BODIES, REQUEST_ID
 from spoe_agent.door.catalogue import ANSWERS
 from spoe_agent.fleet.resolved import LOCAL_HOST, Fleet, Instance
 from spoe_agent.fleet.specs import specs
@@ -127,6 +128,8 @@ def _config(fleet: Fleet, known: frozenset[str]) -> str:
         lists_at=lists_at,
         listed=sorted(ANSWERS),
         request_id_header=REQUEST_ID,
+        of_bodies=OF_BODIES,
+        all_but=all_but,
         passes=min(len(fleet.instances), MAX_PASSES),
         retry_after=specs(fleet).policy.retry_after_s,
     )
@@ -198,6 +201,18 @@ def _tls(instance: Instance) -> str:
         return ""
     name = f" sni str({instance.host})" if is_name(instance.host) else ""
     return f" ssl verify required ca-file {_quoted(instance.ca_file or '@system-ca')}{name}"
+
+
+def all_but(names: Sequence[str]) -> str:
+    """Return a regular expression for what is none of these. Without lookahead, which not every HAProxy has."""
+    starts = sorted({name[:end] for name in names for end in range(len(name))})
+    ways = [f"{start}([^{_next(start, names)}]|$)" for start in starts]
+    return f"^({'|'.join([*ways, *(f'{name}.' for name in names)])})"
+
+
+def _next(start: str, names: Sequence[str]) -> str:
+    """Return the letters with which names go on after a start."""
+    return "".join(sorted({name[len(start)] for name in names if name.startswith(start)}))
 
 
 def _quoted(path: str) -> str:

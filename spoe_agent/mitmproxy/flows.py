@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from mitmproxy import http
 
-from spoe_agent.door.app import REQUEST_ID
+from spoe_agent.door.app import OF_BODIES, REQUEST_ID
 from spoe_agent.fleet import Instance
 from spoe_agent.mitmproxy.answers import Reply
 from spoe_agent.mitmproxy.entry import Visit
@@ -19,8 +19,6 @@ from spoe_agent.requests.wishes import HEADERS
 from spoe_agent.requests.wishes import PREFIX as OURS
 from spoe_agent.routing import RequestFacts
 from spoe_agent.routing.surface import FORM_PATH
-
-_OF_BODIES = frozenset({"content-length", "transfer-encoding", "expect"})
 
 PREFIX = "pointsman_prefix"
 """Of an instance's URL, as kept in the metadata of a flow that was sent there."""
@@ -97,7 +95,7 @@ def send_to_door(flow: http.HTTPFlow, host: str, port: int) -> None:
     flow.request.path = _asked(flow)
     flow.metadata[PREFIX] = ""
     own = {"host": f"{host}:{port}", "x-request-id": shown_id(flow), REQUEST_ID: flow.id}
-    kept = {name: value for name, value in flow.request.headers.items() if name.lower() in _OF_BODIES}
+    kept = {name: value for name, value in flow.request.headers.items() if name.lower() in OF_BODIES}
     flow.request.headers = http.Headers([(name.encode(), value.encode()) for name, value in (kept | own).items()])
 
 

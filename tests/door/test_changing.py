@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import zlib
 from contextlib import AsyncExitStack, asynccontextmanager
 from hashlib import sha256
 
@@ -33,13 +34,13 @@ class Rig:
         self.ollamas, self.client, self.writings = {"a": a, "b": b}, door_at, writings
         self.changed = []
 
-    async def ask(self, method, path, body=None, stores=(("a",), ("b",)), data=None, session=None):
+    async def ask(self, method, path, body=None, stores=(("a",), ("b",)), data=None, about=()):
         """Return status and text of the answer to a change in stores, each given by its writers."""
         request_id = f"r{len(self.writings)}{method}{path}"
         self.writings[request_id] = tuple(
             Writing(("x", *names) if names else ("d",), names, "drained") for names in stores
         )
-        headers = {REQUEST_ID: request_id}
+        headers = {REQUEST_ID: request_id, **dict(about)}
         async with self.client.request(method, path, json=body, data=data, headers=headers) as answer:
             text = await answer.text()
             return answer.status, [json.loads(line) for line in text.splitlines()] if text[:1] == "{" else text
@@ -146,6 +147,17 @@ async def test_what_all_say_alike_is_ollamas_own_answer():
         assert await rig.ask("POST", "/api/pull", {"model": "nobody", "stream": False}) == (500, [nobody])
         assert await rig.ask("POST", "/api/create", {"model": "a b"}) == (400, [{"error": "invalid model name"}])
         assert await rig.ask("GET", "/api/pull") == (405, "405 method not allowed")
+
+
+async def test_a_packed_body_is_handed_on_as_it_came():
+    async with opened() as rig:
+        body = zlib.compress(json.dumps({"model": "a"}).encode())
+        for data in (body, b"not packed"):
+            status, (said,) = await rig.ask(
+                "DELETE", "/api/delete", data=data, about={"Content-Encoding": "deflate"}.items()
+            )
+            assert (status, said["error"].split(" ")[0]) == (400, "invalid")
+        assert await rig.ask("DELETE", "/api/delete", {"model": "a"}) == (200, ""), "it is still there"
 
 
 async def test_copied_and_deleted_where_it_is():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -19,6 +20,7 @@ from typing import Any
 import aiohttp
 import pytest
 import pytest_asyncio
+from yarl import URL
 
 from spoe_agent.rig.process import accepts
 from spoe_agent.rig.stack import Simulated, Stack
@@ -149,6 +151,26 @@ async def test_a_pull_reaches_every_store_and_is_served_at_once(own: Stack, sess
     assert await models(session, own) == [{"mistral:7b"}] * 2
     await until(lambda: runs(session, own, "mistral:7b"), DEADLINE_S, "it is served")
     assert await change(session, own, "POST", "/api/pull", model="mistral:7b", stream=False) == (200, [SUCCESS])
+
+
+@pytest.mark.parametrize("data", [zlib.compress(b'{"model":"old"}'), b"not packed"], ids=["packed", "not packed"])
+async def test_a_packed_body_is_for_ollama_to_refuse(own: Stack, session: aiohttp.ClientSession, data: bytes) -> None:
+    for method, path in (("DELETE", "/api/delete"), ("POST", "/api/pull")):
+        headers = {"Content-Encoding": "deflate"}
+        async with session.request(method, own.url + path, data=BytesIO(data), headers=headers) as answer:
+            assert (answer.status, routed(answer)) == (400, ("-", "manage"))
+            assert (await answer.json())["error"].startswith("invalid character")
+
+
+@pytest.mark.parametrize("name", ["x%20y", "%C3%A4", "x%2Fy"])
+async def test_a_change_reaches_ollama_by_its_path_as_it_came(
+    own: Stack, session: aiohttp.ClientSession, name: str
+) -> None:
+    url = URL(f"{own.url}/api/blobs/{name}", encoded=True)
+    async with session.post(url, data=BytesIO(b"x")) as answer:
+        assert (answer.status, routed(answer)) == (400, ("-", "manage"))
+        assert "error" in await answer.json()
+    assert "Server" not in answer.headers
 
 
 async def test_the_python_client(own: Stack, tmp_path: Path) -> None:

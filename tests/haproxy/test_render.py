@@ -19,6 +19,7 @@ from spoe_agent.haproxy.render import (
     BODY_HEADROOM_BYTES,
     OWN_ERRORS,
     REJECTIONS,
+    all_but,
     haproxy_files,
     write,
 )
@@ -52,6 +53,14 @@ def binaries() -> list[str]:
 
 BINARIES = binaries() or [pytest.param("", marks=pytest.mark.skip(reason="HAProxy is not installed"))]
 on_each_haproxy = pytest.mark.parametrize("binary", BINARIES, ids=lambda binary: binary and Path(binary).name)
+
+
+@pytest.mark.parametrize("name", ["expect", "content-length", "transfer-encoding"])
+def test_no_header_but_those_of_bodies_is_taken_off(name: str) -> None:
+    others = re.compile(all_but(("content-length", "transfer-encoding", "expect")))
+    assert not others.search(name)
+    like = [name[:-1], f"{name}s", f"x{name}", f"{name[:3]}y{name[4:]}", "e", "c", "content", "content-encoding", "te"]
+    assert all(others.search(other) for other in like)
 
 
 def accepted(binary: str, *files: Path) -> None:
