@@ -121,6 +121,17 @@ async def test_without_anybody_who_asks_haproxy_goes_by_the_map(own: Stack, sess
         async with session.post(f"{own.url}/v1/messages", json={**chat(""), **body}) as answer:
             error = (await answer.json())["error"]
             assert (answer.status, answer.headers["Retry-After"], error["type"]) == (503, "5", "overloaded_error")
+    # Nor does a wish take a model where its pins, or the stores, keep it from.
+    for name, wish, code, instance in (
+        ("common", "gpu0", 503, "-"),
+        ("common", "gpu2", 200, "gpu2"),
+        ("first", "gpu1", 503, "-"),
+        ("first", "gpu0", 200, "gpu0"),
+    ):
+        for _ in range(4):
+            body, wishes = chat(name, stream=False), {"X-Pointsman-Instance": wish}
+            async with session.post(f"{own.url}/api/chat", json=body, headers=wishes) as answer:
+                assert (answer.status, routed(answer)[0]) == (code, instance), (name, wish)
     # One writer of the store, also then: the first that is up. What the simulated one says to it does not matter.
     pulls = [(await ask(session, own, "x", "/api/pull"))[1:] for _ in range(4)]
     assert pulls == [("gpu0", "fallback")] * 4
