@@ -6,7 +6,8 @@ other gets Ollama's own 404, and no more, until the time of the last look is pai
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from math import inf
 
@@ -14,8 +15,8 @@ from spoe_agent.agent.recent import Recent
 from spoe_agent.routing import Choice
 from spoe_agent.routing.nearest import nearest
 
-PAUSE_S_PER_NAME = 200e-6
-"""Between two looks, for each name that is known, which itself takes 6 us: looks take a thirtieth of the time."""
+PAUSE = 30.0
+"""Between two looks, for each second that the last one took: looks take a thirtieth of the time."""
 REMEMBERED = 1_000
 REMEMBERED_S = 10.0
 """So long the same name gets the same answer without a look."""
@@ -24,9 +25,11 @@ REMEMBERED_S = 10.0
 class Suggestions:
     """Looks for names, now and then. Times are monotonic seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, timer: Callable[[], float] = time.perf_counter) -> None:
+        """`timer`: what looks are timed by, in seconds."""
         self._found: Recent[str, tuple[float, str]] = Recent(REMEMBERED)
         self._not_before_s = -inf
+        self._timer = timer
 
     def added(self, choice: Choice, key: str, installed: Iterable[Mapping[str, object]], now_s: float) -> Choice:
         """Return a rejection with the names told that are close to the model's canonical key.
@@ -40,9 +43,10 @@ class Suggestions:
         since_s, told = self._found.get(key, (-inf, ""))
         if now_s - since_s < REMEMBERED_S or now_s < self._not_before_s:
             return told
+        begun_s = self._timer()
         stores = {id(models): models for models in installed}.values()
         known = {name for models in stores for name in models}
         told = " or ".join(f"'{name}'" for name in nearest(key, known))
-        self._not_before_s = now_s + PAUSE_S_PER_NAME * len(known)
+        self._not_before_s = now_s + PAUSE * (self._timer() - begun_s)
         self._found.put(key, (now_s, told))
         return told

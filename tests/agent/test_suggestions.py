@@ -1,4 +1,6 @@
-from spoe_agent.agent.suggestions import PAUSE_S_PER_NAME, REMEMBERED_S, Suggestions
+from itertools import count
+
+from spoe_agent.agent.suggestions import PAUSE, REMEMBERED_S, Suggestions
 from spoe_agent.routing import Action, Choice, Reason
 from spoe_agent.routing.names import canonical
 
@@ -16,7 +18,8 @@ def test_close_names_are_told():
 
 
 def test_who_asks_for_many_names_gets_no_more_than_a_404():
-    suggestions, pause_s = Suggestions(), 2 * PAUSE_S_PER_NAME
+    """Each look takes two seconds here."""
+    suggestions, pause_s = Suggestions(count(step=2).__next__), 2 * PAUSE
     assert told(suggestions, "nobody", 0.0) == ""
     assert told(suggestions, "lama3", 0.9 * pause_s) == ""
     assert told(suggestions, "lama3", 1.1 * pause_s)
@@ -24,7 +27,7 @@ def test_who_asks_for_many_names_gets_no_more_than_a_404():
 
 
 def test_the_same_name_is_told_the_same_at_once_and_what_is_new_soon():
-    suggestions, more = Suggestions(), [*INSTALLED, {canonical("lama3:8b"): 1}]
+    suggestions, more = Suggestions(lambda: 0.0), [*INSTALLED, {canonical("lama3:8b"): 1}]
     first = told(suggestions, "lama3", 0.0)
     assert told(suggestions, "lama3", 0.0, more) == first
     assert told(suggestions, "lama3", REMEMBERED_S, more) == "; did you mean 'lama3:8b' or 'llama3:latest'?"

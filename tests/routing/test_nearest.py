@@ -1,7 +1,9 @@
+from difflib import SequenceMatcher, get_close_matches
+
 import pytest
 
 from spoe_agent.routing.names import canonical
-from spoe_agent.routing.nearest import nearest
+from spoe_agent.routing.nearest import COMPARED, MOST, nearest
 
 INSTALLED = [
     "llama3.1:8b",
@@ -35,3 +37,14 @@ def test_close_names_are_found_and_others_are_not(asked, expected):
 
 def test_without_models_there_is_nothing_close():
     assert nearest(canonical("llama3"), []) == []
+
+
+@pytest.mark.parametrize("asked", ["llama-ft-14x9", "lllama-ft-1499", "llama-ft1499", "llama-tf-1499"])
+def test_of_very_many_that_are_alike_the_closest_are_found(asked):
+    """Most of them are not even compared: that takes a tenth of a second for some thousands."""
+    names = [f"llama-ft-{number:04d}" for number in range(2000)]
+    assert len(names) > 10 * COMPARED
+    (best,) = get_close_matches(asked, names, 1)
+    found = [one.removesuffix(":latest") for one in nearest(canonical(asked), map(canonical, names))]
+    assert len(found) == MOST
+    assert SequenceMatcher(None, found[0], asked).ratio() == SequenceMatcher(None, best, asked).ratio()
