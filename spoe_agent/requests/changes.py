@@ -53,8 +53,11 @@ def _fields(body: bytes) -> Mapping[str, Any]:
     text = body.decode("utf-8", "replace").lstrip(" \t\r\n")
     try:
         pairs, _ = json.JSONDecoder(object_pairs_hook=list).raw_decode(text)
-    except (ValueError, RecursionError):
+    except json.JSONDecodeError:
         return {}
+    except (ValueError, RecursionError):
+        # Go takes longer numbers than Python, and deeper nesting.
+        return _beginning(body)
     is_object = isinstance(pairs, list) and all(isinstance(pair, tuple) for pair in pairs)
     return {folded(key): value for key, value in pairs if value is not None} if is_object else {}
 

@@ -24,6 +24,9 @@ A, B = canonical("a"), canonical("b")
         ("/api/pull", b"[]", Change(PULL)),
         ("/api/pull", b"[[1]]", Change(PULL)),
         ("/api/pull", b"[" * 100_000, Change(PULL)),
+        # What Go reads and Python does not.
+        ("/api/pull", b'{"x":' + b"1" * 5000 + b',"model":"a"}', Change(PULL, makes=A)),
+        ("/api/pull", b'{"x":' + b"[" * 9000 + b"]" * 9000 + b',"model":"a"}', Change(PULL, makes=A)),
         ("/api/push", b'{"name":"a"}', Change(PUSH, A)),
         ("/api/delete", b'{"model":"a"}', Change(DELETE, A)),
         ("/api/copy", b'{"source":"a","destination":"b"}', Change(COPY, A, B)),
