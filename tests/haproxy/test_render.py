@@ -289,6 +289,7 @@ def test_what_is_behind_a_proxy_is_passed_on_by_a_proxy_of_haproxys_own(tmp_path
         "pointsman_to_far": [
             "    bind 127.0.0.1:9610",
             "    http-request set-header Host gpu.example",
+            "    http-request del-header x-pointsman- -m beg",
             "    http-request set-path /ollama%[path]",
             "    server far gpu.example:443 init-addr last,libc,none resolvers pointsman_dns resolve-prefer ipv4"
             r" ssl verify required ca-file '/etc/it'\''s ours.pem' sni str(gpu.example)",
@@ -296,6 +297,7 @@ def test_what_is_behind_a_proxy_is_passed_on_by_a_proxy_of_haproxys_own(tmp_path
         "pointsman_to_known": [
             "    bind 127.0.0.1:9611",
             "    http-request set-header Host gpu-box:8443",
+            "    http-request del-header x-pointsman- -m beg",
             "    server known gpu-box:8443 init-addr last,libc,none"
             " ssl verify required ca-file @system-ca sni str(gpu-box)",
         ],
