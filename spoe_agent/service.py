@@ -239,6 +239,7 @@ class Service:
             tickets=list(self.parts.agent.hold),
             early=[(replace(choice, candidates=()), facts) for choice, facts in self.parts.agent.answers.early()],
             writings=dict(self.parts.agent.writings),
+            changes=self.parts.agent.second_look.changes,
             homes=self.parts.agent.homes,
             places=list(by_place),
             connections=[passed for _, passed in connections],
@@ -257,5 +258,6 @@ class Service:
         self.parts.agent.take(estate.tickets, estate.homes)
         self.parts.agent.answers.take(estate.early)
         self.parts.agent.writings.update(estate.writings)
+        self.parts.agent.second_look.go_on(estate.changes)
         await self.open(received.connections)
         self.parts.agent.release()

@@ -116,6 +116,7 @@ async def test_everything_is_handed_over(tmp_path):
     async with running(tmp_path) as (service, addresses), asked(addresses):
         await is_waited_for(service)
         service.parts.agent.writings.put("r3", (Writing(("g0",), ("g0",)), Writing(("g1",), (), "drained by hand")))
+        service.parts.agent.second_look.changing("r4")
         pid = await service.hand_over()
         await until(lambda: not Path(f"/proc/{pid}").exists())
         assert service.succeeded.is_set()
@@ -126,6 +127,7 @@ async def test_everything_is_handed_over(tmp_path):
     assert [grant["request_id"] for grant in kept["ledgers"]["g0"]["grants"]] == ["r1"]
     assert [ticket["facts"]["request_id"] for ticket in estate["tickets"]] == ["r2"]
     assert estate["writings"] == {"r3": [[["g0"], ["g0"], ""], [["g1"], [], "drained by hand"]]}
+    assert estate["changes"] == {"r4": NOW_S}
     passed = sorted(estate["connections"], key=lambda one: len(one["held"]))
     assert [one["held"] for one in passed] == [[], [["r2", 2, 2]]]
     assert b64decode(passed[1]["buffered"]) == question("a", 3)[:10]

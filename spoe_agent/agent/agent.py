@@ -69,7 +69,7 @@ class Agent:
         self._room = WaitingRoom(self._chooser)
         self._kept = Keeper(self._chooser)
         self.preload = Preload(self._chooser)
-        self._second_look = SecondLook(refresh, clock)
+        self.second_look = SecondLook(refresh, clock)
         self.unloading = Unloading(unload)
         self._refused = refused
         self._clock = clock
@@ -126,7 +126,7 @@ class Agent:
             else:
                 self._chooser.enter(facts, choice, now_s)
         if facts.change is not None and choice.action is Action.ROUTE:
-            self._second_look.changing(facts.request_id)
+            self.second_look.changing(facts.request_id)
             if choice.writings:
                 self.writings.put(facts.request_id, choice.writings)
         # Not for refused ones: callers must not fill the memory with names of models that do not exist. Nor twice.
@@ -173,7 +173,7 @@ class Agent:
 
         Its times count for the instance it was granted to, unless the front end sent it to another `server`.
         """
-        self._second_look.ended(request_id)
+        self.second_look.ended(request_id)
         grant = self.board.end(request_id)
         if grant is not None and ending is not None and server == grant.instance:
             self.record.finished(grant, ending, self.learner)
@@ -276,17 +276,17 @@ class Agent:
 
     def is_worth_a_second_look(self, choice: Choice) -> bool:
         """Tell whether a refusal may only be due to lists that are a few seconds old (a model just pulled)."""
-        return choice.reason is Reason.NOT_FOUND and bool(choice.candidates) and self._second_look.is_worth_it
+        return choice.reason is Reason.NOT_FOUND and bool(choice.candidates) and self.second_look.is_worth_it
 
     async def decide_again(self, facts: RequestFacts) -> Choice:
         """Ask the instances for their lists, briefly, and decide anew.
 
         Of many requests that came at once only the first asks, and all wait for the answer.
         """
-        in_time = await self._second_look.take()
+        in_time = await self.second_look.take()
         facts = self.board.namesakes.identify(facts)
         choice = self._decide(facts)
-        if not in_time and choice.reason is Reason.NOT_FOUND and self._second_look.is_changing:
+        if not in_time and choice.reason is Reason.NOT_FOUND and self.second_look.is_changing:
             choice = unsure(choice, facts, self.fleet)
         self.record.decided(facts, choice, self._clock())
         return choice

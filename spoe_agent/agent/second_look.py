@@ -6,7 +6,7 @@ Lives here: how often lists are read anew for that, and who waits for it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from math import inf
 
 from spoe_agent.agent.recent import Recent
@@ -51,6 +51,15 @@ class SecondLook:
     def changing(self, request_id: str) -> None:
         """A request that changes a store was let through."""
         self._changes.put(request_id, self._clock())
+
+    @property
+    def changes(self) -> dict[str, float]:
+        """When each change that is going on was let through, by its request's id."""
+        return dict(self._changes)
+
+    def go_on(self, changes: Mapping[str, float]) -> None:
+        """Know the changes that an agent before this one let through, and whose end it has not seen."""
+        self._changes.update(changes)
 
     def ended(self, request_id: str) -> None:
         """A request ended."""

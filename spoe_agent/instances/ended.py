@@ -5,11 +5,12 @@ Pure: lines in, words out.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 
 from spoe_agent.agent.ending import Line
 from spoe_agent.agent.grant import Grant
-from spoe_agent.routing import Kind
+from spoe_agent.routing import InstanceSpec, Kind
 from spoe_agent.routing.names import display, is_cloud
 
 BROKEN = frozenset({"SD", "sD", "SH", "sH"})
@@ -85,8 +86,15 @@ def _by_status(line: Line, grant: Grant) -> tuple[Manner, str]:
     return (Manner.BEGUN if line.status == 200 and is_its_own else Manner.UNKNOWN), ""
 
 
-def changes_lists(line: Line) -> bool:
-    """Tell whether a request shows that a store has changed: it changed it, or did not find what is on our list."""
+def changed_by(line: Line, specs: Mapping[str, InstanceSpec]) -> list[str]:
+    """Return whose store a request shows to have changed: it changed it, or did not find what is on our list."""
     if line.kind is Kind.MANAGE:
-        return 200 <= line.status < 300
-    return line.kind in (Kind.INFERENCE, Kind.DESCRIBE) and line.status == 404
+        shows = 200 <= line.status < 300
+    else:
+        shows = line.kind in (Kind.INFERENCE, Kind.DESCRIBE) and line.status == 404
+    if not shows:
+        return []
+    if line.server in specs:
+        return [name for name, spec in specs.items() if spec.store == specs[line.server].store]
+    # Several stores, by the door: perhaps that of an agent before this one, which tells nobody any more.
+    return list(specs) if line.kind is Kind.MANAGE else []

@@ -19,7 +19,7 @@ from spoe_agent.agent.namesakes import Namesakes
 from spoe_agent.agent.preload import by_demand
 from spoe_agent.agent.statefile import Doubt, Kept
 from spoe_agent.fleet import HealthPolicy
-from spoe_agent.instances.ended import REFUSED, Manner, changes_lists, manner
+from spoe_agent.instances.ended import REFUSED, Manner, changed_by, manner
 from spoe_agent.instances.evictions import Evictions
 from spoe_agent.instances.failures import Failures
 from spoe_agent.instances.health import InstanceHealth, Transition
@@ -135,9 +135,9 @@ class Watch:
         if line.kind in (Kind.INFERENCE, Kind.UNLOAD) and line.server in self._watched:
             self._watched[line.server].others.ours("" if grant is None else grant.model, now_s)
         self._agent.ended(line.request_id, line.server, line.ending)
-        if line.server in self._specs and changes_lists(line):
-            store = self._specs[line.server].store
-            self.store_changed([name for name, spec in self._specs.items() if spec.store == store])
+        changed = changed_by(line, self._specs)
+        if changed:
+            self.store_changed(changed)
         return grant
 
     def store_changed(self, instances: Iterable[str]) -> None:

@@ -47,7 +47,7 @@ class Failed(Exception):
     """The old agent goes on; the text says why."""
 
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Of what is sent. To be raised whenever Estate, or anything in it, is another."""
 
 
@@ -56,7 +56,7 @@ class Estate(BaseModel):
 
     model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
-    format: Literal[1]
+    format: Literal[2]
     """Another is refused: an agent of another version cannot be asked to go on with what it does not understand."""
     kept: str
     """The state file's text (agent.statefile)."""
@@ -66,6 +66,8 @@ class Estate(BaseModel):
     """Grants that HAProxy has not asked for yet."""
     writings: dict[str, tuple[Writing, ...]]
     """Changes that were decided and that HAProxy has not brought to the door yet."""
+    changes: dict[str, float]
+    """When each change of a store that is going on was let through."""
     homes: list[tuple[str, str]]
     """Conversations and their instances, used longest ago first."""
     places: list[str]

@@ -65,6 +65,18 @@ async def test_always_while_a_store_is_changed_and_shortly_after():
     assert not rig.look.is_changing
 
 
+def test_a_change_goes_on_for_the_next_agent_until_it_sees_its_end():
+    before, after = Rig(), Rig()
+    before.look.changing("r1")
+    after.look.go_on(before.look.changes)
+    after.now_s += 60.0
+    assert after.look.is_changing
+    after.look.ended("r1")
+    after.now_s += CHANGED_S
+    assert not after.look.is_changing
+    assert after.look.changes == {}
+
+
 async def test_what_is_read_began_after_the_change():
     """A reading that is under way may be of before; all who come during it wait for the next one, and that is one."""
     rig = Rig()

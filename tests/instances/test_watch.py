@@ -385,6 +385,8 @@ def test_a_drain_by_hand_outlives_the_agent_and_is_said_once():
         ("g0", Kind.INFERENCE, 200, []),
         ("g0", Kind.LIST, 404, []),
         ("<NOSRV>", Kind.INFERENCE, 404, []),
+        ("agent:2", Kind.MANAGE, 200, [["g0", "g1"]]),
+        ("agent:2", Kind.MANAGE, 404, []),
     ],
 )
 def test_who_is_asked_for_lists_after_a_request(server, kind, status, listed):
