@@ -5,7 +5,7 @@ from __future__ import annotations
 from mitmproxy import http
 
 from spoe_agent.mitmproxy.answers import Reply, error
-from spoe_agent.mitmproxy.flows import path_of
+from spoe_agent.mitmproxy.flows import asked
 from spoe_agent.mitmproxy.router import Router
 from spoe_agent.routing import RequestFacts
 from spoe_agent.routing.surface import LIVES_PATH, READY_PATH, outside
@@ -27,7 +27,7 @@ def enter(flow: http.HTTPFlow, prefix: str) -> None:
 
 async def answer(flow: http.HTTPFlow, request: RequestFacts, prefix: str, router: Router) -> Reply | None:
     """Return the answer to what is no request for Ollama; None: it is one."""
-    path = path_of(flow)
+    path = asked(flow).partition("?")[0]
     if path == LIVES_PATH or (path == READY_PATH and await router.can_serve()):
         return Reply(200, TEXT, b"ok\n")
     if path == READY_PATH:

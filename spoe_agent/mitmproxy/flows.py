@@ -54,7 +54,7 @@ def facts_of(flow: http.HTTPFlow, trusted: Sequence[Network]) -> RequestFacts:
             content_type=_first(flow, "content-type"),
             content_encoding=_first(flow, "content-encoding"),
             caller=caller_of(_credentials(flow), trusted),
-            wished=tuple(flow.request.headers.get(name, "") for name in HEADERS),
+            wished=tuple(_first(flow, name) for name in HEADERS),
         )
     )
 
@@ -66,10 +66,10 @@ def _first(flow: http.HTTPFlow, name: str) -> str:
 
 def path_of(flow: http.HTTPFlow) -> str:
     """Return the path as Ollama takes it."""
-    return decoded(_asked(flow))
+    return decoded(asked(flow))
 
 
-def _asked(flow: http.HTTPFlow) -> str:
+def asked(flow: http.HTTPFlow) -> str:
     """Return the path that the client asked for: a flow that is replayed has been sent to an instance before."""
     return flow.request.path.removeprefix(flow.metadata.get(PREFIX, ""))
 
@@ -80,8 +80,8 @@ def send_to(flow: http.HTTPFlow, instance: Instance) -> None:
     flow.request.host, flow.request.port = instance.host, instance.port
     flow.request.host_header = instance.host_header
     # Ollama would take a model that the query names before the one of the form, by which it was routed.
-    asked = _asked(flow).partition("?")[0] if path_of(flow) == FORM_PATH else _asked(flow)
-    flow.request.path = instance.prefix + asked
+    path = asked(flow).partition("?")[0] if path_of(flow) == FORM_PATH else asked(flow)
+    flow.request.path = instance.prefix + path
     flow.metadata[PREFIX] = instance.prefix
     flow.request.headers.pop("origin", None)
     for name in [name for name in flow.request.headers if name.lower().startswith(OURS)]:
@@ -92,7 +92,7 @@ def send_to(flow: http.HTTPFlow, instance: Instance) -> None:
 def send_to_door(flow: http.HTTPFlow, host: str, port: int) -> None:
     """Have the request sent to this program's own door, which needs of its headers what tells of the body only."""
     flow.request.scheme, flow.request.host, flow.request.port = "http", host, port
-    flow.request.path = _asked(flow)
+    flow.request.path = asked(flow)
     flow.metadata[PREFIX] = ""
     own = {"host": f"{host}:{port}", "x-request-id": shown_id(flow), REQUEST_ID: flow.id}
     kept = {name: value for name, value in flow.request.headers.items() if name.lower() in OF_BODIES}

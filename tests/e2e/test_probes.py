@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 import pytest_asyncio
+from yarl import URL
 
 from spoe_agent.rig.stack import Simulated, Stack
 from tests.e2e.conftest import chat, is_mitmproxy, routed, stack_of, until
@@ -33,7 +34,7 @@ def root(stack: Stack) -> str:
     return f"http://127.0.0.1:{stack.fleet.listeners.front.port}"
 
 
-async def got(session: aiohttp.ClientSession, url: str, method: str = "GET") -> tuple[int, str]:
+async def got(session: aiohttp.ClientSession, url: str | URL, method: str = "GET") -> tuple[int, str]:
     async with session.request(method, url, allow_redirects=False) as answer:
         return answer.status, await answer.text()
 
@@ -75,6 +76,12 @@ async def test_ollamas_paths_are_below_the_prefix(below: Stack, session: aiohttp
     for url in (root(below), below.url):
         for path in ("/healthz", "/readyz"):
             assert await got(session, url + path) == (200, "ok\n")
+
+
+async def test_what_is_only_like_a_probe_is_ollamas(stack: Stack, below: Stack, session: aiohttp.ClientSession) -> None:
+    own, prefix = URL(f"{stack.url}/%68ealthz", encoded=True), "/llm/ollama"
+    for url in (own, f"{below.url}{prefix}/healthz", f"{below.url}{prefix}/readyz"):
+        assert (await got(session, url))[0] == 404, url
 
 
 @pytest.mark.haproxy

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 import pytest_asyncio
+from multidict import CIMultiDict
 
 from spoe_agent.rig.stack import Simulated, Stack
 from tests.e2e.conftest import chat, is_mitmproxy, routed, seen_by, stack_of, until
@@ -84,6 +85,13 @@ async def test_none_of_them_reaches_ollama(own: Stack, session: aiohttp.ClientSe
     of_haproxy = set() if is_mitmproxy(own.binary) else {"x-pointsman-tried", "x-pointsman-wish"}
     assert {name for name in names if name.startswith("x-pointsman-")} == of_haproxy
     assert "x-other" in names
+
+
+async def test_of_one_that_comes_twice_the_first_counts(own: Stack, session: aiohttp.ClientSession) -> None:
+    for first, second in (("gpu0", "gpu1"), ("gpu1", "gpu0")):
+        headers = CIMultiDict([(INSTANCE, first), (INSTANCE, second)])
+        async with session.get(f"{own.url}/api/tags", headers=headers) as answer:
+            assert (answer.status, routed(answer)) == (200, (first, "list"))
 
 
 HERE = {INSTANCE: "gpu0"}
