@@ -18,7 +18,7 @@ from spoe_agent.agent.board import Board
 from spoe_agent.agent.ending import Ending
 from spoe_agent.agent.learner import Learner
 from spoe_agent.agent.persistently import persistently
-from spoe_agent.agent.preload import Load, without_own
+from spoe_agent.agent.preload import without_own
 from spoe_agent.agent.second_look import SecondLook
 from spoe_agent.agent.statefile import Kept
 from spoe_agent.door.answers import Answers
@@ -116,14 +116,15 @@ class Parts:
 
     def kept(self) -> Kept:
         """Return what the next agent must know."""
-        watch, ledgers = self.watch, without_own(self.board.ledgers())
-        return Kept(self.agent.learner, watch.drained, ledgers, watch.doubts(), watch.loaded())
+        watch, ledgers, to_load = self.watch, without_own(self.board.ledgers()), self.agent.preload.to_load()
+        return Kept(self.agent.learner, watch.drained, ledgers, watch.doubts(), watch.loaded(), to_load)
 
     def take(self, kept: Kept) -> None:
         """Go on where an agent before this one was."""
         self.agent.learner.take(kept.learner)
         self.board.take(kept.ledgers, self._clock())
         self.watch.restore(kept)
+        self.agent.preload.take(kept.to_load)
 
     def warnings(self) -> list[str]:
         """Return what the status says first: where the fleet file and the world do not go together."""
@@ -200,14 +201,16 @@ class Parts:
     async def _preload(self) -> None:
         async with asyncio.TaskGroup() as loads:
             while True:
-                load = self.agent.preload.due(self._clock())
-                if load is not None:
-                    loads.create_task(self._load(load))
+                loads.create_task(self._load())
                 await asyncio.sleep(PRELOAD_S)
 
-    async def _load(self, load: Load) -> None:
-        """Have a model loaded, unless the load has to give way."""
-        begun_s, ending = self._clock(), None
+    async def _load(self) -> None:
+        """Have the next model loaded, if one is due, unless the load has to give way."""
+        # Entered here, not before: a task that is cancelled before its first step undoes nothing.
+        load = self.agent.preload.due(self._clock())
+        if load is None:
+            return
+        begun_s, ending, is_cut_off = self._clock(), None, False
         asked = asyncio.ensure_future(self.ollamas.load(load.instance, display(load.model)))
         try:
             while not asked.done() and not self.agent.preload.gives_way(load):
@@ -217,11 +220,14 @@ class Parts:
             ending = Ending(took_s, took_s, not failure)
             told = {"instance": load.instance, "model": display(load.model), "took_s": round(took_s, 1)}
             log.info("not preloaded" if failure else "preloaded", **told, **({"why": failure} if failure else {}))
+        except asyncio.CancelledError:
+            is_cut_off = True
+            raise
         finally:
             asked.cancel()
             self.watch.touched(load.instance, load.model)
             self.agent.ended(load.request_id, load.instance, ending)
-            self.agent.preload.ended(load)
+            self.agent.preload.ended(load, is_cut_off)
 
 
 def _stays(instance: Instance, fleet: Fleet) -> bool:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import aiohttp
+import pytest
 from aiohttp.abc import AbstractResolver
 
 from spoe_agent.agent.ending import Ending, Line
@@ -197,6 +198,24 @@ async def test_an_instance_that_is_started_anew_comes_back_with_its_models():
             assert set((await answer.json())["loads"].values()) == {1}
         running.cancel()
         await second.stop()
+
+
+@pytest.mark.parametrize("passes", range(10))
+async def test_a_load_that_is_cut_off_leaves_nothing_in_flight_and_is_to_be_loaded_yet(passes):
+    """However far it came: of the loop's passes until the load is asked for, after each."""
+    server = SimulatedOllama(catalog=Catalog([Model("a", 30_000_000_000)]), time_scale=1.0)
+    port = await server.start()
+    of = loads(f"instances: [{{name: g0, url: 'http://127.0.0.1:{port}'}}]\nmodels: [{{match: a, instances: [g0]}}]")
+    async with aiohttp.ClientSession() as session:
+        parts = await assemble(of, session)
+        running = asyncio.ensure_future(parts.run())
+        for _ in range(passes):
+            await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.wait([running])
+        assert parts.board.grants == 0
+        assert parts.kept().to_load["g0"].models == [A]
+    await server.stop()
 
 
 async def test_a_load_of_our_own_gives_way_to_a_request_for_another_model():

@@ -26,8 +26,8 @@ _WELL = (Health.UP, Health.UNKNOWN, Health.RECOVERING)
 
 
 @dataclass(slots=True)
-class _Wanted:
-    """What an instance is to load, the most wanted first, and since when."""
+class Wanted:
+    """What an instance is to load, the most wanted first, and since when (monotonic second)."""
 
     models: list[str]
     since_s: float
@@ -50,7 +50,7 @@ class Preload:
 
     def __init__(self, chooser: Chooser) -> None:
         self._chooser = chooser
-        self._wanted: dict[str, _Wanted] = {}
+        self._wanted: dict[str, Wanted] = {}
         self._under_way: dict[str, Load] = {}
         self._numbers = count(1)
 
@@ -63,7 +63,7 @@ class Preload:
         wanted = dict.fromkeys([*self._pinned(instance), *models])
         before = self._wanted.get(instance)
         if wanted:
-            self._wanted[instance] = _Wanted(
+            self._wanted[instance] = Wanted(
                 list(wanted), now_s, even_drained or (before is not None and before.even_drained)
             )
 
@@ -88,22 +88,36 @@ class Preload:
         others = there.reserved or there.unfinished.keys() - {load.model}
         return bool(others) and there.in_flight.get(load.model, 0) <= 1
 
-    def ended(self, load: Load) -> None:
-        """A load has ended, well or not."""
+    def ended(self, load: Load, is_cut_off: bool = False) -> None:
+        """A load has ended, well or not. `is_cut_off`: the agent rests, and it is to be loaded yet."""
         self._under_way.pop(load.instance, None)
+        wanted = self._wanted.get(load.instance)
+        if is_cut_off and wanted is not None:
+            wanted.models.insert(0, load.model)
 
     def waiting(self, instance: str) -> list[str]:
         """Return what an instance is to load yet, or loads just now."""
         wanted, load = self._wanted.get(instance), self._under_way.get(instance)
         return [*([load.model] if load else ()), *(wanted.models if wanted else ())]
 
-    def _may_begin(self, instance: str, wanted: _Wanted) -> bool:
+    def to_load(self) -> dict[str, Wanted]:
+        """Return what instances are to load yet, or load just now, for the next agent."""
+        return {name: replace(it, models=self.waiting(name)) for name, it in self._wanted.items() if self.waiting(name)}
+
+    def take(self, to_load: Mapping[str, Wanted]) -> None:
+        """Go on where an agent before this one was. What came up meanwhile has its time anew."""
+        for name in to_load.keys() & {spec.name for spec in self._chooser.fleet.instances}:
+            before, now = to_load[name], self._wanted.get(name, to_load[name])
+            models = list(dict.fromkeys([*before.models, *now.models]))
+            self._wanted[name] = Wanted(models, now.since_s, before.even_drained or now.even_drained)
+
+    def _may_begin(self, instance: str, wanted: Wanted) -> bool:
         state, activity = self._chooser.board.state(instance), self._chooser.board.activity(instance)
         may_load = state.health in _WELL or (wanted.even_drained and state.health is Health.DRAINED)
         is_well = may_load and not state.loads_in_doubt and not state.is_starting
         return is_well and state.installed_at_s is not None and not activity.unfinished and not activity.reserved
 
-    def _next(self, spec: InstanceSpec, wanted: _Wanted, now_s: float) -> Load | None:
+    def _next(self, spec: InstanceSpec, wanted: Wanted, now_s: float) -> Load | None:
         """Return the first that has room and no copy there; what has none is left out for good."""
         while wanted.models:
             facts = self._facts(wanted.models[0])

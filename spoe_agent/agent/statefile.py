@@ -1,5 +1,5 @@
 """What an agent leaves to the next one, kept across restarts in one small JSON file: what was learned, who was drained
-by hand, what is in flight, what speaks against instances, and what they had loaded.
+by hand, what is in flight, what speaks against instances, what they had loaded, and what they are to load.
 
 Written whole to a file beside it and moved into place, so that no reader sees half of it. A damaged or foreign file is
 left out with a warning: priors do until the agent has learned anew.
@@ -19,6 +19,7 @@ from pydantic_core import PydanticSerializationError
 
 from spoe_agent.agent.grant import Ledger
 from spoe_agent.agent.learner import Learner, Mean
+from spoe_agent.agent.preload import Wanted
 from spoe_agent.routing.snapshot import Health, Pair
 
 log = structlog.get_logger()
@@ -50,6 +51,8 @@ class Kept:
     """By instance."""
     loaded: Mapping[str, list[str]] = field(default_factory=dict)
     """Models that instances had when they were read last, the most wanted first."""
+    to_load: Mapping[str, Wanted] = field(default_factory=dict)
+    """By instance; empty when the machine was started anew since."""
 
 
 class _Mean(BaseModel):
@@ -83,6 +86,7 @@ class _State(BaseModel):
     ledgers: dict[str, Ledger] = {}
     doubts: dict[str, Doubt] = {}
     loaded: dict[str, list[str]] = {}
+    to_load: dict[str, Wanted] = {}
 
 
 def restore(path: Path) -> Kept:
@@ -108,8 +112,8 @@ def parse(text: bytes) -> Kept:
         from_disk={store: Mean(mean.log_s, mean.samples) for store, mean in state.from_disk.items()},
         cached=state.cached if is_same_boot else {},
     )
-    ledgers = state.ledgers if is_same_boot else {}
-    return Kept(learner, frozenset(state.drained), ledgers, state.doubts, state.loaded)
+    ledgers, to_load = (state.ledgers, state.to_load) if is_same_boot else ({}, {})
+    return Kept(learner, frozenset(state.drained), ledgers, state.doubts, state.loaded, to_load)
 
 
 def dump(kept: Kept) -> str:
@@ -125,6 +129,7 @@ def dump(kept: Kept) -> str:
         ledgers=dict(kept.ledgers),
         doubts=dict(kept.doubts),
         loaded=dict(kept.loaded),
+        to_load=dict(kept.to_load),
     )
     return state.model_dump_json()
 

@@ -210,5 +210,36 @@ def test_the_next_agent_does_not_wait_for_the_ends_of_own_loads():
     assert [grant.model for grant in kept["g0"].grants] == [B]
 
 
+def test_the_next_agent_loads_what_is_left():
+    before, after = Rig("g0", "g1"), Rig("g0")
+    before.came_up("g0", A, B)
+    before.came_up("g1", C)
+    assert before.due() == ("g0", A)
+    to_load = before.agent.preload.to_load()
+    assert [to_load[name].models for name in ("g0", "g1")] == [[A, B], [C]]
+    after.came_up("g0", C)
+    after.agent.preload.take(to_load)
+    assert {name: it.models for name, it in after.agent.preload.to_load().items()} == {"g0": [A, B, C]}
+    assert after.due() == ("g0", A)
+
+
+@pytest.mark.parametrize(("passed_s", "expected"), [(599.0, [A]), (601.0, [])])
+def test_the_next_agent_has_no_more_time_for_it(passed_s, expected):
+    before, after = Rig("g0"), Rig("g0")
+    before.came_up("g0", A)
+    after.agent.preload.take(before.agent.preload.to_load())
+    after.now_s += passed_s
+    after.due()
+    assert after.agent.preload.waiting("g0") == expected
+
+
+def test_one_that_was_drained_for_it_loads_under_the_next_agent_too():
+    before, after = Rig("g0"), Rig("g0")
+    before.agent.preload.came_up("g0", [A], before.now_s, even_drained=True)
+    after.read("g0", health=Health.DRAINED)
+    after.agent.preload.take(before.agent.preload.to_load())
+    assert after.due() == ("g0", A)
+
+
 def test_what_is_loaded_is_kept_in_the_order_of_demand():
     assert by_demand({"g0": (A, B, C), "g1": ()}, {B: 2.0, C: 1.0}) == {"g0": [B, C, A]}

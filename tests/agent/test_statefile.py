@@ -10,9 +10,11 @@ from spoe_agent.agent.board import Board
 from spoe_agent.agent.ending import Ending
 from spoe_agent.agent.grant import Grant, Ledger, Loading
 from spoe_agent.agent.learner import Learner
+from spoe_agent.agent.preload import Wanted
 from spoe_agent.agent.statefile import Doubt, Kept, dump, parse, restore, save
 from spoe_agent.routing import Health, InstanceState, LoadedModel, Tier
 
+WANTED = Wanted(["b", "a"], 7.5, even_drained=True)
 CACHED = Loading("store", 4 * 10**9, is_cached=True, begins_s=1.0)
 
 
@@ -149,7 +151,7 @@ DOUBT = Doubt(Health.SUSPECT, "7 s", True, "180 s")
 
 
 def test_what_is_in_flight_and_in_doubt_is_there_again(tmp_path):
-    kept = Kept(Learner(), frozenset({"g1"}), {"g0": LEDGER}, {"g1": DOUBT}, {"g0": ["b", "a"]})
+    kept = Kept(Learner(), frozenset({"g1"}), {"g0": LEDGER}, {"g1": DOUBT}, {"g0": ["b", "a"]}, {"g0": WANTED})
     assert save(kept, tmp_path / "learned.json")
     assert restore(tmp_path / "learned.json") == kept
 
@@ -173,7 +175,7 @@ def test_text_that_has_no_form_in_utf8_is_told_of_and_the_file_stays(tmp_path):
 
 
 def test_what_was_in_flight_before_the_machine_was_started_is_not(tmp_path):
-    text = json.loads(dump(Kept(ledgers={"g0": LEDGER}, doubts={"g1": DOUBT})))
+    text = json.loads(dump(Kept(ledgers={"g0": LEDGER}, doubts={"g1": DOUBT}, to_load={"g0": WANTED})))
     assert parse(json.dumps({**text, "boot": "another"}).encode()) == Kept(doubts={"g1": DOUBT})
 
 
