@@ -277,4 +277,8 @@ def door(parts: Parts) -> Door:
     def silence_s() -> float:
         return parts.fleet.policies.response_timeout
 
-    return Door(answers, Changing(parts.ollamas.find, parts.watch.store_changed, silence_s), parts.agent.writings)
+    def retry_after_s() -> int:
+        return parts.agent.fleet.policy.retry_after_s
+
+    changing = Changing(parts.ollamas.find, parts.watch.store_changed, silence_s)
+    return Door(answers, changing, parts.agent.writings, retry_after_s)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 
 from aiohttp import web
 
@@ -19,7 +19,7 @@ from spoe_agent.routing.surface import BLOB_PATH, MANAGE_PATHS
 REQUEST_ID = "X-Pointsman-Id"
 """By this a request for a change says which decision of the agent it is about; the client has no say in it."""
 
-UNKNOWN = failure(503, "the agent knows nothing of this request; it was restarted just now: try again")
+UNKNOWN = failure(503, "the agent knows nothing of this request: it was restarted just now, or has too many; try again")
 
 OF_BODIES = ("content-length", "transfer-encoding", "expect")
 """Of a client's headers the door needs those that tell of the body."""
@@ -38,10 +38,17 @@ class Door:
     """
 
     def __init__(
-        self, answers: Answers, changing: Changing, writings: MutableMapping[str, tuple[Writing, ...]]
+        self,
+        answers: Answers,
+        changing: Changing,
+        writings: MutableMapping[str, tuple[Writing, ...]],
+        retry_after_s: Callable[[], int],
     ) -> None:
-        """`writings`: what was decided, by the request's id; each is taken out when it is begun."""
+        """`writings`: what was decided, by the request's id; each is taken out when it is begun. `retry_after_s`: what
+        is told with 503.
+        """
         self.answers = answers
+        self._retry_after_s = retry_after_s
         self._writings = writings
         self._changing = changing
         self._under_way = 0
@@ -51,7 +58,7 @@ class Door:
         app.add_routes([web.get("/healthz", _healthz), *(web.get(path, self._get) for path in ANSWERS)])
         for path in (*MANAGE_PATHS, BLOB_PATH + "{digest}"):
             app.router.add_route("*", path, self._change)
-        app.on_response_prepare.append(_nameless)
+        app.on_response_prepare.append(self._completed)
         # A client that leaves takes what it began with it, as with Ollama. Bodies are handed on as they came.
         self._runner = web.AppRunner(
             app, access_log=None, handler_cancellation=True, shutdown_timeout=END_S, auto_decompress=False
@@ -75,6 +82,12 @@ class Door:
             await self._idle.wait()
         await self._runner.cleanup()
 
+    async def _completed(self, _: web.Request, response: web.StreamResponse) -> None:
+        """Ollama's answers name no server; who is turned away for now is told when to come again."""
+        response.headers.pop("Server", None)
+        if response.status == 503:
+            response.headers["Retry-After"] = str(self._retry_after_s())
+
     async def _get(self, request: web.Request) -> web.Response:
         body = await self.answers.to(request.path)
         return web.Response(body=body, headers={"Content-Type": media_type(request.path)})
@@ -93,11 +106,6 @@ class Door:
             self._under_way -= 1
             if not self._under_way:
                 self._idle.set()
-
-
-async def _nameless(_: web.Request, response: web.StreamResponse) -> None:
-    """Ollama's answers name no server."""
-    response.headers.pop("Server", None)
 
 
 async def _healthz(_: web.Request) -> web.Response:

@@ -105,6 +105,6 @@ def _error(body: bytes) -> str:
     text = body.decode("utf-8", "replace").strip()
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     return str(found.get("error", "")) if isinstance(found, dict) else text

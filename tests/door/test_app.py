@@ -18,7 +18,7 @@ async def served():
         pass
 
     changing = Changing({}.get, lambda names: None, lambda: 60.0)
-    door = Door(Answers(lambda: {"g0": lists(tag("a:1"))}, look), changing, {})
+    door = Door(Answers(lambda: {"g0": lists(tag("a:1"))}, look), changing, {}, lambda: 5)
     sock = socket.create_server(("127.0.0.1", 0))
     await door.listen(sock)
     try:

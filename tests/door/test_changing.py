@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from hashlib import sha256
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, web
 
 from spoe_agent.door.answers import Answers
 from spoe_agent.door.app import REQUEST_ID, Door
@@ -71,11 +71,11 @@ async def opened(time_scale=2000.0):
         async def look():
             pass
 
-        door = Door(Answers(lambda: {}, look), changing, rig.writings)
+        door = Door(Answers(lambda: {}, look), changing, rig.writings, lambda: 7)
         sock = socket.create_server(("127.0.0.1", 0))
         await door.listen(sock)
         stack.push_async_callback(door.close)
-        rig.door = door
+        rig.door, rig.nobody_at = door, ports["c"]
         rig.client = await stack.enter_async_context(ClientSession(f"http://127.0.0.1:{sock.getsockname()[1]}"))
         yield rig
 
@@ -135,6 +135,27 @@ async def test_a_store_with_nobody_up_is_said(stores, error):
         assert await rig.models() == [{"phi4-mini:3.8b"}, set()]
         status, (said,) = await rig.ask("POST", "/api/copy", {"source": "a", "destination": "n"}, stores)
         assert (status, said) == (503, lines[-1])
+
+
+async def test_an_error_that_no_one_can_read_is_that_stores_own():
+    deep = "[" * 100_000
+
+    async def odd(_):
+        return web.Response(status=500, text=deep)
+
+    async with opened() as rig:
+        app = web.Application()
+        app.router.add_post("/api/copy", odd)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", rig.nobody_at).start()
+        try:
+            copied = {"source": "a", "destination": "n"}
+            status, (said,) = await rig.ask("POST", "/api/copy", copied, (("a",), ("c",)))
+        finally:
+            await runner.cleanup()
+        assert (status, said["error"]) == (500, f"not in every model store: c: {deep}; done in that of a")
+        assert await rig.models() == [{"n:latest"}, set()]
 
 
 async def test_what_all_say_alike_is_ollamas_own_answer():
@@ -229,6 +250,7 @@ async def test_only_what_was_decided_is_done_and_only_once():
         for headers in ({}, {REQUEST_ID: "guessed"}):
             async with rig.client.delete("/api/delete", json={"model": "a"}, headers=headers) as answer:
                 assert (answer.status, "restarted" in await answer.text()) == (503, True)
+                assert answer.headers["Retry-After"] == "7"
         await rig.ask("POST", "/api/copy", {"source": "a", "destination": "n"})
         assert rig.writings == {}
         assert await rig.seen("a") == [("POST", "/api/copy", 200)]
