@@ -30,6 +30,8 @@ class Order:
     """Quoted as it came."""
     headers: Mapping[str, str]
     has_body: bool
+    is_of_file: bool
+    """It is about a file, which is no model yet."""
 
     @classmethod
     def of(cls, request: web.Request) -> Order:
@@ -37,12 +39,8 @@ class Order:
         headers = {"Content-Type": "application/json", "X-Request-Id": request.headers.get("X-Request-Id", "")}
         if request.content_length is not None:
             headers["Content-Length"] = str(request.content_length)
-        return cls(request.method, request.rel_url.raw_path, headers, request.can_read_body)
-
-    @property
-    def is_of_file(self) -> bool:
-        """It is about a file, which is no model yet."""
-        return self.path.startswith(BLOB_PATH)
+        is_of_file = request.path.startswith(BLOB_PATH)
+        return cls(request.method, request.rel_url.raw_path, headers, request.can_read_body, is_of_file)
 
     @property
     def is_upload(self) -> bool:

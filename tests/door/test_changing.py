@@ -9,6 +9,7 @@ from hashlib import sha256
 
 import pytest
 from aiohttp import ClientSession, web
+from yarl import URL
 
 from spoe_agent.door.answers import Answers
 from spoe_agent.door.app import REQUEST_ID, Door
@@ -203,6 +204,7 @@ async def test_a_file_is_sent_once_and_comes_to_all():
         assert await rig.ask("POST", BLOB, data=pieces()) == (201, "")
         assert await rig.ask("HEAD", BLOB) == (200, "")
         assert await rig.ask("POST", BLOB, data=DATA) == (200, "")
+        assert await rig.ask("POST", URL(BLOB.replace("blobs", "bl%6Fbs"), encoded=True), data=DATA) == (200, "")
         assert [one[2] for one in await rig.seen("a") if one[0] == "POST"] == [201], "what it has is not sent to it"
         assert [one[2] for one in await rig.seen("b") if one[0] == "POST"] == [201]
         assert rig.changed == [], "a file is no model yet"
