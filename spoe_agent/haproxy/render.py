@@ -77,7 +77,7 @@ def _template(name: str) -> Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.globals |= {"contract": contract, "seconds": duration}
+    environment.globals |= {"contract": contract, "seconds": duration, "of_bodies": OF_BODIES, "all_but": all_but}
     return environment.get_template(name)
 
 
@@ -128,8 +128,6 @@ def _config(fleet: Fleet, known: frozenset[str]) -> str:
         lists_at=lists_at,
         listed=sorted(ANSWERS),
         request_id_header=REQUEST_ID,
-        of_bodies=OF_BODIES,
-        all_but=all_but,
         passes=min(len(fleet.instances), MAX_PASSES),
         retry_after=specs(fleet).policy.retry_after_s,
     )
