@@ -8,8 +8,6 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 
-import structlog
-
 from spoe_agent.agent.answers import HeldAnswers, Waiter
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.chooser import Chooser
@@ -29,8 +27,6 @@ from spoe_agent.routing.choice import Tier, Writing
 from spoe_agent.routing.hold import HoldQueue, Ticket, lane
 from spoe_agent.routing.keep import Touch
 from spoe_agent.routing.rejections import LATE, unsure
-
-log = structlog.get_logger()
 
 MAX_GONE = 10_000
 """Requests remembered that ended before anything was granted to them."""

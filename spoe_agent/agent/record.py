@@ -16,6 +16,8 @@ from spoe_agent.agent.history import History
 from spoe_agent.agent.learner import Learner
 from spoe_agent.routing import Action, Choice, Reason, RequestFacts
 
+log = structlog.get_logger()
+
 
 class Record:
     """Of one agent. It decides nothing, and nothing is decided by it."""
@@ -23,8 +25,6 @@ class Record:
     def __init__(self) -> None:
         self.counts = Counts()
         self.history = History()
-        # Bound once, also where structlog is not told to (`serve` has it so): anew it costs more than all else here.
-        self._logger = structlog.get_logger().bind()
 
     def decided(self, facts: RequestFacts, choice: Choice, now_s: float) -> None:
         """Take the decision on a request that has come, unless nobody waits for it any more."""
@@ -66,5 +66,5 @@ class Record:
 
     def _log(self, event: str, facts: RequestFacts, choice: Choice) -> None:
         """Nothing is worked out for a log that does not take it: this is on every request's path."""
-        if self._logger.is_enabled_for(logging.DEBUG):
-            self._logger.debug(event, **decided.fields(facts, choice))
+        if log.is_enabled_for(logging.DEBUG):
+            log.debug(event, **decided.fields(facts, choice))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,12 +14,14 @@ from spoe_agent.fleet.option import FILE, fleet_option
 from spoe_agent.gpus.local import local_sources
 from spoe_agent.plan import gather
 from spoe_agent.plan.carried import Contradiction
-from spoe_agent.plan.entries import Entry, Rule, entries, rules
 from spoe_agent.plan.wanted import Wanted
 from spoe_agent.plan.wanted import load as load_wanted
 from spoe_agent.plan.wishes import Gpu, Wish
 from spoe_agent.process.quiet import quiet
 from spoe_agent.written import replace
+
+if TYPE_CHECKING:  # it needs the extra
+    from spoe_agent.plan.entries import Entry, Rule
 
 _EXTRA = "plan needs the solver and the YAML writer of its extra: pip install 'pointsman[plan]' ({})"
 
@@ -35,6 +38,7 @@ def plan(wanted_file: Path | None, fleet_file: Path | None, writes: bool) -> Non
     nowhere.
     """
     try:
+        from spoe_agent.plan.entries import entries, rules
         from spoe_agent.plan.proposal import propose
         from spoe_agent.plan.report import report
     except ImportError as error:

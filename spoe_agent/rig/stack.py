@@ -39,8 +39,8 @@ class Simulated:
     num_parallel: int = 4
     max_loaded_models: int = 3
     time_scale: float = 20.0
-    keep_alive: str = "-1s"
-    """For ever: Ollama's five minutes would be over in seconds of the agent's time."""
+    keep_alive: str = "24h"
+    """Long: Ollama's five minutes would be over in seconds of the agent's time."""
     stores: Sequence[tuple[str, Sequence[tuple[str, str]]]] = ()
     """For each instance its store and the models in it; the same name is the same store. Empty: one in memory each."""
 

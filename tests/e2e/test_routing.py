@@ -11,8 +11,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from spoe_agent.rig.stack import Stack
-from tests.e2e.conftest import chat, routed, seen_by, until
+from spoe_agent.rig.stack import Simulated, Stack
+from tests.e2e.conftest import MODELS, chat, routed, seen_by, stack_of, until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.both_fronts]
 
@@ -97,15 +97,21 @@ async def test_a_model_in_the_path(stack: Stack, session: aiohttp.ClientSession)
         assert (answer.status, routed(answer)) == (404, ("-", "not found"))
 
 
-async def test_a_burst_for_one_cold_model_loads_it_once(stack: Stack, session: aiohttp.ClientSession) -> None:
-    """Four at once, before any poll could show the first: they join its load instead of starting three."""
+async def test_a_burst_for_one_cold_model_loads_it_once(
+    binary: str, session: aiohttp.ClientSession, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Four at once, before any poll could show the first: they join its load instead of starting three. An agent of
+    their own, which has not learned how short the loads of these tests are.
+    """
+    like = Simulated(instances=3, models=MODELS, time_scale=20.0)
+    async with stack_of(binary, tmp_path_factory.mktemp("burst"), like) as own:
 
-    async def one() -> str:
-        async with session.post(f"{stack.url}/api/chat", json=chat("alpha", options={"num_predict": 1})) as answer:
-            assert answer.status == 200, await answer.text()
-            return routed(answer)[0]
+        async def one() -> str:
+            async with session.post(f"{own.url}/api/chat", json=chat("alpha", options={"num_predict": 1})) as answer:
+                assert answer.status == 200, await answer.text()
+                return routed(answer)[0]
 
-    where = await asyncio.gather(*(one() for _ in range(4)))
+        where = await asyncio.gather(*(one() for _ in range(4)))
     assert len(set(where)) == 1
 
 

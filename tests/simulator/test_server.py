@@ -143,6 +143,8 @@ async def test_requests_are_on_record():
         _, answer = await client.get("/sim/requests")
     (record,) = answer["requests"]
     assert record.pop("at") > 0
+    assert {"host", "x-request-id"} <= set(record.pop("headers"))
+    assert record.pop("query") == ""
     assert record == {
         "method": "POST",
         "path": "/api/chat",
