@@ -37,19 +37,27 @@ _MESSAGES = {
 def finding(error: ErrorDetails, document: Document) -> Finding:
     """Return what a pydantic error on the file's data means, at the place where it stands in the file."""
     kind, said, value = error["type"], error.get("ctx", {}), error["input"]
+    message = message_of(error)
     path = document.known(error["loc"])
     if kind == "missing":
         path = (*path, *error["loc"][len(path) :][:1])
-        return Finding(path, _MESSAGES[kind], _missing_hint(path))
-    message = str(said.get("message") or _MESSAGES.get(kind) or _own_words(error["msg"]))
+        return Finding(path, message, _missing_hint(path))
     if kind == "extra_forbidden":
         return Finding(path, message, _unknown_hint(path))
     if kind == "too_short":
         return Finding(path, message, _example_hint(path))
     if kind == "string_type" and isinstance(value, int | float):
-        return Finding(path, f"{message}, not {shown(value)}", f'write it in quotes: "{value}"')
-    message = f"{shown(value)} {message}" if message.startswith(("is ", "has ")) else f"{message}, not {shown(value)}"
+        return Finding(path, message, f'write it in quotes: "{value}"')
     return Finding(path, message, str(said.get("hint") or _example_hint(path)))
+
+
+def message_of(error: ErrorDetails) -> str:
+    """Return what is wrong with a value, which is shown where that tells."""
+    kind, value = error["type"], error["input"]
+    message = str(error.get("ctx", {}).get("message") or _MESSAGES.get(kind) or _own_words(error["msg"]))
+    if kind in ("missing", "extra_forbidden", "too_short"):
+        return message
+    return f"{shown(value)} {message}" if message.startswith(("is ", "has ")) else f"{message}, not {shown(value)}"
 
 
 def _own_words(text: str) -> str:

@@ -15,5 +15,6 @@ SCRIPT = Path(__file__).parent / "script" / "route.py"
 def addon() -> None:
     """Print the path of the addon, for mitmproxy: mitmdump -s "$(pointsman addon)"."""
     if find_spec("mitmproxy") is None:
-        raise click.ClickException("mitmproxy is not installed beside pointsman: pip install 'pointsman[mitmproxy]'")
+        advice = "pip install '.[mitmproxy]' in a checkout of Pointsman"
+        raise click.ClickException(f"mitmproxy is not installed beside pointsman: {advice}")
     click.echo(SCRIPT)

@@ -23,7 +23,7 @@ from spoe_agent.written import replace
 if TYPE_CHECKING:  # it needs the extra
     from spoe_agent.plan.entries import Entry, Rule
 
-_EXTRA = "plan needs the solver and the YAML writer of its extra: pip install 'pointsman[plan]' ({})"
+_EXTRA = "plan needs the solver and the YAML writer of its extra: pip install '.[plan]' in a checkout of Pointsman ({})"
 
 
 @click.command()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema
+from pydantic_core import ErrorDetails
 
 from spoe_agent.fleet import FleetError, Problem
 from spoe_agent.fleet.document import Document, read
@@ -14,6 +15,7 @@ from spoe_agent.fleet.problems import dotted
 from spoe_agent.fleet.schema_models import Shape
 from spoe_agent.fleet.section import Section
 from spoe_agent.fleet.units import Count, GpuId, GpuMemory, ModelSize, Tokens, refuse
+from spoe_agent.fleet.wording import message_of
 from spoe_agent.routing.names import canonical
 
 USUAL_CONTEXT = 4096
@@ -82,14 +84,10 @@ def load(path: Path) -> Wanted:
     return wanted
 
 
-def _problem(source: Document, details: object) -> Problem:
-    """Return pydantic's word on a value. Refusals of our own types bring a hint."""
-    assert isinstance(details, dict)
-    said = details.get("ctx", {})
-    path = details["loc"]
-    return Problem(
-        source.file, source.line(path), dotted(path), said.get("message") or details["msg"], said.get("hint", "")
-    )
+def _problem(source: Document, details: ErrorDetails) -> Problem:
+    """Return what is wrong with a value. Refusals of our own types bring a hint."""
+    path, hint = details["loc"], details.get("ctx", {}).get("hint", "")
+    return Problem(source.file, source.line(path), dotted(path), message_of(details), hint)
 
 
 def _twice(source: Document, wanted: Wanted) -> list[Problem]:

@@ -10,7 +10,7 @@ from spoe_agent.rig.process import Process
 from spoe_agent.rig.program import asked, required
 from spoe_agent.rig.stack import Stack
 
-MISSING = "mitmproxy is not installed. Install it with: pip install 'pointsman[mitmproxy]'"
+MISSING = "mitmproxy is not installed. Install it with: pip install '.[mitmproxy]' in a checkout of Pointsman"
 
 
 def find_mitmdump() -> str:

@@ -26,7 +26,7 @@ FRONTS = {"haproxy": haproxy.find, "mitmproxy": mitmproxy.find}
 
 MISSING = {
     "haproxy": "HAProxy is not on the path: install it (apt-get install haproxy), or take --front mitmproxy",
-    "mitmproxy": "mitmdump is not on the path: pip install 'pointsman[mitmproxy]'",
+    "mitmproxy": "mitmdump is not on the path: pip install '.[mitmproxy]' in a checkout of Pointsman",
     "ollama": "ollama is not on the path: install it (https://ollama.com/download), or take --simulate",
 }
 

@@ -68,7 +68,7 @@ def test_the_demo_runs(package: Installed) -> None:
 def test_without_mitmproxy_the_addon_says_what_to_install(from_wheel: Installed) -> None:
     done = from_wheel.run("pointsman", "addon")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "pip install 'pointsman[mitmproxy]'" in done.stderr
+    assert "pip install '.[mitmproxy]'" in done.stderr
 
 
 def test_the_addon_routes_under_mitmdump(from_sdist: Installed) -> None:

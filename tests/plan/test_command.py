@@ -93,4 +93,4 @@ def test_without_its_extra_it_says_what_to_install(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
     result = run("wanted.yaml")
     assert result.exit_code == 1
-    assert "pip install 'pointsman[plan]'" in result.output
+    assert "pip install '.[plan]'" in result.output

@@ -31,7 +31,7 @@ def test_everything(tmp_path):
     [
         (
             "models: [{model: 'a b'}]",
-            "wanted.yaml:1: models[0].model: is not a model name; write it as Ollama takes it",
+            "wanted.yaml:1: models[0].model: 'a b' is not a model name; write it as Ollama takes it",
         ),
         ("\nmodels:\n- model: a\n  demand: -1", "wanted.yaml:4: models[0].demand: "),
         ("models: [{model: a, vram: 5}]", "models[0].vram: "),
@@ -41,6 +41,9 @@ def test_everything(tmp_path):
         ("", "wanted.yaml: is empty; write at least one entry under models"),
         ("- llama3", "wanted.yaml:1: is not a mapping of keys; begin with models:"),
         ("models: {", "not valid YAML"),
+        ("gpus: 5", "gpus: must be a list, not 5"),
+        ("foo: 1", "foo: unknown key"),
+        ("models: [a]", "models[0]: must be a mapping of keys, not 'a'"),
         ("models: [{model: !x a}]", "has the tag"),
     ],
 )
