@@ -48,7 +48,8 @@ async def says(
     """Wait until the status of an instance says something."""
 
     async def said() -> bool:
-        return what(await one(session, stack, name))
+        found = await one(session, stack, name)
+        return found["gpus"] is not None and what(found)
 
     took_s = await until(said, NAMED_WITHIN_S, f"{name} in the status")
     print(f"named after {took_s:.2f} s: {(await one(session, stack, name))['gpus']}")

@@ -97,6 +97,8 @@ async def test_killed_and_back(own: Stack, session: aiohttp.ClientSession) -> No
 
 async def test_hangs_before_the_first_byte_while_it_lists_models(own: Stack, session: aiohttp.ClientSession) -> None:
     victim = await home(session, own, "beta:7b")
+    # It is pinned: where that one was started anew just now, the agent loads it by itself.
+    assert await home(session, own, "gamma") == "gpu2"
     await fault(session, own, victim, "hang_before_first_byte")
     async with asking(session, own, "beta:7b"):
         evidence = await becomes(session, own, victim, "suspect", FOUND_WITHIN_S)

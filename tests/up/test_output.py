@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 
 import pytest
 
@@ -64,6 +65,9 @@ def test_colours_are_for_terminals(monkeypatch, stream, no_color, has_colour):
     assert has_colour or shown == "gpu0  | hello\n"
 
 
+LEFT_OUT = re.compile(rb"\.\.\. (\d+) lines are left out here: this terminal took none\n")
+
+
 def test_a_terminal_that_was_closed_is_no_error():
     out = io.BytesIO()
     with Output(["gpu0"], out) as output:
@@ -77,15 +81,16 @@ def test_nobody_waits_for_a_terminal_that_takes_nothing():
     with open(reading, "rb") as pipe, open(writing, "wb", buffering=0) as out, Output(["gpu0"], out) as output:
         for number in range(QUEUE_LINES * 3):
             output.say("gpu0", f"{number:099}")
-        first = [pipe.readline() for _ in range(QUEUE_LINES // 2)]
+        lines = [pipe.readline() for _ in range(QUEUE_LINES // 2)]
         output.say("gpu0", "again")
-        while not (line := pipe.readline()).startswith(b"..."):
-            first.append(line)
-        rest = pipe.readline()
-    assert first == [f"gpu0 | {number:099}\n".encode() for number in range(len(first))]
-    left_out = 3 * QUEUE_LINES - len(first)
-    assert line == f"... {left_out} lines are left out here: this terminal took none\n".encode()
-    assert rest == b"gpu0 | again\n"
+        while not lines[-1].endswith(b"again\n"):
+            lines.append(pipe.readline())
+    left_out = [int(said[1]) for line in lines if (said := LEFT_OUT.fullmatch(line))]
+    shown = [line for line in lines[:-1] if not LEFT_OUT.fullmatch(line)]
+    assert left_out and sum(left_out) + len(shown) == 3 * QUEUE_LINES
+    numbers = [int(line.removeprefix(b"gpu0 | ")) for line in shown]
+    assert shown == [f"gpu0 | {number:099}\n".encode() for number in numbers]
+    assert numbers == sorted(set(numbers))
 
 
 @pytest.mark.parametrize(
