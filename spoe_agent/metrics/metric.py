@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import accumulate
@@ -21,7 +22,7 @@ Row = tuple[tuple[str, ...], V]
 
 
 @dataclass(frozen=True)
-class Metric(Generic[V]):
+class Metric(ABC, Generic[V]):
     """A metric of this agent."""
 
     name: str
@@ -30,35 +31,34 @@ class Metric(Generic[V]):
     meaning: str
     kind: ClassVar[str]
 
+    @abstractmethod
     def family(self, moment: Moment) -> Family:
         """Return it with all its values."""
-        raise NotImplementedError
 
 
-class Counter(Metric[float]):
+class Number(Metric[float]):
+    """One value for each set of labels."""
+
+    form: ClassVar[type[CounterMetricFamily] | type[GaugeMetricFamily]]
+
+    def family(self, moment: Moment) -> Family:
+        """Return it with all its values."""
+        found = self.form(self.name, self.meaning, labels=self.labels)
+        for labels, value in self.rows(moment):
+            found.add_metric(labels, value)
+        return found
+
+
+class Counter(Number):
     """Only grows, until the agent starts anew."""
 
-    kind = "counter"
-
-    def family(self, moment: Moment) -> Family:
-        """Return it with all its values."""
-        found = CounterMetricFamily(self.name, self.meaning, labels=self.labels)
-        for labels, value in self.rows(moment):
-            found.add_metric(labels, value)
-        return found
+    kind, form = "counter", CounterMetricFamily
 
 
-class Gauge(Metric[float]):
+class Gauge(Number):
     """As it is now."""
 
-    kind = "gauge"
-
-    def family(self, moment: Moment) -> Family:
-        """Return it with all its values."""
-        found = GaugeMetricFamily(self.name, self.meaning, labels=self.labels)
-        for labels, value in self.rows(moment):
-            found.add_metric(labels, value)
-        return found
+    kind, form = "gauge", GaugeMetricFamily
 
 
 class Distribution(Metric[Histogram]):

@@ -32,7 +32,7 @@ def end(groups: Iterable[int]) -> None:
     left = tell(groups, signal.SIGTERM)
     until_s = time.monotonic() + GRACE_S
     while left and time.monotonic() < until_s:
-        time.sleep(0.05)
+        time.sleep(0.05)  # they are no children of this process: nothing tells when they end
         left = tell(left, 0)
     tell(left, signal.SIGKILL)
 

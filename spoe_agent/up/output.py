@@ -87,7 +87,7 @@ class Output:
                     # None: somebody has made it one that does not wait (O_NONBLOCK).
                     data = data[self._stream.write(data) or 0 :]
                     if data:
-                        time.sleep(0.01)
+                        time.sleep(0.01)  # this thread has nothing else to do
 
     async def follow(self, name: str, source: asyncio.StreamReader) -> None:
         """Print a process's lines until it, and whoever it started, has ended."""
