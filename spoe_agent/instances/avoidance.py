@@ -34,11 +34,15 @@ class Avoidance:
     def __init__(self) -> None:
         self._terms: dict[str, _Term] = {}
 
-    def add(self, model: str, why: str, now_s: float) -> float:
-        """Pass the instance over for a model, or for ANY_MODEL; return for how long, 0 when it already is."""
+    def add(self, model: str, why: str, granted_at_s: float, now_s: float) -> float:
+        """Take a failure: pass the instance over for a model, or for ANY_MODEL; return for how long, 0 when it already
+        is. One that was sent there meanwhile, for want of a better instance, makes its time begin anew.
+        """
         last = self._terms.get(model)
         if last is not None and now_s < last.until_s:
-            return 0.0  # this one was on its way
+            if granted_at_s >= last.begun_s:
+                last.begun_s = now_s
+            return 0.0
         is_first = last is None or now_s - last.until_s > FORGOTTEN_S
         pause_s = FIRST_S if is_first or last is None else min(LONGEST_S, 2 * last.pause_s)
         self._terms[model] = _Term(now_s, pause_s, why)

@@ -140,12 +140,12 @@ class Watched:
         if treated is Manner.BROKE:
             return self.health.erred(why, now_s)
         if treated is Manner.FULL:
-            self._avoid(ANY_MODEL, why, now_s)
+            self._avoid(ANY_MODEL, why, grant, now_s)
         elif treated is Manner.DENIED:
             # No sign that the model fails: it was not tried.
-            self._avoid(grant.model, why, now_s)
+            self._avoid(grant.model, why, grant, now_s)
         elif treated is Manner.ERRED:
-            return self._failed(line, grant.model, why, around)
+            return self._failed(line, grant, why, around)
         elif treated is Manner.WAITED:
             return self._waited(grant, around)
         elif treated is Manner.SERVED:
@@ -158,20 +158,20 @@ class Watched:
         self.last_sign_s[model] = now_s
         self.left.pop(model, None)
 
-    def _failed(self, line: Line, model: str, why: str, around: Around) -> Transition | None:
+    def _failed(self, line: Line, grant: Grant, why: str, around: Around) -> Transition | None:
         """Hold against the instance what is its own."""
-        now_s = around.now_s
+        now_s, model = around.now_s, grant.model
         verdict = around.failures.failed(model, self.health.instance, line.caller, why, around.enough, now_s)
         if verdict is Verdict.MODEL:
             return None
         if verdict is Verdict.HERE:
-            self._avoid(model, why, now_s)
+            self._avoid(model, why, grant, now_s)
         elif verdict is Verdict.INSTANCE:
             return self.health.stalled(why, True, now_s)
         elif verdict is Verdict.OPEN:
             # Another instance tells: if it fails there too, it is the model's own fault. So does a probe, where that
             # loads nothing.
-            self._avoid(model, why, now_s)
+            self._avoid(model, why, grant, now_s)
             return self._ask(model, why, around) if model in around.state.loaded else None
         return None
 
@@ -199,8 +199,8 @@ class Watched:
         self.silent = model
         return self.health.stalled(why, False, around.now_s)
 
-    def _avoid(self, model: str, why: str, now_s: float) -> None:
-        log_avoided(self.health.instance, model, why, self.avoidance.add(model, why, now_s))
+    def _avoid(self, model: str, why: str, grant: Grant, now_s: float) -> None:
+        log_avoided(self.health.instance, model, why, self.avoidance.add(model, why, grant.at_s, now_s))
 
     def look(
         self, grants: Sequence[Grant], snapshot: Snapshot, expect: Expect, policy: HealthPolicy

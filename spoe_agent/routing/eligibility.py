@@ -11,7 +11,7 @@ from spoe_agent.routing.choice import Candidate, Exclusion
 from spoe_agent.routing.demand import Demand, Site
 from spoe_agent.routing.estimates import GIB
 from spoe_agent.routing.names import display
-from spoe_agent.routing.snapshot import ANY_MODEL, Health
+from spoe_agent.routing.snapshot import ANY_MODEL, Avoided, Health
 from spoe_agent.routing.surface import Kind
 
 _DOUBTED = frozenset({Health.SUSPECT, Health.RECOVERING})
@@ -32,9 +32,20 @@ def exclusions(demand: Demand, sites: list[Site]) -> list[Candidate | None]:
         for site in sites
     ]
     doubts = [None if out else _doubt(demand, site) for out, site in zip(certain, sites, strict=True)]
-    if not any(doubts) or all(out or doubt for out, doubt in zip(certain, doubts, strict=True)):
+    if not any(doubts):
         return certain
+    if all(out or doubt for out, doubt in zip(certain, doubts, strict=True)):
+        doubts = _later(demand, sites, doubts)
     return [out or doubt for out, doubt in zip(certain, doubts, strict=True)]
+
+
+def _later(demand: Demand, sites: list[Site], doubts: list[Candidate | None]) -> list[Candidate | None]:
+    """Of instances that are all in doubt, return which still are not to be asked: those passed over for longer than
+    another. Who refuses at once is the emptiest, and would be sent everything, beside one that is well again.
+    """
+    terms = [_avoided(demand, site) if doubt else None for doubt, site in zip(doubts, sites, strict=True)]
+    soonest_s = min((term.until_s for term in terms if term), default=0.0)
+    return [doubt if term and term.until_s > soonest_s else None for doubt, term in zip(doubts, terms, strict=True)]
 
 
 def exclusion(demand: Demand, site: Site) -> Candidate | None:
@@ -105,10 +116,17 @@ def _doubt(demand: Demand, site: Site) -> Candidate | None:
         return Candidate(name, Exclusion.SUSPECT, state.why or str(state.health))
     if state.loads_in_doubt and demand.runs and demand.model not in state.loaded:
         return Candidate(name, Exclusion.SUSPECT, state.why or "its loads do not come to their end")
-    if state.avoided and demand.facts.kind is Kind.INFERENCE:
-        for model in (ANY_MODEL, demand.facts.model):
-            term = state.avoided.get(model or ANY_MODEL)
-            if term is not None and demand.snapshot.at_s < term.until_s:
-                return Candidate(name, Exclusion.SUSPECT, term.why)
+    term = _avoided(demand, site)
+    if term is not None:
+        return Candidate(name, Exclusion.SUSPECT, term.why)
     broken = state.lost_gpus or demand.snapshot.gpu(name).doubt.broken
     return Candidate(name, Exclusion.GPU, broken) if broken else None
+
+
+def _avoided(demand: Demand, site: Site) -> Avoided | None:
+    """Return for what an instance is passed over, the longest; None when it is not."""
+    if not site.state.avoided or demand.facts.kind is not Kind.INFERENCE:
+        return None
+    terms = [site.state.avoided.get(model or ANY_MODEL) for model in (ANY_MODEL, demand.facts.model)]
+    now = [term for term in terms if term is not None and demand.snapshot.at_s < term.until_s]
+    return max(now, key=lambda term: term.until_s, default=None)

@@ -174,6 +174,28 @@ def test_doubt_is_no_reason_when_nobody_is_certain():
     assert [one.exclusion for one in choice.candidates] == [None, None, Exclusion.DOWN]
 
 
+LATER = Avoided(NOW_S + 3, "answered 429")
+SOON_HERE = state(A, avoided={"": SOON})
+ALL_IN_DOUBT = {
+    # three instances -> which are still passed over
+    "for as long": ((SOON_HERE, SOON_HERE, SOON_HERE), ""),
+    "one for longer": ((SOON_HERE, state(A, avoided={A: LATER}), SOON_HERE), "g1"),
+    "one for longer, for two reasons": ((SOON_HERE, state(A, avoided={"": SOON, A: LATER}), SOON_HERE), "g1"),
+    "all but one": ((state(A, avoided={A: LATER}), SOON_HERE, state(A, avoided={A: LATER})), "g0 g2"),
+    "one for longer, one ill": ((SUSPECT, SOON_HERE, state(A, avoided={A: LATER})), "g2"),
+    "the only one that is up": ((DOWN, DOWN, state(A, avoided={A: LATER})), ""),
+    "one is ill, one passed over": ((SUSPECT, DOWN, SOON_HERE), ""),
+}
+
+
+@pytest.mark.parametrize(("states", "over"), ALL_IN_DOUBT.values(), ids=ALL_IN_DOUBT)
+def test_of_all_in_doubt_who_has_refused_last_is_asked_last(states, over):
+    """Its answers come at once, so it is the emptiest and would be sent everything."""
+    choice = choose(asks(), fleet("g0", "g1", "g2"), moment(g0=states[0], g1=states[1], g2=states[2]))
+    assert [c.instance for c in choice.candidates if c.exclusion is Exclusion.SUSPECT] == over.split()
+    assert choice.instance not in over.split()
+
+
 def test_a_server_that_has_just_started_is_waited_for():
     starting = state(installed=(), is_starting=True)
     choice = choose(asks(), fleet("g0", "g1"), moment(g0=starting, g1=NOT_HERE))
