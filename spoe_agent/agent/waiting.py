@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from spoe_agent.agent.chooser import Chooser
 from spoe_agent.agent.reservations import Reservations
-from spoe_agent.routing import Action, Choice, FleetSpec, InstanceLoad, Kind, Policy, Reason, RequestFacts
+from spoe_agent.routing import Action, Choice, FleetSpec, InstanceLoad, Kind, Reason, RequestFacts
 from spoe_agent.routing.choice import PASSING
 from spoe_agent.routing.hold import HoldQueue, Ticket, lane
 
@@ -72,7 +72,7 @@ class WaitingRoom:
     def keep(self, facts: RequestFacts, choice: Choice, now_s: float) -> None:
         """Hold a request, of which `choice` said so."""
         needs_s = self._chooser.needs_s(facts, choice.instance or "", now_s)
-        ticket = Ticket(facts, now_s, needs_s, self.priority(facts))
+        ticket = Ticket(facts, now_s, needs_s, self._chooser.fleet.hold_s(facts.model or ""), self.priority(facts))
         self.queue.add(ticket)
         if len(self._last) > MAX_LANES:
             self._last.clear()
@@ -120,11 +120,10 @@ class WaitingRoom:
 
     def expire(self, now_s: float) -> list[Granted]:
         """Turn away who has waited too long; put forward who has waited half of that."""
-        policy = self._chooser.fleet.policy
-        late = [*self.queue.expire(now_s - policy.hold_s), *self.queue.outwaited(now_s)]
-        self.queue.promote(now_s - policy.hold_s / 2)
+        late = self.queue.expire(now_s)
+        self.queue.promote(now_s)
         self._reservations.end_unless(self.queue.waiting)
-        return [(ticket, _too_late(ticket, policy)) for ticket in late]
+        return [(ticket, _too_late(ticket, self._chooser.fleet.policy.retry_after_s)) for ticket in late]
 
     def load_more(self, now_s: float) -> list[Granted]:
         """Send the last of each lane away to load its model elsewhere, where that takes less than its turn to come.
@@ -174,14 +173,11 @@ class WaitingRoom:
         return choice
 
 
-def _too_late(ticket: Ticket, policy: Policy) -> Choice:
-    wished_s = ticket.facts.wishes.wait_s
-    is_own = wished_s is not None and wished_s < policy.hold_s
-    held = f"{wished_s:g} s" if is_own else f"{policy.hold_s:g} s"
-    why = " (header x-pointsman-timeout)" if is_own else ""
+def _too_late(ticket: Ticket, retry_after_s: int) -> Choice:
+    why = " (header x-pointsman-timeout)" if ticket.patience_s < ticket.hold_s else ""
     return Choice(
         Action.REJECT,
         Reason.HOLD_TIMEOUT,
-        message=f"no slot was free within {held}; try again later{why}",
-        retry_after_s=policy.retry_after_s,
+        message=f"no slot was free within {ticket.patience_s:g} s; try again later{why}",
+        retry_after_s=retry_after_s,
     )

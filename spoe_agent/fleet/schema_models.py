@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from spoe_agent.fleet.called import InstanceName, ModelMatch
 from spoe_agent.fleet.section import Section
 from spoe_agent.fleet.units import Count, ModelSize, Size, Tokens
+
+Latency = Literal["interactive", "batch"]
+"""Who waits for a model's answers: somebody who looks on, or nobody."""
 
 
 class Shape(Section):
@@ -40,8 +43,12 @@ class ModelDraft(Section):
     """What its context takes; `pointsman plan --write` writes it. Left out: expected by its size."""
     max_concurrent: Count | None = None
     """Requests of the model that run at a time in the whole fleet; more are held. Left out: as slots allow."""
-    priority: Annotated[int, Field(strict=True, ge=-100, le=100)] = 0
-    """Class in the held queue; lower is more urgent."""
+    priority: Annotated[int, Field(strict=True, ge=-100, le=100)] | None = None
+    """Class in the held queue; lower is more urgent. Left out: 0, or what `latency` says."""
+    latency: Latency | None = None
+    """Who waits for it. interactive: somebody looks on; a request is held for 20s at most, and the model stays loaded
+    while no other needs its room. batch: nobody does; a request is held for as long as `queue_timeout` says, in class
+    100, and the model goes when its keep_alive is over. Left out: held for `hold_timeout`, kept while asked for."""
 
 
 class ModelEntry(ModelDraft):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 
 from spoe_agent.fleet.resolved import Fleet, Instance
+from spoe_agent.fleet.schema import Policies
 from spoe_agent.fleet.schema_models import ModelEntry, Shape
+from spoe_agent.routing.hold import LEAST_URGENT
 from spoe_agent.routing.memory import ModelShape
 from spoe_agent.routing.specs import FleetSpec, InstanceSpec, ModelRule, Policy
 
@@ -13,11 +15,15 @@ CACHE_ELEMENT_BYTES = {None: 2.0, "f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
 """By kv_cache_type. The quantized ones keep 32 numbers in a block, with a scale of two bytes (ggml-common.h)."""
 
 
+INTERACTIVE_HOLD_S = 20.0
+"""Somebody looks on: who has no slot by then is better told. A busy model gives way after 8 s, before that."""
+
+
 def specs(fleet: Fleet) -> FleetSpec:
     """Return routing's view of the fleet: instances and rules in file order, policy."""
     return FleetSpec(
         instances=tuple(_instance(instance) for instance in fleet.instances),
-        rules=tuple(_rule(entry) for entry in fleet.models),
+        rules=tuple(_rule(entry, fleet.policies) for entry in fleet.models),
         policy=_policy(fleet),
     )
 
@@ -37,7 +43,8 @@ def _instance(instance: Instance) -> InstanceSpec:
     )
 
 
-def _rule(entry: ModelEntry) -> ModelRule:
+def _rule(entry: ModelEntry, policies: Policies) -> ModelRule:
+    usual = LEAST_URGENT if entry.latency == "batch" else 0
     return ModelRule(
         match=entry.match,
         instances=entry.instances,
@@ -46,8 +53,19 @@ def _rule(entry: ModelEntry) -> ModelRule:
         size_bytes=None if entry.size is None else int(entry.size),
         shape=None if entry.shape is None else model_shape(entry.shape),
         max_concurrent=entry.max_concurrent,
-        priority=entry.priority,
+        priority=usual if entry.priority is None else entry.priority,
+        hold_s=_hold_s(entry, policies),
+        stays=None if entry.latency is None else entry.latency == "interactive",
     )
+
+
+def _hold_s(entry: ModelEntry, policies: Policies) -> float | None:
+    """Return how long the model's requests are held; None: as others, or nobody's are."""
+    if entry.latency is None or not policies.hold_timeout:
+        return None
+    if entry.latency == "interactive":
+        return min(INTERACTIVE_HOLD_S, policies.hold_timeout)
+    return max(policies.queue_timeout, policies.hold_timeout)
 
 
 def model_shape(shape: Shape) -> ModelShape:

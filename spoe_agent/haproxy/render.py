@@ -134,11 +134,11 @@ def _config(fleet: Fleet, known: frozenset[str]) -> str:
 
 
 def _engine(fleet: Fleet) -> str:
-    policies = fleet.policies
+    held_s = specs(fleet).longest_hold_s
     return _template("spoe-pointsman.conf.j2").render(
-        later={name: asked for name, asked in LATER.items() if policies.hold_timeout or name is not Question.HOLD},
-        hold_timeout=duration(policies.hold_timeout) if policies.hold_timeout else "",
-        hold_processing=duration(policies.hold_timeout + HOLD_GRACE_S),
+        later={name: asked for name, asked in LATER.items() if held_s or name is not Question.HOLD},
+        held=duration(held_s) if held_s else "",
+        hold_processing=duration(held_s + HOLD_GRACE_S),
     )
 
 

@@ -40,11 +40,14 @@ class Rule:
     """Where it is pinned; (): anywhere."""
     size: int = 0
     shape: dict[str, int] = field(default_factory=dict)
+    latency: str = ""
+    """"": as the file has it."""
 
     def data(self) -> dict[str, Any]:
         """Return the keys of the rule."""
         pins = {"instances": list(self.instances)} if self.instances else {}
-        return pins | {"size": self.size} | ({"shape": self.shape} if self.shape else {})
+        latency = {"latency": self.latency} if self.latency else {}
+        return pins | {"size": self.size} | ({"shape": self.shape} if self.shape else {}) | latency
 
 
 def entries(plan: Plan, gpus: Sequence[Gpu], fleet: Fleet | None, context: int) -> list[Entry]:
@@ -102,7 +105,7 @@ def rules(plan: Plan, wishes: Sequence[Wish], made: Sequence[Entry]) -> list[Rul
         homes = plan.homes.get(wish.model) or _in_turn(plan, wish, made)
         if homes:
             pins = () if len(homes) == len(made) else tuple(made[home].name for home in homes)
-            found.append(Rule(wish.model, pins, wish.weights, _shape(wish)))
+            found.append(Rule(wish.model, pins, wish.weights, _shape(wish), wish.latency))
     return found
 
 

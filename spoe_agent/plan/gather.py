@@ -113,6 +113,7 @@ def _wish(one: WantedModel, wanted: Wanted, known: Known) -> Wish:
         slots_wanted=one.slots,
         is_one_by_one=there is not None and there.is_one_by_one,
         copies_wanted=one.copies,
+        latency=one.latency or "",
         trained=trained,
     )
 

@@ -12,7 +12,7 @@ from spoe_agent.fleet import FleetError, Problem
 from spoe_agent.fleet.document import Document, read
 from spoe_agent.fleet.load import read_bytes
 from spoe_agent.fleet.problems import dotted
-from spoe_agent.fleet.schema_models import Shape
+from spoe_agent.fleet.schema_models import Latency, Shape
 from spoe_agent.fleet.section import Section
 from spoe_agent.fleet.units import Count, GpuId, GpuMemory, ModelSize, Tokens, refuse
 from spoe_agent.fleet.wording import message_of
@@ -50,6 +50,8 @@ class WantedModel(Section):
     """Requests at a time in one copy. Left out: as many as the demand has, 4 at most."""
     copies: Count = 1
     """At least so many, where one instance is not enough to rely on."""
+    latency: Latency | None = None
+    """As the fleet file's `models[].latency`, where it is written."""
     size: ModelSize | None = None
     """Bytes on disk, where no Ollama has it."""
     shape: Shape | None = None

@@ -50,6 +50,8 @@ class Wish:
     is_one_by_one: bool = False
     """Ollama runs one request of it at a time, whatever the instance's num_parallel."""
     copies_wanted: int = 1
+    latency: str = ""
+    """For the fleet file; "": that stays as it is."""
     trained: int = 0
     """Tokens it was trained for: Ollama cuts a larger context to that; 0: not known."""
 

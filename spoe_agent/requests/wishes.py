@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
+from spoe_agent.routing.hold import LEAST_URGENT
 from spoe_agent.routing.wishes import NO_WISHES, Wishes
 
 PREFIX = "x-pointsman-"
 HEADERS = (INSTANCE, PRIORITY, TIMEOUT) = tuple(PREFIX + name for name in ("instance", "priority", "timeout"))
 
-PRIORITIES = {"interactive": 0, "batch": 100}
-"""Classes of the held queue, as the fleet file's `models[].priority` counts them: 100 is the least urgent there is."""
+PRIORITIES = {"interactive": 0, "batch": LEAST_URGENT}
+"""Classes of the held queue, as the fleet file's `models[].priority` counts them."""
 
 SHOWN = 60
 """Characters of a value that an error repeats."""

@@ -19,6 +19,9 @@ from spoe_agent.routing.facts import RequestFacts
 
 _T = TypeVar("_T")
 
+LEAST_URGENT = 100
+"""The class of what can wait."""
+
 OVERDUE = -1_000_000
 """The class of tickets that have waited too long for their own."""
 
@@ -46,12 +49,20 @@ class Ticket:
     """When it was held, monotonic seconds."""
     service_s: float
     """Predicted time in a slot: what it adds to its caller's account when it is granted."""
+    hold_s: float
+    """How long requests of its model are held; it may wish for less."""
     priority: int = 0
 
     @property
     def lane(self) -> str:
         """The lane of its request."""
         return lane(self.facts)
+
+    @property
+    def patience_s(self) -> float:
+        """How long it is held at most."""
+        wished_s = self.facts.wishes.wait_s
+        return self.hold_s if wished_s is None else min(wished_s, self.hold_s)
 
 
 _Lanes = dict[str, dict[str, dict[str, Ticket]]]
@@ -133,35 +144,23 @@ class HoldQueue:
         if not lanes:
             del self._classes[ticket.priority]
 
-    def expire(self, before_s: float) -> list[Ticket]:
-        """Take out and return the tickets that have waited since before a moment, oldest first."""
-        late = self._older(before_s)
+    def expire(self, now_s: float) -> list[Ticket]:
+        """Take out and return the tickets whose time to wait is over, oldest first."""
+        late = [one for one in self if one.patience_s <= now_s - one.since_s]
         for ticket in late:
             self.remove(ticket.facts.request_id)
         return late
 
-    def outwaited(self, now_s: float) -> list[Ticket]:
-        """Take out and return the tickets whose own time to wait is over, oldest first."""
-        late = [
-            one
-            for one in self
-            if one.facts.wishes.wait_s is not None and one.facts.wishes.wait_s <= now_s - one.since_s
-        ]
-        for ticket in late:
-            self.remove(ticket.facts.request_id)
-        return late
-
-    def promote(self, before_s: float) -> None:
-        """Put tickets that have waited since before a moment ahead of every class; among them the order is the same."""
-        for ticket in self._older(before_s):
-            if ticket.priority != OVERDUE:
+    def promote(self, now_s: float) -> None:
+        """Put tickets that have waited for half of their model's time ahead of every class; among them the order is the
+        same.
+        """
+        for ticket in list(self):
+            if ticket.priority != OVERDUE and now_s - ticket.since_s > ticket.hold_s / 2:
                 self._leave(ticket)
                 overdue = replace(ticket, priority=OVERDUE)
                 self._tickets[ticket.facts.request_id] = overdue
                 self._enter(overdue)
-
-    def _older(self, than_s: float) -> list[Ticket]:
-        return [ticket for ticket in self if ticket.since_s < than_s]
 
     def take(self, grant: Callable[[Ticket], _T | None]) -> list[tuple[Ticket, _T]]:
         """Offer slots in order: `grant` returns what the ticket got, or None when it cannot run now.

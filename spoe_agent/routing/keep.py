@@ -44,9 +44,9 @@ class Touch(NamedTuple):
 def touches(fleet: FleetSpec, snapshot: Snapshot, wall_s: float) -> Iterator[Touch]:
     """Yield the idle models that are to be kept and would go soon.
 
-    Those that are in use and loaded nowhere else, as long as whatever else may have to be loaded would still have room
-    somewhere: else it would have to wait until one of these is gone. A copy beside others goes: what idles for minutes
-    is one too many.
+    Those that are in use, or are to stay by their rule, and loaded nowhere else, as long as whatever else may have to
+    be loaded would still have room somewhere: else it would have to wait until one of these is gone. A copy beside
+    others goes: what idles for minutes is one too many.
 
     Args:
         fleet: the instances.
@@ -62,11 +62,19 @@ def touches(fleet: FleetSpec, snapshot: Snapshot, wall_s: float) -> Iterator[Tou
     if not ending:
         return
     models = Models(fleet, snapshot)
-    copies = {model: sum(_has(model, snapshot, spec) for spec in fleet.instances) for model in models.in_use}
+
+    def copies(model: str) -> int:
+        return sum(_has(model, snapshot, spec) for spec in fleet.instances)
+
     rates = snapshot.learned.rate_per_s or {}
-    to_load = [model for model, n in copies.items() if not n or rates[model] * models[model].service_s >= BUSY]
+    to_load = [model for model in models.in_use if not copies(model) or rates[model] * models[model].service_s >= BUSY]
     if all(_has_place(model, fleet, snapshot) for model in to_load):
-        yield from (touch for touch in ending if copies.get(touch.model) == 1)
+        yield from (touch for touch in ending if _is_kept(touch.model, models) and copies(touch.model) == 1)
+
+
+def _is_kept(model: str, models: Models) -> bool:
+    stays = models[model].rule.stays
+    return model in models.in_use if stays is None else stays
 
 
 def _ends_soon(loaded: LoadedModel, wall_s: float) -> bool:

@@ -59,6 +59,10 @@ class ModelRule:
     """Requests of the model that run at a time in the whole fleet."""
     priority: int = 0
     """Class in the held queue; lower is more urgent."""
+    hold_s: float | None = None
+    """How long its requests are held; None: as long as others."""
+    stays: bool | None = None
+    """Whether it is kept loaded beyond its time while no other needs the room; None: while it is asked for."""
 
     def slots(self, usual: int) -> int:
         """Return how many requests of the model an instance runs at a time that runs as many of others as `usual`."""
@@ -119,3 +123,13 @@ class FleetSpec:
     def rule(self, model: str) -> ModelRule:
         """Return the first rule that matches the canonical key, or `NO_RULE`."""
         return next((rule for rule in self.rules if matches(rule.match, model)), NO_RULE)
+
+    def hold_s(self, model: str) -> float:
+        """Return how long requests of a model are held."""
+        own = self.rule(model).hold_s
+        return self.policy.hold_s if own is None else own
+
+    @property
+    def longest_hold_s(self) -> float:
+        """How long any request is held."""
+        return max([self.policy.hold_s, *(rule.hold_s for rule in self.rules if rule.hold_s is not None)])

@@ -58,6 +58,10 @@ def _holding(fleet: Fleet) -> Iterator[Remark]:
     if 0 < hold <= PATIENCE_S:
         text = f"{duration(hold)} are over before a busy model gives way to others ({duration(PATIENCE_S)})"
         yield note(text, "write 60s, or what your clients can wait", ("policies", "hold_timeout"))
+    for index, one in enumerate(fleet.models):
+        if one.latency is not None and not hold:
+            text = f"{one.match} is {one.latency}, and no request is held: that says only whether it stays loaded"
+            yield note(text, "write a hold_timeout, 60s for one", ("models", index, "latency"))
 
 
 def _staying(fleet: Fleet) -> Iterator[Remark]:

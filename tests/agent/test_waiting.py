@@ -69,6 +69,22 @@ def test_who_wishes_to_wait_less_is_turned_away_sooner():
     assert rig.granted[2][1].message == f"no slot was free within {HOLD_S:g} s; try again later"
 
 
+def test_requests_of_a_model_are_held_as_long_as_its_rule_says():
+    rig = Held(rules=[ModelRule("a", hold_s=20.0), ModelRule("b", hold_s=600.0)])
+    rig.ask("0", "1")
+    rig.ask("2", "3", model=B)
+    rig.clock.now_s += 20.0
+    rig.agent.tick()
+    assert [(name, choice.message) for name, choice in rig.granted] == [
+        ("1", "no slot was free within 20 s; try again later")
+    ]
+    rig.clock.now_s += HOLD_S
+    rig.agent.tick()
+    assert rig.names() == ["1"]
+    rig.agent.ended("2")
+    assert rig.names() == ["1", "3"]
+
+
 @pytest.mark.parametrize(("own", "wished", "is_last"), [(0, 100, True), (100, 0, False), (50, 0, False), (0, 0, False)])
 def test_who_wishes_so_is_less_urgent_but_never_more(own, wished, is_last):
     rig = Held(rules=[ModelRule("a", priority=own)])
@@ -150,7 +166,7 @@ def test_larger_limits_bring_slots():
 def test_whoever_waits_too_long_is_turned_away():
     rig = Held(retry_after_s=7)
     rig.ask("1", "2")
-    rig.clock.now_s += HOLD_S
+    rig.clock.now_s += HOLD_S - 0.1
     rig.agent.tick()
     assert rig.granted == []
     rig.clock.now_s += 0.1

@@ -58,6 +58,25 @@ policies: {max_inspected_body: 1MiB, retry_after: 1500ms, hold_timeout: 90s, pol
     )
 
 
+@pytest.mark.parametrize(
+    ("model", "policies", "expected"),
+    [
+        ("", "", ModelRule("m")),
+        ("latency: interactive", "", ModelRule("m", hold_s=20.0, stays=True)),
+        ("latency: interactive", "hold_timeout: 15s", ModelRule("m", hold_s=15.0, stays=True)),
+        ("latency: batch", "", ModelRule("m", priority=100, hold_s=600.0, stays=False)),
+        ("latency: batch, priority: 3", "queue_timeout: 1h", ModelRule("m", priority=3, hold_s=3600.0, stays=False)),
+        ("latency: batch", "queue_timeout: 10s", ModelRule("m", priority=100, hold_s=60.0, stays=False)),
+        ("latency: batch", "hold_timeout: 0", ModelRule("m", priority=100, stays=False)),
+        ("latency: interactive, priority: -5", "hold_timeout: 0", ModelRule("m", priority=-5, stays=True)),
+    ],
+)
+def test_what_latency_says(model: str, policies: str, expected: ModelRule) -> None:
+    rule = f"{{match: m{', ' * bool(model)}{model}}}"
+    fleet = loads(f'instances: [{{name: a, url: "http://h:1"}}]\nmodels: [{rule}]\npolicies: {{{policies}}}')
+    assert specs(fleet).rules == (expected,)
+
+
 def test_the_files_defaults_are_routings_defaults_but_for_holding() -> None:
     """Routing holds nothing by itself: benchmarks and front ends without a held queue say so by leaving it out."""
     assert specs(loads('instances: [{name: a, url: "http://h:1"}]')).policy == Policy(hold_s=60.0)

@@ -167,10 +167,14 @@ def test_both_fronts_wait_as_long_for_a_connection(config):
     assert seconds(found[1]) == contract.CONNECT_S == CONNECT_TIMEOUT_S
 
 
-def test_the_agent_is_given_longer_than_it_takes_to_turn_a_held_request_away():
-    files = haproxy_files(fleet_of(f"{ONE}policies: {{hold_timeout: 90s, retry_after: 1s}}"))
+@pytest.mark.parametrize(
+    ("models", "longest_s"),
+    [("", 90), ("models: [{match: a, latency: interactive}, {match: b, latency: batch}]\n", 600)],
+)
+def test_the_agent_is_given_longer_than_it_takes_to_turn_a_held_request_away(models, longest_s):
+    files = haproxy_files(fleet_of(f"{ONE}{models}policies: {{hold_timeout: 90s, retry_after: 1s}}"))
     waits = settings_of(files["spoe-pointsman.conf"], "spoe-agent pointsman-hold-agent")["timeout"]
-    assert seconds(waits.removeprefix("processing ")) == 90 + contract.HOLD_GRACE_S
+    assert seconds(waits.removeprefix("processing ")) == longest_s + contract.HOLD_GRACE_S
 
 
 SHORTER = {

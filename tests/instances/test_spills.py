@@ -101,7 +101,7 @@ def test_while_it_runs_loads_waits_or_is_used_by_others_nothing_is_unloaded():
     facts = RequestFacts("h", Kind.INFERENCE, Dialect.OLLAMA).naming("a")
     running, held, foreign, loading = Rig(), Rig(), Rig(), Rig()
     running.board.grant(Grant("1", "g0", A, running.now_s))
-    held.agent.hold.add(Ticket(facts, held.now_s, 1.0))
+    held.agent.hold.add(Ticket(facts, held.now_s, 1.0, 60.0))
     foreign.reads(replace(state(a=(10, 4)), others={A: 3.0}))
     loading.board.grant(Grant("1", "g0", B, loading.now_s))
     assert [rig.look() for rig in (running, held, foreign, loading)] == [[], [], [], []]

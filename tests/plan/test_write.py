@@ -69,6 +69,13 @@ def test_what_the_plan_does_not_speak_of_stays():
     assert (rule["llama3.3:70b"].priority, rule["llama*"].priority) == (3, 3)
 
 
+@pytest.mark.parametrize(("said", "expected"), [("batch", "batch"), ("", "interactive")])
+def test_who_waits_is_written_where_it_is_said(said, expected):
+    before = TEXT.replace("max_concurrent: 2", "latency: interactive")
+    _, fleet = planned(gpus(2, 48), [asked(QWEN_32B, latency=said)], before)
+    assert {one.match: one.latency for one in fleet.models} == {"llama*": None, "qwen3:32b": expected}
+
+
 def test_new_instances_have_ports_that_nobody_in_the_file_has():
     _, fleet = planned(gpus(3, 48), [QWEN_32B])
     assert [one.port for one in fleet.instances] == [11435, 11437, 11438]

@@ -6,12 +6,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from spoe_agent.routing.hold import MAX_IDLE, OVERDUE, HoldQueue, Ticket, lane
+from spoe_agent.routing.wishes import Wishes
 from tests.routing.builders import A, B, C, asks, counts, untimed
 
 
-def ticket(request_id="r", caller="x", model=A, since_s=0.0, service_s=1.0, priority=0, num_ctx=None):
-    facts = asks(model, request_id=request_id, caller=caller, num_ctx=num_ctx)
-    return Ticket(facts, since_s, service_s, priority)
+def ticket(
+    request_id="r", caller="x", model=A, since_s=0.0, service_s=1.0, priority=0, num_ctx=None, hold_s=60.0, wait_s=None
+):
+    facts = asks(model, request_id=request_id, caller=caller, num_ctx=num_ctx, wishes=Wishes(wait_s=wait_s))
+    return Ticket(facts, since_s, service_s, hold_s, priority)
 
 
 def queue(*tickets, weights=None):
@@ -55,7 +58,7 @@ LANES = [
 @pytest.mark.parametrize(("one", "other", "same"), LANES)
 def test_who_waits_for_the_same_slots(one, other, same):
     assert (lane(one) == lane(other)) is same
-    assert Ticket(one, 0.0, 1.0).lane == lane(one)
+    assert Ticket(one, 0.0, 1.0, 60.0).lane == lane(one)
 
 
 ORDERS = {
@@ -147,35 +150,45 @@ def test_a_lane_is_asked_once_per_round():
     assert len(asked) == 1
 
 
-def test_expiry_takes_those_who_came_before_the_moment():
+def test_expiry_takes_those_whose_time_is_over():
     it = queue(*(ticket(str(i), since_s=i, model=(A, B)[i % 2]) for i in range(6)))
-    assert ids(it.expire(3)) == ["0", "1", "2"]
-    assert it.expire(3) == []
+    assert ids(it.expire(62)) == ["0", "1", "2"]
+    assert it.expire(62) == []
     assert serve(it) == ["3", "4", "5"]
+
+
+@pytest.mark.parametrize(
+    ("hold_s", "wait_s", "is_late"),
+    [(20.0, None, True), (21.0, None, False), (600.0, 20.0, True), (600.0, 21.0, False), (20.0, 600.0, True)],
+)
+def test_each_waits_as_long_as_its_model_lets_it_or_it_wishes(hold_s, wait_s, is_late):
+    it = queue(ticket("1", hold_s=hold_s, wait_s=wait_s))
+    assert ids(it.expire(20)) == ["1"] * is_late
 
 
 def test_who_has_waited_long_goes_first():
     it = queue(
         ticket("urgent", since_s=50, priority=-100),
+        ticket("patient", since_s=0, priority=100, hold_s=600.0),
         ticket("old", since_s=1, priority=100),
         ticket("new", "y", since_s=60),
     )
-    it.promote(10)
-    assert serve(it) == ["old", "urgent", "new"]
+    it.promote(40)
+    assert serve(it) == ["old", "urgent", "new", "patient"]
 
 
 def test_putting_forward_twice_changes_nothing():
     it = queue(*(ticket(str(i), since_s=i, priority=i) for i in range(4)))
-    it.promote(2)
-    it.promote(4)
+    it.promote(32)
+    it.promote(34)
     assert len(it) == 4
     assert serve(it) == ["0", "1", "2", "3"]
 
 
 def test_the_overdue_expire_oldest_first_like_all():
     it = queue(*(ticket(str(i), since_s=i) for i in range(4)))
-    it.promote(2)
-    assert ids(it.expire(10)) == ["0", "1", "2", "3"]
+    it.promote(32)
+    assert ids(it.expire(70)) == ["0", "1", "2", "3"]
     assert not it
 
 
@@ -322,7 +335,7 @@ class Waiting(RuleBasedStateMachine):
                 caller=pattern.facts.caller,
                 num_ctx=pattern.facts.num_ctx,
             )
-            one = Ticket(facts, self.now_s, pattern.service_s, pattern.priority)
+            one = Ticket(facts, self.now_s, pattern.service_s, 60.0, pattern.priority)
             self.it.add(one)
             self.inside[str(self.number)] = one
 
@@ -354,17 +367,17 @@ class Waiting(RuleBasedStateMachine):
         assert self.it.remove(name).facts.request_id == name
         self.leave(name)
 
-    @rule(age_s=st.floats(0, 40))
+    @rule(age_s=st.floats(0, 70))
     def the_oldest_expire(self, age_s):
-        expected = [name for name, one in self.inside.items() if one.since_s < self.now_s - age_s]
-        assert sorted(ids(self.it.expire(self.now_s - age_s)), key=int) == expected
+        expected = [name for name, one in self.inside.items() if self.now_s + age_s - one.since_s >= 60.0]
+        assert sorted(ids(self.it.expire(self.now_s + age_s)), key=int) == expected
         for name in expected:
             self.leave(name)
 
-    @rule(age_s=st.floats(0, 40))
+    @rule(age_s=st.floats(0, 70))
     def the_oldest_are_put_forward(self, age_s):
-        self.it.promote(self.now_s - age_s)
-        self.overdue |= {name for name, one in self.inside.items() if one.since_s < self.now_s - age_s}
+        self.it.promote(self.now_s + age_s)
+        self.overdue |= {name for name, one in self.inside.items() if self.now_s + age_s - one.since_s > 30.0}
 
     @invariant()
     def it_knows_who_is_inside(self):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from spoe_agent.routing import Activity, Health, LoadedModel
+from spoe_agent.routing import Activity, Health, LoadedModel, ModelRule
 from spoe_agent.routing.estimates import GIB, service_s
 from spoe_agent.routing.keep import BEFORE_S, BUSY, LEAST_S, Touch, touches
 from spoe_agent.routing.names import canonical
@@ -54,6 +54,22 @@ def test_shortly_before_it_goes(left_s, is_kept):
 )
 def test_what_will_be_wanted(rates, is_kept):
     assert bool(kept({"g0": with_models(a=10)}, rates)) is is_kept
+
+
+@pytest.mark.parametrize(
+    ("stays", "rates", "is_kept"),
+    [(True, {}, True), (True, {A: OFTEN}, True), (False, {A: OFTEN}, False), (None, {}, False)],
+)
+def test_what_its_rule_says(stays, rates, is_kept):
+    of = replace(fleet("g0"), rules=(ModelRule("a", stays=stays),))
+    assert bool(kept({"g0": with_models(a=10)}, rates, of=of)) is is_kept
+
+
+def test_what_is_to_stay_goes_where_another_has_no_room():
+    of = replace(fleet("g0"), rules=(ModelRule("a", stays=True),))
+    full = {"g0": with_models(a=10, c=200, d=200)}
+    assert kept(full, {B: HARDLY}, of=of)
+    assert not kept(full, {B: OFTEN}, of=of)
 
 
 @pytest.mark.parametrize(

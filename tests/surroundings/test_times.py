@@ -56,3 +56,17 @@ def test_an_outer_time_covers_what_is_within(instance, policies, expected):
     found = told(instance, **policies)
     assert [key for key, _ in found] == [key for key, _ in expected]
     assert all(text.startswith(words) for (_, text), (_, words) in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("model", "hold_timeout", "is_told"),
+    [
+        ({"latency": "batch"}, 0, True),
+        ({"latency": "interactive"}, 0, True),
+        ({}, 0, False),
+        ({"latency": "batch"}, "60s", False),
+    ],
+)
+def test_who_waits_for_a_model_counts_where_requests_are_held(model, hold_timeout, is_told):
+    of = fleet({}, models=[{"match": "b"}, {"match": "a", **model}], policies={"hold_timeout": hold_timeout})
+    assert [one.path for one in chain(seen(of))] == [("models", 1, "latency")] * is_told
