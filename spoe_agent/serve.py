@@ -81,6 +81,7 @@ async def _serve(file: FleetFile, state: Path | None, predecessor: Predecessor |
         async def adopt(fleet: Fleet) -> None:
             await parts.adopt(fleet)
             service.limiter.adopt(fleet)
+            service.decisions.adopt(fleet.policies.decision_log)
             # At once: HAProxy may be reloaded next, and reads it then.
             await keeper.keep()
 
@@ -151,7 +152,7 @@ async def _open_admin(service: Service, reloader: Reloader, stack: AsyncExitStac
     async def now() -> dict[str, Any]:
         pending = await reloader.pending()
         former = [_FORMER.format(place) for place in service.sockets.former]
-        warnings = [*parts.warnings(), *former, *pending.warnings()]
+        warnings = [*parts.warnings(), *former, *service.decisions.warnings(), *pending.warnings()]
         found = status(
             parts.agent, parts.watch, service.limiter, service.contact, started_s, time.monotonic(), warnings
         )

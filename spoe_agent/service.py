@@ -19,6 +19,7 @@ from spoe_agent.agent.ending import Line
 from spoe_agent.agent.persistently import persistently
 from spoe_agent.agent.statefile import Kept, dump, parse, save
 from spoe_agent.assemble import Parts
+from spoe_agent.decisions.writing import DecisionLog
 from spoe_agent.haproxy.check import CheckServer, Guard
 from spoe_agent.haproxy.contact import Contact
 from spoe_agent.haproxy.contract import TOLD_S
@@ -60,6 +61,7 @@ class Service:
         self._state = state
         self._command = command
         self.contact = Contact()
+        self.decisions = DecisionLog(parts.agent, parts.fleet.policies.decision_log)
         self._server = Server(parts.agent, contact=self.contact, news=self._read_logs)
         self._group: asyncio.TaskGroup | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -104,13 +106,13 @@ class Service:
 
     def _ended(self, line: Line) -> None:
         self.contact.ended(line)
-        self.parts.agent.record.ended(line)
         self.limiter.ended(line, self.parts.watch.ended(line))
+        self.parts.agent.record.ended(line)
 
     def run_in(self, group: asyncio.TaskGroup) -> None:
         """Keep it informed in this group, until it is stopped."""
         self._group = group
-        own = self._keep_often, self._review, systemd.pet_watchdog
+        own = self._keep_often, self._review, self.decisions.run, systemd.pet_watchdog
         runs = self._guard.run, self.parts.run, self.limiter.run, *own
         self._tasks = [group.create_task(persistently(run.__qualname__, run)) for run in runs]
         self._guarding = self._tasks[0]
@@ -119,6 +121,7 @@ class Service:
         """End what runs, for good."""
         self._group = None
         await self._cease()
+        await self.decisions.leave()
 
     async def _cease(self) -> None:
         for task in self._tasks:
@@ -191,6 +194,8 @@ class Service:
             begun_s = time.monotonic()
             if not await freeze(self._server, FREEZE_DEADLINE_S):
                 raise Failed("answers under way were not written in time")
+            # Not before: what is decided until here is this agent's to write down.
+            await self.decisions.leave()
             await self._send(successor)
         except BaseException as error:
             await successor.give_up()

@@ -289,6 +289,6 @@ class Agent:
 
     def _tell(self, granted: list[Granted]) -> None:
         for ticket, choice in granted:
-            facts = ticket.facts
-            self.record.granted(facts, choice, self.priority(facts), self._clock() - ticket.since_s)
+            facts, now_s = ticket.facts, self._clock()
+            self.record.granted(facts, choice, self.priority(facts), now_s - ticket.since_s, now_s)
             self.answers.give(choice, facts)

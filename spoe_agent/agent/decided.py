@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from spoe_agent.routing import Candidate, Choice, RequestFacts
+from spoe_agent.routing.choice import Cost
 from spoe_agent.routing.names import display
 
 
@@ -30,7 +31,7 @@ def _candidate(one: Candidate) -> dict[str, Any]:
     why = {"why": one.detail} if one.detail else {}
     if one.exclusion is not None:
         return {"excluded": str(one.exclusion), **why}
-    terms = {name: round(seconds, 3) for name, seconds in one.cost._asdict().items() if round(seconds, 3)}
+    terms = {name: kept for name, s in zip(Cost._fields, one.cost, strict=True) if s and (kept := round(s, 3))}
     return {
         **({"state": one.tier.name.lower()} if one.tier is not None else {}),
         "total_s": round(one.cost.total_s, 3),

@@ -50,3 +50,5 @@ class Line:
     """Whose it was; "" when the front end does not say."""
     name: str = ""
     """What the client calls it (X-Request-Id); "" when the front end does not say."""
+    queue_s: float = 0.0
+    """How long it waited for a connection of its instance, before the times of its ending."""

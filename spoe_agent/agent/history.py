@@ -33,6 +33,8 @@ class Entry:
     """When the first token was to come, after it was sent; None: it has not ended, or nothing was known."""
     line: Line | None = None
     """How it ended; None: it has not."""
+    is_in_log: bool = False
+    """The decision log has it already, without its end."""
 
 
 class History:
@@ -47,26 +49,34 @@ class History:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def decided(self, facts: RequestFacts, choice: Choice, now_s: float) -> None:
-        """Take a decision. Requests that name no model, and are let through, are not worth a place."""
+    def decided(self, facts: RequestFacts, choice: Choice, now_s: float) -> list[Entry]:
+        """Take a decision. Requests that name no model, and are let through, are not worth a place. Return those that
+        have not ended and must go for it.
+        """
         if facts.model is None and choice.action is not Action.REJECT:
-            return
+            return []
         before = self._entries.pop(facts.request_id, None)
         if before is not None:
             self._candidates -= len(before.choice.candidates)
         self._entries[facts.request_id] = Entry(facts, choice, now_s)
         self._candidates += len(choice.candidates)
+        gone = []
         while len(self._entries) > self._kept or self._candidates > self._most:
-            self._candidates -= len(self._entries.popitem(last=False)[1].choice.candidates)
+            _, oldest = self._entries.popitem(last=False)
+            self._candidates -= len(oldest.choice.candidates)
+            gone += [oldest] if oldest.line is None else []
+        return gone
 
-    def granted(self, request_id: str, choice: Choice, held_s: float) -> None:
-        """Take what a held request got at last."""
+    def granted(self, request_id: str, choice: Choice, held_s: float) -> bool:
+        """Take what a held request got at last. False: nothing of it is kept."""
         entry = self._entries.get(request_id)
-        if entry is not None:
-            # A refusal has no candidates of its own: what was seen before still explains it.
-            kept = choice if choice.candidates else replace(choice, candidates=entry.choice.candidates)
-            self._candidates += len(kept.candidates) - len(entry.choice.candidates)
-            entry.choice, entry.held_s = kept, held_s
+        if entry is None:
+            return False
+        # A refusal has no candidates of its own: what was seen before still explains it.
+        kept = choice if choice.candidates else replace(choice, candidates=entry.choice.candidates)
+        self._candidates += len(kept.candidates) - len(entry.choice.candidates)
+        entry.choice, entry.held_s = kept, held_s
+        return True
 
     def predicted(self, request_id: str, predicted_s: float) -> None:
         """Take what was predicted for a request that ends now."""
@@ -74,11 +84,16 @@ class History:
         if entry is not None:
             entry.predicted_s = predicted_s
 
-    def ended(self, line: Line) -> None:
-        """Take the end of a request."""
+    def ended(self, line: Line) -> Entry | None:
+        """Take the end of a request, and return its decision, if that is kept."""
         entry = self._entries.get(line.request_id)
         if entry is not None:
             entry.line = line
+        return entry
+
+    def under_way(self) -> list[Entry]:
+        """Return those that went to an instance and have not ended."""
+        return [one for one in self._entries.values() if one.line is None and one.choice.action is Action.ROUTE]
 
     def find(self, name: str) -> Entry | None:
         """Return a request by its id, or by what its client calls it (X-Request-Id): of several, the latest."""

@@ -14,6 +14,7 @@ from spoe_agent.agent.ending import Ending, Line
 from spoe_agent.agent.grant import Grant
 from spoe_agent.agent.history import History
 from spoe_agent.agent.learner import Learner
+from spoe_agent.agent.rows import Rows
 from spoe_agent.routing import Action, Choice, Reason, RequestFacts
 
 log = structlog.get_logger()
@@ -25,18 +26,20 @@ class Record:
     def __init__(self) -> None:
         self.counts = Counts()
         self.history = History()
+        self.rows = Rows()
 
     def decided(self, facts: RequestFacts, choice: Choice, now_s: float) -> None:
         """Take the decision on a request that has come, unless nobody waits for it any more."""
         if choice.reason is Reason.TOO_LATE:
             return
-        self.history.decided(facts, choice, now_s)
+        for entry in self.history.decided(facts, choice, now_s):
+            self.rows.still_open(entry)
         self.counts.decided(choice, facts.runner)
         if choice.action is Action.ROUTE:
             self.counts.granted(choice)
         self._log("decided", facts, choice)
 
-    def granted(self, facts: RequestFacts, choice: Choice, priority: int, held_s: float) -> None:
+    def granted(self, facts: RequestFacts, choice: Choice, priority: int, held_s: float, now_s: float) -> None:
         """Take what a held request got at last: an instance, or a refusal."""
         is_routed = choice.action is Action.ROUTE
         if is_routed:
@@ -44,7 +47,11 @@ class Record:
         is_late = choice.reason is Reason.HOLD_TIMEOUT
         outcome = "granted" if is_routed else "timeout" if is_late else "refused"
         self.counts.left_queue(priority, outcome, held_s)
-        self.history.granted(facts.request_id, choice, held_s)
+        if not self.history.granted(facts.request_id, choice, held_s):
+            # An agent before this one held it.
+            for entry in self.history.decided(facts, choice, now_s - held_s):
+                self.rows.still_open(entry)
+            self.history.granted(facts.request_id, choice, held_s)
         self._log("granted", facts, choice)
 
     def left(self, priority: int, held_s: float) -> None:
@@ -61,8 +68,13 @@ class Record:
             self.history.predicted(grant.request_id, predicted_s(grant.cost, warm_s))
 
     def ended(self, line: Line) -> None:
-        """Take how a request ended, granted or not."""
-        self.history.ended(line)
+        """Take how a request ended, granted or not, when all else has been told."""
+        self.rows.ended(self.history.ended(line), line)
+
+    def leave(self) -> None:
+        """Have the decision log know what is under way: this agent will not hear how it ends."""
+        for entry in self.history.under_way():
+            self.rows.still_open(entry)
 
     def _log(self, event: str, facts: RequestFacts, choice: Choice) -> None:
         """Nothing is worked out for a log that does not take it: this is on every request's path."""

@@ -18,7 +18,7 @@ from spoe_agent.fleet.called import InstanceName
 from spoe_agent.fleet.schema_haproxy import HAProxySettings
 from spoe_agent.fleet.schema_models import ModelDraft, ModelEntry
 from spoe_agent.fleet.schema_ollama import OllamaSettings
-from spoe_agent.fleet.schema_watch import HealthPolicy, LimitPolicy, Telemetry
+from spoe_agent.fleet.schema_watch import DecisionLogPolicy, HealthPolicy, LimitPolicy, Telemetry
 from spoe_agent.fleet.section import Section
 from spoe_agent.fleet.units import (
     AbsolutePath,
@@ -206,6 +206,8 @@ class Policies(Section):
     """Doubting instances that answer lists but not prompts."""
     limits: LimitPolicy = Field(default_factory=LimitPolicy)
     """Connection limits that follow what the instances can do."""
+    decision_log: DecisionLogPolicy = Field(default_factory=DecisionLogPolicy)
+    """Every request in a file."""
 
 
 class FleetDraft(Section):

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from spoe_agent.fleet.called import InstanceName
 from spoe_agent.fleet.section import Section
-from spoe_agent.fleet.units import Count, Seconds
+from spoe_agent.fleet.units import AbsolutePath, Count, Seconds, Size
 
 
 class HealthPolicy(Section):
@@ -33,6 +33,18 @@ class LimitPolicy(Section):
     """HAProxy asks the agent for each instance's limit. false: `max_connections` always holds."""
     floor: Count = 1
     """No instance that is up gets fewer connections."""
+
+
+class DecisionLogPolicy(Section):
+    """A file with every request: all that was weighed for it, and how it ended. `pointsman replay` runs it again."""
+
+    file: AbsolutePath | None = Field(default=None, examples=["/var/lib/pointsman/decisions.jsonl"])
+    """Where: lines of JSON, which only the agent's user and group can read. Nothing of a prompt, no key. Left out: none
+    is written. Only the agent behind HAProxy writes it."""
+    max_size: Annotated[Size, Field(ge=64 << 10, examples=["100MiB"])] = Field(default="100MiB", validate_default=True)
+    """From here on the file is put aside as FILE.1, that one as FILE.2, and a new one is begun."""
+    keep: Count = 5
+    """So many files that were put aside; older ones are deleted."""
 
 
 class SignalPolicy(Section):

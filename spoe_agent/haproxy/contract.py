@@ -115,7 +115,7 @@ NOBODY = "-"
 
 Field = Literal[
     "time", "id", "request_id", "caller", "method", "path", "server", "reason", "status", "bytes",
-    "first_byte_ms", "data_ms", "termination", "retries", "process", "spoe_error", "at",
+    "queue_ms", "first_byte_ms", "data_ms", "termination", "retries", "process", "spoe_error", "at",
 ]  # fmt: skip
 """Keys of the log's line that are read; it has more, for people."""
 

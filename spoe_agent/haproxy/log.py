@@ -113,6 +113,7 @@ def read_line(line: bytes) -> Line | None:
             classify(str(fields.get("method", "")), str(fields.get("path", ""))),
             _set(fields, "caller"),
             _set(fields, "request_id"),
+            max(0, fields.get("queue_ms", 0)) / 1000,
         )
     except (ValueError, KeyError, TypeError, OverflowError):
         return None

@@ -45,6 +45,12 @@ def _processes(moment: Moment) -> Iterator[Row[float]]:
     yield (), len(moment.contact.processes.heard)
 
 
+def _log_rows(moment: Moment) -> Iterator[Row[float]]:
+    rows = moment.known.agent.record.rows
+    yield ("written",), rows.written
+    yield ("lost",), rows.lost
+
+
 METRICS: tuple[AnyMetric, ...] = (
     Gauge("pointsman_build_info", ("version",), _build, "1, for the agent that answers."),
     Counter("pointsman_spop_frames_total", (), _frames, "SPOP frames that HAProxy sent."),
@@ -68,6 +74,12 @@ METRICS: tuple[AnyMetric, ...] = (
         (),
         _fallbacks,
         "Requests that HAProxy decided alone, because no answer came, or not to all it asked.",
+    ),
+    Counter(
+        "pointsman_decision_log_rows_total",
+        ("outcome",),
+        _log_rows,
+        "Rows of `policies.decision_log`: `written`, or `lost` because the disk was full, too slow or not writable.",
     ),
     Gauge("pointsman_haproxy_processes", (), _processes, "HAProxy's processes that ask or have requests left."),
 )

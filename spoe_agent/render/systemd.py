@@ -18,6 +18,9 @@ FILES = "/etc/pointsman/haproxy"
 AGENT = "pointsman"
 """The user that the agent's unit runs as."""
 
+OWN_FOLDERS = {"/run/pointsman", "/var/lib/pointsman"}
+"""systemd makes these for it (RuntimeDirectory, StateDirectory)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Programs:
@@ -85,9 +88,12 @@ def home(instance: Instance) -> str:
 
 
 def _written_by_agent(fleet: Fleet) -> list[str]:
-    """Return folders outside of the agent's own: HAProxy's map of models, and its socket where HAProxy sees it."""
-    sockets = {str(PurePosixPath(listen.path).parent) for listen in fleet.listeners.spop if listen.path}
-    return sorted({*([fleet.haproxy.files] if fleet.haproxy.files else []), *sockets} - {"/run/pointsman"})
+    """Return folders outside of the agent's own: HAProxy's map of models, its socket where HAProxy sees it, and the
+    decision log's.
+    """
+    files = [*(listen.path for listen in fleet.listeners.spop), fleet.policies.decision_log.file]
+    folders = {str(PurePosixPath(file).parent) for file in files if file}
+    return sorted({*([fleet.haproxy.files] if fleet.haproxy.files else []), *folders} - OWN_FOLDERS)
 
 
 def _word(text: str) -> str:

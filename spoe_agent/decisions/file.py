@@ -1,0 +1,54 @@
+"""One file that lines are added to, put aside when it is large. It may block: nothing of it runs on the event loop.
+
+It is opened anew for each batch. So it is where its name says also after somebody else has put it aside, and of two
+agents, one of which takes the other's place, neither has it open for long.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+
+def append(path: Path, text: bytes) -> int:
+    """Add whole lines, and return the size that the file has then. Raises OSError: then nothing was added."""
+    number = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        before = os.fstat(number).st_size
+        try:
+            left = memoryview(text)
+            while left:
+                left = left[os.write(number, left) :]
+        except OSError:
+            # Half a line would spoil the next one too.
+            with suppress(OSError):
+                os.ftruncate(number, before)
+            raise
+        return before + len(text)
+    finally:
+        os.close(number)
+
+
+def put_aside(path: Path, keep: int) -> None:
+    """Rename FILE to FILE.1, that one to FILE.2 and so on; the oldest beyond `keep` goes. Raises OSError."""
+    for number in range(keep, 0, -1):
+        older = path if number == 1 else aside(path, number - 1)
+        with suppress(FileNotFoundError):
+            os.replace(older, aside(path, number))
+
+
+def aside(path: Path, number: int) -> Path:
+    """Return where the file is that was put aside so many times."""
+    return path.with_name(f"{path.name}.{number}")
+
+
+def chain(path: Path) -> Iterator[Path]:
+    """Yield the files that there are of one log, oldest first."""
+    number = 1
+    while aside(path, number).exists():
+        number += 1
+    yield from (aside(path, older) for older in range(number - 1, 0, -1))
+    if path.exists():
+        yield path

@@ -1,0 +1,121 @@
+"""Has the agent's rows written, beside everything else: in batches, in a thread, and never so that serving waits.
+
+A disk that is full, or a folder that cannot be written, is said once; the rows of that time are lost, and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import structlog
+from pydantic_core import to_json
+
+from spoe_agent.agent.agent import Agent
+from spoe_agent.decisions.file import append, put_aside
+from spoe_agent.decisions.known import known
+from spoe_agent.fleet.schema_watch import DecisionLogPolicy
+
+log = structlog.get_logger()
+
+INTERVAL_S = 1.0
+"""Between two batches."""
+
+KNOWN_S = 600.0
+"""So often what the agent knows is written down too; and at the beginning of each file."""
+
+LEAVE_S = 0.3
+"""So long the last batch may take: meanwhile HAProxy's questions wait for the next agent."""
+
+
+class DecisionLog:
+    """Of one agent; `run` must be running. `wall`, `clock`: seconds since 1970, and the agent's."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        policy: DecisionLogPolicy,
+        wall: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._agent = agent
+        self._rows = agent.record.rows
+        self._wall, self._clock = wall, clock
+        self._at_work = threading.Lock()
+        self._is_new = True
+        """What is known is to be written next."""
+        self._known_at_s = 0.0
+        self._trouble = ""
+        self.adopt(policy)
+
+    def adopt(self, policy: DecisionLogPolicy) -> None:
+        """Write as another fleet file says, from the next batch on."""
+        self._policy, self._is_new = policy, True
+        self._rows.is_wanted = policy.file is not None
+        self._follow_clocks()
+
+    def _follow_clocks(self) -> None:
+        """The wall's may be set at any time."""
+        self._rows.wall_offset_s = self._wall() - self._clock()
+
+    def warnings(self) -> list[str]:
+        """Return what people should know: that nothing can be written, and why."""
+        return [f"{self._trouble}: decisions are not written down"] if self._trouble else []
+
+    async def run(self) -> None:
+        """Write each second what there is, until cancelled."""
+        while True:
+            await asyncio.sleep(INTERVAL_S)
+            await self.write()
+
+    async def write(self) -> None:
+        """Write what there is."""
+        self._follow_clocks()
+        rows = self._rows.take()
+        if not rows or self._policy.file is None:
+            return
+        job = partial(self._write, Path(self._policy.file), self._what_is_known(), rows)
+        # Whoever is cancelled meanwhile has taken these rows already: they are written all the same.
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, job))
+
+    def _what_is_known(self) -> bytes:
+        now_s = self._clock()
+        if not self._is_new and now_s - self._known_at_s < KNOWN_S:
+            return b""
+        self._is_new, self._known_at_s = False, now_s
+        return to_json({"known": known(self._agent, self._wall())}) + b"\n"
+
+    def _write(self, path: Path, first: bytes, rows: list[bytes]) -> None:
+        with self._at_work:
+            try:
+                size = append(path, first + b"".join(rows))
+                if size >= self._policy.max_size:
+                    put_aside(path, self._policy.keep)
+                    self._is_new = True
+            except OSError as error:
+                self._rows.lost += len(rows)
+                self._is_new = True
+                self._say(f"{path}: {error.strerror or error}")
+            else:
+                self._rows.written += len(rows)
+                self._say("")
+
+    def _say(self, trouble: str) -> None:
+        if trouble and not self._trouble:
+            log.error("the decision log cannot be written; requests are served on", why=trouble)
+        elif self._trouble and not trouble:
+            log.info("the decision log is written again", lost=self._rows.lost)
+        self._trouble = trouble
+
+    async def leave(self) -> None:
+        """Write the last batch, with what is under way: another agent, or none, hears how that ends."""
+        self._agent.record.leave()
+        try:
+            async with asyncio.timeout(LEAVE_S):
+                await self.write()
+        except TimeoutError:
+            log.error("the decision log's last rows are late: its disk hangs")

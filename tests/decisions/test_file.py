@@ -1,0 +1,42 @@
+"""The file: whole lines or none, put aside in order."""
+
+import resource
+import stat
+
+import pytest
+
+from spoe_agent.decisions.file import append, aside, chain, put_aside
+
+
+def test_lines_are_added_and_the_size_is_told(tmp_path):
+    path = tmp_path / "d.jsonl"
+    assert (append(path, b"one\n"), append(path, b"two\n")) == (4, 8)
+    assert path.read_bytes() == b"one\ntwo\n"
+    assert stat.S_IMODE(path.stat().st_mode) & ~0o640 == 0
+
+
+def test_what_does_not_fit_leaves_nothing_of_itself(tmp_path):
+    path = tmp_path / "d.jsonl"
+    append(path, b"one\n")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # A disk of ten bytes.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            append(path, b"two and more\n")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_bytes() == b"one\n"
+    with pytest.raises(OSError, match="directory"):
+        append(tmp_path / "missing" / "d.jsonl", b"x")
+
+
+def test_files_are_put_aside_in_order_and_the_oldest_goes(tmp_path):
+    path = tmp_path / "d.jsonl"
+    for number in range(4):
+        append(path, b"%d" % number)
+        put_aside(path, keep=2)
+    append(path, b"4")
+    assert [one.read_bytes() for one in chain(path)] == [b"2", b"3", b"4"]
+    assert [one.name for one in chain(path)] == ["d.jsonl.2", "d.jsonl.1", "d.jsonl"]
+    assert not aside(path, 3).exists()
