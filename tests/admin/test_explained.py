@@ -6,7 +6,8 @@ import pytest
 from rich.console import Console
 
 from spoe_agent.admin import explain
-from spoe_agent.admin.explained import TERMS, WHY, explanation, overview
+from spoe_agent.admin.explained import explanation, overview
+from spoe_agent.admin.wording import TERMS, WHY
 from spoe_agent.agent.ending import Ending, Line
 from spoe_agent.routing import Tier
 from spoe_agent.routing.choice import Cost
