@@ -3,14 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench bench-policies bench-live haproxy nginx clean
+.PHONY: demo test check bench bench-policies bench-live haproxy nginx chromium clean
 
 # `make demo ARGS="--front mitmproxy"` needs no HAProxy.
 demo: $(VENV)/.installed $(if $(findstring mitmproxy,$(ARGS)),,haproxy)
 	@$(BIN)/pointsman demo $(ARGS)
 
 # A module's tests stay together: they share what was started for them. ARGS="-n 0" runs all in one process.
-test: $(VENV)/.installed .venv-clients/.installed haproxy nginx check
+test: $(VENV)/.installed .venv-clients/.installed haproxy nginx chromium check
 	$(BIN)/pytest -n 3 --dist loadfile $(ARGS)
 
 check: $(VENV)/.installed
@@ -35,6 +35,10 @@ haproxy:
 # Only one arm of `bench live` needs it; without it that arm's test is skipped.
 nginx:
 	-@sh scripts/install.sh nginx
+
+# Only the dashboard's tests in a browser need it; without it they are skipped.
+chromium:
+	-@sh scripts/install.sh chromium
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@sh scripts/make-venv.sh "$(PYTHON)" $(VENV) -c constraints.txt -e '.[dev]'

@@ -1,11 +1,12 @@
 #!/bin/sh
-# install.sh haproxy|nginx: installs it by the system's package manager when it is missing and we may; else says what to do.
+# install.sh haproxy|nginx|chromium: installs it by the system's package manager when it is missing and we may; else says what to do.
 set -eu
 name=$1
 case $name in
 haproxy) program=${HAPROXY:-haproxy} what="HAProxy 2.6 or later" ;;
 nginx) program=${NGINX:-nginx} what=nginx ;;
-*) echo "haproxy or nginx, not $name" >&2; exit 2 ;;
+chromium) program=${CHROMIUM:-chromium} what=Chromium ;;
+*) echo "haproxy, nginx or chromium, not $name" >&2; exit 2 ;;
 esac
 PATH=$PATH:/usr/sbin
 command -v "$program" >/dev/null 2>&1 && exit 0

@@ -25,6 +25,8 @@ from spoe_agent.admin.status import status
 from spoe_agent.agent.persistently import persistently
 from spoe_agent.agent.statefile import Kept, restore
 from spoe_agent.assemble import Parts, assemble, door
+from spoe_agent.dashboard.app import Dashboard
+from spoe_agent.dashboard.trend import Trend
 from spoe_agent.door.app import Door
 from spoe_agent.fleet import Fleet, FleetError
 from spoe_agent.fleet.file import FleetFile
@@ -86,7 +88,8 @@ async def _serve(file: FleetFile, state: Path | None, predecessor: Predecessor |
             await keeper.keep()
 
         reloader = Reloader(file, content, fleet, adopt)
-        await _open_admin(service, reloader, stack)
+        trend = Trend(parts.agent, service.contact)
+        await _open_admin(service, reloader, trend, stack)
         await opened.listen(*service.sockets.of("door"))
         stack.push_async_callback(opened.stop)
         # What lives until the end is never garbage: keep the collector's pauses short.
@@ -97,6 +100,7 @@ async def _serve(file: FleetFile, state: Path | None, predecessor: Predecessor |
         background: dict[str, Callable[[], Awaitable[None]]] = {
             "looking for edits of the fleet file": reloader.run,
             "keeping HAProxy's map of models": keeper.run,
+            "keeping the last hour": trend.run,
             "SIGHUP": partial(_reload_on, signals[signal.SIGHUP], reloader),
             "SIGUSR2": partial(_restart_on, signals[signal.SIGUSR2], service),
         }
@@ -145,25 +149,27 @@ async def _service(parts: Parts, kept: Kept, had: Sockets | Predecessor, state: 
 _FORMER = "{} of before the restart is served too, until HAProxy has been told: pointsman apply, then pointsman restart"
 
 
-async def _open_admin(service: Service, reloader: Reloader, stack: AsyncExitStack) -> None:
+async def _open_admin(service: Service, reloader: Reloader, trend: Trend, stack: AsyncExitStack) -> None:
     """Answer operators."""
     parts, started_s = service.parts, time.monotonic()
 
+    def at(now_s: float) -> dict[str, Any]:
+        former = [_FORMER.format(place) for place in service.sockets.former]
+        pending = reloader.seen.warnings() if reloader.seen else []
+        warnings = [*parts.warnings(), *former, *service.decisions.warnings(), *pending]
+        return status(parts, service.limiter, service.contact, started_s, now_s, warnings)
+
     async def now() -> dict[str, Any]:
         pending = await reloader.pending()
-        former = [_FORMER.format(place) for place in service.sockets.former]
-        warnings = [*parts.warnings(), *former, *service.decisions.warnings(), *pending.warnings()]
-        found = status(
-            parts.agent, parts.watch, service.limiter, service.contact, started_s, time.monotonic(), warnings
-        )
-        return {**found, "fleet": pending.status()}
+        return {**at(time.monotonic()), "fleet": pending.status()}
 
     def names() -> tuple[str, ...]:
         return parts.fleet.listeners.admin.host, *parts.fleet.policies.allowed_hosts
 
     by_hand = reloader, service.hand_over, parts.bring_back
     metrics = Exposition(parts, service.limiter, service.contact)
-    admin = Admin(parts.agent, parts.watch, now, service.keep, service.told, *by_hand, metrics, names)
+    dashboard = Dashboard(parts.agent, at, trend).application()
+    admin = Admin(parts.agent, parts.watch, now, service.keep, service.told, *by_hand, metrics, names, dashboard)
     stack.push_async_callback(admin.close)
     (sock,) = service.sockets.of("admin")
     await admin.listen(sock)

@@ -1,5 +1,5 @@
 """The agent's admin port: GET /status, /metrics, /explain; POST /instances/NAME/drain, ready, preload; /reload,
-/reload/undo, /restart.
+/reload/undo, /restart; and /dashboard/, what people watch.
 
 It has no password and changes where requests go, so it listens on loopback unless the fleet file says otherwise, and
 takes no request that a web page could make another's browser send.
@@ -21,14 +21,11 @@ from spoe_agent.agent.agent import Agent
 from spoe_agent.instances.watch import Watch
 from spoe_agent.metrics.exposition import CONTENT_TYPE, Exposition
 from spoe_agent.process.succession import Failed
-from spoe_agent.requests.foreign import host_name, is_known
+from spoe_agent.requests.foreign import host_name, is_known, is_same
 from spoe_agent.routing.names import canonical
 
-_NOT_KEPT = (
-    "no decision on a request {} is kept: it is older than those that are (pointsman explain --last 1000), or of "
-    "before the agent's start, or was not asked about. The X-Request-Id that a client made up is known once its "
-    "request has ended; until then the id is the one in HAProxy's log"
-)
+_UNTIL_RESTART = "Until the agent restarts: it has no state file that it can write (serve --state)"
+_NOT_TOLD = "HAProxy does not know yet: it has not asked the agent since (listeners.check)"
 
 
 class Admin:
@@ -38,6 +35,7 @@ class Admin:
         keep: writes down what was done by hand, and tells whether it could.
         restart: puts a new agent in this one's place, and returns its process id. Raises Failed.
         names: by which this port goes besides those of every machine, `*` for any part.
+        dashboard: what stands below /dashboard/.
         bring_back: has an instance that was started anew load models, by canonical key.
         told: waits, not for long, until HAProxy knows what was done to an instance; tells whether it does.
     """
@@ -54,6 +52,7 @@ class Admin:
         bring_back: Callable[[str, Sequence[str]], Awaitable[None]],
         metrics: Exposition,
         names: Callable[[], Sequence[str]],
+        dashboard: web.Application,
     ) -> None:
         self._agent = agent
         self._watch = watch
@@ -66,8 +65,10 @@ class Admin:
         self._metrics = metrics
         self._names = names
         app = web.Application(middlewares=[self._guarded])
+        app.add_subapp("/dashboard/", dashboard)
         app.add_routes(
             [
+                web.get("/", self._to_dashboard),
                 web.get("/status", self._get_status),
                 web.get("/metrics", self._get_metrics),
                 web.get("/explain", self._explain),
@@ -90,6 +91,9 @@ class Admin:
         """Stop."""
         await self._runner.cleanup()
 
+    async def _to_dashboard(self, _: web.Request) -> web.Response:
+        raise web.HTTPFound("dashboard/")
+
     async def _get_status(self, _: web.Request) -> web.Response:
         return web.json_response(await self._status(), headers={"cache-control": "no-store"})
 
@@ -105,7 +109,7 @@ class Admin:
             elif "id" in asked:
                 past = explain.one(self._agent, asked["id"], now_s)
                 if past is None:
-                    return web.json_response({"error": _NOT_KEPT.format(asked["id"])}, status=404)
+                    return web.json_response({"error": explain.NOT_KEPT.format(asked["id"])}, status=404)
                 found = [past]
             else:
                 found = [explain.would(self._agent, asked.get("model", ""))]
@@ -153,8 +157,10 @@ class Admin:
             return self._unknown(name)
         change(name)
         is_kept, is_told = self._keep(), await self._told(name)
+        said = [*([] if is_kept else [_UNTIL_RESTART]), *([] if is_told else [_NOT_TOLD])]
         health = str(self._watch.health[name].state)
-        return web.json_response({"name": name, "health": health, "kept": is_kept, "told": is_told})
+        found = {"name": name, "health": health, "kept": is_kept, "told": is_told, "said": said}
+        return web.json_response(found)
 
     def _unknown(self, name: str) -> web.Response:
         said = f"there is no instance {name}; instances are {', '.join(self._watch.health)}"
@@ -162,13 +168,14 @@ class Admin:
 
     @web.middleware
     async def _guarded(self, request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
-        """Refuse what a page sent: it carries Origin (Fetch standard), or asks for a name that its owner has made this
-        port's address (DNS rebinding).
+        """Refuse what another's page sent: it carries Origin (Fetch standard), or asks for a name that its owner has
+        made this port's address (DNS rebinding).
         """
-        if "origin" in request.headers:
+        origin, asked = request.headers.get("origin"), request.headers.get("host", "")
+        if origin is not None and not is_same(origin, asked):
             return web.json_response({"error": "not for web pages"}, status=403)
         address = request.transport.get_extra_info("sockname")[0] if request.transport else ""
-        host = host_name(request.headers.get("host", ""))
+        host = host_name(asked)
         if not is_known(host, (socket.gethostname(), str(address)), self._names()):
             said = "this port does not go by that name; allowed_hosts in the fleet file says by which it does"
             return web.json_response({"error": said}, status=403)

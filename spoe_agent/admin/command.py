@@ -56,7 +56,8 @@ def status(fleet_file: Path | None, as_json: bool, watch: bool) -> None:
 def drain(fleet_file: Path | None, name: str) -> None:
     """Give instance NAME nothing new; what runs there ends by itself."""
     answer = asyncio.run(ask(admin(fleet_file), "POST", f"/instances/{name}/drain"))
-    click.echo(f"{name} is {answer['health']}; pointsman ready {name} lets it serve again{_until(answer)}")
+    click.echo(f"{name} is {answer['health']}; pointsman ready {name} lets it serve again")
+    _say(answer)
 
 
 @click.command()
@@ -65,7 +66,8 @@ def drain(fleet_file: Path | None, name: str) -> None:
 def ready(fleet_file: Path | None, name: str) -> None:
     """Let instance NAME serve again."""
     answer = asyncio.run(ask(admin(fleet_file), "POST", f"/instances/{name}/ready"))
-    click.echo(f"{name} is {answer['health']}{_until(answer)}")
+    click.echo(f"{name} is {answer['health']}")
+    _say(answer)
 
 
 @click.command()
@@ -84,12 +86,10 @@ def reloaded(answer: dict[str, Any]) -> str:
     return said
 
 
-def _until(answer: dict[str, Any]) -> str:
-    kept = (
-        "" if answer["kept"] else "\nUntil the agent restarts: it has no state file that it can write (serve --state)"
-    )
-    told = "" if answer["told"] else "\nHAProxy does not know yet: it has not asked the agent since (listeners.check)"
-    return kept + told
+def _say(answer: dict[str, Any]) -> None:
+    """Print what is to be known beside that it is done."""
+    for line in answer["said"]:
+        click.echo(line)
 
 
 def console() -> Console:

@@ -17,6 +17,12 @@ from spoe_agent.routing.names import canonical
 NOW = "now"
 """Stands for the id of a request that is not sent."""
 
+NOT_KEPT = (
+    "no decision on a request {} is kept: it is older than those that are (pointsman explain --last 1000), or of "
+    "before the agent's start, or was not asked about. The X-Request-Id that a client made up is known once its "
+    "request has ended; until then the id is the one in HAProxy's log"
+)
+
 
 def would(agent: Agent, model: str) -> dict[str, Any]:
     """Return where a request for a model would go now. Raises ValueError for what is no name of a model."""

@@ -105,6 +105,8 @@ class Reloader:
         self._rendered = Rendered()
         self._lock = asyncio.Lock()
         self._said = content.digest
+        self.seen: Pending | None = None
+        """What was pending when the file was looked at last; None: it was not yet."""
 
     async def reload(self, name: str = "") -> ReloadResult:
         """Read the file, and put it in force if it can be. `name`: what `undo` calls this."""
@@ -151,7 +153,8 @@ class Reloader:
     async def pending(self) -> Pending:
         """Return what is not in force."""
         async with self._lock:
-            return await asyncio.to_thread(self._look)
+            self.seen = await asyncio.to_thread(self._look)
+        return self.seen
 
     def _look(self) -> Pending:
         found = self._file.read()

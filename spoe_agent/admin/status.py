@@ -5,24 +5,27 @@ Ages are seconds; nothing of a prompt is in it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from spoe_agent import __version__
+from spoe_agent.admin import residents
+from spoe_agent.admin.signs import Sign, of_gpus, of_health, of_models, of_readings, unlike
+from spoe_agent.admin.wording import waits
 from spoe_agent.agent.agent import Agent
+from spoe_agent.gpus.group import SLOWING, failure
+from spoe_agent.gpus.reading import GpuReading
 from spoe_agent.haproxy.contact import Contact
 from spoe_agent.haproxy.limiter import Limiter
-from spoe_agent.instances.spills import spilled
-from spoe_agent.instances.watch import Watch
+from spoe_agent.metrics.moment import Known
 from spoe_agent.routing.hold import Ticket
 from spoe_agent.routing.names import display
-from spoe_agent.routing.snapshot import GpuGroup, InstanceState, LoadedModel, Snapshot
-from spoe_agent.routing.specs import FleetSpec, InstanceSpec
+from spoe_agent.routing.snapshot import GpuGroup
+from spoe_agent.routing.specs import InstanceSpec
 
 
 def status(
-    agent: Agent,
-    watch: Watch,
+    known: Known,
     limiter: Limiter,
     contact: Contact,
     started_s: float,
@@ -30,116 +33,119 @@ def status(
     warnings: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return everything, as of `now_s` on the agent's clock."""
-    snapshot = agent.board.snapshot({}, now_s)
+    look = Look(known, limiter, now_s)
     return {
-        "version": __version__,
-        "up_s": round(now_s - started_s, 1),
-        "warnings": [*warnings, *watch.faulty()],
-        "grants": agent.board.grants,
-        "haproxy": {**contact.status(), "missing": agent.missing_in_haproxy()},
-        "instances": [_instance(spec, agent, snapshot, watch, limiter, now_s) for spec in agent.fleet.instances],
-        "hold": _hold(agent, now_s),
-        "learned": _learned(agent, now_s),
+        **look.head(contact, started_s, warnings),
+        "instances": [look.instance(spec) for spec in look.specs],
+        "hold": look.hold(),
+        "learned": _learned(known.agent, now_s),
     }
 
 
-def _instance(
-    spec: InstanceSpec, agent: Agent, snapshot: Snapshot, watch: Watch, limiter: Limiter, now_s: float
-) -> dict[str, Any]:
-    name = spec.name
-    health, state, active = watch.health[name], snapshot.state(name), snapshot.active(name)
-    return {
-        "name": name,
-        "health": str(health.state),
-        "since_s": round(now_s - health.since_s, 1),
-        "evidence": health.evidence,
-        "note": "; ".join(
-            [*_misplaced(spec, snapshot), *_notes(health.note, state, now_s), *_unlike(spec, agent.fleet, snapshot)]
-        ),
-        "others": {display(model): round(takes_s, 1) for model, takes_s in sorted(state.others.items())},
-        "drained": health.is_drained,
-        "version": state.version,
-        "store": spec.store,
-        "loaded_age_s": _age(state.loaded_at_s, now_s),
-        "loaded": [_model(model, loaded) for model, loaded in sorted(state.loaded.items())],
-        "loading": [display(model) for model in sorted(active.loading)],
-        "preloading": [display(model) for model in agent.preload.waiting(name)],
-        "leaving": [display(model) for model in sorted(active.leaving)],
-        "reserved": display(active.reserved) if active.reserved else None,
-        "in_flight": {display(model): count for model, count in sorted(active.in_flight.items())},
-        "connections": {"limit": limiter.now(name), "configured": limiter.configured(name)},
-        "slowdown": round(limiter.slowdown(name), 2),
-        "gpus": _gpus(snapshot.gpu(name), snapshot.gpus.get(name) is not None),
-    }
+class Look:
+    """An agent at one moment, to be told part by part: as long as nothing is awaited meanwhile."""
+
+    def __init__(self, known: Known, limiter: Limiter, now_s: float) -> None:
+        self._agent, self._watch, self._limiter, self._now_s = known.agent, known.watch, limiter, now_s
+        self._health = known.watch.health
+        self._snapshot = self._agent.board.snapshot({}, now_s, self._agent.learner.learned(now_s))
+        self._unlike = unlike(self._agent.fleet, self._snapshot)
+        self._readings, self._seats = known.gpus.board.readings, known.gpus.seats()
+        self.specs = self._agent.fleet.instances
+        """In the fleet file's order."""
+
+    def head(self, contact: Contact, started_s: float, warnings: Sequence[str]) -> dict[str, Any]:
+        """Return what is said first."""
+        return {
+            "version": __version__,
+            "up_s": round(self._now_s - started_s, 1),
+            "warnings": [*warnings, *self._watch.faulty()],
+            "grants": self._agent.board.grants,
+            "haproxy": {**contact.status(), "missing": self._agent.missing_in_haproxy()},
+        }
+
+    def instance(self, spec: InstanceSpec) -> dict[str, Any]:
+        """Return what there is to say of one instance."""
+        name, agent, now_s, snapshot, limiter = spec.name, self._agent, self._now_s, self._snapshot, self._limiter
+        health, state, active = self._health[name], snapshot.state(name), snapshot.active(name)
+        gpus = snapshot.gpu(name)
+        of_lists = [*of_models(spec, snapshot), *of_readings(health.note, state, now_s)]
+        of_lists += [self._unlike[name]] if name in self._unlike else []
+        return {
+            "name": name,
+            "health": str(health.state),
+            "since_s": round(now_s - health.since_s, 1),
+            "evidence": health.evidence,
+            "note": "; ".join(sign.what for sign in of_lists),
+            "signs": [_sign(one) for one in (*of_health(health), *of_lists, *of_gpus(gpus))],
+            "others": {display(model): round(takes_s, 1) for model, takes_s in sorted(state.others.items())},
+            "drained": health.is_drained,
+            "version": state.version,
+            "store": spec.store,
+            "vram_bytes": spec.vram_bytes,
+            "loaded_age_s": _age(state.loaded_at_s, now_s),
+            "loaded": residents.loaded(spec, agent.fleet, state),
+            "loading": [display(model) for model in sorted(active.loading)],
+            "loads": residents.loads(spec, agent.fleet, snapshot),
+            "preloading": [display(model) for model in agent.preload.waiting(name)],
+            "leaving": [display(model) for model in sorted(active.leaving)],
+            "reserved": display(active.reserved) if active.reserved else None,
+            "in_flight": {display(model): count for model, count in sorted(active.in_flight.items())},
+            "connections": {"limit": limiter.now(name), "configured": limiter.configured(name)},
+            "slowdown": round(limiter.slowdown(name), 2),
+            "gpus": self._gpus(name, gpus) if name in snapshot.gpus else None,
+        }
+
+    def _gpus(self, name: str, gpus: GpuGroup) -> dict[str, Any]:
+        return {
+            "free_bytes": gpus.free_bytes,
+            "total_bytes": gpus.total_bytes,
+            "foreign_bytes": gpus.foreign_bytes,
+            "age_s": None if gpus.age_s is None else round(gpus.age_s, 1),
+            "slow": gpus.doubt.slow,
+            "broken": gpus.doubt.broken,
+            "notes": list(gpus.notes),
+            "devices": _devices(self._seats.get(name, ()), self._readings),
+        }
+
+    def hold(self) -> dict[str, Any]:
+        """Return who waits."""
+        waiting = [self._ticket(position, ticket) for position, ticket in enumerate(self._agent.hold)]
+        return {"length": len(waiting), "oldest_s": waiting[0]["age_s"] if waiting else 0.0, "requests": waiting}
+
+    def _ticket(self, position: int, ticket: Ticket) -> dict[str, Any]:
+        facts = ticket.facts
+        entry = self._agent.record.history.find(facts.request_id)
+        return {
+            "position": position,
+            "id": facts.request_id,
+            "model": display(facts.model or ""),
+            "caller": facts.caller,
+            "priority": ticket.priority,
+            "age_s": round(self._now_s - ticket.since_s, 1),
+            "why": "" if entry is None else waits(entry.choice.instance, entry.choice.reason_text),
+        }
 
 
-def _notes(note: str, state: InstanceState, now_s: float) -> list[str]:
-    spilled = [display(model) for model, loaded in sorted(state.loaded.items()) if loaded.spilled_bytes]
-    notes = [f"in transition: {note}"] if note else []
-    if state.others:
-        notes.append(f"used past Pointsman too: {', '.join(display(model) for model in sorted(state.others))}")
-    notes += [f"passed over for a while: {term.why}" for term in state.avoided.values() if now_s < term.until_s]
-    return [*notes, *(f"{model} is partly on the CPU" for model in spilled)]
+def _sign(sign: Sign) -> dict[str, str]:
+    return {"grade": str(sign.grade), "what": sign.what}
 
 
-def _misplaced(spec: InstanceSpec, snapshot: Snapshot) -> list[str]:
-    """Say what is on the CPU that need not be."""
-    state = snapshot.state(spec.name)
-    names = ", ".join(map(display, spilled(spec, state, snapshot.gpu(spec.name))))
-    found = [f"{names}: the GPUs would hold all of it; unloaded as soon as it is idle"] if names else []
-    return [state.lost_gpus] if state.lost_gpus else found
-
-
-def _unlike(own: InstanceSpec, fleet: FleetSpec, snapshot: Snapshot) -> list[str]:
-    """Say when an instance does not list what others of its store list: perhaps they do not share one."""
-    here = snapshot.state(own.name)
-    if here.installed_at_s is None or here.is_starting:
-        return []
-    for spec in fleet.instances:
-        missing = snapshot.state(spec.name).installed.keys() - here.installed.keys()
-        if spec.store == own.store and missing:
-            example = display(min(missing))
-            return [f"does not list {example} as {spec.name} does: give each its own `store` if they share none"]
-    return []
-
-
-def _model(model: str, loaded: LoadedModel) -> dict[str, Any]:
-    return {
-        "model": display(model),
-        "size_bytes": loaded.size_bytes,
-        "vram_bytes": loaded.vram_bytes,
-        "context_length": loaded.context_length,
-    }
-
-
-def _gpus(gpus: GpuGroup, is_read: bool) -> dict[str, Any] | None:
-    if not is_read:
-        return None
-    return {
-        "free_bytes": gpus.free_bytes,
-        "total_bytes": gpus.total_bytes,
-        "foreign_bytes": gpus.foreign_bytes,
-        "age_s": None if gpus.age_s is None else round(gpus.age_s, 1),
-        "slow": gpus.doubt.slow,
-        "broken": gpus.doubt.broken,
-        "notes": list(gpus.notes),
-    }
-
-
-def _hold(agent: Agent, now_s: float) -> dict[str, Any]:
-    waiting = [_ticket(position, ticket, now_s) for position, ticket in enumerate(agent.hold)]
-    return {"length": len(waiting), "oldest_s": waiting[0]["age_s"] if waiting else 0.0, "requests": waiting}
-
-
-def _ticket(position: int, ticket: Ticket, now_s: float) -> dict[str, Any]:
-    return {
-        "position": position,
-        "id": ticket.facts.request_id,
-        "model": display(ticket.facts.model or ""),
-        "caller": ticket.facts.caller,
-        "priority": ticket.priority,
-        "age_s": round(now_s - ticket.since_s, 1),
-    }
+def _devices(uuids: Iterable[str], readings: Mapping[str, GpuReading]) -> list[dict[str, Any]]:
+    """Return the GPUs one by one, as they were read last, however long ago."""
+    return [
+        {
+            "uuid": one.uuid,
+            "name": one.name,
+            "utilisation": one.utilisation,
+            "temperature_c": one.temperature_c,
+            "power_w": one.power_w,
+            "power_limit_w": one.power_limit_w,
+            "throttle": sorted((one.throttle or frozenset()) & SLOWING),
+            "fault": failure(one),
+        }
+        for one in (readings[uuid] for uuid in uuids if uuid in readings)
+    ]
 
 
 def _learned(agent: Agent, now_s: float) -> dict[str, Any]:

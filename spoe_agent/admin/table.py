@@ -19,7 +19,7 @@ def tables(status: dict[str, Any]) -> Group:
     warnings = [Text(f"Note: {warning}", "yellow") for warning in status["warnings"]]
     parts: list[Text | Table] = [*_unasked(status["haproxy"]), head, *warnings, _haproxy(status["haproxy"])]
     parts += [Text(), _instances(status["instances"])]
-    why = [Text(f"{one['name']}: {reason}") for one in status["instances"] for reason in _reasons(one)]
+    why = [Text(f"{one['name']}: {sign['what']}") for one in status["instances"] for sign in one["signs"]]
     if why:
         parts += [Text(), *why]
     if status["hold"]["length"]:
@@ -81,14 +81,6 @@ def _models(one: dict[str, Any]) -> list[str]:
     running = one["in_flight"]
     shown = [f"{text} {running[name]}" if running.get(name) else text for name, text in marked.items()]
     return [*shown, *([f"-> {one['reserved']}"] if one["reserved"] else [])]
-
-
-def _reasons(one: dict[str, Any]) -> list[str]:
-    found = [] if one["health"] == "up" else [one["evidence"]]
-    gpus = one["gpus"] or {}
-    return [
-        part for part in (*found, one["note"], gpus.get("slow"), gpus.get("broken"), *gpus.get("notes", ())) if part
-    ]
 
 
 def _memory(gpus: dict[str, Any] | None) -> str:

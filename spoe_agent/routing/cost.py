@@ -91,7 +91,7 @@ def _load(demand: Demand, site: Site, standing: Standing) -> tuple[float, float]
         return whole_s / 2, 0.0
     if not site.activity.loading:
         return whole_s, _until_begun(site, standing)
-    left_s = _loads_left(demand, site)
+    left_s = loads_left(demand, site)
     all_s = left_s[demand.model] if tier is LOADING else whole_s + max(left_s.values())
     return min(whole_s, all_s), max(0.0, all_s - whole_s)
 
@@ -110,7 +110,7 @@ def _is_stale(demand: Demand, site: Site) -> bool:
     return age_s > demand.fleet.policy.max_age_s
 
 
-def _loads_left(demand: Demand, site: Site) -> dict[str, float]:
+def loads_left(demand: Demand, site: Site) -> dict[str, float]:
     """Return the seconds until each load under way is done."""
     done_at_s = float("-inf")
     left: dict[str, float] = {}

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, web
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
@@ -98,7 +98,7 @@ class Bench:
         return self.status()
 
     def status(self):
-        return status(self.agent, self.watch, self.limiter, self.contact, 90.0, self.clock())
+        return status(self, self.limiter, self.contact, 90.0, self.clock())
 
 
 @asynccontextmanager
@@ -106,7 +106,7 @@ async def served(bench):
     metrics = Exposition(bench, bench.limiter, bench.contact, bench.clock)
     by_hand = bench.keep, bench.told, bench.reloader, bench.restart, bench.bring_back
     admin, listen = (
-        Admin(bench.agent, bench.watch, bench.answer, *by_hand, metrics, lambda: ["agent.lan"]),
+        Admin(bench.agent, bench.watch, bench.answer, *by_hand, metrics, lambda: ["agent.lan"], web.Application()),
         Listen("127.0.0.1", free_port()),
     )
     await admin.listen(bind(listen))
@@ -134,7 +134,8 @@ def test_the_status_of_an_instance():
     first, second = found["instances"]
     assert (first["name"], first["health"], first["since_s"], first["evidence"]) == ("g0", "up", 2.5, "lists answer")
     assert first["in_flight"] == {"a:latest": 1}
-    assert first["loaded"] == [{"model": "a:latest", "size_bytes": 10, "vram_bytes": 6, "context_length": 4096}]
+    loaded = {"model": "a:latest", "size_bytes": 10, "vram_bytes": 6, "context_length": 4096, "slots": 1}
+    assert first["loaded"] == [loaded]
     assert first["note"] == "a:latest is partly on the CPU"
     assert first["connections"] == {"limit": 1, "configured": 1}
     assert (second["health"], second["note"]) == ("unknown", "in transition: no answer in time")
@@ -237,7 +238,8 @@ async def test_drain_and_ready_over_http():
     async with served(bench) as session:
         async with session.post("/instances/g0/drain") as answer:
             assert answer.status == 200
-            assert await answer.json() == {"name": "g0", "health": "drained", "kept": True, "told": True}
+            done = {"name": "g0", "health": "drained", "kept": True, "told": True, "said": []}
+            assert await answer.json() == done
         assert bench.limiter.answer("g0") == "up ready 0% maxconn:1"
         async with session.get("/status") as answer:
             assert (await answer.json())["instances"][0]["health"] == "drained"
@@ -246,12 +248,18 @@ async def test_drain_and_ready_over_http():
     assert (bench.kept, bench.asked) == ([{"g0"}, set()], ["g0", "g0"])
 
 
-@pytest.mark.parametrize(("can_keep", "does_ask"), [(False, True), (True, False)])
-async def test_it_says_what_a_restart_or_haproxy_would_not_know(can_keep, does_ask):
+@pytest.mark.parametrize(
+    ("can_keep", "does_ask", "said"),
+    [(False, True, "Until the agent restarts"), (True, False, "HAProxy does not know")],
+)
+async def test_it_says_what_a_restart_or_haproxy_would_not_know(can_keep, does_ask, said):
     bench = Bench()
     bench.can_keep, bench.does_ask = can_keep, does_ask
     async with served(bench) as session, session.post("/instances/g0/drain") as answer:
-        assert await answer.json() == {"name": "g0", "health": "drained", "kept": can_keep, "told": does_ask}
+        done = await answer.json()
+    assert (done["health"], done["kept"], done["told"]) == ("drained", can_keep, does_ask)
+    (line,) = done["said"]
+    assert line.startswith(said)
 
 
 async def test_reload_and_undo_over_http(tmp_path):

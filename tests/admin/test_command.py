@@ -34,6 +34,7 @@ FOUND = {
             "since_s": 1.0,
             "evidence": "mod\u00e8le gave no token",
             "note": "",
+            "signs": [{"grade": "bad", "what": "mod\u00e8le gave no token"}],
             "loaded": [],
             "loading": [],
             "leaving": [],
@@ -75,7 +76,8 @@ def agent(fleet):
         if request.match_info["name"] != "g0":
             return web.json_response({"error": "there is no instance"}, status=404)
         is_drain = request.path.endswith("drain")
-        return web.json_response({"health": "drained" if is_drain else "up", "kept": is_drain, "told": is_drain})
+        said = [] if is_drain else ["Until the agent restarts: it has no state file", "HAProxy does not know yet"]
+        return web.json_response({"health": "drained" if is_drain else "up", "said": said})
 
     async def start():
         app = web.Application()
@@ -181,8 +183,7 @@ def test_into_a_file_each_state_is_a_block_with_its_time(fleet, tmp_path, encodi
         ([drain, "g0"], "g0 is drained; pointsman ready g0 lets it serve again\n", 0),
         (
             [ready, "g0"],
-            "g0 is up\nUntil the agent restarts: it has no state file that it can write (serve --state)\n"
-            "HAProxy does not know",
+            "g0 is up\nUntil the agent restarts: it has no state file\nHAProxy does not know yet\n",
             0,
         ),
         ([drain, "g9"], "there is no instance", 1),

@@ -19,6 +19,7 @@ def instance(name, **more):
         "since_s": 7000.0,
         "evidence": "lists answer",
         "note": "",
+        "signs": [],
         "loaded": [],
         "loading": [],
         "leaving": [],
@@ -68,11 +69,9 @@ def test_an_instance_is_a_row(one, row):
 
 
 def test_what_speaks_against_an_instance_stands_below_the_rows():
-    notes = ["other programs hold 9.0 GiB of GPU memory"]
-    lines = shown(
-        instance("gpu0", health="suspect", evidence="alpha gave no token within 10 s", gpus={**GPUS, "notes": notes}),
-        instance("gpu1"),
-    )
+    said = ("alpha gave no token within 10 s", "other programs hold 9.0 GiB of GPU memory")
+    signs = [{"grade": "bad", "what": what} for what in said]
+    lines = shown(instance("gpu0", health="suspect", signs=signs), instance("gpu1"))
     assert lines[-2:] == [
         "gpu0: alpha gave no token within 10 s",
         "gpu0: other programs hold 9.0 GiB of GPU memory",
@@ -103,7 +102,7 @@ def test_a_busy_fleet_fits_and_is_plain(width):
             instance(f"a-rather-long-name-{n}", loaded=[model(LONG), model("b:7b")], in_flight={LONG: 4}, reserved=LONG)
             for n in range(4)
         ),
-        instance("g4", health="recovering", evidence="was down, lists models again; no request answered yet; " * 3),
+        instance("g4", health="recovering", signs=[{"grade": "doubt", "what": "no request answered yet; " * 5}]),
         hold=[held(n) for n in range(3)],
         width=width,
     )
