@@ -32,7 +32,7 @@ async def transcriptions(request: web.Request) -> web.StreamResponse:
     refusals.check_abilities(model, text, "chat")
     ask = asks.generation(text, model, "x" * (len(sound) // 16), None, False, {})
     await served(request, ask)
-    said = "".join(words(ask.work.id, 0, ask.work.output_tokens)).strip()
+    said = "".join(words(ask.seed, 0, ask.work.output_tokens)).strip()
     if form.get("response_format") == "text":
         return web.Response(body=said.encode(), headers={"Content-Type": "text/plain"})
     return json_answer({"text": said}, media=BARE_JSON)

@@ -32,6 +32,8 @@ class Ask:
     stream: bool
     stopped_by_limit: bool = False
     """The output is as long as the client allowed: done_reason "length" instead of "stop"."""
+    seed: int = 0
+    """Of the words in the answer: the same for the same prompt."""
 
 
 def keep_alive_s(fields: Mapping[str, object]) -> float | None:
@@ -98,7 +100,8 @@ def generation(
     session: str | None = None,
 ) -> Ask:
     """An ask for text. Without a limit the length of the answer is drawn from the hash of the prompt."""
-    natural_tokens = 20 + int(digest(prompt), 16) % 200
+    seed = int(digest(prompt), 16)
+    natural_tokens = 20 + seed % 200
     work = Work(
         id=next(_ids),
         model=model,
@@ -109,7 +112,7 @@ def generation(
         keep_alive_s=keep_alive_s(fields),
         session=session,
     )
-    return Ask(model_text, work, stream, stopped_by_limit=limit is not None)
+    return Ask(model_text, work, stream, stopped_by_limit=limit is not None, seed=seed)
 
 
 def without_prompt(model_text: str, model: Model, fields: Mapping[str, object]) -> Ask:

@@ -18,9 +18,8 @@ from aiohttp import web
 
 from spoe_agent.simulator.asks import Ask
 from spoe_agent.simulator.clock import ScaledClock
-from spoe_agent.simulator.engine import Engine, EngineTicket
+from spoe_agent.simulator.engine import EngineTicket
 from spoe_agent.simulator.errors import BadBody, OllamaError
-from spoe_agent.simulator.faults import FaultBoard
 from spoe_agent.simulator.go_json import decode
 from spoe_agent.simulator.go_structs import STRUCTS
 from spoe_agent.simulator.state import RECORD, instance_of
@@ -138,7 +137,7 @@ async def serve(
             raise refusal
         if not ask.stream:
             result = await served(request, ask)
-            text = "".join(words(ask.work.id, 0, ask.work.output_tokens))
+            text = "".join(words(ask.seed, 0, ask.work.output_tokens))
             return json_answer(dialect.whole(text, result), media=dialect.media)
         async with _submitted(request, ask) as ticket:
             return await _stream(request, ask, ticket, dialect)
@@ -174,7 +173,7 @@ async def _stream(request: web.Request, ask: Ask, ticket: EngineTicket, dialect:
     response.enable_chunked_encoding()
     await response.prepare(request)
     await response.write(dialect.begin())
-    if await _write_tokens(request, response, instance.engine, instance.faults, ticket, dialect):
+    if await _write_tokens(request, response, ask, ticket, dialect):
         ended = await ticket.done
         if isinstance(ended, Rejected):
             await response.write(dialect.failed(ended.text))
@@ -185,14 +184,10 @@ async def _stream(request: web.Request, ask: Ask, ticket: EngineTicket, dialect:
 
 
 async def _write_tokens(
-    request: web.Request,
-    response: web.StreamResponse,
-    engine: Engine,
-    faults: FaultBoard,
-    ticket: EngineTicket,
-    dialect: Dialect,
+    request: web.Request, response: web.StreamResponse, ask: Ask, ticket: EngineTicket, dialect: Dialect
 ) -> bool:
     """Write each token when it exists; False if that shall be all, as when Ollama swallows an error in mid-stream."""
+    engine, faults = instance_of(request).engine, instance_of(request).faults
     cut = faults.take("cut_stream", ticket.work.model.name) or faults.take("end_stream", ticket.work.model.name)
     sent, total = 0, ticket.work.output_tokens
     while sent < total:
@@ -202,7 +197,7 @@ async def _write_tokens(
         if cut is not None and have > cut.after_tokens:
             have = max(sent, cut.after_tokens)
         if have > sent:
-            await response.write(b"".join(map(dialect.token, words(ticket.work.id, sent, have))))
+            await response.write(b"".join(map(dialect.token, words(ask.seed, sent, have))))
             sent = have
         if cut is not None and sent >= cut.after_tokens:
             if cut.kind == "end_stream":

@@ -46,7 +46,8 @@ async def test_chat_stream_and_whole():
     assert set(lines[0]) == {"model", "created_at", "message", "done"}
     assert lines[0]["message"]["role"] == "assistant"
     assert lines[-1]["done_reason"] == whole["done_reason"] == "stop"
-    # The same request gets the same length.
+    # The same request gets the same answer.
+    assert "".join(line["message"]["content"] for line in lines) == whole["message"]["content"]
     assert len(lines) - 1 == lines[-1]["eval_count"] == whole["eval_count"]
     assert len(whole["message"]["content"].split()) == whole["eval_count"]
 
