@@ -26,9 +26,10 @@ from rich.table import Table
 
 from bench.big_fleet import CHANGED, ReadBy, Size, assembled, other_side
 from bench.choose_cost import SCENES, measure
-from spoe_agent.agent.second_look import INTERVAL_S, SecondLook
+from spoe_agent.agent.second_look import INTERVAL_S
+from spoe_agent.assemble import looks
 from spoe_agent.door.answers import Answers
-from spoe_agent.door.catalogue import ANSWERS
+from spoe_agent.door.catalogue import ANSWERS, Source
 
 GOAL_MS = 20.0
 """Of a list, in the middle of its rounds; not after a change, when every instance of the store is read, once."""
@@ -79,11 +80,11 @@ async def lists(size: Size, rounds: int) -> list[Listed]:
                 await answer.read()
             await asyncio.sleep(INTERVAL_S)
 
-        answers = Answers(parts.lists, SecondLook(parts.look, time.monotonic).take)
+        answers = Answers(parts.lists, looks(parts))
         for path in ANSWERS:
             found.append(await _timed(answers, path, "again", _nothing, rounds))
             found.append(await _timed(answers, path, "a second later", _a_second, rounds))
-            if ANSWERS[path].is_of_stores:
+            if ANSWERS[path].source is Source.STORES:
                 found.append(await _timed(answers, path, AFTER_CHANGE, change, rounds))
         running.cancel()
     return found

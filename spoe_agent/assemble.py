@@ -23,7 +23,7 @@ from spoe_agent.agent.second_look import SecondLook
 from spoe_agent.agent.statefile import Kept
 from spoe_agent.door.answers import Answers
 from spoe_agent.door.app import Door
-from spoe_agent.door.catalogue import differing
+from spoe_agent.door.catalogue import Source, differing
 from spoe_agent.door.changing import Changing
 from spoe_agent.fleet import Fleet, Instance, PollPolicy, specs
 from spoe_agent.gpus.board import GpuBoard
@@ -145,8 +145,13 @@ class Parts:
         return {name: lists if self.board.state(name).loaded else lists.unloaded() for name, lists in said.items()}
 
     async def look(self) -> None:
-        """Have the lists of what is installed read now: of every store once, as long as there is no news in it."""
-        await self.ollamas.refresh_stores([one.name for one in self.fleet.instances if self._is_down(one.name)])
+        """Have lists of what is installed read now, of every store once; where there is news, of its others soon."""
+        dead = [one.name for one in self.fleet.instances if self._is_down(one.name)]
+        self.watch.store_changed(await self.ollamas.refresh_stores(dead))
+
+    async def look_at_loaded(self) -> None:
+        """Have read now what is loaded where it may be something else than at the last poll."""
+        await self.ollamas.poll_some(self.watch.used())
 
     def _is_down(self, name: str) -> bool:
         return self.board.state(name).health is Health.DOWN
@@ -270,9 +275,20 @@ async def assemble(
     return parts
 
 
+def looks(parts: Parts) -> dict[Source, Callable[[], Awaitable[object]]]:
+    """Return how the door's answers are kept fresh: stores once a second, what is loaded whenever it may differ."""
+    loaded = SecondLook(parts.look_at_loaded, time.monotonic, is_always_changing=True)
+
+    async def look_at_loaded() -> None:
+        if parts.watch.used():
+            await loaded.take()
+
+    return {Source.STORES: SecondLook(parts.look, time.monotonic).take, Source.LOADED: look_at_loaded}
+
+
 def door(parts: Parts) -> Door:
     """Return the door of an agent, not open."""
-    answers = Answers(parts.lists, SecondLook(parts.look, time.monotonic).take)
+    answers = Answers(parts.lists, looks(parts))
 
     def silence_s() -> float:
         return parts.fleet.policies.response_timeout

@@ -35,11 +35,20 @@ the first time reads its file."""
 
 
 class SecondLook:
-    """Reads lists anew, when that is worth it. `refresh` asks every instance; times are monotonic seconds."""
+    """Reads lists anew, when that is worth it.
 
-    def __init__(self, refresh: Callable[[], Awaitable[None]], clock: Callable[[], float]) -> None:
+    Args:
+        refresh: asks the instances.
+        clock: monotonic seconds.
+        is_always_changing: what is read changes at any time, not by changes of a store alone.
+    """
+
+    def __init__(
+        self, refresh: Callable[[], Awaitable[None]], clock: Callable[[], float], is_always_changing: bool = False
+    ) -> None:
         self._refresh = refresh
         self._clock = clock
+        self._is_always_changing = is_always_changing
         self._asked_at_s = clock()
         self._asking: asyncio.Task[None] | None = None
         """The latest; it waits for those before it."""
@@ -70,10 +79,10 @@ class SecondLook:
 
     @property
     def is_changing(self) -> bool:
-        """A store is being changed, or was just now."""
+        """What is read is being changed, or was just now."""
         now_s = self._clock()
         going_on = any(now_s - since_s < CHANGE_LIFETIME_S for since_s in self._changes.values())
-        return going_on or now_s - self._changed_at_s < CHANGED_S
+        return self._is_always_changing or going_on or now_s - self._changed_at_s < CHANGED_S
 
     @property
     def is_worth_it(self) -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from pydantic_core import to_json
 
-from spoe_agent.door.catalogue import ANSWERS, FleetLists
+from spoe_agent.door.catalogue import ANSWERS, FleetLists, Source
 
 
 class Answers:
@@ -15,11 +15,10 @@ class Answers:
 
     Args:
         fleet: what the instances said last.
-        look: has the lists of installed models read anew, if that was not done just now; waits for it, not for long.
-            What is loaded is polled every second anyway.
+        look: for each source what has it read anew, if it may have changed since; waits for it, not for long.
     """
 
-    def __init__(self, fleet: Callable[[], FleetLists], look: Callable[[], Awaitable[object]]) -> None:
+    def __init__(self, fleet: Callable[[], FleetLists], look: Mapping[Source, Callable[[], Awaitable[object]]]) -> None:
         self._fleet = fleet
         self._look = look
         self._written: dict[str, tuple[object, bytes]] = {}
@@ -27,8 +26,8 @@ class Answers:
     async def to(self, path: str) -> bytes:
         """Return the answer to GET of one of ANSWERS."""
         answer = ANSWERS[path]
-        if answer.is_of_stores:
-            await self._look()
+        if answer.source is not None:
+            await self._look[answer.source]()
         fleet = self._fleet()
         of = [(name, answer.of(lists)) for name, lists in fleet.items()]
         written_of, text = self._written.get(path, (None, b""))

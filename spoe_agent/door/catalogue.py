@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from operator import itemgetter
 from typing import Any
 
@@ -45,6 +46,13 @@ def version(fleet: FleetLists) -> dict[str, Any]:
     return {"version": min(known, key=_order, default="")}
 
 
+class Source(Enum):
+    """What instances are asked for an answer to be fresh, beside the polls."""
+
+    STORES = "stores"
+    LOADED = "loaded"
+
+
 @dataclass(frozen=True, slots=True)
 class FleetAnswer:
     """One answer for the whole fleet."""
@@ -52,14 +60,15 @@ class FleetAnswer:
     write: Callable[[FleetLists], dict[str, Any]]
     of: Callable[[Lists], object]
     """What of an instance's lists it is made of: as long as that is the same, so is the answer."""
-    is_of_stores: bool = True
+    source: Source | None = Source.STORES
+    """None: what changes only with the server's process."""
 
 
 ANSWERS: Mapping[str, FleetAnswer] = {
     "/api/tags": FleetAnswer(tags, lambda lists: lists.installed_text),
     "/v1/models": FleetAnswer(openai_models, lambda lists: lists.installed_text),
-    "/api/ps": FleetAnswer(ps, lambda lists: lists.loaded_text, is_of_stores=False),
-    "/api/version": FleetAnswer(version, lambda lists: lists.version, is_of_stores=False),
+    "/api/ps": FleetAnswer(ps, lambda lists: lists.loaded_text, Source.LOADED),
+    "/api/version": FleetAnswer(version, lambda lists: lists.version, None),
 }
 """By path."""
 

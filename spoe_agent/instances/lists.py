@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
@@ -134,9 +134,15 @@ class ModelList(Generic[T]):
             self._last = _shared.get((self._path, text)) or self._read(text)
         return self._last.found
 
+    def presume(self, other: ModelList[T]) -> None:
+        """Take it to be what another server's list is, until it is read."""
+        self._last = other._last
+
     def _read(self, text: bytes) -> _Read[T]:
-        entries = _entries(parsed(self._path, text))
-        read = _Read(text, entries, self._kind({key: self._of(entry) for key, entry in entries.items()}))
+        entries, before = _entries(parsed(self._path, text)), self._last
+        same = {key for key, entry in entries.items() if before.entries.get(key) == entry}
+        found = {key: before.found[key] if key in same else self._of(entry) for key, entry in entries.items()}
+        read = _Read(text, entries, self._kind(found))
         _shared[self._path, text] = read
         return read
 
@@ -205,8 +211,14 @@ def loaded_model(entry: ModelEntry) -> LoadedModel:
 
 def seconds(value: object) -> float | None:
     """Return a time as seconds since 1970. Go prints nanoseconds, which Python cuts; None for what is no time."""
+    return _seconds(value) if isinstance(value, str) else None
+
+
+@lru_cache(maxsize=16384)
+def _seconds(text: str) -> float | None:
+    """Of a long list few times are new."""
     try:
-        return datetime.fromisoformat(value).timestamp() if isinstance(value, str) else None
+        return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError):
         return None
 

@@ -45,6 +45,10 @@ class OllamaClient:
         installed, loaded = self._installed, self._loaded
         return Lists(installed.entries, installed.text, loaded.entries, loaded.text, self._version)
 
+    def presume(self, other: OllamaClient) -> None:
+        """Take the server to have the same installed as another one, which shares its store, until it is asked."""
+        self._installed.presume(other._installed)
+
     async def loaded(self) -> Mapping[str, LoadedModel]:
         """Return `/api/ps` by canonical key."""
         return self._loaded.read(await self._get("/api/ps"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 from spoe_agent.agent.persistently import persistently
 from spoe_agent.fleet import Fleet, Instance, PollPolicy
@@ -28,6 +28,9 @@ class Client(Lister, Protocol):
     @property
     def lists(self) -> Lists:
         """What the server said last."""
+
+    def presume(self, other: Any) -> None:
+        """Take the server to have the same installed as another one, until it is asked."""
 
     async def unload(self, model: str) -> None:
         """Have a model unloaded as soon as it is idle."""
@@ -130,22 +133,30 @@ class Ollamas:
         """Ask some for their lists now; what the fleet file lost just now is not asked."""
         await _read([one for name, one in self._all.items() if name in instances])
 
-    async def refresh_stores(self, dead: Collection[str]) -> None:
-        """Ask one of each store for its lists, and where that has news the others too.
+    async def poll_some(self, instances: Collection[str]) -> None:
+        """Ask some now for what they have loaded."""
+        await asyncio.gather(*(one.poller.poll() for name, one in self._all.items() if name in instances))
+
+    async def refresh_stores(self, dead: Collection[str]) -> list[str]:
+        """Ask one of each store for its lists, and take the others to say the same. Return those of which that is not
+        proven, because there is news.
 
         Args:
             dead: instances of which no answer is to be expected.
         """
-        before, firsts = self.lists(), dict[tuple[str, int], str]()
+        before, sharing = self.lists(), dict[tuple[str, int], list[Ollama]]()
         for name, one in self._all.items():
             if name not in dead:
                 # Those of one store that do not say the same share none.
-                firsts.setdefault((one.instance.store, id(before[name].installed_text)), name)
-        await self.refresh_some(firsts.values())
-        now = self.lists()
-        news = {store for (store, _), name in firsts.items() if now[name].installed_text != before[name].installed_text}
-        others = [name for name, one in self._all.items() if one.instance.store in news and name not in firsts.values()]
-        await self.refresh_some(others)
+                sharing.setdefault((one.instance.store, id(before[name].installed_text)), []).append(one)
+        await self.refresh_some([ones[0].instance.name for ones in sharing.values()])
+        found = []
+        for first, *others in sharing.values():
+            if first.client.lists.installed_text != before[first.instance.name].installed_text:
+                found += [other.instance.name for other in others]
+                for other in others:
+                    other.client.presume(first.client)
+        return found
 
     async def unload(self, instance: str, model: str) -> str:
         """Have an instance unload a model; one that the fleet file lost just now does not. Return what went wrong."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from spoe_agent.instances.lists import InstalledModel
+from spoe_agent.agent.namesakes import Namesakes
+from spoe_agent.instances.lists import Installed, InstalledModel
 from spoe_agent.routing.snapshot import LoadedModel
 
 
@@ -38,3 +39,10 @@ class Reading:
     is_starting: bool = False
     """`installed` is empty, so soon after the server came up that it proves nothing."""
     version: str | None = None
+
+
+def joined(namesakes: Namesakes, instance: str, reading: Reading) -> Reading:
+    """Return what a poll brought, with copies of a model under the one name that it goes by."""
+    if reading.installed is not None:
+        namesakes.read(instance, Installed.of(reading.installed).digests)
+    return reading if reading.loaded is None else replace(reading, loaded=namesakes.joined(reading.loaded))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable
 
-PAUSE_S = 0.25
-"""Between two times for one instance: a client that is told 404 again and again must not keep it busy with lists."""
+PAUSES = 9
+"""Times as long as a reading took: a client that is told 404 again and again must not keep an instance busy with lists
+for more than a tenth of its time."""
+
+MAX_PAUSE_S = 0.25
 
 
 class Relister:
@@ -16,8 +20,10 @@ class Relister:
         self,
         ask: Callable[[str], Awaitable[None]],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ask = ask
+        self._clock = clock
         self._sleep = sleep
         self._wanted: set[str] = set()
         self._asked: set[str] = set()
@@ -44,7 +50,8 @@ class Relister:
         try:
             while name in self._wanted:
                 self._wanted.discard(name)
+                begun_s = self._clock()
                 await self._ask(name)
-                await self._sleep(PAUSE_S)
+                await self._sleep(min(PAUSES * (self._clock() - begun_s), MAX_PAUSE_S))
         finally:
             self._asked.discard(name)

@@ -15,7 +15,6 @@ import structlog
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.ending import Line
 from spoe_agent.agent.grant import Grant
-from spoe_agent.agent.namesakes import Namesakes
 from spoe_agent.agent.preload import by_demand
 from spoe_agent.agent.statefile import Doubt, Kept
 from spoe_agent.fleet import HealthPolicy
@@ -23,9 +22,8 @@ from spoe_agent.instances.ended import REFUSED, Manner, changed_by, manner
 from spoe_agent.instances.evictions import Evictions
 from spoe_agent.instances.failures import Failures
 from spoe_agent.instances.health import InstanceHealth, Transition
-from spoe_agent.instances.lists import Installed
 from spoe_agent.instances.probe import Target
-from spoe_agent.instances.reading import Reading
+from spoe_agent.instances.reading import Reading, joined
 from spoe_agent.instances.saying import log_turn
 from spoe_agent.instances.spills import lost_gpus
 from spoe_agent.instances.stall import LOAD_FACTOR, Expected
@@ -102,7 +100,7 @@ class Watch:
     def published(self, instance: str, reading: Reading) -> None:
         """Take what a poll brought."""
         board, one, now_s, wall_s = self._agent.board, self._watched[instance], self._clock(), self._wall()
-        reading = _joined(board.namesakes, instance, reading)
+        reading = joined(board.namesakes, instance, reading)
         activity, before = board.activity(instance), board.state(instance)
         in_flight = {*activity.in_flight, *activity.loading}
         state = one.polled(reading, before, in_flight, now_s, wall_s)
@@ -133,7 +131,7 @@ class Watch:
             # First, or whoever waits for its slot goes where two have just failed.
             self._judge(line, grant, now_s)
         if line.kind in (Kind.INFERENCE, Kind.UNLOAD) and line.server in self._watched:
-            self._watched[line.server].others.ours("" if grant is None else grant.model, now_s)
+            self._watched[line.server].used("" if grant is None else grant.model, now_s)
         self._agent.ended(line.request_id, line.server, line.ending)
         changed = changed_by(line, self._specs)
         if changed:
@@ -189,7 +187,15 @@ class Watch:
     def touched(self, instance: str, model: str) -> None:
         """Take note that a model was touched: nobody else has used it."""
         if instance in self._watched:
-            self._watched[instance].others.ours(model, self._clock())
+            self._watched[instance].used(model, self._clock())
+
+    def used(self) -> list[str]:
+        """Return the instances that may have something else loaded than when they were read last: requests of ours are
+        there, or were since. Who is down has nothing.
+        """
+        board = self._agent.board
+        up = ((name, one) for name, one in self._watched.items() if board.state(name).health is not Health.DOWN)
+        return [name for name, one in up if board.granted(name) or one.used_since(board.state(name).loaded_at_s)]
 
     def drain(self, instance: str) -> None:
         """Take an instance out by hand. Raises KeyError when there is none of that name."""
@@ -291,10 +297,3 @@ class Watch:
                 self._agent.settings.forget(name)
                 # It may be back before the next poll, and have other models then.
                 self._relist([name])
-
-
-def _joined(namesakes: Namesakes, instance: str, reading: Reading) -> Reading:
-    """Return what a poll brought, with copies of a model under the one name that it goes by."""
-    if reading.installed is not None:
-        namesakes.read(instance, Installed.of(reading.installed).digests)
-    return reading if reading.loaded is None else replace(reading, loaded=namesakes.joined(reading.loaded))

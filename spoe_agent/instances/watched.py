@@ -53,6 +53,8 @@ class Watched:
 
     health: InstanceHealth
     others: Others = field(default_factory=Others)
+    used_at_s: float = -inf
+    """When a request of ours last ended."""
     evictions: Evictions = field(default_factory=Evictions)
     lost_gpus_at_s: float = -inf
     """When it last seemed to have lost its GPUs."""
@@ -117,6 +119,15 @@ class Watched:
         if state.loaded_at_s is not None and state.loaded_at_s != before.loaded_at_s:
             self.others.see(state.loaded, in_flight, state.loaded_at_s, wall_s)
         return self.judged(state, now_s)
+
+    def used(self, model: str, now_s: float) -> None:
+        """Take note that a request of ours for a model ended."""
+        self.others.ours(model, now_s)
+        self.used_at_s = now_s
+
+    def used_since(self, at_s: float | None) -> bool:
+        """Tell whether a request of ours ended since; None: long ago."""
+        return at_s is None or self.used_at_s >= at_s
 
     def judged(self, state: InstanceState, now_s: float) -> InstanceState:
         """Return a state with the verdict as it is now."""

@@ -7,10 +7,10 @@ from tests.serving import until
 
 
 class Rig:
-    def __init__(self):
+    def __init__(self, **more):
         self.now_s, self.asked, self.answers = 100.0, 0, asyncio.Event()
         self.answers.set()
-        self.look = SecondLook(self.refresh, lambda: self.now_s)
+        self.look = SecondLook(self.refresh, lambda: self.now_s, **more)
 
     async def refresh(self):
         self.asked += 1
@@ -89,4 +89,16 @@ async def test_what_is_read_began_after_the_change():
     rig.answers.set()
     assert await first
     assert await asyncio.gather(*later) == [True] * 3
+    assert rig.asked == 2
+
+
+async def test_always_where_what_is_read_changes_at_any_time():
+    rig = Rig(is_always_changing=True)
+    rig.answers.clear()
+    first = asyncio.ensure_future(rig.look.take())
+    await until(lambda: rig.asked == 1)
+    second = asyncio.ensure_future(rig.look.take())
+    rig.now_s += INTERVAL_S
+    rig.answers.set()
+    assert await asyncio.gather(first, second) == [True, True]
     assert rig.asked == 2

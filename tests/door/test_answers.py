@@ -2,23 +2,25 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from spoe_agent.door.answers import Answers, media_type
-from spoe_agent.door.catalogue import ANSWERS
+from spoe_agent.door.catalogue import ANSWERS, Source
 from tests.door.test_catalogue import lists, tag
 
 
 class Fleet:
-    """One instance; counts how often lists were read anew, and given out."""
+    """One instance; counts what was read anew."""
 
     def __init__(self, *entries, **more):
-        self.lists, self.looked = lists(*entries, **more), 0
-        self.answers = Answers(lambda: {"g0": self.lists}, self.look)
+        self.lists, self.looked = lists(*entries, **more), []
+        looks = {source: partial(self.look, source) for source in Source}
+        self.answers = Answers(lambda: {"g0": self.lists}, looks)
 
-    async def look(self):
-        self.looked += 1
+    async def look(self, source):
+        self.looked.append(source)
 
 
 async def test_each_path_is_answered_with_its_list():
@@ -30,8 +32,16 @@ async def test_each_path_is_answered_with_its_list():
     assert told["/api/version"] == {"version": "0.33.0"}
 
 
-@pytest.mark.parametrize(("path", "looks"), [("/api/tags", 1), ("/v1/models", 1), ("/api/ps", 0), ("/api/version", 0)])
-async def test_stores_are_read_anew_only_for_what_is_made_of_them(path, looks):
+@pytest.mark.parametrize(
+    ("path", "looks"),
+    [
+        ("/api/tags", [Source.STORES]),
+        ("/v1/models", [Source.STORES]),
+        ("/api/ps", [Source.LOADED]),
+        ("/api/version", []),
+    ],
+)
+async def test_only_what_an_answer_is_made_of_is_read_anew(path, looks):
     fleet = Fleet(tag("a:1"))
     await fleet.answers.to(path)
     assert fleet.looked == looks

@@ -101,7 +101,9 @@ async def test_errors_are_in_ollamas_own_words(stack: Stack, session: aiohttp.Cl
     found, expected = {}, {}
     for name, (path, body, status, text) in errors.cases().items():
         async with session.post(stack.url + path, data=body) as answer:
-            told = json.loads(await answer.read())
+            raw = await answer.read()
+            told = json.loads(raw)
+            assert raw == raw.rstrip(), name  # clients show it as it comes
             found[name] = (answer.status, answer.headers["Content-Type"], told)
         told.pop("request_id", None)
         media_type = "application/json" if path.startswith("/v1/") else "application/json; charset=utf-8"

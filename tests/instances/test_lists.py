@@ -26,6 +26,26 @@ def test_instances_that_say_the_same_share_what_was_read():
     assert other.read(said("a", "b")) is one.read(said("a", "b"))
 
 
+def test_of_a_list_that_has_changed_only_what_is_new_is_made_anew():
+    made = []
+    one = ModelList("/api/tags", lambda entry: made.append(entry["name"]) or installed_model(entry), Installed)
+    before = one.read(said("a", "b", "c"))
+    changed = said("a", "b").replace(b'"db"', b'"other"')
+    assert made == ["a", "b", "c"]
+    assert one.read(changed) == {A: InstalledModel(7, "da"), B: InstalledModel(7, "other")}
+    assert made == ["a", "b", "c", "b"]
+    assert before[B] == InstalledModel(7, "db")
+
+
+def test_a_list_is_presumed_until_it_is_read():
+    one, other = lists(), lists()
+    one.read(said("a"))
+    other.read(said("b"))
+    other.presume(one)
+    assert (other.text, other.entries) == (one.text, one.entries)
+    assert other.read(said("b")).keys() == {B}
+
+
 def test_what_nobody_says_any_more_is_forgotten():
     one = lists()
     one.read(said("a", "only here"))

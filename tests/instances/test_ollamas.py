@@ -154,6 +154,9 @@ class Listing(Client):
     def lists(self):
         return Lists(installed_text=self.text)
 
+    def presume(self, other):
+        self.text = other.text
+
     async def loaded(self):
         return {}
 
@@ -172,22 +175,36 @@ instances:
 """
 
 
-async def test_of_each_store_one_is_asked_and_the_others_when_there_is_news():
+async def test_of_each_store_one_is_asked_and_the_others_are_taken_to_say_the_same():
     store, own = [b"a"], [b"b"]
     clients = {name: Listing(own if name == "g3" else store) for name in ("g0", "g1", "g2", "g3")}
     ollamas = Ollamas(lambda instance, _: clients[instance.name])
     ollamas.put_in_force(await ollamas.read(loads(STORES), lambda *_: None))
 
     async def asked(dead=()):
+        """Who was asked, and of whom it is not proven."""
         before = {name: client.asked for name, client in clients.items()}
-        await ollamas.refresh_stores(dead)
-        return {name for name, client in clients.items() if client.asked > before[name]}
+        unproven = await ollamas.refresh_stores(dead)
+        return {name for name, client in clients.items() if client.asked > before[name]}, unproven
 
-    assert await asked() == {"g0", "g3"}
-    assert await asked(dead=["g0"]) == {"g1", "g3"}
+    assert await asked() == ({"g0", "g3"}, [])
+    assert await asked(dead=["g0"]) == ({"g1", "g3"}, [])
     store[0] = b"c"
-    assert await asked() == {"g0", "g1", "g2", "g3"}
-    assert await asked() == {"g0", "g3"}
+    assert await asked() == ({"g0", "g3"}, ["g1", "g2"])
+    assert {client.text for client in clients.values()} == {b"c", b"b"}
+    assert await asked() == ({"g0", "g3"}, [])
     clients["g1"].store = [b"a store of its own"]
     await ollamas.refresh_some(["g1"])
-    assert await asked() == {"g0", "g1", "g3"}
+    assert await asked() == ({"g0", "g1", "g3"}, [])
+    store[0] = b"d"
+    assert await asked(dead=["g0"]) == ({"g1", "g2", "g3"}, [])
+    assert clients["g0"].text == b"c"
+
+
+async def test_some_are_asked_what_they_have_loaded():
+    published = []
+    ollamas = Ollamas(lambda *_: Client(None))
+    ollamas.put_in_force(await ollamas.read(loads(STORES), lambda name, _: published.append(name)))
+    published.clear()
+    await ollamas.poll_some(["g1", "g3", "gone"])
+    assert sorted(published) == ["g1", "g3"]

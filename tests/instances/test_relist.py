@@ -3,7 +3,9 @@
 import asyncio
 from contextlib import asynccontextmanager
 
-from spoe_agent.instances.relist import Relister
+import pytest
+
+from spoe_agent.instances.relist import MAX_PAUSE_S, PAUSES, Relister
 
 
 class Instance:
@@ -80,3 +82,22 @@ async def test_news_that_come_while_it_is_read_are_read_once_more():
         one.free.set()
         await turns()
         assert one.asked == 2
+
+
+@pytest.mark.parametrize(("took_s", "pause_s"), [(0.002, PAUSES * 0.002), (0.1, MAX_PAUSE_S)])
+async def test_it_rests_the_longer_the_longer_it_took(took_s, pause_s):
+    now_s, pauses = 0.0, []
+
+    async def read(_):
+        nonlocal now_s
+        now_s += took_s
+
+    async def rest(pause_s):
+        pauses.append(pause_s)
+
+    relist = Relister(read, rest, lambda: now_s)
+    relist(["g0"])
+    task = asyncio.get_running_loop().create_task(relist.run())
+    await turns()
+    task.cancel()
+    assert pauses == [pytest.approx(pause_s)]

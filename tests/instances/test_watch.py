@@ -394,6 +394,24 @@ def test_who_is_asked_for_lists_after_a_request(server, kind, status, listed):
     assert Bench().relisted(server, kind, status) == listed
 
 
+def test_who_may_have_something_else_loaded_than_when_it_was_read():
+    bench = Bench()
+    assert bench.watch.used() == []
+    bench.ask(1)
+    assert bench.watch.used() == ["g0"]
+    bench.poll("g0", {A: LoadedModel(1, 1)})
+    assert bench.watch.used() == ["g0"]
+    bench.end(1, kind=Kind.INFERENCE)
+    assert bench.watch.used() == ["g0"]
+    bench.clock.now_s += 1
+    bench.poll("g0", {A: LoadedModel(1, 1)})
+    assert bench.watch.used() == []
+    bench.watch.touched("g1", A)
+    assert bench.watch.used() == ["g1"]
+    bench.refuse("g1")
+    assert bench.watch.used() == []
+
+
 BAD, GOOD = ("GET /api/ps answered 500",), ("",)
 LISTS = {
     # polls, one a second, over and over; at most so many lines and probes in ten minutes
