@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench bench-policies bench-live haproxy nginx chromium clean
+.PHONY: demo test check clients bench bench-policies bench-live haproxy nginx chromium clean
 
 # `make demo ARGS="--front mitmproxy"` needs no HAProxy.
 demo: $(VENV)/.installed $(if $(findstring mitmproxy,$(ARGS)),,haproxy)
@@ -17,6 +17,12 @@ check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# The whole table of clients (tests/e2e/conformance.py). CI has the official Python clients and curl alone: frameworks and
+# aider take 1.2 GB. Clients of the npm registry need Node.js, Ollama's own program is $OLLAMA_BIN.
+clients: $(VENV)/.installed .venv-clients/.installed .venv-frameworks/.installed .venv-aider/.installed haproxy
+	-cd tests/e2e/clients && npm ci --no-audit --no-fund
+	$(BIN)/pytest -rs tests/e2e/test_clients.py $(ARGS)
 
 bench: $(VENV)/.installed haproxy
 	$(BIN)/python -m bench.agent_throughput $(ARGS)
@@ -47,5 +53,12 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 .venv-clients/.installed: tests/e2e/clients/requirements.txt
 	@sh scripts/make-venv.sh "$(PYTHON)" .venv-clients -r tests/e2e/clients/requirements.txt
 
+.venv-frameworks/.installed: tests/e2e/clients/frameworks.txt
+	@sh scripts/make-venv.sh "$(PYTHON)" .venv-frameworks -r tests/e2e/clients/frameworks.txt
+
+# On its own, because aider demands a version of each of a hundred packages.
+.venv-aider/.installed: tests/e2e/clients/aider.txt
+	@sh scripts/make-venv.sh "$(PYTHON)" .venv-aider -r tests/e2e/clients/aider.txt
+
 clean:
-	rm -rf $(VENV) .venv-clients build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) .venv-clients .venv-frameworks .venv-aider tests/e2e/clients/node_modules build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage

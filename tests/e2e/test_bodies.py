@@ -19,6 +19,7 @@ from spoe_agent.haproxy.contract import FALLBACK, TOO_LATE, UNSET
 from spoe_agent.rig.stack import Simulated, Stack
 from tests.e2e import operator
 from tests.e2e.conftest import routed, seen_by, stack_of, until
+from tests.e2e.test_clients import use
 from tests.requests.hostile import HOSTILE
 from tests.requests.hostile_requests import REQUESTS, TURNED_AWAY
 from tests.requests.reference import taken
@@ -198,3 +199,8 @@ async def test_a_description_may_name_its_model_anywhere(large: Stack, session: 
 
 def log_lines(stack: Stack) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stack.haproxy.output.read_text().splitlines() if line.startswith("{")]
+
+
+async def test_over_http_2(large: Stack) -> None:
+    got = await use("use_http2.py", large.url, str(MIB))
+    assert (got["version"], got["status"], got["to"].partition(" ")[0]) == ("HTTP/2", 200, HOMES["gamma"])

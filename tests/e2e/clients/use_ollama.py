@@ -1,34 +1,40 @@
-"""The official ollama client against URL, as its README shows it. Prints what it got as one JSON object."""
+"""Calls of the `ollama` package at URL."""
 
-import json
 import sys
 
 import ollama
+from calls import HELLO, SHAPE, WEATHER, make, steps, until
 
 client = ollama.Client(host=sys.argv[1])
-messages = [{"role": "user", "content": "hello"}]
-options = {"num_predict": 8}
-chat = client.chat(model="alpha", messages=messages, options=options)
-streamed = list(client.chat(model="ALPHA:latest", messages=messages, options=options, stream=True))
-generated = client.generate(model="registry.ollama.ai/library/alpha", prompt="hello", options=options)
-embedded = client.embed(model="embed", input=["one", "two"])
-listed = client.list()
-try:
-    client.chat(model="nobody-has-this", messages=messages)
-    missing = None
-except ollama.ResponseError as error:
-    missing = [error.status_code, error.error]
-print(
-    json.dumps(
-        {
-            "chat": chat.message.content,
-            "chunks": len(streamed),
-            "done": streamed[-1].done,
-            "generate": generated.response,
-            "embeddings": len(embedded.embeddings),
-            "models": sorted(model.model for model in listed.models),
-            "running": sorted(model.model for model in client.ps().models),
-            "missing": missing,
-        }
-    )
+few = {"num_predict": 8}
+RUNNING = ["embed:latest", "alpha:latest"]
+make(
+    {
+        "list": client.list,
+        "show": lambda: client.show("alpha"),
+        "chat": lambda: client.chat("alpha", HELLO, options=few),
+        "chat in a stream": lambda: client.chat("ALPHA:latest", HELLO, options=few, stream=True),
+        "chat with tools": lambda: client.chat("alpha", HELLO, options=few, tools=[WEATHER]),
+        "chat in a shape": lambda: client.chat("alpha", HELLO, options=few, format=SHAPE),
+        "generate": lambda: client.generate("registry.ollama.ai/library/alpha", "hello", options=few),
+        "generate in a stream": lambda: client.generate("alpha", "hello", options=few, stream=True),
+        "embed": lambda: client.embed("embed", ["one", "two"], dimensions=4),
+        "embeddings": lambda: client.embeddings("embed", "one"),
+        "ps": lambda: until(client.ps, lambda said: [one.model for one in said.models] == RUNNING),
+        "unload": lambda: client.generate("alpha", keep_alive=0),
+        "pull": lambda: client.pull("mistral:7b"),
+        "pull in a stream": lambda: steps(client.pull("phi4-mini:3.8b", stream=True)),
+        "copy": lambda: client.copy("mistral:7b", "twin"),
+        "create": lambda: steps(client.create("mine", from_="mistral:7b", system="Be brief.", stream=True)),
+        "list with what came": client.list,
+        "delete": lambda: [client.delete(name) for name in ("twin", "mine", "mistral:7b", "phi4-mini:3.8b")],
+        "delete what is not there": lambda: client.delete("twin"),
+        "chat with an unknown model": lambda: client.chat("nobody-has-this", HELLO),
+        "stream of an unknown model": lambda: client.chat("nobody-has-this", HELLO, stream=True),
+        "chat with no model": lambda: client.chat("", HELLO),
+        "chat with a model of embeddings": lambda: client.chat("embed", HELLO),
+        "embed with a model of texts": lambda: client.embed("alpha", "one"),
+        "show what is not there": lambda: client.show("nobody-has-this"),
+        "pull what is nowhere": lambda: client.pull("nobody"),
+    }
 )
