@@ -28,6 +28,7 @@ from spoe_agent.up.run import UP, NotStarted, Running
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 KEEPER_DELAY_S = 1.0
+SOCKET = "haproxy.sock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def up(fleet_file: Path | None, simulate: bool, front: str) -> None:
         file = find(fleet_file)
         # A folder with a short path: in that of the state a socket's would be too long (unix(7)).
         with _temporary() as folder:
-            asyncio.run(run(_plan(file, load(file), simulate, front, Path(folder) / "haproxy.sock")))
+            asyncio.run(run(_plan(file, load(file), simulate, front, Path(folder) / SOCKET)))
     except (FleetError, NotStarted) as error:
         raise click.ClickException(str(error)) from error
 
@@ -122,7 +123,7 @@ async def run(plan: Plan) -> None:
             asyncio.get_running_loop().add_signal_handler(number, lambda: (hurry if told.is_set() else told).set())
     names = [UP, *(one.name for one in plan.ollamas), members.AGENT, plan.front]
     with Output(names) as output:
-        kept_by = await Keeper.start()
+        kept_by = await Keeper.start(plan.socket.parent)
         try:
             with Notified.open() as notified:
                 async with asyncio.TaskGroup() as tasks:
@@ -157,7 +158,7 @@ async def _run(plan: Plan, running: Running, output: Output, notified: Notified,
         if starting.done():
             starting.result()
             await stopping
-        output.say(UP, "stopping")
+        output.say(UP, f"stopping: {plan.front} lets requests end, then all else ends; Ctrl-C again stops at once")
     finally:
         for task in (starting, stopping):
             task.cancel()
@@ -181,8 +182,12 @@ async def _start(plan: Plan, running: Running, output: Output, stages: Sequence[
     unset = sorted({name for one in plan.ollamas for name in one.unset} - {"OLLAMA_HOST"})
     if unset:
         output.say(UP, f"of this terminal, Ollamas do not get {', '.join(unset)}: the fleet file says how they run")
-    for stage in stages:
+    *behind, front = stages
+    for stage in behind:
         await running.start(stage)
+    if plan.front == "haproxy":
+        await health.preloaded(plan.fleet.listeners.admin, lambda line: output.say(UP, line))
+    await running.start(front)
     output.say(UP, f"the fleet is at http://{plan.fleet.listeners.front}; Ctrl-C stops it")
     if plan.front == "haproxy":
         await health.follow(plan.fleet.listeners.admin, lambda line: output.say(UP, line))

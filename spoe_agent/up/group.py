@@ -32,14 +32,15 @@ LOOK_RARELY_S = 0.5
 class Keeper:
     """Looks after groups for the case that this process cannot."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, folder: Path | None) -> None:
         self._process = process
+        self._folder = folder
         self._groups: set[int] = set()
 
     @classmethod
-    async def start(cls) -> Keeper:
-        """Start it."""
-        return cls(await _keeper())
+    async def start(cls, folder: Path | None = None) -> Keeper:
+        """Start it. `folder`: removed at the end."""
+        return cls(await _keeper(folder), folder)
 
     async def ended(self) -> None:
         """Wait for its end, which is nobody's wish before `close`."""
@@ -47,7 +48,7 @@ class Keeper:
 
     async def start_again(self) -> None:
         """Start another in its place, which looks after the same groups. Raises OSError."""
-        self._process = await _keeper()
+        self._process = await _keeper(self._folder)
         for group in self._groups:
             self._tell(f"+{group}\n")
 
@@ -72,9 +73,9 @@ class Keeper:
         self._process.stdin.write(line.encode())
 
 
-async def _keeper() -> asyncio.subprocess.Process:
+async def _keeper(folder: Path | None) -> asyncio.subprocess.Process:
     """Not in this process's group: whoever kills that is whom it is for."""
-    command = (sys.executable, "-I", "-S", str(Path(keeper.__file__)))
+    command = (sys.executable, "-I", "-S", str(Path(keeper.__file__)), *([str(folder)] if folder else []))
     return await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE, start_new_session=True)
 
 

@@ -1,13 +1,15 @@
 """Ends what `pointsman up` started, when that has ended without doing it (SIGKILL, a crash).
 
 A child of `up`. Each line of standard input is `+GROUP` or `-GROUP`: a process group is to be looked after, or no more.
-At the end of input, those that are left are ended: politely, then not. Usage, by group.Keeper only:
-`python keeper.py`. Only the standard library, and little of it: it starts fast and stays small.
+At the end of input, those that are left are ended: politely, then not; then a folder of `up`'s is removed, if one is
+named. Usage, by group.Keeper only: `python keeper.py [FOLDER]`. Only the standard library, and little of it: it starts
+fast and stays small.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -25,6 +27,8 @@ def main() -> None:
     for line in sys.stdin:
         (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
     end(groups)
+    for folder in sys.argv[1:]:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def end(groups: Iterable[int]) -> None:

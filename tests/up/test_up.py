@@ -54,11 +54,15 @@ async def test_it_runs_behind_mitmproxy_too(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 async def test_however_it_ends_nothing_is_left(tmp_path, number):
-    async with up(tmp_path, "--simulate") as run:
+    temporary = tmp_path / "t"
+    temporary.mkdir()
+    async with up(tmp_path, "--simulate", environment={"TMPDIR": str(temporary)}) as run:
         await run.says(READY)
         children = run.children()
+        assert list(temporary.iterdir())
         assert await run.end(number) == (-9 if number == signal.SIGKILL else 0)
         await all_gone(children, run.ports())
+    assert not list(temporary.iterdir())
 
 
 async def test_a_terminal_that_takes_nothing_stops_neither_start_nor_end(tmp_path):
@@ -157,9 +161,11 @@ async def test_a_fleet_that_is_started_again_loads_what_it_had(tmp_path):
         await run.says("loaded: small:latest")
         await run.end()
     async with up(tmp_path, "--simulate", again=True) as run, session() as client:
-        await run.says("preloaded instance=g0 model=small:latest")
-        await run.says("loaded: small:latest")
+        await run.says(READY)
         assert (await run.ask("small", client))[1] == "g0 loaded"
+        told = ("loads first: small:latest on g0", "preloaded instance=g0 model=small:latest", "haproxy is ready")
+        where = [run.lines.index(await run.says(text)) for text in told]
+        assert where == sorted(where)
 
 
 async def test_an_agent_that_another_follows_is_not_started_again(tmp_path):
