@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Callable
 from datetime import datetime
@@ -26,6 +27,8 @@ ANSWER_DEADLINE_S = 5.0
 LONG_DEADLINES_S = {"/reload": 15.0, "/reload/undo": 15.0, "/restart": 90.0}
 """Every Ollama that is new is read first."""
 REDRAW_S = 1.0
+WIDE = 1000
+"""Columns of a file or a pipe."""
 
 
 @click.command()
@@ -93,10 +96,12 @@ def _say(answer: dict[str, Any]) -> None:
 
 
 def console() -> Console:
-    """Return a console that shows what the terminal's encoding lacks as an escape."""
+    """Return a console that shows what the terminal's encoding lacks as an escape, and breaks lines for a terminal
+    only.
+    """
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    return Console()
+    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE)
 
 
 def _watch(where: Listen) -> None:
@@ -153,8 +158,9 @@ async def ask(where: Listen, method: str, path: str, body: object = None) -> dic
         raise click.ClickException(f"the agent at {where} {why}") from None
     except (OSError, ValueError, aiohttp.ClientError) as error:
         hint = (
-            "is `pointsman serve` running with this fleet file? If listeners.admin was edited, it is where it was: "
-            "kill -USR2 $(systemctl show -P MainPID pointsman) restarts it"
+            "does it run with this fleet file (`pointsman up`, `pointsman serve`, the unit pointsman)? If "
+            "listeners.admin was edited, it is where it was: start `pointsman up` anew, or restart it by SIGUSR2 "
+            "(under systemd: kill -USR2 $(systemctl show -P MainPID pointsman))"
         )
         raise click.ClickException(f"no agent at {where}: {said(error)}; {hint}") from error
     if answer.status != 200:

@@ -52,6 +52,8 @@ class Pending:
     """The command for that, as it is in force."""
     rendered: tuple[str, ...] = ()
     """HAProxy's files that are not what the fleet file gives."""
+    is_of_up: bool = False
+    """Whether `pointsman up` has started all, and nothing is applied."""
 
     def status(self) -> dict[str, Any]:
         """Return it as plain data."""
@@ -72,10 +74,11 @@ class Pending:
         if self.problems:
             found.append(f"the fleet file was edited and cannot be used: {'; '.join(self.problems)}")
         if self.changed:
-            found.append(f"the fleet file was edited, which is not in force: {_listed(self.changed)}: pointsman apply")
+            then = "start `pointsman up` anew" if self.is_of_up else "pointsman apply"
+            found.append(f"the fleet file was edited, which is not in force: {_listed(self.changed)}: {then}")
         if self.needs_restart:
-            keys = _listed(self.needs_restart)
-            found.append(f"{keys} of the fleet file: in force after a restart of the agent, then pointsman apply")
+            then = "a new start of `pointsman up`" if self.is_of_up else "a restart of the agent, then pointsman apply"
+            found.append(f"{_listed(self.needs_restart)} of the fleet file: in force after {then}")
         if self.rendered:
             names = _listed(self.rendered)
             found.append(f"in {self.folder}, {names} is not what the fleet file gives: pointsman apply")
@@ -164,6 +167,7 @@ class Reloader:
             tuple(map(str, found.problems)),
             holds=self.fleet.policies.hold_timeout > 0,
             reload_haproxy=self.fleet.haproxy.reload,
+            is_of_up=self._file.is_of_up,
         )
         if found.fleet is None:
             return nothing

@@ -34,6 +34,11 @@ class FleetFile:
         self._haproxy = haproxy
         self._last: Content | None = None
 
+    @property
+    def is_of_up(self) -> bool:
+        """Whether the HAProxy is one of the agent's own, as with `pointsman up`."""
+        return self._haproxy is not None
+
     def read(self) -> Content:
         """Return what the file says now: the same object as long as its content is the same."""
         try:

@@ -12,7 +12,7 @@ from spoe_agent.rig.stack import POINTSMAN
 FLEET = """
 instances: [{{name: gpu0, url: "http://h:1"}}]
 listeners: {{admin: "127.0.0.1:{port}", front: "127.0.0.1:{front}", again: "127.0.0.1:{again}"}}
-haproxy: {{files: {folder}/haproxy, test: "touch {folder}/testing; exec sleep 60", reload: "'true'"}}
+haproxy: {{files: {folder}/haproxy, test: "touch {folder}/testing; sleep 60; true", reload: "'true'"}}
 """
 
 
@@ -38,8 +38,8 @@ async def test_whoever_ends_it_has_it_undone(tmp_path, number):
             await process.ready(testing)
             process.signal(number)
             assert await process.wait() == 1
-        undone, refusal = process.tail().splitlines()[-2:]
-        assert undone.startswith("undone: ")
+        checked, written, undone, refusal = process.tail().splitlines()
+        assert checked.endswith("ok") and written.endswith("written") and undone.startswith("undone: ")
         assert refusal == "Error: not applied: interrupted"
         assert [path for path in (tmp_path / "haproxy").rglob("*") if path.is_file()] == []
     finally:

@@ -17,7 +17,7 @@ import yaml
 from aiohttp import web
 from click.testing import CliRunner
 
-from spoe_agent.admin.command import drain, ready, reload, status
+from spoe_agent.admin.command import console, drain, ready, reload, status
 from spoe_agent.admin.restart_command import restart
 from spoe_agent.rig.process import free_port
 
@@ -196,3 +196,9 @@ def test_what_is_said(fleet, command, said, code):
     result = CliRunner().invoke(command[0], [*command[1:], "--fleet", fleet[0]])
     assert (result.exit_code, said in result.output) == (code, True), result.output
     assert ("Until" in result.output) is ("Until" in said)
+
+
+def test_into_a_file_or_a_pipe_lines_are_not_broken(monkeypatch, capsys):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    console().print("word " * 100)
+    assert capsys.readouterr().out.rstrip() == " ".join(["word"] * 100)

@@ -7,6 +7,7 @@ from structlog.testing import capture_logs
 
 from spoe_agent.admin.reload import Reloader
 from spoe_agent.fleet.file import FleetFile
+from spoe_agent.fleet.schema_haproxy import HAProxySettings
 from spoe_agent.instances.reach import reach
 from tests.serving import until
 
@@ -119,6 +120,18 @@ async def test_what_is_not_in_force_is_warned_of(bench, text, warned):
     bench.file.path.write_text(text)
     warnings = (await bench.it.pending()).warnings()
     assert [part in warning for part, warning in zip(warned, warnings, strict=True)] == [True] * len(warned)
+
+
+async def test_who_runs_it_with_up_is_told_to_start_that_anew(tmp_path):
+    path = tmp_path / "fleet.yaml"
+    path.write_text(ONE)
+    file = FleetFile(path, HAProxySettings())
+    content = file.read()
+    reloader = Reloader(file, content, content.fleet, None)
+    path.write_text(ELSEWHERE)
+    warnings = (await reloader.pending()).warnings()
+    assert warnings[0].endswith("not in force: instance gpu1 added: start `pointsman up` anew")
+    assert warnings[1].endswith("in force after a new start of `pointsman up`")
 
 
 async def test_haproxys_files_that_are_not_what_the_file_gives_are_named(bench, tmp_path):
