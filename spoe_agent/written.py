@@ -1,7 +1,7 @@
 """Files that are rendered into a folder: written where they differ, and not over what somebody else wrote.
 
 Beside them stands a list of what was written last, in sha256sum's form, so that `sha256sum -c .pointsman.sha256` tells
-what was edited since.
+what was edited since. Its first line, a comment, says from which fleet file.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 LIST = ".pointsman.sha256"
+_FROM = "# from "
 
 
 def edited(texts: Mapping[str, str], folder: Path) -> list[str]:
@@ -23,12 +24,25 @@ def edited(texts: Mapping[str, str], folder: Path) -> list[str]:
     return [name for name, due, has in found if has is not None and _digest(has) not in (due, listed.get(name))]
 
 
-def write(texts: Mapping[str, str], folder: Path) -> None:
-    """Write files below a folder, which is made when it is missing: each is as it was, or anew. Raises OSError."""
+def another(source: Path, folder: Path) -> str:
+    """Return the fleet file from which a folder's files were written, when that is another one and still there; else
+    "". Raises OSError.
+    """
+    first = next(iter(_lines(folder)), "")
+    was = first.removeprefix(_FROM)
+    return was if first.startswith(_FROM) and was != str(source.resolve()) and Path(was).exists() else ""
+
+
+def write(texts: Mapping[str, str], folder: Path, source: Path | None = None) -> None:
+    """Write files below a folder, which is made when it is missing: each is as it was, or anew. Raises OSError.
+
+    `source`: the fleet file that they are of; None: nobody else's come into this folder.
+    """
     for name, text in texts.items():
         replace(folder / name, text)
     listed = {**_listed(folder), **{name: _digest(text) for name, text in texts.items()}}
-    replace(folder / LIST, "".join(f"{digest}  {name}\n" for name, digest in sorted(listed.items())))
+    head = f"{_FROM}{source.resolve()}\n" if source else ""
+    replace(folder / LIST, head + "".join(f"{digest}  {name}\n" for name, digest in sorted(listed.items())))
 
 
 def changed(texts: Mapping[str, str], folder: Path) -> list[str]:
@@ -81,10 +95,13 @@ def _found(path: Path) -> str | None:
 
 
 def _listed(folder: Path) -> dict[str, str]:
+    return {name: digest for digest, _, name in (line.partition("  ") for line in _lines(folder)) if name}
+
+
+def _lines(folder: Path) -> list[str]:
     with suppress(FileNotFoundError, UnicodeDecodeError):
-        lines = (folder / LIST).read_text(encoding="utf-8").splitlines()
-        return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    return {}
+        return (folder / LIST).read_text(encoding="utf-8").splitlines()
+    return []
 
 
 def _digest(text: str) -> str:

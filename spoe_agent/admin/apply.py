@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import signal
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from spoe_agent.fleet import Fleet, Listeners
 from spoe_agent.fleet.file import FleetFile
 from spoe_agent.haproxy.render import edited, haproxy_files, write
 from spoe_agent.process.fronts import in_the_way, listening
-from spoe_agent.written import LIST
+from spoe_agent.written import LIST, another
 
 COMMAND_DEADLINE_S = 60.0
 
@@ -55,6 +56,7 @@ class Edit:
     """What is to be applied."""
 
     digest: str
+    source: Path
     fleet: Fleet
     folder: Path
     holds_now: bool
@@ -131,7 +133,9 @@ async def _checked(file: FleetFile, ask: Ask, say: Say) -> Edit:
         keys = ", ".join(agents["needs_restart"])
         raise Refused(f"{keys}: the agent must be restarted for that (pointsman restart), then apply again")
     holds_now = found.fleet.policies.hold_timeout > 0 and not agents["holds"]
-    return Edit(found.digest, found.fleet, Path(found.fleet.haproxy.files), holds_now, agents["reload_haproxy"])
+    return Edit(
+        found.digest, file.path, found.fleet, Path(found.fleet.haproxy.files), holds_now, agents["reload_haproxy"]
+    )
 
 
 _EXAMPLE = "/etc/pointsman/haproxy"
@@ -177,7 +181,11 @@ def _write(edit: Edit, say: Say) -> None:
         if foreign:
             hint = f"pointsman render haproxy --out {edit.folder} shows what (--diff), or overwrites it (--force)"
             raise Refused(f"{edit.folder}: {', '.join(foreign)} edited by hand since it was rendered; {hint}")
-        write(texts, edit.folder)
+        other = another(edit.source, edit.folder)
+        if other:
+            hint = f"write another folder; or take it: pointsman render haproxy --out {edit.folder} --force"
+            raise Refused(f"haproxy.files: {edit.folder} has files of another fleet file, {other}; {hint}")
+        write(texts, edit.folder, edit.source)
     except OSError as error:
         raise Refused(f"cannot write HAProxy's files: {error}") from error
     changed = [name for name, content in _contents(edit).items() if content != before[name] and name != LIST]
@@ -187,7 +195,11 @@ def _write(edit: Edit, say: Say) -> None:
 async def _run(command: str, what: str) -> None:
     """Run a shell command of the fleet file. Raises Refused with its last words when it fails."""
     child = await asyncio.create_subprocess_shell(
-        command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
     )
     try:
         async with asyncio.timeout(COMMAND_DEADLINE_S):
@@ -204,8 +216,9 @@ async def _run(command: str, what: str) -> None:
 async def _ended(child: asyncio.subprocess.Process) -> None:
     """End what still runs: nothing may go on beside the undoing."""
     if child.returncode is None:
-        child.kill()
-        # Whoever the child has started may keep its output open.
+        # With whoever the shell has started: they keep its output open.
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
         with suppress(TimeoutError):
             async with asyncio.timeout(KILL_DEADLINE_S):
                 await child.wait()

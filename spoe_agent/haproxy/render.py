@@ -142,9 +142,9 @@ def _engine(fleet: Fleet) -> str:
     )
 
 
-def write(texts: dict[str, str], folder: Path) -> None:
+def write(texts: dict[str, str], folder: Path, source: Path | None = None) -> None:
     """Write rendered files below a folder, as `written.write` does. Raises OSError."""
-    written.write(due(texts, folder), folder)
+    written.write(due(texts, folder), folder, source)
 
 
 def edited(texts: dict[str, str], folder: Path) -> list[str]:

@@ -51,7 +51,7 @@ def _how(command: _Command) -> _Command:
 def haproxy(fleet_file: Path | None, out: Path, diff: bool, force: bool) -> None:
     """Write haproxy.cfg, spoe-pointsman.conf, the map of models, origins, hosts and error bodies."""
     texts = of_haproxy.due(of_haproxy.haproxy_files(_fleet(fleet_file)), out)
-    _finish(texts, out, diff, force, f"try: haproxy -c -f {out / 'haproxy.cfg'}")
+    _finish(texts, fleet_file, out, diff, force, f"try: haproxy -c -f {out / 'haproxy.cfg'}")
 
 
 @render.command()
@@ -75,7 +75,7 @@ def env(fleet_file: Path | None, out: Path | None, name: str | None, diff: bool,
     if out is None:
         click.echo("\n".join(texts.values()), nl=False)
     else:
-        _finish(texts, out, diff, force)
+        _finish(texts, fleet_file, out, diff, force)
 
 
 @render.command()
@@ -99,18 +99,13 @@ def systemd(fleet_file: Path | None, out: Path, diff: bool, force: bool) -> None
     local = _local(fleet)
     texts = _made(lambda: units(fleet, local, programs))
     try:
-        other = installed.other_fleet(texts, out)
-        then = installed.steps(texts, out, programs.fleet_file, fleet.haproxy.files or FILES)
+        keeps_map = fleet.haproxy.files is not None
+        then = installed.steps(texts, out, programs.fleet_file, fleet.haproxy.files or FILES, keeps_map)
     except OSError as error:
         raise click.ClickException(f"cannot read: {error}") from error
-    if other and not force and not diff:
-        hint = "take another folder (--out); or replace them: --force"
-        raise click.ClickException(
-            f"nothing was written: the units in {out} are of another fleet file, {other}; {hint}"
-        )
     if not diff:
         _warn_of_access(programs)
-    _finish(texts, out, diff, force, "\n  ".join(["next, as root:", *then]))
+    _finish(texts, fleet_file, out, diff, force, "\n  ".join(["next, as root:", *then]))
 
 
 def _warn_of_access(programs: Programs) -> None:
@@ -142,7 +137,7 @@ def compose(fleet_file: Path | None, out: Path, diff: bool, force: bool) -> None
     texts = _made(lambda: {"compose.yaml": compose_file(fleet, local, folders)})
     for name, text in of_haproxy.due(of_haproxy.haproxy_files(fleet), out / "haproxy").items():
         texts[f"haproxy/{name}"] = text
-    _finish(texts, out, diff, force, f"next: docker compose -f {out / 'compose.yaml'} up -d")
+    _finish(texts, fleet_file, out, diff, force, f"next: docker compose -f {out / 'compose.yaml'} up -d")
 
 
 def _fleet(fleet_file: Path | None) -> Fleet:
@@ -174,18 +169,23 @@ def _made(make: Callable[[], dict[str, str]]) -> dict[str, str]:
         raise click.ClickException(str(error)) from error
 
 
-def _finish(texts: dict[str, str], out: Path, diff: bool, force: bool, then: str = "") -> None:
+def _finish(texts: dict[str, str], fleet_file: Path | None, out: Path, diff: bool, force: bool, then: str = "") -> None:
     """Show or write the files."""
+    source = find(fleet_file)
     try:
         if diff:
             click.echo(written.differences(texts, out) or f"{out} is as it would be written\n", nl=False)
             return
+        other = written.another(source, out)
+        if other and not force:
+            hint = "take another folder (--out); or replace them: --force"
+            raise click.ClickException(f"nothing was written: {out} has files of another fleet file, {other}; {hint}")
         # The agent writes into the map of models.
         foreign = [name for name in written.edited(texts, out) if Path(name).name != MODELS_MAP]
         if foreign and not force:
             hint = "what would change: --diff; overwrite it: --force"
             raise click.ClickException(f"edited by hand, so nothing was written: {_paths(foreign, out)}; {hint}")
-        written.write(texts, out)
+        written.write(texts, out, source)
     except OSError as error:
         raise click.ClickException(f"cannot write: {error}") from error
     click.echo("; ".join(part for part in (f"{len(texts)} files written to {out}", then) if part))

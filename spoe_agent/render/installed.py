@@ -14,29 +14,18 @@ _OLLAMA = re.compile(r"ollama-(.+)\.service")
 _DROP_IN = "haproxy.service.d/pointsman.conf"
 
 
-def other_fleet(texts: Mapping[str, str], folder: Path) -> str:
-    """Return the fleet file of the units that are there, as they have it, when it is another one; else "".
+def steps(texts: Mapping[str, str], folder: Path, fleet_file: str, haproxy_files: str, keeps_map: bool) -> list[str]:
+    """Return the commands, for a shell of root. To be asked before the units are written. Raises OSError.
 
-    Raises OSError.
+    `keeps_map`: the agent is to write its map of models among HAProxy's files.
     """
-    there = folder / _AGENT
-    was = _fleet_file(there.read_text(encoding="utf-8", errors="replace")) if there.exists() else ""
-    return "" if was == _fleet_file(texts[_AGENT]) else was
-
-
-def _fleet_file(unit: str) -> str:
-    found = re.search(r"^ExecStart=.* --fleet (.+)$", unit, re.MULTILINE)
-    return found[1] if found else ""
-
-
-def steps(texts: Mapping[str, str], folder: Path, fleet_file: str, haproxy_files: str) -> list[str]:
-    """Return the commands, for a shell of root. To be asked before the units are written. Raises OSError."""
     changed = written.changed(texts, folder)
     units = [name.removesuffix(".service") for name in texts if name == _AGENT or _OLLAMA.fullmatch(name)]
     fleet, files = shlex.quote(fleet_file), shlex.quote(haproxy_files)
     return [
         f"pointsman render haproxy --fleet {fleet} --out {files}",
         f"systemd-sysusers {shlex.quote(str(folder / 'pointsman.sysusers'))} && systemctl daemon-reload",
+        *([f"chown -R pointsman {files}"] if keeps_map else []),
         f"systemctl enable --now {' '.join(units)}",
         *_restarts(changed, fleet),
         *([] if (folder / _DROP_IN).exists() and _DROP_IN not in changed else ["systemctl restart haproxy"]),

@@ -147,17 +147,30 @@ def test_what_changed_is_to_be_restarted_and_what_is_gone_disabled(fleet_file: P
     fleet_file.write_text(fleet_file.read_text() + "haproxy: {files: /srv/haproxy}\n")
     told = units(fleet_file, out)
     assert "--out /srv/haproxy\n" in told and "systemctl restart haproxy" in told
+    assert told.index("systemd-sysusers") < told.index("chown -R pointsman /srv/haproxy\n") < told.index("enable --now")
 
 
-def test_units_of_another_fleet_stay(fleet_file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("what", "name"),
+    [("systemd", "ollama-b.service"), ("haproxy", "haproxy.cfg"), ("compose", "compose.yaml"), ("env", "b.env")],
+)
+def test_files_of_another_fleet_stay(fleet_file: Path, tmp_path: Path, what: str, name: str) -> None:
     out, other = tmp_path / "out", tmp_path / "other.yaml"
-    units(fleet_file, out)
+    said(what, "--fleet", fleet_file, "--out", out)
     other.write_text(FLEET.replace("11436", "11439"))
-    before = (out / "ollama-b.service").read_text()
-    assert f'of another fleet file, "{fleet_file}"; take another folder' in units(other, out, code=1)
-    assert (out / "ollama-b.service").read_text() == before
-    units(other, out, "--force")
-    assert "11439" in (out / "ollama-b.service").read_text()
+    before = (out / name).read_text()
+    refusal = f"{out} has files of another fleet file, {fleet_file}; take another folder (--out)"
+    assert refusal in said(what, "--fleet", other, "--out", out, code=1)
+    assert (out / name).read_text() == before
+    said(what, "--fleet", other, "--out", out, "--force")
+    assert "11439" in (out / name).read_text()
+
+
+def test_a_fleet_file_that_was_moved_has_its_folder(fleet_file: Path, tmp_path: Path) -> None:
+    out, moved = tmp_path / "out", tmp_path / "moved.yaml"
+    said("haproxy", "--fleet", fleet_file, "--out", out)
+    fleet_file.rename(moved)
+    assert "files written to" in said("haproxy", "--fleet", moved, "--out", out)
 
 
 def test_what_the_agents_user_does_not_reach_is_told(fleet_file: Path, tmp_path: Path) -> None:
