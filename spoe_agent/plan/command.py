@@ -18,6 +18,7 @@ from spoe_agent.plan.wanted import Wanted
 from spoe_agent.plan.wanted import load as load_wanted
 from spoe_agent.plan.wishes import Gpu, Wish
 from spoe_agent.process.quiet import quiet
+from spoe_agent.routing.names import display
 from spoe_agent.written import replace
 
 if TYPE_CHECKING:  # it needs the extra
@@ -34,8 +35,8 @@ def plan(wanted_file: Path | None, fleet_file: Path | None, writes: bool) -> Non
     """Propose GPU groups, instances, pins and copies, and say what fits, what does not, and why.
 
     The file WANTED names models, with demand, context, slots and copies, and GPUs (docs/plan.md). Without it, all that
-    the Ollamas have installed is wanted, on the GPUs of the fleet file or of this machine. Exit 1 if a model fits
-    nowhere.
+    the Ollamas have installed is wanted, on the GPUs of the fleet file or of this machine. Exit status 1 if
+    a model fits nowhere, not even alone.
     """
     try:
         from spoe_agent.plan.entries import entries, rules
@@ -58,7 +59,11 @@ def plan(wanted_file: Path | None, fleet_file: Path | None, writes: bool) -> Non
         _write(path, fleet, gpus, made, served, wanted)
     elif path is not None:
         click.echo(f"\nNothing is written; --write puts it into {path}.")
-    if len(served) < len(wishes):
+    nowhere = [display(wish.model) for wish in wishes if wish.model not in {rule.model for rule in served}]
+    if nowhere:
+        click.echo(
+            f"\nEnds with status 1: no group of these GPUs holds {', '.join(nowhere)}, not even alone.", err=True
+        )
         raise SystemExit(1)
 
 
