@@ -1,8 +1,9 @@
 """Loads before anybody asks: what an instance that was started anew had before, and what is pinned to it, by requests
 of the agent's own. Does no I/O: says what is to be loaded, and when a load is to give way.
 
-1. Only where there is room: nothing goes for it. One at a time for each instance, and each second one begins at most:
-   loads at the same time slow each other down, most of all the first ones (they look for GPUs anew).
+1. Only where there is room: nothing goes for it. So the largest comes first where it finds none beside the others. One
+   at a time for each instance, and each second one begins at most: loads at the same time slow each other down, most of
+   all the first ones (they look for GPUs anew).
 2. It counts as a request in flight: others see the load coming, join it, and learn from how long it took.
 3. A load gives way when a request has to load something else there: Ollama loads one model at a time.
 """
@@ -16,7 +17,9 @@ from itertools import count
 from spoe_agent.agent.chooser import Chooser
 from spoe_agent.agent.grant import OWN_PROCESS, Ledger
 from spoe_agent.routing import Action, Choice, Dialect, Health, InstanceSpec, Kind, Reason, RequestFacts, choose
+from spoe_agent.routing.demand import Demand, Site
 from spoe_agent.routing.names import canonical, is_pattern
+from spoe_agent.routing.warmth import load_order
 
 WITHIN_S = 600.0
 """What could not be loaded by then, since the instance came up, is not."""
@@ -60,12 +63,10 @@ class Preload:
         """
         rates = self._chooser.learner.learned(now_s).rate_per_s or {}
         models = sorted(dict.fromkeys(had), key=lambda model: -rates.get(model, 0.0))
-        wanted = dict.fromkeys([*self._pinned(instance), *models])
+        wanted = self._in_order(instance, list(dict.fromkeys([*self._pinned(instance), *models])), now_s)
         before = self._wanted.get(instance)
         if wanted:
-            self._wanted[instance] = Wanted(
-                list(wanted), now_s, even_drained or (before is not None and before.even_drained)
-            )
+            self._wanted[instance] = Wanted(wanted, now_s, even_drained or (before is not None and before.even_drained))
 
     def due(self, now_s: float) -> Load | None:
         """Return a load that is to begin now, which is entered as a request that was granted."""
@@ -129,6 +130,16 @@ class Preload:
                 self._chooser.enter(facts, choice, now_s)
                 return Load(facts.request_id, spec.name, facts.runner or model)
         return None
+
+    def _in_order(self, instance: str, wanted: list[str], now_s: float) -> list[str]:
+        """Return the models in the order in which most of them find room."""
+        fleet = self._chooser.fleet
+        spec = next((one for one in fleet.instances if one.name == instance), None)
+        if spec is None or not wanted:
+            return wanted
+        facts = self._facts(wanted[0])
+        snapshot = self._chooser.board.snapshot({}, now_s, self._chooser.learner.learned(now_s))
+        return load_order(Demand.of(facts, fleet, snapshot), Site.of(spec, facts, snapshot), wanted)
 
     def _facts(self, model: str) -> RequestFacts:
         about = Kind.INFERENCE, Dialect.OLLAMA, model

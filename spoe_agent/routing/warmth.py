@@ -5,6 +5,7 @@ Lives here: tiers, memory, victims.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from spoe_agent.routing import estimates
@@ -198,6 +199,18 @@ def has_room_for_all(demand: Demand, site: Site) -> bool:
     if room is not None:
         room = min(int(FIT_FRACTION * room), room - len(used) * RUNNER_BYTES)
     return room is None or sum([_needed(demand, site, model, None) for model in used]) <= room
+
+
+def load_order(demand: Demand, site: Site, models: Sequence[str]) -> list[str]:
+    """Return the order in which models are to be loaded on an instance that has none: as they come where any order will
+    do; the largest first where they fit together, but not one beside all others (`_has_room`). If any order leaves room
+    for all, this does: of two neighbours the larger may always change places with a smaller one before it.
+    """
+    needed = {model: _needed(demand, site, model, None) for model in models}
+    room, total = room_bytes(demand, site), sum(needed.values())
+    if room is None or total <= FIT_FRACTION * room or total + len(needed) * RUNNER_BYTES > room:
+        return list(models)
+    return sorted(models, key=lambda model: -needed[model])
 
 
 def room_bytes(demand: Demand, site: Site) -> int | None:

@@ -61,6 +61,22 @@ def test_what_was_loaded_is_loaded_again_one_at_a_time_the_most_wanted_first():
     assert rig.due() == ("g0", A)
 
 
+@pytest.mark.parametrize(
+    ("sizes_gib", "expected"),
+    [
+        pytest.param((2, 10), [B, A], id="any order will do: the most wanted first"),
+        pytest.param((17, 3), [A, B], id="beside the small one the large one would find no room"),
+        pytest.param((17, 10), [B, A], id="they do not fit together"),
+    ],
+)
+def test_the_largest_first_where_it_would_find_no_room_beside_the_others(sizes_gib, expected):
+    rules = [ModelRule(name, vram_bytes=size * GIB) for name, size in zip("ab", sizes_gib, strict=True)]
+    rig = Rig(spec("g0", vram_bytes=22 * GIB), rules=rules)
+    rig.agent.learner.arrived(B, rig.now_s)
+    rig.came_up("g0", A, B)
+    assert rig.agent.preload.waiting("g0") == expected
+
+
 def test_one_after_the_other_before_readings_show_the_first():
     rig = Rig("g0")
     rig.came_up("g0", A, B)
