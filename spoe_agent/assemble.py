@@ -35,6 +35,7 @@ from spoe_agent.instances.probe import Target, probe
 from spoe_agent.instances.processes import Processes
 from spoe_agent.instances.reach import reach
 from spoe_agent.instances.relist import Relister
+from spoe_agent.instances.shown import Shown
 from spoe_agent.instances.spills import Repairs
 from spoe_agent.instances.watch import Watch
 from spoe_agent.routing import Health
@@ -98,7 +99,8 @@ class Parts:
         self.ollamas = ollamas
         self.gpus = gpus(fleet)
         self._gpus_of = gpus
-        self._background = tuple(background)
+        self.shown = Shown(agent, ollamas.shape, clock)
+        self._background = (self.shown.run, *background)
         self._clock = clock
         self._gpu_task: asyncio.Task[None] | None = None
         self._group: asyncio.TaskGroup | None = None
@@ -117,7 +119,9 @@ class Parts:
     def kept(self) -> Kept:
         """Return what the next agent must know."""
         watch, ledgers, to_load = self.watch, without_own(self.board.ledgers()), self.agent.preload.to_load()
-        return Kept(self.agent.learner, watch.drained, ledgers, watch.doubts(), watch.loaded(), to_load)
+        return Kept(
+            self.agent.learner, watch.drained, ledgers, watch.doubts(), watch.loaded(), to_load, self.shown.kept()
+        )
 
     def take(self, kept: Kept) -> None:
         """Go on where an agent before this one was."""
@@ -125,6 +129,7 @@ class Parts:
         self.board.take(kept.ledgers, self._clock())
         self.watch.restore(kept)
         self.agent.preload.take(kept.to_load)
+        self.shown.take(kept.shapes)
 
     def warnings(self) -> list[str]:
         """Return what the status says first: where the fleet file and the world do not go together."""

@@ -12,6 +12,7 @@ from aiohttp.abc import AbstractResolver
 
 from spoe_agent.agent.ending import Ending, Line
 from spoe_agent.agent.keeper import IDLE_S
+from spoe_agent.agent.statefile import dump, parse
 from spoe_agent.assemble import assemble
 from spoe_agent.fleet import load, loads
 from spoe_agent.routing import Action, Candidate, Choice, Dialect, Health, Kind, Reason, RequestFacts
@@ -233,3 +234,16 @@ async def test_a_load_of_our_own_gives_way_to_a_request_for_another_model():
         await until(lambda: parts.board.grants == 1)  # the request's, whose end nobody has told
         running.cancel()
     await server.stop()
+
+
+async def test_the_next_agent_knows_what_models_are_like_from_the_first_second():
+    async with ollama("a", "b") as port, aiohttp.ClientSession() as session:
+        fleet = loads(f"instances: [{{name: g0, url: 'http://127.0.0.1:{port}'}}]")
+        parts = await assemble(fleet, session)
+        for _ in range(2):
+            await parts.shown.look()
+        shapes = parts.board.shapes
+        assert shapes.keys() == {A, B} and all(shape.token_bytes for shape in shapes.values())
+        after = await assemble(fleet, session)
+        after.take(parse(dump(parts.kept()).encode()))
+        assert after.board.shapes == shapes

@@ -21,6 +21,7 @@ from spoe_agent.agent.counted import SETTLE_S, CountedAccount, Difference
 from spoe_agent.agent.grant import Grant, Ledger
 from spoe_agent.agent.namesakes import Namesakes
 from spoe_agent.routing.facts import InstanceLoad
+from spoe_agent.routing.memory import ModelShape
 from spoe_agent.routing.snapshot import (
     NO_ACTIVITY,
     NOTHING,
@@ -50,6 +51,8 @@ class Board:
         self.struck = self.restored = 0
         """Grants that were struck off without their line since the agent started, and of these taken back."""
         self.namesakes = Namesakes()
+        self.shapes: Mapping[str, ModelShape] = {}
+        """What is known of models' memory, by canonical key."""
 
     @property
     def version(self) -> int:
@@ -77,9 +80,7 @@ class Board:
         self._learn_trained(shown, state)
 
     def _learn_trained(self, shown: Mapping[str, int], state: InstanceState) -> None:
-        """Keep what lists, or answers with less context than was asked for, tell of models' own limits; drop what a
-        larger context disproves.
-        """
+        """Keep what lists, or contexts that were cut, tell of models' own limits; drop what a larger one disproves."""
         known = {**self._trained, **shown, **state.trained}
         loaded = state.loaded
         self._trained = {m: most for m, most in known.items() if m not in loaded or loaded[m].context_length <= most}
@@ -242,7 +243,7 @@ class Board:
         activity = {
             name: self._activity(account, loads.get(name), process, now_s) for name, account in self._accounts.items()
         }
-        known = self._gpus, self._trained, self._contexts.own
+        known = self._gpus, self._trained, self._contexts.own, self.shapes
         return Snapshot(now_s, self._states, activity, learned, waiting, home, *known)
 
     @staticmethod
@@ -279,9 +280,7 @@ class Board:
         difference.surplus.least = 0
 
     def _restore_live(self, account: CountedAccount, difference: Difference, process: str, now_s: float) -> None:
-        """Take grants back once HAProxy has counted more for a while: of several, one that lives was struck off, and
-        the line of the other came after all (HAProxy had sent it on to another instance).
-        """
+        """Take grants back once HAProxy has counted more for a while: one that lives was struck off for another."""
         struck = account.struck_of(process) if account.struck else []
         if not difference.shortage.see(min(difference.beyond, len(struck)), now_s):
             return

@@ -27,6 +27,11 @@ class Namesakes:
         copied."""
         self._runners: dict[str, str] = {}
 
+    @property
+    def digests(self) -> Mapping[str, Mapping[str, str]]:
+        """Of the models in each instance's list, by canonical key."""
+        return self._digests
+
     def read(self, instance: str, digests: Mapping[str, str]) -> None:
         """Take an instance's list: digests by canonical key; "" is of nothing."""
         before = self._digests.get(instance)

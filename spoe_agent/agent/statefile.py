@@ -20,6 +20,7 @@ from pydantic_core import PydanticSerializationError
 from spoe_agent.agent.grant import Ledger
 from spoe_agent.agent.learner import Learner, Mean
 from spoe_agent.agent.preload import Wanted
+from spoe_agent.routing.memory import ModelShape
 from spoe_agent.routing.snapshot import Health, Pair
 
 log = structlog.get_logger()
@@ -53,6 +54,8 @@ class Kept:
     """Models that instances had when they were read last, the most wanted first."""
     to_load: Mapping[str, Wanted] = field(default_factory=dict)
     """By instance; empty when the machine was started anew since."""
+    shapes: Mapping[str, ModelShape] = field(default_factory=dict)
+    """Of models, by digest."""
 
 
 class _Mean(BaseModel):
@@ -87,6 +90,7 @@ class _State(BaseModel):
     doubts: dict[str, Doubt] = {}
     loaded: dict[str, list[str]] = {}
     to_load: dict[str, Wanted] = {}
+    shapes: dict[str, ModelShape] = {}
 
 
 def restore(path: Path) -> Kept:
@@ -113,7 +117,7 @@ def parse(text: bytes) -> Kept:
         cached=state.cached if is_same_boot else {},
     )
     ledgers, to_load = (state.ledgers, state.to_load) if is_same_boot else ({}, {})
-    return Kept(learner, frozenset(state.drained), ledgers, state.doubts, state.loaded, to_load)
+    return Kept(learner, frozenset(state.drained), ledgers, state.doubts, state.loaded, to_load, state.shapes)
 
 
 def dump(kept: Kept) -> str:
@@ -130,6 +134,7 @@ def dump(kept: Kept) -> str:
         doubts=dict(kept.doubts),
         loaded=dict(kept.loaded),
         to_load=dict(kept.to_load),
+        shapes=dict(kept.shapes),
     )
     return state.model_dump_json()
 

@@ -40,7 +40,8 @@ class ModelDraft(Section):
     size: ModelSize | None = None
     """Its weights on disk, if no instance has it installed yet."""
     shape: Shape | None = None
-    """What its context takes; `pointsman plan --write` writes it. Left out: expected by its size."""
+    """What its context takes; `pointsman plan --write` writes it. Left out: what an Ollama that has it says of it
+    (`/api/show`); until one was asked, expected by its size."""
     max_concurrent: Count | None = None
     """Requests of the model that run at a time in the whole fleet; more are held. Left out: as slots allow."""
     priority: Annotated[int, Field(strict=True, ge=-100, le=100)] | None = None

@@ -18,6 +18,7 @@ from spoe_agent.instances.lists import Lists
 from spoe_agent.instances.ollama import FAILURES
 from spoe_agent.instances.poll import Lister, Poller
 from spoe_agent.instances.reading import Reading
+from spoe_agent.routing.memory import ModelShape
 
 Publish = Callable[[str, Reading], None]
 
@@ -40,6 +41,9 @@ class Client(Lister, Protocol):
 
     async def load(self, model: str) -> None:
         """Have a model loaded."""
+
+    async def shape(self, model: str) -> ModelShape | None:
+        """Return what a model's file says of its memory."""
 
 
 class Ollama:
@@ -169,6 +173,10 @@ class Ollamas:
     async def load(self, instance: str, model: str) -> str:
         """Have an instance load a model, however long that takes; as `unload`."""
         return await self._ask(instance, lambda client: client.load(model))
+
+    async def shape(self, instance: str, model: str) -> ModelShape | None:
+        """Return what an instance says of a model's memory; None: too little. Raises any of FAILURES."""
+        return await self._all[instance].client.shape(model) if instance in self._all else None
 
     async def _ask(self, instance: str, ask: Callable[[Client], Awaitable[None]]) -> str:
         try:

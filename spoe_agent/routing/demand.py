@@ -6,7 +6,7 @@ term.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -51,6 +51,8 @@ class Models(dict[str, About]):
 
     def __missing__(self, model: str) -> About:
         snapshot, rule = self._snapshot, self._fleet.rule(model)
+        if rule.shape is None and model in snapshot.shapes:
+            rule = replace(rule, shape=snapshot.shapes[model])
         weights = estimates.weights_bytes(model, rule, snapshot)
         copies = sum([model in state.loaded for state in snapshot.instances.values()])
         copies -= sum([model in activity.leaving for activity in snapshot.activity.values()])

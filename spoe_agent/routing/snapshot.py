@@ -12,6 +12,8 @@ from math import inf
 from types import MappingProxyType
 from typing import NamedTuple
 
+from spoe_agent.routing.memory import ModelShape
+
 
 class Health(StrEnum):
     """The verdict on an instance; HAProxy's own check speaks through `InstanceLoad.is_up`."""
@@ -208,6 +210,8 @@ class Snapshot:
     """The context that models are trained for, where it is known: Ollama cuts a larger `num_ctx` to it."""
     own_contexts: Mapping[str, int] = field(default_factory=dict)
     """Contexts that models have by themselves: loaded unasked, they had another than most on the same instance."""
+    shapes: Mapping[str, ModelShape] = field(default_factory=dict)
+    """What models' own files say of the memory that each token takes, where it is known."""
 
     def state(self, name: str) -> InstanceState:
         """Return an instance's readings, or those of one that was never read."""

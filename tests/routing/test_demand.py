@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from spoe_agent.routing import Activity, Kind, ModelRule
 from spoe_agent.routing import estimates as e
-from spoe_agent.routing.demand import Demand, Site
+from spoe_agent.routing.demand import Demand, Models, Site
+from spoe_agent.routing.memory import ModelShape
 from spoe_agent.routing.snapshot import NOTHING, Learned
 from spoe_agent.routing.specs import NO_RULE
 from tests.routing.builders import CLOUD, FOUR_GIB, A, B, C, asks, counts, fleet, here, moment, spec, state
@@ -105,3 +108,11 @@ def test_requests_of_a_model_on_the_instance(counted, in_flight, loaded, expecte
 def test_an_instance_nobody_heard_of():
     found = Site.of(spec("g0"), asks(), moment())
     assert (found.connections, found.busy(A), found.load) == (0, 0, None)
+
+
+@pytest.mark.parametrize(("in_file", "expected"), [(None, ModelShape(7)), (ModelShape(9), ModelShape(9))])
+def test_a_models_shape_is_what_it_says_itself_unless_the_file_says_it(in_file, expected):
+    of = replace(fleet("g0"), rules=(ModelRule("a", shape=in_file, priority=3),))
+    models = Models(of, replace(moment(g0=state()), shapes={A: ModelShape(7)}))
+    assert models[A].rule == ModelRule("a", shape=expected, priority=3)
+    assert models[B].rule.shape is None
