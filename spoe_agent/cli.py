@@ -24,6 +24,7 @@ COMMANDS = {
     "drain": "spoe_agent.admin.command:drain",
     "explain": "spoe_agent.admin.explain_command:explain",
     "init": "spoe_agent.init.command:init",
+    "key": "spoe_agent.admin.key_command:key",
     "plan": "spoe_agent.plan.command:plan",
     "ready": "spoe_agent.admin.command:ready",
     "reload": "spoe_agent.admin.command:reload",

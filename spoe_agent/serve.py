@@ -30,6 +30,7 @@ from spoe_agent.dashboard.trend import Trend
 from spoe_agent.door.app import Door
 from spoe_agent.fleet import Fleet, FleetError
 from spoe_agent.fleet.file import FleetFile
+from spoe_agent.haproxy.key_keeper import KeyKeeper
 from spoe_agent.haproxy.limiter import Limiter
 from spoe_agent.haproxy.map_keeper import MapKeeper
 from spoe_agent.haproxy.rendered import is_rendered
@@ -101,6 +102,7 @@ async def _serve(file: FleetFile, state: Path | None, predecessor: Predecessor |
             "looking for edits of the fleet file": reloader.run,
             "keeping HAProxy's map of models": keeper.run,
             "keeping the last hour": trend.run,
+            "keeping HAProxy's keys": KeyKeeper(lambda: parts.fleet).run,
             "SIGHUP": partial(_reload_on, signals[signal.SIGHUP], reloader),
             "SIGUSR2": partial(_restart_on, signals[signal.SIGUSR2], service),
         }

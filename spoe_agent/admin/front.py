@@ -16,6 +16,7 @@ import aiohttp
 
 from spoe_agent.fleet import Listen
 from spoe_agent.fleet.resolved import LOCAL_HOST
+from spoe_agent.haproxy.contract import APPLY_ID
 
 Ask = Callable[[str, str], Awaitable[Mapping[str, Any]]]
 """Method and path of the agent's admin port; raises Refused when it is not there or says no."""
@@ -27,8 +28,9 @@ ANSWER_S = 2.0
 
 RETRY_S = 0.1
 
-HEADERS = {"Host": LOCAL_HOST, "X-Request-Id": "pointsman-apply"}
-"""HAProxy's log names the request so."""
+HEADERS = {"Host": LOCAL_HOST, "X-Request-Id": APPLY_ID}
+"""HAProxy's log names the request so. Where a key is needed it asks the agent about this one all the same, if it comes
+from this machine, and then turns it away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +95,17 @@ def _processes(haproxy: Mapping[str, Any]) -> frozenset[str]:
 async def _answers(front: Listen, prefix: str = "") -> bool:
     """Have HAProxy ask the agent; tell whether anybody is there at all."""
     timeout = aiohttp.ClientTimeout(total=ANSWER_S)
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout, headers=HEADERS) as session,
-            session.get(f"http://{front.local}{prefix}{PATH}") as answer,
-        ):
-            await answer.read()
-    except aiohttp.ClientConnectorError:
-        return False
-    except (OSError, aiohttp.ClientError):
-        return True
+    async with aiohttp.ClientSession(timeout=timeout, headers=HEADERS) as session:
+        for scheme in ("http", "https"):
+            try:
+                # Nothing is told to whoever answers, so it need not prove who it is.
+                async with session.get(f"{scheme}://{front.local}{prefix}{PATH}", ssl=False) as answer:
+                    await answer.read()
+                    return True
+            except aiohttp.ClientConnectorSSLError:
+                return True
+            except aiohttp.ClientConnectorError:
+                return False
+            except (OSError, aiohttp.ClientError):
+                continue
     return True

@@ -11,6 +11,7 @@ from dataclasses import replace
 from spoe_agent.agent.answers import HeldAnswers, Waiter
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.chooser import Chooser
+from spoe_agent.agent.crowding import is_crowding
 from spoe_agent.agent.ending import Ending
 from spoe_agent.agent.grant import Grant
 from spoe_agent.agent.keeper import Keeper
@@ -26,7 +27,7 @@ from spoe_agent.routing import Action, Choice, FleetSpec, InstanceLoad, Instance
 from spoe_agent.routing.choice import Tier, Writing
 from spoe_agent.routing.hold import HoldQueue, Ticket, lane
 from spoe_agent.routing.keep import Touch
-from spoe_agent.routing.rejections import LATE, unsure
+from spoe_agent.routing.rejections import LATE, crowding, unsure
 
 MAX_GONE = 10_000
 """Requests remembered that ended before anything was granted to them."""
@@ -113,6 +114,8 @@ class Agent:
             self._room.note_down(facts, now_s)
         if facts.tried:
             self._withdraw(facts)
+        if is_crowding(facts, self.board, self.hold):
+            return crowding(facts)
         choice = self._room.join(facts, now_s) if self.hold and not facts.tried else None
         if choice is None:
             self.board.reconcile(facts.loads, facts.process, now_s)

@@ -55,6 +55,8 @@ class Chooser:
         choice = choose(facts, self.fleet, _as_reserved(snapshot, reserved) if reserved else snapshot)
         if choice.reason is Reason.NOT_FOUND and facts.model and not facts.wishes.instance:
             installed = [self.board.state(spec.name).installed for spec in self.fleet.instances]
+            if facts.rights.models is not None:
+                return choice  # names of others' models are not told
             return self._suggestions.added(choice, facts.model, installed, now_s)
         return replace(choice, action=Action.ROUTE) if choice.action is Action.HOLD and not self.holds else choice
 
@@ -67,7 +69,8 @@ class Chooser:
             victims, cost = (chosen.victims, chosen.cost) if chosen else ((), None)
             loading = self._loading(facts.runner, choice, now_s) if choice.tier in LOADS else None
             about = choice.tier, facts.num_ctx, facts.process, facts.only_loads, facts.runner_options, loading, cost
-            self.board.grant(Grant(facts.request_id, choice.instance, facts.runner, now_s, *about), victims)
+            grant = Grant(facts.request_id, choice.instance, facts.runner, now_s, *about, facts.caller)
+            self.board.grant(grant, victims)
             if facts.prefix:
                 self.homes.put(facts.prefix, choice.instance)
         elif facts.kind is Kind.UNLOAD:

@@ -47,6 +47,7 @@ class Grant:
     """None: it begins no load."""
     cost: Cost | None = None
     """What was predicted for it."""
+    caller: str = ""
 
     @property
     def is_own(self) -> bool:

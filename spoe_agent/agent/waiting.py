@@ -86,7 +86,7 @@ class WaitingRoom:
         anew, because at some length loading elsewhere is worth its price.
         """
         last = self._last.get(lane(facts))
-        if last is None or facts.kind is not Kind.INFERENCE:
+        if last is None or facts.kind is not Kind.INFERENCE or not facts.rights.may_use(facts.model or ""):
             return None
         if last.version != self._board.version or last.fleet is not self._chooser.fleet:
             return None
@@ -97,9 +97,9 @@ class WaitingRoom:
         return last.choice
 
     def priority(self, facts: RequestFacts) -> int:
-        """Return a request's class: its model's, or a less urgent one that it wishes."""
-        own, wished = self._chooser.fleet.rule(facts.model or "").priority, facts.wishes.priority
-        return own if wished is None else max(own, wished)
+        """Return a request's class: the least urgent of its model's, its key's, and one that it wishes."""
+        own = max(self._chooser.fleet.rule(facts.model or "").priority, facts.rights.priority)
+        return max(own, facts.wishes.priority or own)
 
     def leave(self, request_id: str) -> Ticket | None:
         """Take out a request that ended by itself. None: it was not here."""

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from pydantic_core import to_json
 
-from spoe_agent.door.catalogue import ANSWERS, FleetLists, Source
+from spoe_agent.door.catalogue import ANSWERS, FleetLists, Source, only
+from spoe_agent.routing.rights import EVERYTHING, Rights
 
 
 class Answers:
@@ -23,12 +24,14 @@ class Answers:
         self._look = look
         self._written: dict[str, tuple[object, bytes]] = {}
 
-    async def to(self, path: str) -> bytes:
-        """Return the answer to GET of one of ANSWERS."""
+    async def to(self, path: str, rights: Rights = EVERYTHING) -> bytes:
+        """Return the answer to GET of one of ANSWERS, with the models that whoever asks may use."""
         answer = ANSWERS[path]
         if answer.source is not None:
             await self._look[answer.source]()
         fleet = self._fleet()
+        if rights.models is not None:
+            return _json(answer.write(only(fleet, rights)))
         of = [(name, answer.of(lists)) for name, lists in fleet.items()]
         written_of, text = self._written.get(path, (None, b""))
         if written_of != of:

@@ -14,10 +14,14 @@ from spoe_agent.door.changing import Changing
 from spoe_agent.door.stream import ClientLeft
 from spoe_agent.door.verdict import failure
 from spoe_agent.routing.choice import Writing
+from spoe_agent.routing.rights import EVERYTHING, Rights
 from spoe_agent.routing.surface import BLOB_PATH, MANAGE_PATHS
 
 REQUEST_ID = "X-Pointsman-Id"
 """By this a request for a change says which decision of the agent it is about; the client has no say in it."""
+
+MODELS = "X-Pointsman-Models"
+"""By this a request for a list says which models it is to show, with commas between; the front end sets it."""
 
 UNKNOWN = failure(503, "the agent knows nothing of this request: it was restarted just now, or has too many; try again")
 
@@ -89,7 +93,9 @@ class Door:
             response.headers["Retry-After"] = str(self._retry_after_s())
 
     async def _get(self, request: web.Request) -> web.Response:
-        body = await self.answers.to(request.path)
+        models = request.headers.get(MODELS)
+        rights = EVERYTHING if models is None else Rights(models=tuple(filter(None, models.split(","))))
+        body = await self.answers.to(request.path, rights)
         return web.Response(body=body, headers={"Content-Type": media_type(request.path)})
 
     async def _change(self, request: web.Request) -> web.StreamResponse:

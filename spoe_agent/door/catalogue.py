@@ -13,6 +13,7 @@ from operator import itemgetter
 from typing import Any
 
 from spoe_agent.instances.lists import Lists, ModelEntry, seconds
+from spoe_agent.routing.rights import Rights
 
 FleetLists = Mapping[str, Lists]
 """What the instances say, by name, in the fleet file's order."""
@@ -71,6 +72,15 @@ ANSWERS: Mapping[str, FleetAnswer] = {
     "/api/version": FleetAnswer(version, lambda lists: lists.version, None),
 }
 """By path."""
+
+
+MODEL_LISTS = frozenset({"/api/tags", "/v1/models", "/api/ps"})
+"""Those that tell of models."""
+
+
+def only(fleet: FleetLists, rights: Rights) -> FleetLists:
+    """Return the lists with the models that may be seen."""
+    return {name: lists.only(rights.may_use) for name, lists in fleet.items()}
 
 
 def differing(fleet: FleetLists) -> list[str]:

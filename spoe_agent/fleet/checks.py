@@ -12,7 +12,7 @@ from itertools import combinations
 
 from pydantic import ByteSize
 
-from spoe_agent.fleet.exposure import exposed
+from spoe_agent.fleet.exposure import exposed, open_front
 from spoe_agent.fleet.gpu_checks import GPU_CHECKS
 from spoe_agent.fleet.hosts import canonical_host, is_local
 from spoe_agent.fleet.problems import Finding, Path, called, shown
@@ -46,7 +46,7 @@ def addresses(fleet: FleetDraft) -> Findings:
     for (path, listen), (later_path, later) in combinations(places, 2):
         if later_path not in clashing and _clash(listen, later) and not _are_apart(fleet, path, later_path):
             clashing.add(later_path)
-            hint = "give each its own port" if later_path[0] == "listeners" else _port_hint(places)
+            hint = "give each its own port" if later_path[0] != "instances" else _port_hint(places)
             yield Finding(later_path, f"{later} is taken by {_place(path, fleet)}", hint, depends=(path,))
 
 
@@ -60,6 +60,8 @@ def _addresses(fleet: FleetDraft) -> Iterator[tuple[Path, Listen]]:
     passed_on = onward(fleet.listeners.onward, (one.url for one in fleet.instances))
     yield from ((("listeners", "onward"), listen) for listen in passed_on if listen is not None)
     yield ("listeners", "again"), fleet.listeners.again
+    if fleet.tls is not None and fleet.tls.redirect_from is not None:
+        yield ("tls", "redirect_from"), fleet.tls.redirect_from
     for index, instance in enumerate(fleet.instances):
         if instance.url is not None:
             yield ("instances", index, "url"), endpoint(instance.url)
@@ -80,8 +82,8 @@ def _are_apart(fleet: FleetDraft, path: Path, later: Path) -> bool:
 
 
 def _place(path: Path, fleet: FleetDraft) -> str:
-    if path[0] == "listeners":
-        return f"listeners.{path[1]}"
+    if path[0] != "instances":
+        return f"{path[0]}.{path[1]}"
     return called(int(path[1]), fleet.instances[int(path[1])].name)
 
 
@@ -202,6 +204,7 @@ CHECKS: tuple[Callable[[FleetDraft], Findings], ...] = (
     instance_names,
     addresses,
     exposed,
+    open_front,
     certificates,
     connections,
     cache_types,

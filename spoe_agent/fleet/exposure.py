@@ -1,4 +1,4 @@
-"""Which of Pointsman's own ports other hosts could reach."""
+"""Which of Pointsman's ports other hosts could reach without a key."""
 
 from __future__ import annotations
 
@@ -34,6 +34,18 @@ def exposed(fleet: FleetDraft) -> Iterator[Finding]:
                     f"write 127.0.0.1:{listen.port}, or trusted_network: true beside it if you trust all who reach it"
                 )
                 yield Finding(("listeners", key), message, hint, depends=(("listeners", "trusted_network"),))
+
+
+def open_front(fleet: FleetDraft) -> Iterator[Finding]:
+    """Ollama has no authentication: what the network reaches asks for a key, unless the file says that it need not."""
+    front = fleet.listeners.front
+    if fleet.keys is not None or fleet.listeners.insecure or _stays_here(front):
+        return
+    message = f"{front} can be reached from other hosts, and whoever reaches it may use, pull and delete every model"
+    hint = "write keys: {file: /etc/pointsman/keys/keys.json} and make some (pointsman key add NAME), "
+    hint += f"or 127.0.0.1:{front.port}; or insecure: true beside it if you trust all who reach it"
+    rests_on = ("listeners", "insecure"), ("keys",)
+    yield Finding(("listeners", "front"), message, hint, depends=rests_on)
 
 
 def _stays_here(listen: Listen) -> bool:

@@ -21,6 +21,7 @@ from spoe_agent.fleet.schema import (
     Listeners,
     Policies,
 )
+from spoe_agent.fleet.schema_door import KeySettings, TlsSettings
 from spoe_agent.fleet.schema_haproxy import HAProxySettings
 from spoe_agent.fleet.schema_models import ModelEntry
 from spoe_agent.fleet.schema_ollama import OllamaSettings
@@ -106,6 +107,8 @@ class Fleet(_Frozen):
     """A fleet file that holds together."""
 
     listeners: Listeners
+    keys: KeySettings | None = None
+    tls: TlsSettings | None = None
     haproxy: HAProxySettings
     gpus: tuple[GpuEntry, ...] = ()
     instances: tuple[Instance, ...]
@@ -130,6 +133,8 @@ def resolve(file: FleetFile) -> Fleet:
     context = 32768 if all((vram_bytes(one, memory) or 0) >= _LARGE_GROUP_BYTES for one in file.instances) else 4096
     return Fleet(
         listeners=file.listeners,
+        keys=file.keys,
+        tls=file.tls,
         haproxy=file.haproxy,
         gpus=file.gpus,
         instances=tuple(

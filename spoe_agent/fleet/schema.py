@@ -10,11 +10,12 @@ checked for all the rest.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
 from spoe_agent.fleet.called import InstanceName
+from spoe_agent.fleet.schema_door import KeySettings, TlsSettings
 from spoe_agent.fleet.schema_haproxy import HAProxySettings
 from spoe_agent.fleet.schema_models import ModelDraft, ModelEntry
 from spoe_agent.fleet.schema_ollama import OllamaSettings
@@ -54,7 +55,11 @@ class Listeners(Section):
     """Addresses of Pointsman's own ports. All on loopback unless you say otherwise."""
 
     front: TcpListen = Field(default="127.0.0.1:11434", validate_default=True)
-    """Where clients connect: HAProxy, or mitmproxy in development. 0.0.0.0:11434 serves the network."""
+    """Where clients connect: HAProxy, or mitmproxy in development. 0.0.0.0:11434 serves the network,
+    which needs `keys`."""
+    insecure: bool = False
+    """Let `front` be on an address that other hosts reach although no keys are asked for: true says that whoever
+    reaches it may use, pull and delete every model."""
     prefix: FrontPrefix = ""
     """Path below which clients find Ollama's own (`/ollama`: then /ollama/api/chat is /api/chat), where a proxy or an
     ingress passes it on as it is. What stands beside it gets 404, but for /healthz and /readyz."""
@@ -66,7 +71,8 @@ class Listeners(Section):
     check: TcpListen = Field(default="127.0.0.1:9602", validate_default=True)
     """HAProxy asks here what each instance's limit is (its agent-check)."""
     admin: TcpListen = Field(default="127.0.0.1:9604", validate_default=True)
-    """What `pointsman status`, `drain` and `ready` talk to. It has no password: keep it on loopback."""
+    """What `pointsman status`, `drain` and `ready` talk to. It has no password unless `keys.admin` says so: keep it on
+    loopback."""
     door: TcpListen = Field(default="127.0.0.1:9607", validate_default=True)
     """Where HAProxy finds lists of the whole fleet (`/api/tags` and its like), and has several model stores changed."""
     again: TcpListen = Field(default="127.0.0.1:9606", validate_default=True)
@@ -175,6 +181,20 @@ class Policies(Section):
     """How large a request body may be that does not name its model at the very beginning (64KiB to 128MiB): it is kept
     until the model is found, and then sent on. Larger ones need `model` first, or the header X-Model. From 32MiB on
     HAProxy 2.6 takes each buffer from the kernel (glibc's mmap threshold), which costs it two thirds of its speed."""
+    max_body: Size = Field(default="1GiB", validate_default=True)
+    """Larger requests get 413; models' files (blobs) may have any size. Of a body that does not say its size
+    (chunked) only what is above `max_inspected_body` is not limited."""
+    max_header: Annotated[Size, Field(ge=4 << 10, le=64 << 10, examples=["16KiB"])] = Field(
+        default="32KiB", validate_default=True
+    )
+    """Requests whose headers are larger together get 431."""
+    header_timeout: Seconds = Field(default="30s", validate_default=True)
+    """Whoever has not sent a request's headers by then gets 408."""
+    idle_timeout: Seconds = Field(default="60s", validate_default=True)
+    """A connection without a request is closed after so long."""
+    max_connections_per_address: Count = 512
+    """Connections that one address may have; further ones are closed. Loopback and `trusted_proxies` may have any
+    number."""
     retry_after: Annotated[Seconds, Field(ge=1)] = Field(default="5s", validate_default=True)
     """What a caller is told to wait who is turned away because no instance can take the request."""
     explain_header: bool = True
@@ -197,6 +217,9 @@ class Policies(Section):
     """Further host names under which requests may come, `*` for any part; a TLS proxy in front may need its own here.
     Always: localhost, *.localhost, *.local, *.internal, this machine's name, and loopback and private addresses.
     Others get 403 when `listeners.front` is on loopback, or when names are given here; ["*"] lets all in."""
+    log_caller: Literal["name", "hash", "none"] = "name"
+    """Whose request a line of HAProxy's log says that it is: by key's name or address; by a hash of that; or not at
+    all."""
     trusted_proxies: tuple[Network, ...] = ()
     """Addresses and networks of proxies whose word on the client's address is taken (X-Forwarded-For, else Forwarded):
     else all who come through one are one caller. Clients must not reach the front past them, or they can lie."""
@@ -215,6 +238,10 @@ class FleetDraft(Section):
 
     listeners: Listeners = Field(default_factory=Listeners)
     """Addresses of Pointsman's own ports."""
+    keys: KeySettings | None = None
+    """Who may come in. Left out: everybody who reaches `listeners.front`."""
+    tls: TlsSettings | None = None
+    """Left out: clients speak plain HTTP."""
     haproxy: HAProxySettings = Field(default_factory=HAProxySettings)
     """HAProxy's files, how it is told of them, and how it finds the agent."""
     gpus: tuple[GpuDraft, ...] = ()

@@ -9,6 +9,7 @@ from collections.abc import Generator, Mapping
 from functools import lru_cache
 
 from spoe_agent.haproxy.contract import CHANGES_SERVER, NOBODY, Argument, Question, Variable
+from spoe_agent.keys.entry import rights_of
 from spoe_agent.requests.body import parsed
 from spoe_agent.requests.errors import error_type
 from spoe_agent.requests.glimpse import HEAD_BYTES, Glimpse, TooLarge
@@ -16,6 +17,7 @@ from spoe_agent.requests.hints import beginning
 from spoe_agent.requests.reading import asked, content, glimpsed, read, without_body
 from spoe_agent.requests.wishes import WishError, unpacked
 from spoe_agent.routing import Action, Choice, InstanceLoad, Policy, Problem, RequestFacts
+from spoe_agent.routing.rights import EVERYTHING
 from spoe_agent.routing.surface import Kind
 from spoe_agent.spop import Message, Scope, SetVar, VarAction
 
@@ -60,9 +62,13 @@ def _facts(message: Message, policy: Policy) -> RequestFacts:
     if request.kind in (Kind.LIST, Kind.MANAGE):
         return request
     try:
-        return glimpsed(request, _glimpse(args, policy, request), document)
+        glimpse = _glimpse(args, policy, request)
+        if request.rights.models is not None and not glimpse.is_within:
+            raise TooLarge
+        return glimpsed(request, glimpse, document)
     except TooLarge:
-        given = _text(args, "given")
+        # What is said of a body holds for who may use any model; where it matters, the body itself must.
+        given = _text(args, "given") if request.rights.models is None else ""
         return request.naming(given) if given else request.without_model(Problem.TOO_LARGE)
 
 
@@ -96,6 +102,7 @@ def _asked(args: Mapping[str, object], document: object = None) -> RequestFacts:
         loads=loads(_text(args, "load")),
         process=_text(args, "process"),
         tried=_tried(_text(args, "tried")),
+        rights=rights_of(_text(args, "key")) if args.get("key") else EVERYTHING,
     )
 
 

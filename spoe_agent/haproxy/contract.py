@@ -33,7 +33,7 @@ class Question(StrEnum):
 
 
 Argument = Literal[
-    "id", "method", "path", "size", "caller", "load", "process", "tried", "wish",
+    "id", "method", "path", "size", "caller", "key", "load", "process", "tried", "wish",
     "type", "encoding", "given", "seen", "head", "tail", "body",
 ]  # fmt: skip
 """Names of a message's arguments."""
@@ -48,6 +48,7 @@ _ROUTE: Mapping[Argument, str] = {
     "path": f"var(txn.pm_path),bytes(0,{PATH_BYTES})",
     "size": "req.body_size",
     "caller": "var(txn.pm_caller)",
+    "key": "var(txn.pm_key)",
     "load": "var(txn.pm_load)",
     "process": "var(proc.pm_process)",
     "tried": "var(txn.pm_tried)",
@@ -145,6 +146,18 @@ LINE: Mapping[str, str] = {
     "at": '"%[var(txn.pm_at)]"',
 }
 """The log's line for a finished request, one JSON object: each key with HAProxy's format for its value."""
+
+
+def line(log_caller: Literal["name", "hash", "none"]) -> Mapping[str, str]:
+    """Return the log's line with as much of whose request it is as the fleet file says."""
+    if log_caller == "name":
+        return LINE
+    caller = "-" if log_caller == "none" else "%[var(txn.pm_caller_hash)]"
+    return {**LINE, "client": '"-"', "caller": f'"{caller}"'}
+
+
+APPLY_ID = "pointsman-apply"
+"""X-Request-Id of the requests by which `pointsman apply` sees that HAProxy asks."""
 
 UNSET = "-"
 """What HAProxy writes there for a variable that is not set."""

@@ -1,4 +1,6 @@
-"""HAProxy's files from the fleet file: haproxy.cfg, spoe-pointsman.conf, map of models, origins and hosts, errors."""
+"""HAProxy's files from the fleet file: haproxy.cfg, spoe-pointsman.conf, maps of models and keys, origins and hosts,
+errors.
+"""
 
 from __future__ import annotations
 
@@ -10,26 +12,42 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from spoe_agent import written
-from spoe_agent.door.app import OF_BODIES, REQUEST_ID
-from spoe_agent.door.catalogue import ANSWERS
+from spoe_agent.door.app import MODELS, OF_BODIES, REQUEST_ID
+from spoe_agent.door.catalogue import ANSWERS, MODEL_LISTS
 from spoe_agent.fleet.resolved import LOCAL_HOST, Fleet, Instance
 from spoe_agent.fleet.specs import specs
 from spoe_agent.fleet.units import Listen, duration
 from spoe_agent.fleet.urls import is_name
 from spoe_agent.haproxy import contract
 from spoe_agent.haproxy.contract import HOLD_GRACE_S, LATER, Question
+from spoe_agent.haproxy.key_maps import KEYS_MAP, RIGHTS_MAP, key_maps
 from spoe_agent.haproxy.models_map import MODELS_MAP, entries, text
 from spoe_agent.haproxy.names import HOSTS, RESOLVERS, in_hosts_file, server_options
+from spoe_agent.keys.entry import OPEN_LINE
+from spoe_agent.keys.file import read as read_keys
+from spoe_agent.keys.keyring import Lack
 from spoe_agent.requests import foreign, glimpse, wishes
 from spoe_agent.requests.caller import FORWARDED_FOR, HOPS
 from spoe_agent.requests.changes import CHANGE_BYTES, CHANGE_PATHS
-from spoe_agent.requests.errors import ERROR_FORMS
+from spoe_agent.requests.errors import ERROR_FORMS, error_type
 from spoe_agent.requests.foreign import glob_regex
 from spoe_agent.requests.request_id import WELL_FORMED
 from spoe_agent.routing import surface
-from spoe_agent.routing.choice import STATUS
+from spoe_agent.routing.choice import STATUS, Reason
 from spoe_agent.routing.names import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG
-from spoe_agent.routing.surface import BLOB_PATH, DESCRIBE_PATH, FORM_PATH, INFERENCE_PATHS, MODEL_PATH
+from spoe_agent.routing.rejections import NO_MANAGEMENT
+from spoe_agent.routing.surface import (
+    BLOB_PATH,
+    DESCRIBE_PATH,
+    FORM_PATH,
+    INFERENCE_PATHS,
+    KNOWN_PATHS,
+    MODEL_PATH,
+    Dialect,
+)
+
+MAPS = (MODELS_MAP, KEYS_MAP, RIGHTS_MAP)
+"""What is written while HAProxy runs."""
 
 OWN_ERRORS = (400, 408, 413, 500, 502, 503, 504)
 """Statuses that HAProxy itself answers with; each has its own body."""
@@ -43,8 +61,12 @@ BODY_HEADROOM_BYTES = 65_536
 HOT_BYTES = 64 * 1024 * 1024
 """Most that a thread keeps, but for a single buffer that is larger: there are as many threads as cores."""
 
-REJECTIONS = sorted({*STATUS.values()} - {403})
-"""Statuses of a Choice that rejects. HAProxy turns foreign pages and hosts away itself."""
+REJECTIONS = sorted({*STATUS.values()})
+"""Statuses of a Choice that rejects."""
+
+ALONE_BYTES = 1024 * 1024
+"""The largest body in which HAProxy itself, without the agent, looks for the model of a key that may not use all: for
+much more, its regexes would give up."""
 
 UNREACHED = "x-pointsman-unreached"
 """Header between HAProxy's own proxies: no instance answered, but one of them, with this status."""
@@ -63,6 +85,7 @@ def haproxy_files(fleet: Fleet, hosts: Path = HOSTS) -> dict[str, str]:
         "haproxy.cfg": _config(fleet, in_hosts_file(hosts)),
         "spoe-pointsman.conf": _engine(fleet),
         MODELS_MAP: text(spec, entries(spec)),
+        **(key_maps(read_keys(Path(fleet.keys.file))) if fleet.keys else {}),
         "origins.lst": "".join(f"{glob_regex(origin)}\n" for origin in policies.allowed_origins),
         "hosts.lst": "".join(f"{glob_regex(host)}\n" for host in policies.allowed_hosts),
         **_error_bodies(),
@@ -78,6 +101,7 @@ def _template(name: str) -> Template:
         keep_trailing_newline=True,
     )
     environment.globals |= {"contract": contract, "seconds": duration, "of_bodies": OF_BODIES, "all_but": all_but}
+    environment.globals |= {"error_type": error_type, "dialects": Dialect, "reasons": Reason, "lacks": Lack}
     return environment.get_template(name)
 
 
@@ -100,6 +124,7 @@ def _config(fleet: Fleet, known: frozenset[str]) -> str:
         hot_bytes=min(HOT_BUFFERS * bufsize, max(HOT_BYTES, bufsize)),
         body=glimpse,
         front=str(fleet.listeners.front),
+        **_of_door(fleet),
         surface=surface,
         prefix=fleet.listeners.prefix,
         prefix_regex=re.escape(fleet.listeners.prefix),
@@ -133,6 +158,27 @@ def _config(fleet: Fleet, known: frozenset[str]) -> str:
     )
 
 
+def _of_door(fleet: Fleet) -> dict[str, object]:
+    """Return what says who may come in, and how."""
+    tls, port = fleet.tls, fleet.listeners.front.port
+    bound = f" ssl crt {_quoted(tls.certificate)} alpn h2,http/1.1 ssl-min-ver TLSv1.2" if tls else ""
+    return {
+        "keys": fleet.keys,
+        "keys_map": KEYS_MAP,
+        "rights_map": RIGHTS_MAP,
+        "open_line": OPEN_LINE,
+        "no_management": NO_MANAGEMENT,
+        "known_paths": sorted(KNOWN_PATHS),
+        "model_lists": sorted(MODEL_LISTS),
+        "models_header": MODELS,
+        "alone_bytes": ALONE_BYTES,
+        "front_tls": bound,
+        "redirect_from": tls.redirect_from if tls else None,
+        "https_port": "" if port == 443 else f":{port}",
+        "line": contract.line(fleet.policies.log_caller),
+    }
+
+
 def _engine(fleet: Fleet) -> str:
     held_s = specs(fleet).longest_hold_s
     return _template("spoe-pointsman.conf.j2").render(
@@ -148,10 +194,10 @@ def write(texts: dict[str, str], folder: Path, source: Path | None = None) -> No
 
 
 def edited(texts: dict[str, str], folder: Path) -> list[str]:
-    """Return the names of files that somebody else wrote, as `written.edited` does; the map is the agent's to write.
+    """Return the names of files that somebody else wrote, as `written.edited` does; maps are the agent's to write.
     Raises OSError.
     """
-    return written.edited({name: content for name, content in texts.items() if name != MODELS_MAP}, folder)
+    return written.edited({name: content for name, content in texts.items() if name not in MAPS}, folder)
 
 
 def due(texts: dict[str, str], folder: Path) -> dict[str, str]:
@@ -167,6 +213,8 @@ def is_current(name: str, found: str | None, rendered: str) -> bool:
     """Tell whether a file's content need not be rendered anew. None: there is no such file."""
     if name == MODELS_MAP and found is not None:
         return found.partition("\n")[0] == rendered.partition("\n")[0]
+    if name in MAPS and found is not None:
+        return True  # keys come and go without the fleet file
     return found == rendered
 
 

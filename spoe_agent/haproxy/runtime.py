@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
 DEADLINE_S = 2.0
 
-LINES_AT_ONCE = 100
-"""A command must fit into one of HAProxy's buffers, the smallest of which has 16 KiB."""
+AT_ONCE_BYTES = 12_000
+"""A command must fit into one of HAProxy's buffers, the smallest of which has 16 KiB; so must a single line."""
 
 Line = tuple[str, str]
 """Key and value."""
@@ -18,6 +18,19 @@ Line = tuple[str, str]
 
 class RuntimeAPIError(Exception):
     """HAProxy refuses a command; the text is its answer."""
+
+
+def _payloads(lines: Sequence[Line]) -> Iterator[str]:
+    """Yield the lines in pieces that fit into a command."""
+    payload = ""
+    for key, value in lines:
+        line = f"{key} {value}\n"
+        if payload and len(payload) + len(line) > AT_ONCE_BYTES:
+            yield payload
+            payload = ""
+        payload += line
+    if payload:
+        yield payload
 
 
 class RuntimeAPI:
@@ -47,8 +60,7 @@ class RuntimeAPI:
             raise RuntimeAPIError(said)
         version = f"@{created[1]} {reference}"
         try:
-            for begin in range(0, len(lines), LINES_AT_ONCE):
-                payload = "".join(f"{key} {value}\n" for key, value in lines[begin : begin + LINES_AT_ONCE])
+            for payload in _payloads(lines):
                 await self._tell(f"add map {version} <<\n{payload}")
             await self._tell(f"commit map {version}")
         except RuntimeAPIError:

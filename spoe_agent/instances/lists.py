@@ -61,6 +61,11 @@ class Lists:
         """Return the same with nothing loaded."""
         return replace(self, loaded={}, loaded_text=b"")
 
+    def only(self, may_see: Callable[[str], bool]) -> Lists:
+        """Return the same with some models, by their canonical keys, only."""
+        installed = {model: entry for model, entry in self.installed.items() if may_see(model)}
+        return replace(self, installed=installed, loaded={m: entry for m, entry in self.loaded.items() if may_see(m)})
+
 
 class Models(dict[str, T]):
     """What a list says of each model, by canonical key. Not changed any more: instances share it."""

@@ -28,6 +28,8 @@ class Reply:
 def error(request: RequestFacts, status: int, message: str, retry_after_s: int | None = None) -> Reply:
     """Return an error to this request."""
     headers = {"Content-Type": "application/json" + ("; charset=utf-8" if request.dialect is Dialect.OLLAMA else "")}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer realm=pointsman"
     if retry_after_s is not None:
         headers["Retry-After"] = str(retry_after_s)
     return Reply(status, headers, error_body(request.dialect, status, message, request.request_id))

@@ -15,10 +15,13 @@ from spoe_agent.requests.caller import Credentials, Network, caller_of
 from spoe_agent.requests.path import decoded
 from spoe_agent.requests.reading import Whole, facts
 from spoe_agent.requests.request_id import shown
-from spoe_agent.requests.wishes import HEADERS
-from spoe_agent.requests.wishes import PREFIX as OURS
+from spoe_agent.requests.wishes import HEADERS, OURS
 from spoe_agent.routing import RequestFacts
+from spoe_agent.routing.rights import EVERYTHING, Rights
 from spoe_agent.routing.surface import FORM_PATH
+
+OF_DOOR = frozenset({"origin", "authorization", "proxy-authorization", "x-api-key"})
+"""Headers that are for this door, and go no further."""
 
 PREFIX = "pointsman_prefix"
 """Of an instance's URL, as kept in the metadata of a flow that was sent there."""
@@ -37,13 +40,14 @@ def visit(flow: http.HTTPFlow) -> Visit:
     )
 
 
-def _credentials(flow: http.HTTPFlow) -> Credentials:
+def credentials_of(flow: http.HTTPFlow) -> Credentials:
+    """Return what a request says of whom it is from."""
     peer = flow.client_conn.peername
     names = ("authorization", "x-api-key", "x-forwarded-for", "forwarded")
     return Credentials(peer[0] if peer else "", *(flow.request.headers.get(name, "") for name in names))
 
 
-def facts_of(flow: http.HTTPFlow, trusted: Sequence[Network]) -> RequestFacts:
+def facts_of(flow: http.HTTPFlow, trusted: Sequence[Network], rights: Rights = EVERYTHING) -> RequestFacts:
     """Return what is asked for; `trusted` are proxies whose word for the client's address is taken."""
     return facts(
         Whole(
@@ -53,8 +57,9 @@ def facts_of(flow: http.HTTPFlow, trusted: Sequence[Network]) -> RequestFacts:
             flow.request.raw_content or b"",
             content_type=_first(flow, "content-type"),
             content_encoding=_first(flow, "content-encoding"),
-            caller=caller_of(_credentials(flow), trusted),
+            caller=rights.name or caller_of(credentials_of(flow), trusted),
             wished=tuple(_first(flow, name) for name in HEADERS),
+            rights=rights,
         )
     )
 
@@ -83,8 +88,7 @@ def send_to(flow: http.HTTPFlow, instance: Instance) -> None:
     path = asked(flow).partition("?")[0] if path_of(flow) == FORM_PATH else asked(flow)
     flow.request.path = instance.prefix + path
     flow.metadata[PREFIX] = instance.prefix
-    flow.request.headers.pop("origin", None)
-    for name in [name for name in flow.request.headers if name.lower().startswith(OURS)]:
+    for name in [name for name in flow.request.headers if name.lower().startswith(OURS) or name.lower() in OF_DOOR]:
         del flow.request.headers[name]
     flow.request.headers["X-Request-Id"] = shown_id(flow)
 

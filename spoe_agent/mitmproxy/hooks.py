@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -25,15 +24,25 @@ from mitmproxy.exceptions import OptionsError
 from mitmproxy.proxy.layer import NextLayer
 
 from spoe_agent.door.answers import media_type
-from spoe_agent.door.catalogue import ANSWERS
 from spoe_agent.fleet import Fleet, FleetError, find, load
 from spoe_agent.mitmproxy import doorstep
 from spoe_agent.mitmproxy.answers import BROKEN, FAILED, LISTED, Reply, error, rejection
 from spoe_agent.mitmproxy.entry import is_foreign_page, preflight, refusal
 from spoe_agent.mitmproxy.flight import Flight
-from spoe_agent.mitmproxy.flows import facts_of, path_of, response_of, send_to, send_to_door, shown_id, visit
+from spoe_agent.mitmproxy.flows import (
+    credentials_of,
+    facts_of,
+    path_of,
+    response_of,
+    send_to,
+    send_to_door,
+    shown_id,
+    visit,
+)
+from spoe_agent.mitmproxy.keys import Comer, Gate, is_answered
 from spoe_agent.mitmproxy.layer import hold_back, lift_limit, take_over, trust
 from spoe_agent.mitmproxy.logs import send_to_logging
+from spoe_agent.mitmproxy.place import complain_if_taken, reverse
 from spoe_agent.mitmproxy.router import End, Router
 from spoe_agent.mitmproxy.told import account, summary
 from spoe_agent.requests.changes import BLOBS
@@ -51,6 +60,7 @@ class Pointsman:
 
     def __init__(self, router: Router | None = None) -> None:
         self._router = router or Router()
+        self._gate = Gate()
         self._flights: dict[str, Flight] = {}
         self._path: Path | None = None
         self._is_running = False
@@ -94,7 +104,7 @@ class Pointsman:
     def _start(self, path: Path, fleet: Fleet) -> None:
         if ctx.options.mode == ["regular"]:
             self._listens = "regular"
-            _complain_if_taken(fleet)
+            complain_if_taken(fleet)
         # Reverse mode would connect to its fixed address before anything is known of the request, and write that
         # address over the host that the client asked for.
         ctx.options.update(connection_strategy="lazy", keep_host_header=True)
@@ -112,8 +122,8 @@ class Pointsman:
         self.fleet = fleet
         if "tcp_timeout" in ctx.options:
             ctx.options.update(tcp_timeout=round(fleet.policies.response_timeout))
-        if ctx.options.mode in ([self._listens], [_reverse(fleet)]):
-            self._listens = _reverse(fleet)
+        if ctx.options.mode in ([self._listens], [reverse(fleet)]):
+            self._listens = reverse(fleet)
             ctx.options.update(mode=[self._listens])
         if self._is_held_back:
             self._is_held_back = False
@@ -154,11 +164,14 @@ class Pointsman:
         try:
             if self.fleet is None:
                 raise RuntimeError("no fleet file was read")
-            request = facts_of(flow, self.fleet.policies.trusted_proxies)
+            comer = self._gate.comer(credentials_of(flow), self.fleet)
+            request = facts_of(flow, self.fleet.policies.trusted_proxies, comer.rights)
             flight = Flight(request, flow.client_conn.id, shown_id(flow))
             self._flights[flow.id] = flight
             reply = await doorstep.answer(flow, request, self.fleet.listeners.prefix, self._router)
-            answer = reply or _turned_away(flow, flight, self.fleet) or await self._find(flow, flight)
+            answer = (
+                reply or _turned_away(flow, flight, self.fleet, self._gate, comer) or await self._find(flow, flight)
+            )
         except Exception:
             # mitmproxy would log it too, and then send the request on to nobody knows where.
             log.exception("request %s failed", flow.id)
@@ -185,9 +198,10 @@ class Pointsman:
         if passage.instance is None:
             return rejection(passage.choice, flight.request)
         path = path_of(flow)
-        if flow.request.method == "GET" and path in ANSWERS and not flight.request.wishes.instance:
+        if flow.request.method == "GET" and is_answered(path, flight.request):
             _note(flow, flight, LISTED)
-            return Reply(200, {"Content-Type": media_type(path)}, await self._router.list(path))
+            body = await self._router.list(path, flight.request.rights)
+            return Reply(200, {"Content-Type": media_type(path)}, body)
         send_to(flow, passage.instance)
         flight.sent_at_s = time.monotonic()
         return None
@@ -250,13 +264,16 @@ class Pointsman:
             self._router.leave(flow_id, end)
 
 
-def _turned_away(flow: http.HTTPFlow, flight: Flight, fleet: Fleet) -> Reply | None:
+def _turned_away(flow: http.HTTPFlow, flight: Flight, fleet: Fleet, gate: Gate, comer: Comer) -> Reply | None:
     visitor = visit(flow)
     refused = refusal(visitor, fleet)
     if is_foreign_page(visitor) and (refused is None or refused.reason is not FOREIGN_ORIGIN):
         flight.origin = visitor.origin
     if refused is None:
-        return preflight(visitor)
+        leave = preflight(visitor)
+        refused = None if leave else gate.refusal(comer, flow.request.method, path_of(flow))
+        if refused is None:
+            return leave
     _note(flow, flight, refused)
     return rejection(refused, flight.request)
 
@@ -275,22 +292,6 @@ def _fleet_file(named: str) -> Path:
     except FleetError as error:
         hint = f"name one with --set {OPTION}=FILE, or have `pointsman init` write one"
         raise FleetError(replace(problem, hint=hint) for problem in error.problems) from None
-
-
-def _reverse(fleet: Fleet) -> str:
-    """Return reverse mode on the front port, to itself: a request that nobody routed is refused by mitmproxy."""
-    front = fleet.listeners.front
-    return f"reverse:http://127.0.0.1:{front.port}@{front.host}:{front.port}"
-
-
-def _complain_if_taken(fleet: Fleet) -> None:
-    """An error now ends mitmproxy; later it would go on without listening."""
-    front = fleet.listeners.front
-    try:
-        family = socket.AF_INET6 if ":" in front.host else socket.AF_INET
-        socket.create_server((front.host, front.port), family=family).close()
-    except OSError as taken:
-        log.error("cannot listen on %s (listeners.front of the fleet file): %s", front, taken.strerror)
 
 
 def _report(task: asyncio.Task[None]) -> None:

@@ -26,6 +26,7 @@ from spoe_agent.mitmproxy.follow import adopt, another
 from spoe_agent.mitmproxy.slots import Slots
 from spoe_agent.routing import Action, Choice, InstanceLoad, Kind, Reason, RequestFacts
 from spoe_agent.routing.eligibility import SERVING
+from spoe_agent.routing.rights import Rights
 
 log = structlog.get_logger()
 
@@ -176,12 +177,12 @@ class Router:
         """How long those are to wait who cannot be served."""
         return self._parts.agent.fleet.policy.retry_after_s
 
-    async def list(self, path: str) -> bytes:
-        """Return a list of the whole fleet: the answer to GET of one of ANSWERS."""
+    async def list(self, path: str, rights: Rights) -> bytes:
+        """Return a list of the whole fleet, or what of it may be seen: the answer to GET of one of ANSWERS."""
         await self._started.wait()
         if self._door is None:
             raise NotStarted
-        return await self._door.answers.to(path)
+        return await self._door.answers.to(path, rights)
 
     async def _find(self, request: RequestFacts) -> Passage:
         refused: set[str] = set()

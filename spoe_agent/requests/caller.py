@@ -48,7 +48,14 @@ def caller_of(credentials: Credentials, trusted: Sequence[Network] = ()) -> str:
     address, which a trusted proxy says in X-Forwarded-For, or in Forwarded where that is not there.
     """
     key = _key(credentials)
-    return key_hash(key) if key else _address(credentials, trusted)
+    return key_hash(key) if key else address_of(credentials, trusted)
+
+
+def secret_of(credentials: Credentials) -> str:
+    """Return what may be a key of ours: the bearer token, `x-api-key` or the password; "" when there is none."""
+    found = _key(credentials)
+    is_basic = found and found == _basic(credentials)
+    return found.partition(":")[2] if is_basic else found
 
 
 def _key(credentials: Credentials) -> str:
@@ -58,7 +65,12 @@ def _key(credentials: Credentials) -> str:
         return rest
     if credentials.api_key.strip():
         return credentials.api_key.strip()
-    return _decoded(rest) if scheme.lower() == "basic" else ""
+    return _basic(credentials)
+
+
+def _basic(credentials: Credentials) -> str:
+    scheme, _, rest = credentials.authorization.strip().partition(" ")
+    return _decoded(rest.strip()) if scheme.lower() == "basic" else ""
 
 
 def _decoded(basic: str) -> str:
@@ -68,8 +80,8 @@ def _decoded(basic: str) -> str:
         return ""
 
 
-def _address(credentials: Credentials, trusted: Sequence[Network]) -> str:
-    """Follow the chain back from the peer, for as long as who says it is trusted."""
+def address_of(credentials: Credentials, trusted: Sequence[Network] = ()) -> str:
+    """Return a client's address: the chain is followed back from the peer, for as long as who says it is trusted."""
     here = credentials.peer
     for before in _named(credentials)[:HOPS]:
         if before is None or not _is_trusted(here, trusted):

@@ -15,6 +15,7 @@ from spoe_agent.requests.glimpse import HEAD_BYTES, Glimpse, model_of
 from spoe_agent.requests.hints import Wish, beginning, hints_of
 from spoe_agent.requests.wishes import WishError, read_wishes
 from spoe_agent.routing import InstanceLoad, Kind, Problem, RequestFacts
+from spoe_agent.routing.rights import EVERYTHING, Rights
 from spoe_agent.routing.surface import (
     DESCRIBE_PATH,
     EMBEDDING_PATHS,
@@ -48,6 +49,7 @@ class Whole:
     """Of requests.caller."""
     wished: tuple[str, ...] = ()
     """Values of requests.wishes.HEADERS; "" for one that is not there."""
+    rights: Rights = EVERYTHING
 
 
 def facts(whole: Whole) -> RequestFacts:
@@ -55,7 +57,7 @@ def facts(whole: Whole) -> RequestFacts:
     names_model = whole.method == "POST" and (whole.path in INFERENCE_PATHS or whole.path == DESCRIBE_PATH)
     document = beginning(whole.body[:HEAD_BYTES]) if names_model else None
     head = whole.request_id, whole.method, whole.path
-    request = asked(*head, document, caller=whole.caller, body_bytes=len(whole.body))
+    request = asked(*head, document, caller=whole.caller, body_bytes=len(whole.body), rights=whole.rights)
     try:
         request = request.wishing(read_wishes(*whole.wished))
     except WishError as error:
@@ -75,6 +77,7 @@ def asked(
     loads: Mapping[str, InstanceLoad] = _NOT_COUNTED,
     process: str = "",
     tried: tuple[str, ...] = (),
+    rights: Rights = EVERYTHING,
 ) -> RequestFacts:
     """Return what is known of a request before its model.
 
@@ -99,6 +102,7 @@ def asked(
         prefix=hints.prefix,
         process=process,
         tried=tried,
+        rights=rights,
     )
 
 

@@ -1,6 +1,6 @@
 """Headers by which a request says what it wishes of its routing: how they are read, and what is wrong with them.
 
-Both front ends take all headers whose names begin with PREFIX off a request: Ollama gets none from a client.
+Both front ends take all headers whose names begin with OURS off a request: Ollama gets none from a client.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from urllib.parse import unquote
 from spoe_agent.routing.hold import LEAST_URGENT
 from spoe_agent.routing.wishes import NO_WISHES, Wishes
 
-PREFIX = "x-pointsman-"
+OURS = "x-pointsman"
+PREFIX = f"{OURS}-"
 HEADERS = (INSTANCE, PRIORITY, TIMEOUT) = tuple(PREFIX + name for name in ("instance", "priority", "timeout"))
 
 PRIORITIES = {"interactive": 0, "batch": LEAST_URGENT}

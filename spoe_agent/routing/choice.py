@@ -65,6 +65,16 @@ class Reason(StrEnum):
     TOO_LARGE = "too large"
     FOREIGN_ORIGIN = "foreign origin"
     FOREIGN_HOST = "foreign host"
+    NO_KEY = "no key"
+    UNKNOWN_KEY = "unknown key"
+    EXPIRED_KEY = "expired key"
+    NOT_ALLOWED = "not allowed"
+    """The key is not for this model: to its holder there is none of this name."""
+    NO_RIGHT = "no right"
+    """The key is not for what was asked."""
+    TOO_OFTEN = "too often"
+    TOO_MANY = "too many"
+    """At a time."""
     NOT_FOUND = "not found"
     CANNOT_FIT = "cannot fit"
     NO_INSTANCE_UP = "no instance up"
@@ -88,6 +98,13 @@ STATUS: Mapping[Reason, int] = MappingProxyType(
         Reason.TOO_LARGE: 413,
         Reason.FOREIGN_ORIGIN: 403,
         Reason.FOREIGN_HOST: 403,
+        Reason.NO_KEY: 401,
+        Reason.UNKNOWN_KEY: 401,
+        Reason.EXPIRED_KEY: 401,
+        Reason.NOT_ALLOWED: 404,
+        Reason.NO_RIGHT: 403,
+        Reason.TOO_OFTEN: 429,
+        Reason.TOO_MANY: 429,
         Reason.NOT_FOUND: 404,
         # Not 503: clients would try again, and again in vain.
         Reason.CANNOT_FIT: 400,

@@ -35,6 +35,10 @@ def choose(facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot) -> Choice:
     """Return where the request goes, or the answer it gets at the door; with every instance and why."""
     if facts.problem is not None:
         return rejections.unread(facts, facts.problem, fleet)
+    if not facts.rights.may_manage or facts.rights.models is not None:
+        refused = rejections.forbidden(facts)
+        if refused is not None:
+            return refused
     demand = Demand.of(facts, fleet, snapshot)
     sites = [Site.of(spec, facts, snapshot) for spec in fleet.instances]
     if facts.kind is Kind.MANAGE:

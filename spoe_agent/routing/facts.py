@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from spoe_agent.routing.change import Change
 from spoe_agent.routing.names import canonical
+from spoe_agent.routing.rights import EVERYTHING, Rights
 from spoe_agent.routing.surface import Dialect, Kind
 from spoe_agent.routing.wishes import NO_WISHES, Wishes
 from spoe_agent.routing.words import USUAL, Words
@@ -89,6 +90,7 @@ class RequestFacts:
     change: Change | None = None
     """Of a request that changes a model store: how."""
     wishes: Wishes = NO_WISHES
+    rights: Rights = EVERYTHING
     tried: tuple[str, ...] = ()
     """What became of it before: an instance that did not take it, or "" for an answer that did not arrive. Not empty:
     the front end asks again."""
@@ -135,6 +137,7 @@ class RequestFacts:
             words=self.words,
             process=self.process,
             wishes=self.wishes,
+            rights=self.rights,
             tried=self.tried,
         )
 

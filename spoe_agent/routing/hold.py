@@ -70,7 +70,7 @@ _Lanes = dict[str, dict[str, dict[str, Ticket]]]
 
 
 class HoldQueue:
-    """Tickets in the order described above. `weights` by caller; others have 1."""
+    """Tickets in the order described above. `weights` by caller; others have their key's."""
 
     def __init__(self, weights: Mapping[str, float] | None = None) -> None:
         self.weigh(weights or {})
@@ -98,6 +98,10 @@ class HoldQueue:
     def __iter__(self) -> Iterator[Ticket]:
         """All tickets, oldest first."""
         return iter(self._tickets.values())
+
+    def of(self, caller: str) -> int:
+        """Return how many tickets a caller has."""
+        return self._of_caller[caller]
 
     def waiting(self, lane: str) -> int:
         """Return how many tickets wait in a lane."""
@@ -184,7 +188,7 @@ class HoldQueue:
         """Take a ticket out that got its slot; its caller pays for it."""
         caller = ticket.facts.caller
         self._now = max(self._now, self._clocks[caller])
-        self._clocks[caller] += ticket.service_s / self._weights.get(caller, 1.0)
+        self._clocks[caller] += ticket.service_s / self._weights.get(caller, ticket.facts.rights.weight)
         self.remove(ticket.facts.request_id)
 
     def _next(self, priority: int, blocked: set[str]) -> Ticket | None:

@@ -7,6 +7,7 @@ from spoe_agent.routing.demand import Demand
 from spoe_agent.routing.facts import Problem, RequestFacts
 from spoe_agent.routing.names import display, shortest
 from spoe_agent.routing.specs import FleetSpec
+from spoe_agent.routing.surface import Kind
 
 UNREAD = {
     Problem.UNREADABLE: Reason.UNREADABLE,
@@ -34,6 +35,11 @@ UNSERVED = {
 LATE = Choice(Action.REJECT, Reason.TOO_LATE, message="the request ended before it was decided")
 """Nobody waits for this answer any more."""
 
+NO_MANAGEMENT = "this key may not change models"
+
+CROWDING_RETRY_S = 1
+"""When a request of the key's own will have ended, nobody knows."""
+
 _RANK = {exclusion: rank for rank, exclusion in enumerate(UNSERVED)}
 
 
@@ -47,6 +53,23 @@ def unread(facts: RequestFacts, problem: Problem, fleet: FleetSpec) -> Choice:
             "name it in the header X-Model, or raise max_inspected_body in the fleet file"
         )
     return Choice(Action.REJECT, UNREAD[problem], message=message)
+
+
+def forbidden(facts: RequestFacts) -> Choice | None:
+    """Whoever asks has no right to it; None: there is one."""
+    rights = facts.rights
+    if facts.kind is Kind.MANAGE and not rights.may_manage:
+        return Choice(Action.REJECT, Reason.NO_RIGHT, message=NO_MANAGEMENT)
+    if facts.model is None or rights.may_use(facts.model):
+        return None
+    # As if there were none: a key does not tell which models there are beside its own.
+    return Choice(Action.REJECT, Reason.NOT_ALLOWED, message=_unknown(facts))
+
+
+def crowding(facts: RequestFacts) -> Choice:
+    """The key has as many requests at a time as it may."""
+    message = f"this key may have {facts.rights.concurrent} requests at a time; try again when one has ended"
+    return Choice(Action.REJECT, Reason.TOO_MANY, message=message, retry_after_s=CROWDING_RETRY_S)
 
 
 def unserved(demand: Demand, candidates: tuple[Candidate, ...]) -> Choice:
@@ -95,9 +118,13 @@ def _message(reason: Reason, demand: Demand, told: set[Exclusion], candidates: t
         case Reason.CANNOT_FIT:
             details = "; ".join(f"{c.instance} {c.detail}" for c in candidates if c.exclusion is Exclusion.CANNOT_FIT)
             return f"model '{name}' does not fit the GPU memory of any instance: {details}"
-    # The text of Ollama's own 404, so that clients who match on it go on working.
-    words = demand.facts.words
-    return words.unknown.format(shortest(name) if words.is_short else name)
+    return _unknown(demand.facts)
+
+
+def _unknown(facts: RequestFacts) -> str:
+    """The text of Ollama's own 404, so that clients who match on it go on working."""
+    name = facts.asked or display(facts.model or "")
+    return facts.words.unknown.format(shortest(name) if facts.words.is_short else name)
 
 
 def _missing(told: set[Exclusion]) -> str:

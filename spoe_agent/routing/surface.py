@@ -53,6 +53,8 @@ LIVES_PATH, READY_PATH = "/healthz", "/readyz"
 EMBEDDING_PATHS = frozenset({"/api/embed", "/api/embeddings", "/v1/embeddings"})
 MANAGE_PATHS = frozenset({"/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete"})
 DESCRIBE_PATH = "/api/show"
+KNOWN_PATHS = frozenset({"/", "/api/version", "/api/tags", "/api/ps", "/v1/models", DESCRIBE_PATH, *INFERENCE_PATHS})
+"""Of those that change nothing and name no model themselves: what one knows what it does."""
 MODEL_PATH = "/v1/models/"
 BLOB_PATH = "/api/blobs/"
 

@@ -25,9 +25,9 @@ def instances(*more: str) -> str:
         (f'instances:\n- {INSTANCE}\n- {{name: gpu0, url: "http://h:1"}}', "3: instances[1].name: gpu0 is also the name of instances[0]; give each instance its own name"),
         (f'instances:\n- {INSTANCE}\n- {{name: b, url: "http://localhost:11435"}}', "3: instances[1].url: localhost:11435 is taken by gpu0; let this Ollama listen on another port, like 11436"),
         ('instances: [{name: a, url: "http://localhost:11434"}]', "1: instances[0].url: localhost:11434 is taken by listeners.front; let this Ollama listen on another port, like 11435"),
-        ('listeners: {front: "0.0.0.0:11435"}\n' + TWO, "3: instances[0].url: 127.0.0.1:11435 is taken by listeners.front; let this Ollama listen on another port, like 11437"),
+        ('listeners: {front: "0.0.0.0:11435", insecure: true}\n' + TWO, "3: instances[0].url: 127.0.0.1:11435 is taken by listeners.front; let this Ollama listen on another port, like 11437"),
         ('listeners: {spop: "127.0.0.1:11436"}\n' + TWO, "4: instances[1].url: 127.0.0.1:11436 is taken by listeners.spop; let this Ollama listen on another port, like 11437"),
-        ('listeners: {front: "h:1", spop: ["h:2", "h:1"], trusted_network: true}\n' + TWO, "1: listeners.spop: h:1 is taken by listeners.front; give each its own port"),
+        ('listeners: {front: "h:1", spop: ["h:2", "h:1"], trusted_network: true, insecure: true}\n' + TWO, "1: listeners.spop: h:1 is taken by listeners.front; give each its own port"),
         ('listeners: {again: "127.0.0.1:9604"}\n' + TWO, "1: listeners.again: 127.0.0.1:9604 is taken by listeners.admin; give each its own port"),
         ("listeners: {spop: [unix@/s, unix@/s]}\n" + TWO, "1: listeners.spop: unix@/s is taken by listeners.spop; give each its own port"),
         (TWO + "gpus: [{id: 0}, {id: 1}, {id: 0}]", "4: gpus[2].id: GPU 0 is listed twice; list each GPU once"),
@@ -57,6 +57,8 @@ def instances(*more: str) -> str:
         (TWO + "telemetry: {interval: 30s, throttle: {max_age: 60s}}", "4: telemetry.interval: interval 30s is above memory.max_age 10s: every reading would be too old; write interval below 10s, or a larger memory.max_age"),
         (TWO + 'telemetry: {sources: [{url: "http://h:1", instances: [gpu0, gpu7]}]}', "4: telemetry.sources[0].instances[1]: there is no instance gpu7; instances are gpu0, gpu1"),
         ('listeners: {admin: "127.0.0.1:9602"}\n' + TWO, "1: listeners.admin: 127.0.0.1:9602 is taken by listeners.check; give each its own port"),
+        ("listeners: {front: 0.0.0.0:11434}\n" + TWO, "1: listeners.front: 0.0.0.0:11434 can be reached from other hosts, and whoever reaches it may use, pull and delete every model; write keys: {file: /etc/pointsman/keys/keys.json} and make some (pointsman key add NAME), or 127.0.0.1:11434; or insecure: true beside it if you trust all who reach it"),
+        ('tls: {certificate: /c, redirect_from: "127.0.0.1:9604"}\n' + TWO, "1: tls.redirect_from: 127.0.0.1:9604 is taken by listeners.admin; give each its own port"),
         ('listeners: {admin: "0.0.0.0:9604"}\n' + TWO, "1: listeners.admin: 0.0.0.0:9604 can be reached from other hosts, and whoever reaches it can drain instances, without a password; write 127.0.0.1:9604, or trusted_network: true beside it if you trust all who reach it"),
         ('listeners: {log: "[::]:9603"}\n' + TWO, "1: listeners.log: [::]:9603 can be reached from other hosts, and whoever reaches it can say that requests ended, without a password; write 127.0.0.1:9603, or trusted_network: true beside it if you trust all who reach it"),
         ('listeners: {check: "agent:9602"}\n' + TWO, "1: listeners.check: agent:9602 can be reached from other hosts, and whoever reaches it sees every instance's limit, without a password; write 127.0.0.1:9602, or trusted_network: true beside it if you trust all who reach it"),
@@ -76,8 +78,9 @@ def test_refused(text: str, expected: str) -> None:
     [
         TWO,
         'instances: [{name: a, url: "http://10.0.0.1:11435"}, {name: b, url: "http://10.0.0.2:11435"}]',
-        'listeners: {front: "0.0.0.0:11434"}\ninstances: [{name: a, url: "http://10.0.0.1:11434"}]',
-        'listeners: {front: "0.0.0.0:11434"}\ninstances: [{name: a, url: "http://box:11434"}]',  # another machine, perhaps
+        'listeners: {front: "0.0.0.0:11434", insecure: true}\ninstances: [{name: a, url: "http://10.0.0.1:11434"}]',
+        'listeners: {front: "0.0.0.0:11434"}\nkeys: {file: /k}\ninstances: [{name: a, url: "http://10.0.0.1:11434"}]',
+        'listeners: {front: "0.0.0.0:11434", insecure: true}\ninstances: [{name: a, url: "http://box:11434"}]',  # another machine, perhaps
         'listeners: {log: "127.0.0.1:11435"}\n' + TWO,  # UDP
         'listeners: {onward: "127.0.0.1:9604"}\n' + TWO,  # nothing is passed on
         'instances:\n- {name: a, url: "https://h:443/a"}\n- {name: b, url: "https://h:443/b"}\n- {name: c, url: "http://h:443"}',

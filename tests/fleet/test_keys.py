@@ -25,6 +25,7 @@ TRYING_OUT = {"rig", "demo", "simulator"}
 CHECKING = {"surroundings"}
 SCHEMA_AND_CHECKS = {
     "schema",
+    "schema_door",
     "schema_haproxy",
     "schema_models",
     "schema_ollama",
@@ -36,6 +37,7 @@ SCHEMA_AND_CHECKS = {
 }
 FOR_CHECKS = {
     "trusted_network": "says that a check may let addresses through",
+    "insecure": "says that a check may let the front be reached without keys",
     "shared": "says that a check may let GPUs through",
     "defaults": "is merged into the instances before anybody reads them",
 }

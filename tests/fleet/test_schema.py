@@ -17,8 +17,8 @@ def test_it_says_what_it_is() -> None:
     assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert SCHEMA["title"] == "Pointsman fleet file"
     assert SCHEMA["required"] == ["instances"]
-    known = ["listeners", "haproxy", "gpus", "defaults", "instances", "models", "callers", "telemetry", "policies"]
-    assert list(SCHEMA["properties"]) == known
+    known = ["listeners", "keys", "tls", "haproxy", "gpus", "defaults", "instances", "models", "callers", "telemetry"]
+    assert list(SCHEMA["properties"]) == [*known, "policies"]
 
 
 @pytest.mark.parametrize(("section", "key"), KEYS)
@@ -43,6 +43,8 @@ def test_required_keys() -> None:
         "Shape": ["cache_per_token"],
         "CallerEntry": ["caller"],
         "GpuSource": ["url"],
+        "KeySettings": ["file"],
+        "TlsSettings": ["certificate"],
     }
 
 

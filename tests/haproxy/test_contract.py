@@ -33,7 +33,7 @@ ONE = 'instances: [{name: g, url: "http://h:1"}]\n'
 
 @pytest.fixture(scope="module")
 def files():
-    return haproxy_files(fleet_of(ONE))
+    return haproxy_files(fleet_of(f"{ONE}keys: {{file: /nowhere/keys.json}}"))
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from spoe_agent.agent.board import Board
 from spoe_agent.fleet import loads, specs
 from spoe_agent.haproxy.map_keeper import VERIFY_INTERVAL_S, MapKeeper
 from spoe_agent.haproxy.models_map import MODELS_MAP, entries, text
-from spoe_agent.haproxy.runtime import LINES_AT_ONCE, RuntimeAPI, RuntimeAPIError
+from spoe_agent.haproxy.runtime import AT_ONCE_BYTES, RuntimeAPI, RuntimeAPIError
 from spoe_agent.rig.process import Process, accepts, free_port
 from spoe_agent.routing import Health, InstanceState
 from spoe_agent.routing.names import canonical
@@ -141,12 +141,12 @@ async def test_a_running_haproxy_follows_too_and_after_its_restart(binary, tmp_p
     async with running(binary, tmp_path, (MODELS_MAP, f"copy/{MODELS_MAP}", "own.map")) as (haproxy, api):
         (tmp_path / "keeper").mkdir()
         bench = Bench(tmp_path / "keeper", api.path)
-        names = [f"m{number:03}" for number in range(2 * LINES_AT_ONCE)]
+        names = [f"m{number:03}" for number in range(AT_ONCE_BYTES // 8)]
         bench.has("g0", *names)
         bench.has("g1", r"hf.co/a_b/c-d", *names)
         await bench.keeper.keep()
         known = entries(FLEET, bench.board.snapshot({}, bench.clock()))
-        assert len(known) > 2 * LINES_AT_ONCE
+        assert sum(len(model) + len(instances) for model, instances in known) > 2 * AT_ONCE_BYTES
         references = await api.maps(MODELS_MAP)
         assert len(references) == 2
         for reference in references:

@@ -241,7 +241,7 @@ def test_only_who_may_come_back_is_told_when() -> None:
     lines = re.findall(r"return status (\d+) (.*) if rejected(.*)", section(config(), "frontend pointsman "))
     at_the_door = [int(status) for status, _, condition in lines if condition]
     assert at_the_door == list(REJECTIONS)
-    assert {status for status, rest, _ in lines if "Retry-After" in rest} == {"503"}
+    assert {status for status, rest, _ in lines if "Retry-After" in rest} == {"429", "503"}
 
 
 def test_files_are_written_over_and_folders_made(tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_files_are_written_over_and_folders_made(tmp_path: Path) -> None:
     ],
 )
 def test_host_names_are_checked_where_it_is_known_which_are_right(front: str, policies: str, is_checked: bool) -> None:
-    text = config(f"listeners: {{front: {front}}}\npolicies: {policies}")
+    text = config(f"listeners: {{front: {front}, insecure: true}}\npolicies: {policies}")
     assert ("foreign host" in text) is is_checked
 
 

@@ -5,8 +5,8 @@ from spoe_agent.mitmproxy.entry import Visit, is_foreign_page, preflight, refusa
 
 ONE = 'instances: [{name: gpu0, url: "http://h:1"}]\n'
 LOOPBACK = loads(ONE)
-NETWORK = loads(ONE + "listeners: {front: 0.0.0.0:11434}")
-NAMED = loads(ONE + "listeners: {front: 0.0.0.0:11434}\npolicies: {allowed_hosts: [llm.example.com]}")
+NETWORK = loads(ONE + "listeners: {front: 0.0.0.0:11434, insecure: true}")
+NAMED = loads(ONE + "listeners: {front: 0.0.0.0:11434, insecure: true}\npolicies: {allowed_hosts: [llm.example.com]}")
 ANY = loads(ONE + "policies: {allowed_hosts: ['*']}")
 PAGE = "http://localhost:3000"
 

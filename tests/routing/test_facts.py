@@ -4,6 +4,7 @@ import pytest
 
 from spoe_agent.routing import Kind, Problem
 from spoe_agent.routing.facts import MAX_ECHO
+from spoe_agent.routing.rights import Rights
 from spoe_agent.routing.wishes import Wishes
 from spoe_agent.routing.words import words_of
 from tests.routing.builders import A, asks, counts
@@ -33,6 +34,7 @@ def test_all_else_that_is_known_stays():
         "words": words_of("/api/embed"),
         "tried": ("g1",),
         "wishes": Wishes("g0"),
+        "rights": Rights("a"),
     }
     named = asks(None, Kind.DESCRIBE, "r7", **known).naming("a")
     assert named == asks(A, Kind.DESCRIBE, "r7", asked="a", **known)

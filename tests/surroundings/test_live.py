@@ -142,4 +142,5 @@ async def test_an_address_of_another_host_cannot_be_had(tmp_path):
     assert (level, "is not to be had: " in text) == (Level.WRONG, True)
 
 
-FAR = 'listeners: {front: "192.0.2.1:11434"}\ninstances: [{name: a, url: "http://h:1"}]'  # of nobody (RFC 5737)
+# Of nobody (RFC 5737).
+FAR = 'listeners: {front: "192.0.2.1:11434", insecure: true}\ninstances: [{name: a, url: "http://h:1"}]'
