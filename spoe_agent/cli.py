@@ -35,6 +35,7 @@ COMMANDS = {
     "simulate": "spoe_agent.simulator.command:simulate",
     "status": "spoe_agent.admin.command:status",
     "telemetry": "spoe_agent.gpus.command:telemetry",
+    "top": "spoe_agent.top.command:top",
     "up": "spoe_agent.up.command:up",
     "warm": "spoe_agent.warm.command:warm",
 }

@@ -6,16 +6,13 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable
-from datetime import datetime
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import click
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Console
 
 from spoe_agent.admin.table import tables
 from spoe_agent.fleet import FleetError, Listen, admin_address, find
@@ -26,7 +23,6 @@ ANSWER_DEADLINE_S = 5.0
 """An agent tells HAProxy what was done by hand, or gives that up, within two seconds; all else is answered at once."""
 LONG_DEADLINES_S = {"/reload": 15.0, "/reload/undo": 15.0, "/restart": 90.0}
 """Every Ollama that is new is read first."""
-REDRAW_S = 1.0
 WIDE = 1000
 """Columns of a file or a pipe."""
 
@@ -34,19 +30,9 @@ WIDE = 1000
 @click.command()
 @fleet_option
 @click.option("--json", "as_json", is_flag=True, help="Print the agent's answer as it is.")
-@click.option("--watch", is_flag=True, help="Show it anew every second, until Ctrl-C.")
-def status(fleet_file: Path | None, as_json: bool, watch: bool) -> None:
-    """Show what the running agent knows: instances, limits, held requests.
-
-    With --watch into a file or a pipe, each state is printed below the one before, with the time.
-    """
-    if as_json and watch:
-        raise click.UsageError("--json prints once; leave out --watch")
-    where = admin(fleet_file)
-    if watch:
-        _watch(where)
-        return
-    found = asyncio.run(ask(where, "GET", "/status"))
+def status(fleet_file: Path | None, as_json: bool) -> None:
+    """Show what the running agent knows: instances, limits, held requests. `pointsman top` goes on showing it."""
+    found = asyncio.run(ask(admin(fleet_file), "GET", "/status"))
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
@@ -102,27 +88,6 @@ def console() -> Console:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE)
-
-
-def _watch(where: Listen) -> None:
-    async def show(draw: Callable[[Group], None]) -> None:
-        while True:
-            draw(tables(await ask(where, "GET", "/status")))
-            await asyncio.sleep(REDRAW_S)
-
-    screen = console()
-    try:
-        if screen.is_terminal and not screen.is_dumb_terminal:
-            with Live(console=screen, auto_refresh=False, screen=True) as live:
-                asyncio.run(show(lambda found: live.update(found, refresh=True)))
-        else:
-            asyncio.run(show(lambda found: screen.print(_now(), found, "", sep="\n")))
-    except KeyboardInterrupt:
-        return
-
-
-def _now() -> str:
-    return datetime.now().astimezone().isoformat(" ", "seconds")
 
 
 def admin(fleet_file: Path | None) -> Listen:

@@ -1,15 +1,8 @@
 """`pointsman status`, `drain` and `ready` without an agent, and with one that refuses."""
 
 import asyncio
-import os
-import re
-import signal
 import socket
-import subprocess
-import sys
 import threading
-import time
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -147,31 +140,6 @@ def test_an_edit_that_broke_the_file_keeps_nobody_from_draining(fleet):
     assert "g0 is drained" in result.stdout
     said = f"{file} cannot be used as it is (pointsman check says why); the agent is asked at 127.0.0.1:{fleet[1]}\n"
     assert result.stderr == said
-
-
-@pytest.mark.usefixtures("agent")
-@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
-def test_into_a_file_each_state_is_a_block_with_its_time(fleet, tmp_path, encoding):
-    command = [sys.executable, "-m", "spoe_agent", "status", "--watch", "--fleet", fleet[0]]
-    into = tmp_path / "states"
-    with into.open("w") as output:
-        env = {**os.environ, "PYTHONIOENCODING": encoding}
-        # A test runner's own workers ignore Ctrl-C, and what they start would too.
-        heeds = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-        watch = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=env, preexec_fn=heeds)
-        try:
-            until_s = time.monotonic() + 30
-            while into.read_text().count("pointsman 1") < 2:
-                assert watch.poll() is None and time.monotonic() < until_s, into.read_text()
-                time.sleep(0.02)
-        finally:
-            watch.send_signal(signal.SIGINT)
-    assert watch.wait(30) == 0
-    text = into.read_text()
-    assert "\x1b" not in text
-    head = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d\npointsman 1, up 1 s, 0 requests in flight$", re.M)
-    assert len(head.findall(text)) == text.count("pointsman 1")
-    assert ("mod\xe8le" if encoding == "utf-8" else r"mod\xe8le") in text
 
 
 @pytest.mark.usefixtures("agent")

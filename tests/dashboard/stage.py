@@ -149,7 +149,7 @@ async def _healthy(_instance: str, _what: object, _deadline_s: float) -> str:
     return ""
 
 
-def busy(stage: Stage) -> None:
+def busy(stage: Stage, pieces: int = 12) -> None:
     """A usual moment: models loaded and in use everywhere, loads under way, ends, a past hour."""
     models = list(SIZES)
     for number, name in enumerate(stage.names):
@@ -162,7 +162,7 @@ def busy(stage: Stage) -> None:
         if number % 4 == 1:
             stage.asks(next(model for model in models if model not in own), name)
     stage.gpus.read(utilisation=0.83, temperature_c=61.0, power_w=228.0, power_limit_w=350.0, throttle=frozenset())
-    for piece in range(90):
+    for piece in range(pieces):
         for _ in range(1 + piece % 3):
             request_id, choice = stage.asks(models[piece % len(models)])
             if choice.instance:

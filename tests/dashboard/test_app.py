@@ -50,7 +50,7 @@ async def test_scenes_come_one_after_another():
     async with stage.serving() as url, ClientSession() as session:
         found = [scene async for scene in scenes(session, url, 3)]
     assert [len(one["instances"]) for one in found] == [3, 3, 3]
-    assert found[0]["trend"] == 90
+    assert found[0]["trend"] == 12
     assert found[0]["decisions"]
 
 

@@ -12,7 +12,7 @@ export function showFleet(scene, open) {
   const list = byId("instances");
   const count = scene.instances.length;
   setAttribute(list, "data-size", count >= COMPACT_FROM ? "compact" : count <= 2 ? "large" : "usual");
-  const most = Math.max(1, ...scene.instances.map(extent));
+  const most = Math.max(1, ...scene.instances.map((one) => Math.max(extent(one), used(one))));
   const make = (one) => column(one, open);
   keyed(list, scene.instances, (one) => one.name, make, (node, one) => fill(node, one, most));
 }

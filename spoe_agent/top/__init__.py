@@ -1,0 +1,1 @@
+"""`pointsman top`: the dashboard's scenes in a terminal."""

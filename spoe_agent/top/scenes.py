@@ -1,0 +1,41 @@
+"""The running agent's scenes, one after another; and why there is none, while it is away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import aiohttp
+
+from spoe_agent.fleet import Listen
+from spoe_agent.instances.http import said
+
+SILENT_S = 5.0
+"""A scene comes each second."""
+AGAIN_S = 1.0
+MOST_BYTES = 16 << 20
+
+Scene = dict[str, Any]
+
+
+async def scenes(where: Listen) -> AsyncGenerator[Scene | str, None]:
+    """Give each scene, or in words why none comes. For ever: an agent that is back is followed again."""
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=SILENT_S, sock_read=SILENT_S)
+    async with aiohttp.ClientSession(timeout=timeout, read_bufsize=MOST_BYTES) as session:
+        while True:
+            try:
+                async with session.get(f"http://{where}/dashboard/events") as answer:
+                    if answer.status != 200:
+                        yield f"it answered {answer.status}: {(await answer.text())[:200]}"
+                        await asyncio.sleep(AGAIN_S)
+                        continue
+                    while (event := await answer.content.readuntil(b"\n\n")).endswith(b"\n\n"):
+                        yield json.loads(event.removeprefix(b"data: "))
+                    yield "it closed the stream"
+            except TimeoutError:
+                yield "it is there, and says nothing: it hangs or is stopped"
+            except (OSError, ValueError, aiohttp.ClientError) as error:
+                yield said(error)
+            await asyncio.sleep(AGAIN_S)

@@ -1,0 +1,45 @@
+"""Scenes as lines: what is new, once."""
+
+import time
+
+from spoe_agent.dashboard.scene import scene
+from spoe_agent.top.plain import Plain
+from tests.dashboard.stage import Stage
+
+
+def said(plain, stage):
+    now_s = time.monotonic()
+    return list(plain.lines(scene(stage.status(now_s), stage.agent, now_s)))
+
+
+def test_what_is_new_is_said_once():
+    stage, plain = Stage(1), Plain()
+    assert said(plain, stage) == ["gpu0 up, 0.0 of 48.0 GiB: nothing loaded"]
+    stage.reads("gpu0", "mistral:7b")
+    assert said(plain, stage) == ["gpu0 up, 5.0 of 48.0 GiB: mistral:7b"]
+    request_id, _ = stage.asks("mistral:7b")
+    assert said(plain, stage) == ["mistral:7b -> gpu0: it is loaded there"]
+    stage.ends(request_id, "gpu0", 0.25)
+    assert said(plain, stage) == ["mistral:7b gpu0 ended with 200, first token after 0.25 s"]
+    assert said(plain, stage) == []
+
+
+def test_faults_come_and_go():
+    stage, plain = Stage(1), Plain()
+    said(plain, stage)
+    stage.telemetry("gpu0", slow="GPU held down: hw_thermal")
+    assert said(plain, stage) == ["note: gpu0: GPU held down: hw_thermal"]
+    stage.telemetry("gpu0", broken="GPU-0 has 1 uncorrected memory errors")
+    found = said(plain, stage)
+    assert found == ["no more: gpu0: GPU held down: hw_thermal", "wrong: gpu0: GPU-0 has 1 uncorrected memory errors"]
+    stage.telemetry("gpu0", broken="GPU-0 has 2 uncorrected memory errors")
+    assert said(plain, stage) == []
+    stage.telemetry("gpu0")
+    assert said(plain, stage) == ["no more: gpu0: GPU-0 has 2 uncorrected memory errors"]
+
+
+def test_an_agent_that_is_away_is_said_once():
+    plain = Plain()
+    assert list(plain.lines("it hangs")) == ["the agent does not answer: it hangs"]
+    assert list(plain.lines("it hangs")) == []
+    assert said(plain, Stage(1))[0] == "the agent answers again"
