@@ -169,7 +169,7 @@ async def _open_admin(service: Service, reloader: Reloader, trend: Trend, stack:
         return parts.fleet.listeners.admin.host, *parts.fleet.policies.allowed_hosts
 
     by_hand = reloader, service.hand_over, parts.bring_back
-    metrics = Exposition(parts, service.limiter, service.contact)
+    metrics = Exposition(parts, service.limiter, service.contact, mistakes=reloader.mistakes)
     dashboard = Dashboard(parts.agent, at, trend).application()
     admin = Admin(parts.agent, parts.watch, now, service.keep, service.told, *by_hand, metrics, names, dashboard)
     stack.push_async_callback(admin.close)

@@ -153,6 +153,10 @@ class Reloader:
                 log.warning("the fleet file's edit is not in force", changed=pending.changed, problems=pending.problems)
             self._said = pending.digest
 
+    def mistakes(self) -> int:
+        """Return how many the file has, as it was seen last."""
+        return len(self.seen.problems) if self.seen is not None else 0
+
     async def pending(self) -> Pending:
         """Return what is not in force."""
         async with self._lock:

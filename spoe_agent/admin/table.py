@@ -8,6 +8,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from spoe_agent.admin.wording import age, haproxy
+
 COLOURS = {"up": "green", "down": "red", "suspect": "yellow", "recovering": "yellow", "drained": "cyan"}
 MAX_HELD = 20
 GIB = 1 << 30
@@ -15,37 +17,22 @@ GIB = 1 << 30
 
 def tables(status: dict[str, Any]) -> Group:
     """Return the status: what to look into, a row for each instance and why it is as it is, the held requests."""
-    head = Text(f"pointsman {status['version']}, up {_age(status['up_s'])}, {status['grants']} requests in flight")
+    head = Text(f"pointsman {status['version']}, up {age(status['up_s'])}, {status['grants']} requests in flight")
     warnings = [Text(f"Note: {warning}", "yellow") for warning in status["warnings"]]
-    parts: list[Text | Table] = [*_unasked(status["haproxy"]), head, *warnings, _haproxy(status["haproxy"])]
+    parts: list[Text | Table] = [*_unasked(status["haproxy"]), head, *warnings, Text(haproxy(status["haproxy"]))]
     parts += [Text(), _instances(status["instances"])]
     why = [Text(f"{one['name']}: {sign['what']}") for one in status["instances"] for sign in one["signs"]]
     if why:
         parts += [Text(), *why]
     if status["hold"]["length"]:
         hold = status["hold"]
-        parts += [Text(), Text(f"{hold['length']} held, oldest {_age(hold['oldest_s'])}"), _hold(hold)]
+        parts += [Text(), Text(f"{hold['length']} held, oldest {age(hold['oldest_s'])}"), _hold(hold)]
     return Group(*parts)
 
 
 def _unasked(haproxy: dict[str, Any]) -> list[Text]:
     warning = haproxy["warning"]
     return [Text(f"WARNING: {warning}.", "bold red")] if warning else []
-
-
-def _haproxy(haproxy: dict[str, Any]) -> Text:
-    """Who asks, and what went by without asking."""
-    age_s, fell_back, processes = haproxy["asked_age_s"], haproxy["fell_back"], len(haproxy["processes"])
-    said = "HAProxy has not asked yet" if age_s is None else f"HAProxy asked {_age(age_s)} ago"
-    if processes > 1:
-        said += f", {processes} processes"
-    if age_s is not None and not processes:
-        said += ", and no process of it is known to be there now"
-    if fell_back:
-        first, last = (_age(haproxy[f"{which}_fell_back_age_s"]) for which in ("first", "last"))
-        plural = "s" if fell_back > 1 else ""
-        said += f"; {fell_back} request{plural} fell back, the first {first} ago, the last {last} ago"
-    return Text(said)
 
 
 def _columns(*headings: str) -> Table:
@@ -62,7 +49,7 @@ def _instances(instances: list[dict[str, Any]]) -> Table:
         limit = one["connections"]
         table.add_row(
             one["name"],
-            Text(f"{one['health']} {_age(one['since_s'])}", COLOURS.get(one["health"], "")),
+            Text(f"{one['health']} {age(one['since_s'])}", COLOURS.get(one["health"], "")),
             f"{limit['limit']} of {limit['configured']}",
             _memory(one["gpus"]),
             "\n".join(_models(one)),
@@ -92,14 +79,6 @@ def _memory(gpus: dict[str, Any] | None) -> str:
 def _hold(hold: dict[str, Any]) -> Table:
     table = _columns("position", "model", "caller", "priority", "age", "id")
     for one in hold["requests"][:MAX_HELD]:
-        row = (one["position"], one["model"], one["caller"], one["priority"], _age(one["age_s"]), one["id"])
+        row = (one["position"], one["model"], one["caller"], one["priority"], age(one["age_s"]), one["id"])
         table.add_row(*map(str, row))
     return table
-
-
-def _age(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

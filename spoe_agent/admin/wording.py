@@ -121,4 +121,21 @@ def age(value_s: float | None) -> str:
     """Return how long ago it was."""
     if value_s is None:
         return "-"
-    return f"{value_s:.0f} s" if value_s < 120 else f"{value_s / 60:.0f} min"
+    if value_s < 120:
+        return f"{value_s:.0f} s"
+    return f"{value_s / 60:.0f} min" if value_s < 7200 else f"{value_s / 3600:.1f} h"
+
+
+def haproxy(found: dict[str, Any]) -> str:
+    """Say who asks, and what went by without asking. `found`: of a status."""
+    age_s, fell_back, processes = found["asked_age_s"], found["fell_back"], len(found["processes"])
+    said = "HAProxy has not asked yet" if age_s is None else f"HAProxy asked {age(age_s)} ago"
+    if processes > 1:
+        said += f", {processes} processes"
+    if age_s is not None and not processes:
+        said += ", and no process of it is known to be there now"
+    if fell_back:
+        first, last = (age(found[f"{which}_fell_back_age_s"]) for which in ("first", "last"))
+        plural = "s" if fell_back > 1 else ""
+        said += f"; {fell_back} request{plural} fell back, the first {first} ago, the last {last} ago"
+    return said

@@ -100,9 +100,9 @@ class Dashboard:
             said = f"{self.broadcast.viewers} watch already; close one, or ask GET /status"
             return web.json_response({"error": said}, status=503)
         response = web.StreamResponse(headers={**SAFE, "content-type": "text/event-stream", "x-accel-buffering": "no"})
-        await response.prepare(request)
         async with aclosing(self.broadcast.follow()) as events:
             try:
+                await response.prepare(request)
                 async for event in events:
                     async with asyncio.timeout(self._reads_within_s):
                         await response.write(event)

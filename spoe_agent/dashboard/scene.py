@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from spoe_agent.admin.signs import faults
-from spoe_agent.admin.wording import WHY, waits
+from spoe_agent.admin.wording import WHY, haproxy, waits
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.history import Entry
 from spoe_agent.routing import Action
@@ -18,7 +18,8 @@ def scene(status: dict[str, Any], agent: Agent, now_s: float) -> dict[str, Any]:
     """Return the scene of a status as of the same moment. What was learned is left out: it is long."""
     seen = {name: value for name, value in status.items() if name != "learned"}
     latest = agent.record.history.last(DECISIONS)
-    return {**seen, "faults": faults(status), "decisions": [decision(entry, now_s) for entry in latest]}
+    asks = haproxy(status["haproxy"])
+    return {**seen, "asks": asks, "faults": faults(status), "decisions": [decision(entry, now_s) for entry in latest]}
 
 
 def decision(entry: Entry, now_s: float) -> dict[str, Any]:

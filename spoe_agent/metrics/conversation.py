@@ -51,6 +51,10 @@ def _log_rows(moment: Moment) -> Iterator[Row[float]]:
     yield ("lost",), rows.lost
 
 
+def _mistakes(moment: Moment) -> Iterator[Row[float]]:
+    yield (), moment.mistakes
+
+
 METRICS: tuple[AnyMetric, ...] = (
     Gauge("pointsman_build_info", ("version",), _build, "1, for the agent that answers."),
     Counter("pointsman_spop_frames_total", (), _frames, "SPOP frames that HAProxy sent."),
@@ -80,6 +84,12 @@ METRICS: tuple[AnyMetric, ...] = (
         ("outcome",),
         _log_rows,
         "Rows of `policies.decision_log`: `written`, or `lost` because the disk was full, too slow or not writable.",
+    ),
+    Gauge(
+        "pointsman_fleet_file_mistakes",
+        (),
+        _mistakes,
+        "Mistakes of the fleet file as it is on disk; while there are any, the fleet before the edit is in force.",
     ),
     Gauge("pointsman_haproxy_processes", (), _processes, "HAProxy's processes that ask or have requests left."),
 )

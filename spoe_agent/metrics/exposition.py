@@ -44,21 +44,29 @@ def written(family: Family) -> bytes:
 class Exposition(Collector):
     """Of one running agent. Nothing is kept, or costs anything, between two scrapes.
 
-    `clock`: the agent's, monotonic seconds.
+    Args:
+        clock: the agent's, monotonic seconds.
+        mistakes: counts those of the fleet file as it is on disk.
     """
 
     def __init__(
-        self, known: Known, limiter: Limiter, contact: Contact, clock: Callable[[], float] = time.monotonic
+        self,
+        known: Known,
+        limiter: Limiter,
+        contact: Contact,
+        clock: Callable[[], float] = time.monotonic,
+        mistakes: Callable[[], int] = lambda: 0,
     ) -> None:
         self._known = known
         self._limiter = limiter
         self._contact = contact
         self._clock = clock
+        self._mistakes = mistakes
         self._process = ProcessCollector(registry=CollectorRegistry())
 
     def collect(self) -> Iterator[Family]:
         """Give each metric with its values, then those of the process."""
-        moment = Moment.of(self._known, self._limiter, self._contact, self._clock())
+        moment = Moment.of(self._known, self._limiter, self._contact, self._clock(), self._mistakes())
         for metric in METRICS:
             yield metric.family(moment)
         yield from self._process.collect()

@@ -53,6 +53,11 @@ def _foreign(moment: Moment) -> Iterator[Row[float]]:
             yield (name,), foreign_bytes
 
 
+def _unread(moment: Moment) -> Iterator[Row[float]]:
+    """Only of instances whose GPUs the fleet file names."""
+    return (((name,), group.total_bytes is None) for name, group in moment.snapshot.gpus.items())
+
+
 def _age_s(moment: Moment) -> Iterator[Row[float]]:
     for name in moment.names:
         age_s = moment.snapshot.gpu(name).age_s
@@ -95,6 +100,12 @@ METRICS: tuple[AnyMetric, ...] = (
         ("instance",),
         _foreign,
         "What other programs hold of the instance's GPUs.",
+    ),
+    Gauge(
+        "pointsman_gpus_unread",
+        ("instance",),
+        _unread,
+        "1 where the fleet file names GPUs, and no reading of their memory is fresh enough to count.",
     ),
     Gauge("pointsman_gpu_readings_age_seconds", ("instance",), _age_s, "Of its GPUs' oldest reading."),
     Gauge("pointsman_gpu_source_up", ("source",), _sources, "1 while the source of readings answers."),

@@ -61,14 +61,16 @@ class Moment:
     fleet: FleetSpec
     health: Mapping[str, Health]
     limits: Mapping[str, Limits]
+    mistakes: int = 0
+    """In the fleet file as it is on disk."""
 
     @classmethod
-    def of(cls, known: Known, limiter: Limiter, contact: Contact, now_s: float) -> Moment:
+    def of(cls, known: Known, limiter: Limiter, contact: Contact, now_s: float, mistakes: int = 0) -> Moment:
         """Return it as of `now_s` on the agent's clock."""
         agent, health = known.agent, {name: one.state for name, one in known.watch.health.items()}
         names = [spec.name for spec in agent.fleet.instances]
         limits = {one: Limits(limiter.now(one), limiter.configured(one), limiter.slowdown(one)) for one in names}
-        return cls(known, contact, agent.board.snapshot({}, now_s), agent.fleet, health, limits)
+        return cls(known, contact, agent.board.snapshot({}, now_s), agent.fleet, health, limits, mistakes)
 
     @property
     def names(self) -> list[str]:

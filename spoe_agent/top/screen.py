@@ -18,6 +18,7 @@ CELL_WIDTH = 20
 def screen(scene: dict[str, Any], lost: str, width: int, height: int) -> list[Text]:
     """Return the lines. `lost`: why the scene is an old one; "": it is not."""
     lines = [_head(scene, lost)]
+    lines.append(Text(scene["asks"], "dim"))
     lines += [Text(f"The agent does not answer: {lost}", "bold red")] if lost else []
     faults = scene["faults"]
     lines += [_fault(one) for one in faults[:MOST_FAULTS]]

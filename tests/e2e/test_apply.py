@@ -16,6 +16,7 @@ import pytest_asyncio
 from spoe_agent.rig.process import free_port
 from spoe_agent.rig.stack import Simulated
 from tests.e2e.conftest import MODELS, chat, until
+from tests.e2e.eyes import see
 from tests.e2e.fleet_edits import Service, another_ollama, service
 from tests.e2e.operator import QUICK, ask, asking, status
 
@@ -165,6 +166,8 @@ async def test_what_cannot_be_applied_changes_nothing(
     found = await status(session, own)
     assert "gpu9" not in {one["name"] for one in found["instances"]}
     assert found["fleet"]["changed"] or found["fleet"]["problems"]
+    if broken == "edit":
+        await see(session, own, "", "surprise: unknown key", "pointsman_fleet_file_mistakes")
     assert (await ask(session, own, "alpha"))[0] == 200
 
 

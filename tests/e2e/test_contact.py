@@ -18,6 +18,7 @@ from spoe_agent.haproxy.contact import GRACE_S
 from spoe_agent.rig.process import free_port
 from spoe_agent.rig.stack import Simulated, Stack
 from tests.e2e.conftest import chat, routed, until
+from tests.e2e.eyes import see
 from tests.e2e.operator import status
 
 pytestmark = [
@@ -65,6 +66,7 @@ async def test_a_socket_outside_the_chroot_is_never_asked_and_that_is_said(
         found = (await status(session, own))["haproxy"]
         assert (found["questions"], found["asked_age_s"]) == (0, None)
         assert 2 <= found["fell_back"] <= found["lines"]
+        await see(session, own, "", "HAProxy has never asked this agent", "pointsman_fallbacks_total")
         command = ["--fleet", str(own.fleet_file)]
         printed = (await asyncio.to_thread(CliRunner().invoke, status_command, command)).output.replace("\n", " ")
         assert printed.startswith("WARNING: HAProxy has never asked this agent, although it sends log lines")

@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from spoe_agent.rig.stack import Simulated, Stack
 from tests.e2e.conftest import MODELS, SETTINGS, routed, seen_by, until
+from tests.e2e.eyes import see
 from tests.e2e.operator import QUICK, ask, asking, by_hand, fault, one
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.haproxy]
@@ -88,6 +89,7 @@ async def test_killed_and_back(own: Stack, session: aiohttp.ClientSession) -> No
     process.signal(signal.SIGKILL)
     await process.wait()
     await becomes(session, own, victim, "down", FOUND_WITHIN_S)
+    await see(session, own, victim, "refused", "pointsman_instance_health", instance=victim, state="down")
     for _ in range(10):
         status, instance = await ask(session, own, "alpha")
         assert (status, instance != victim) == (200, True)
@@ -103,6 +105,7 @@ async def test_hangs_before_the_first_byte_while_it_lists_models(own: Stack, ses
     async with asking(session, own, "beta:7b"):
         evidence = await becomes(session, own, victim, "suspect", FOUND_WITHIN_S)
         assert "no request of beta:7b has ended" in evidence
+        await see(session, own, victim, "has ended", "pointsman_instance_health", instance=victim, state="suspect")
         # Nothing more goes there: another instance loads the model.
         assert (await ask(session, own, "beta:7b"))[1] != victim
     await fault(session, own, victim, "none")
@@ -231,6 +234,9 @@ async def test_a_wedged_loader_serves_what_is_loaded_and_gets_no_loads(
         stuck = group.create_task(ask(session, own, "tiny:1b"))
         evidence = await becomes(session, own, "gpu1", "suspect", FOUND_WITHIN_S)
         assert "tiny:1b has been loading for" in evidence
+        await see(
+            session, own, "gpu1", "has been loading", "pointsman_instance_health", instance="gpu1", state="suspect"
+        )
         assert await ask(session, own, "small:1b") == (200, "gpu1")
         async with session.post(f"{own.url}/api/embed", json={"model": "embed", "input": "x"}) as answer:
             assert (answer.status, routed(answer)[0] != "gpu1") == (200, True)
@@ -248,6 +254,8 @@ async def test_a_spilled_model_is_named(own: Stack, session: aiohttp.ClientSessi
         return "gamma:latest is partly on the CPU" in (await one(session, own, "gpu2"))["note"]
 
     await until(named, FOUND_WITHIN_S, "the spilled model in the status")
+    what = "gamma:latest is partly on the CPU"
+    await see(session, own, "gpu2", what, "pointsman_loaded_bytes", instance="gpu2", memory="cpu")
     await fault(session, own, "gpu2", "none")
 
 
@@ -259,6 +267,7 @@ async def test_drained_by_hand(own: Stack, session: aiohttp.ClientSession) -> No
         victim = routed(stream)[0]
         await by_hand(session, own, victim, "drain")
         assert (await one(session, own, victim))["health"] == "drained"
+        await see(session, own, victim, "by hand", "pointsman_instance_health", instance=victim, state="drained")
         before = len(await seen_by(session, own, int(victim.removeprefix("gpu"))))
         for _ in range(10):
             status, instance = await ask(session, own, "alpha")

@@ -17,6 +17,7 @@ from bench.held import scenes
 from bench.held.rig import ObservedStack
 from spoe_agent.rig.stack import Simulated, Stack
 from tests.e2e.conftest import chat, routed, stack_of, until
+from tests.e2e.eyes import scene, scrape, total
 from tests.e2e.operator import status
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -145,6 +146,9 @@ async def test_a_client_that_leaves_while_held(own: Stack, session: aiohttp.Clie
         group.create_task(crowd.one("stays"))
     assert set(crowd.ended) == {"runs 0", "runs 1", "stays"}
     assert crowd.statuses == {200: 3}
+    assert (await scene(session, own))["hold"]["length"] == 0
+    hold = "pointsman_hold_seconds"
+    assert total(await scrape(session, own), hold, f"{hold}_count", outcome="left") == 1
     async with session.get(f"{own.fleet.instances[0].url}/sim/stats") as answer:
         assert sum((await answer.json())["served"].values()) == 3
 

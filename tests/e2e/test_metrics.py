@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
 
 import aiohttp
 import pytest
-from prometheus_client import Metric
-from prometheus_client.parser import text_string_to_metric_families
 
-from spoe_agent.rig.stack import Simulated, Stack
+from spoe_agent.rig.stack import Simulated
 from tests.e2e.conftest import chat, routed, stack_of, until
+from tests.e2e.eyes import scene, scrape, total
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -25,22 +23,6 @@ ONE_SLOT = Simulated(
 )
 REQUESTS = 24
 TOKENS = 400
-
-
-async def scrape(session: aiohttp.ClientSession, stack: Stack) -> Mapping[str, Metric]:
-    """Return the metrics by their names in the text."""
-    async with session.get(f"http://{stack.fleet.listeners.admin}/metrics") as answer:
-        assert answer.status == 200
-        page = await answer.text()
-    return {f"{one.name}{'_total' * (one.type == 'counter')}": one for one in text_string_to_metric_families(page)}
-
-
-def total(found: Mapping[str, Metric], name: str, sample: str = "", **labels: str) -> float:
-    """Return the sum of a metric's samples with these labels."""
-    wanted = labels.items()
-    return sum(
-        one.value for one in found[name].samples if one.name == (sample or name) and wanted <= one.labels.items()
-    )
 
 
 async def test_counters_agree_with_what_clients_saw(
@@ -71,6 +53,8 @@ async def test_counters_agree_with_what_clients_saw(
         assert seen[404, ""] == REQUESTS // 3
         assert total(found, "pointsman_decisions_total") == REQUESTS
         assert total(found, "pointsman_decisions_total", reason="not found", action="reject") == seen[404, ""]
+        refused = [one for one in (await scene(session, stack))["decisions"] if one["action"] == "reject"]
+        assert {one["why"][:14] for one in refused} == {"404 not found:"}
         for instance in ("gpu0", "gpu1"):
             ended = total(found, "pointsman_requests_ended_total", instance=instance, outcome="whole")
             assert ended == seen[200, instance]

@@ -20,6 +20,7 @@ from spoe_agent.haproxy.render import haproxy_files, write
 from spoe_agent.rig.process import Process, accepts, free_port
 from spoe_agent.rig.stack import Simulated, Stack
 from tests.e2e.conftest import chat, routed, until
+from tests.e2e.eyes import scene, scrape, total
 from tests.e2e.operator import status
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.haproxy]
@@ -116,6 +117,8 @@ async def is_reloaded_and_forgets_nothing(stack: Stack, session: aiohttp.ClientS
                 return await agent_says(session, stack, lambda it: len(it["haproxy"]["processes"]) == 2)
 
             await until(new_one_asks, 20, "a question of the new process")
+            assert "2 processes" in (await scene(session, stack))["asks"]
+            assert total(await scrape(session, stack), "pointsman_haproxy_processes") == 2
             later += [group.create_task(clients.short()) for _ in range(LATER)]
             await until(
                 lambda: agent_says(session, stack, lambda it: it["hold"]["length"] == len(later)), 10, "all are held"

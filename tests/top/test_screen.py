@@ -25,7 +25,7 @@ def test_it_fits(count, size):
     assert len(lines) <= height
     assert all(len(one) <= width for one in lines)
     assert lines[0].startswith("pointsman live")
-    assert lines[1].startswith("✕ gpu0: connection refused")
+    assert lines[2].startswith("✕ gpu0: connection refused")
 
 
 @pytest.mark.parametrize(("count", "name"), [(8, "gpu7"), (64, "gpu63")])
@@ -38,7 +38,7 @@ def test_the_whole_fleet_is_there_in_80_by_24(count, name):
 def test_an_old_scene_says_so():
     lines = [one.plain for one in screen(seen(Stage(1)), "connection refused", 80, 24)]
     assert lines[0].startswith("pointsman lost")
-    assert lines[1] == "The agent does not answer: connection refused"
+    assert lines[2] == "The agent does not answer: connection refused"
 
 
 def test_who_waits_and_what_was_decided():

@@ -18,6 +18,7 @@ function took(found) {
   document.body.classList.remove("stale");
   byId("lost").hidden = true;
   setText(byId("link"), "live");
+  setText(byId("asks"), found.asks);
   setText(byId("version"), `${found.version}, up ${age(found.up_s)}`);
   showFaults(found.faults);
   showFleet(found, (name) => openInstance(name, scene));

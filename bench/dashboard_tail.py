@@ -1,0 +1,168 @@
+"""Whether the dashboard moves the decision's tail: p50 and p99 while nobody looks, and while three viewers do.
+
+A child process sends requests at a steady rate to an agent of 64 instances, 200 models and 256 GPUs, which decides
+each. Three arms take turns in one run and one event loop, a slice each: nobody looks; three viewers look at another
+agent's dashboard, in a process of its own; they look at this one's. What viewers, and a second agent, take from the
+machine's cores and caches is no part of this agent: so the second arm is what the third is held against. Each slice
+has percentiles of its own, and of these the median counts. Run it: python -m bench.dashboard_tail
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import asdict, dataclass, field, fields
+
+import aiohttp
+import click
+import structlog
+import uvloop
+from aiohttp import web
+from rich.console import Console
+from rich.table import Table
+
+from bench.big_fleet import Size
+from bench.scrape_cost import Scraped
+from bench.telemetry_tail import Requests, Tail, Times, one_slice, stream, tail
+from spoe_agent.admin.status import status
+from spoe_agent.dashboard.app import Dashboard
+from spoe_agent.dashboard.trend import Trend
+from spoe_agent.fleet import Listen
+from spoe_agent.process.listening import bind
+from spoe_agent.rig.process import free_port
+
+VIEWERS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to run."""
+
+    slices: int = 20
+    """Of each arm."""
+    slice_s: float = 3.0
+    rate_per_s: float = 100.0
+    size: Size = field(default_factory=Size)
+
+
+@asynccontextmanager
+async def shown(scraped: Scraped) -> AsyncIterator[int]:
+    """Show a fleet; give the port."""
+
+    def now(now_s: float) -> dict[str, object]:
+        return status(scraped, scraped.limiter, scraped.contact, 0.0, now_s)
+
+    trend = Trend(scraped.agent, scraped.contact)
+    runner = web.AppRunner(Dashboard(scraped.agent, now, trend).application(), access_log=None)
+    await runner.setup()
+    port = free_port()
+    await web.SockSite(runner, bind(Listen("127.0.0.1", port))).start()
+    try:
+        yield port
+    finally:
+        await runner.cleanup()
+
+
+async def look(port: int) -> None:
+    """Be so many viewers, for ever."""
+
+    async def one(session: aiohttp.ClientSession) -> None:
+        async with session.get(f"http://127.0.0.1:{port}/events") as answer:
+            async for _ in answer.content.iter_any():
+                pass
+
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as session:
+        await asyncio.gather(*(one(session) for _ in range(VIEWERS)))
+
+
+async def serve() -> None:
+    """Be another agent, for ever; print its port."""
+    async with shown(Scraped(Size())) as port:
+        print(port, flush=True)
+        await asyncio.Event().wait()
+
+
+@contextmanager
+def child(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Run this module in a process of its own for as long as this is open."""
+    command = [sys.executable, "-m", "bench.dashboard_tail", *arguments]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        yield running
+    finally:
+        running.kill()
+        running.wait()
+
+
+class Looking:
+    """Three viewers of one port, while it runs."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        with child("--look", str(self._port)):
+            await asyncio.Event().wait()
+
+
+async def run(plan: Plan) -> list[Tail]:
+    """Measure the arms in turns."""
+    scraped = Scraped(plan.size)
+    async with AsyncExitStack() as stack:
+        other = stack.enter_context(child("--serve"))
+        assert other.stdout is not None
+        other_port = int(await asyncio.to_thread(other.stdout.readline))
+        port = await stack.enter_async_context(shown(scraped))
+        requests: Requests = await stack.enter_async_context(stream(scraped.agent, plan.rate_per_s))
+        arms = {"nobody": (), "another agent's": (Looking(other_port),), "this agent's": (Looking(port),)}
+        slices: dict[str, list[list[Times]]] = {arm: [] for arm in arms}
+        await one_slice(requests, arms["this agent's"], plan.slice_s)
+        gc.collect()
+        gc.freeze()
+        for _ in range(plan.slices):
+            for arm, runs in arms.items():
+                slices[arm].append(await one_slice(requests, runs, plan.slice_s))
+    return [tail(arm, found) for arm, found in slices.items()]
+
+
+def table(tails: Sequence[Tail]) -> Table:
+    """Return the arms, and this agent's dashboard over another's."""
+    found = Table("three viewers of", *(one.arm for one in tails), "this / another")
+    for row in fields(Tail)[2:]:
+        values = [getattr(one, row.name) for one in tails]
+        ratio = f"{values[2] / values[1]:.2f}" if values[1] else "-"
+        found.add_row(row.name.removesuffix("_us").replace("_", " "), *(f"{value:.0f} µs" for value in values), ratio)
+    found.caption = " and ".join(f"{one.requests} requests with {one.arm}" for one in tails)
+    return found
+
+
+@click.command()
+@click.option("--slices", type=click.IntRange(min=1), default=20, show_default=True, help="Of each arm.")
+@click.option("--rate", type=click.FloatRange(min=1), default=100.0, show_default=True, help="Requests per second.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--look", "port", type=int, hidden=True, help="Be the viewers, of this port.")
+@click.option("--serve", "serves", is_flag=True, hidden=True, help="Be the other agent.")
+def main(slices: int, rate: float, as_json: bool, port: int | None, serves: bool) -> None:
+    """Measure what three viewers of the dashboard do to the decision's p99."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        if port is not None:
+            runner.run(look(port))
+        if serves:
+            runner.run(serve())
+        tails = runner.run(run(Plan(slices, rate_per_s=rate)))
+    if as_json:
+        click.echo(json.dumps([asdict(one) for one in tails], indent=1))
+    else:
+        Console().print(table(tails))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Where operators look when something is wrong: that each place shows it."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
+
+from spoe_agent.admin.table import tables
+from spoe_agent.rig.stack import Stack
+from spoe_agent.top.screen import screen
+from tests.e2e.conftest import until
+from tests.e2e.operator import status
+
+SEEN_WITHIN_S = 10.0
+
+
+async def scrape(session: aiohttp.ClientSession, stack: Stack) -> Mapping[str, Metric]:
+    """Return the metrics by their names in the text."""
+    async with session.get(f"http://{stack.fleet.listeners.admin}/metrics") as answer:
+        assert answer.status == 200
+        page = await answer.text()
+    return {f"{one.name}{'_total' * (one.type == 'counter')}": one for one in text_string_to_metric_families(page)}
+
+
+def total(found: Mapping[str, Metric], name: str, sample: str = "", **labels: str) -> float:
+    """Return the sum of a metric's samples with these labels."""
+    wanted = labels.items()
+    return sum(
+        one.value for one in found[name].samples if one.name == (sample or name) and wanted <= one.labels.items()
+    )
+
+
+async def scene(session: aiohttp.ClientSession, stack: Stack) -> dict[str, Any]:
+    """Return what the dashboard is sent now."""
+    async with session.get(f"http://{stack.fleet.listeners.admin}/dashboard/events", read_bufsize=1 << 22) as answer:
+        event = await answer.content.readuntil(b"\n\n")
+    found: dict[str, Any] = json.loads(event.removeprefix(b"data: "))
+    return found
+
+
+async def see(session: aiohttp.ClientSession, stack: Stack, where: str, what: str, metric: str, **labels: str) -> None:
+    """Wait until the dashboard, `top`, `status` and a metric show what is wrong at an instance ("": nowhere special).
+
+    What is a fault is in the dashboard's list of these; a drain by hand, which is none, at the instance alone.
+    """
+    missing: list[str] = []
+
+    async def seen() -> bool:
+        missing.clear()
+        found = await scene(session, stack)
+        signs = [(one["where"], one["what"]) for one in found["faults"]]
+        signs += [(one["name"], sign["what"]) for one in found["instances"] for sign in one["signs"]]
+        if not any(at == where and what in said for at, said in signs):
+            missing.append(f"dashboard: {signs}")
+        lines = "\n".join(line.plain for line in screen(found, "", 400, 60))
+        # `top` shows a drain by the instance's state.
+        if (what if any(what in one["what"] for one in found["faults"]) else f"{where} ") not in lines:
+            missing.append(f"top: {lines}")
+        console = Console(width=400, file=io.StringIO(), record=True)
+        console.print(tables(await status(session, stack)))
+        if what not in (text := console.export_text()):
+            missing.append(f"status: {text}")
+        if total(await scrape(session, stack), metric, **labels) <= 0:
+            missing.append(f"metric {metric} {labels}")
+        return not missing
+
+    try:
+        await until(seen, SEEN_WITHIN_S, f"{where} {what}")
+    except AssertionError as error:
+        raise AssertionError("\n".join([str(error), *missing])) from None
