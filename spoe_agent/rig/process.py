@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -73,8 +74,12 @@ def _is_free(port: int, kind: socket.SocketKind) -> bool:
 class Process:
     """One child, its output in a file. Leaving the context ends it, by its id and nobody else's."""
 
-    def __init__(self, name: str, command: Sequence[str | Path], folder: Path) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str | Path], folder: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """`environment`: variables beside those of this process."""
         self.name = name
+        self._environment = {**os.environ, **(environment or {})}
         self.output = folder / f"{name}.log"
         self._command = [str(part) for part in command]
         self._child: asyncio.subprocess.Process
@@ -91,7 +96,11 @@ class Process:
         try:
             with self.output.open("ab") as output:
                 self._child = await asyncio.create_subprocess_exec(
-                    *self._command, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output
+                    *self._command,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env=self._environment,
                 )
         except OSError as error:
             # uvloop's error does not name the program.

@@ -144,3 +144,10 @@ async def test_who_accepts():
         port = server.sockets[0].getsockname()[1]
         assert await accepts("127.0.0.1", port)
     assert not await accepts("127.0.0.1", free_port())
+
+
+async def test_a_child_may_be_given_variables(tmp_path):
+    script = "import os; print(os.environ['OF_ITS_OWN'], 'PATH' in os.environ, flush=True)"
+    child = Process("child", [sys.executable, "-c", script], tmp_path, {"OF_ITS_OWN": "here"})
+    async with child:
+        await child.ready(said(child, "here True"))
