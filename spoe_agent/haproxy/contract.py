@@ -12,7 +12,8 @@ from enum import StrEnum
 from typing import Literal, get_args
 
 from spoe_agent.requests.changes import CHANGE_BYTES
-from spoe_agent.requests.glimpse import HEAD_BYTES
+from spoe_agent.spop import Hello, encode_haproxy_hello
+from spoe_agent.spop.values import string, value
 
 AGENT_BACKEND = "pointsman_agent"
 """Where HAProxy finds the agent."""
@@ -67,7 +68,7 @@ AT_ONCE: Mapping[Question, Mapping[Argument, str]] = {
         **_CONTENT,
         "given": f"req.fhdr(x-model),bytes(0,{HEADER_BYTES})",
         "seen": "req.body_len",
-        "head": f"req.body,bytes(0,{HEAD_BYTES})",
+        "head": "var(txn.pm_head)",
         "tail": "var(txn.pm_tail)",
     },
     Question.CHANGE: {**_ROUTE, "body": f"req.body,bytes(0,{CHANGE_BYTES})"},
@@ -162,9 +163,9 @@ APPLY_ID = "pointsman-apply"
 UNSET = "-"
 """What HAProxy writes there for a variable that is not set."""
 
-PROCESSING_S = 1.0
-"""`timeout processing`: so long HAProxy waits for an answer. Less what it is busy with meanwhile, which is some hundred
-milliseconds in a crowd of large bodies."""
+PROCESSING_S = 4.0
+"""`timeout processing`: so long HAProxy waits for an answer. What it is busy with meanwhile counts: in a crowd of large
+bodies a second or two."""
 
 CONNECT_S = 5.0
 """`timeout connect` to instances; the addon for mitmproxy gives them as long."""
@@ -186,6 +187,10 @@ class Check:
     fall: int = 2
     """So many must fail in a row until it is down."""
 
+
+HELLO = encode_haproxy_hello(Hello(16_380, healthcheck=True))
+HELLO_BACK = string("version") + value("2.0")
+"""What HAProxy's check of the agent says, and what must stand in the answer (`option spop-check`)."""
 
 AGENT_CHECK = Check(inter_s=0.5, fastinter_s=0.1, downinter_s=0.25)
 """Whether the agent is there."""

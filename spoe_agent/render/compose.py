@@ -14,6 +14,7 @@ import yaml
 from spoe_agent import __version__
 from spoe_agent.fleet import Fleet, Instance
 from spoe_agent.fleet.hosts import same_host
+from spoe_agent.haproxy.program import ENVIRONMENT
 from spoe_agent.instances.environment import NONE, environment
 
 IMAGES = {"NVIDIA": "ollama/ollama", "AMD": "ollama/ollama:rocm", "": "ollama/ollama"}
@@ -97,6 +98,7 @@ def _haproxy(folders: Folders) -> dict[str, Any]:
     return {
         "image": HAPROXY,
         **_common(),
+        "environment": dict(ENVIRONMENT),
         "cap_drop": ["ALL"],
         "volumes": [{**_bind(folders.haproxy, CONFIG), "read_only": True}],
         "depends_on": ["agent"],

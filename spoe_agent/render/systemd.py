@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from spoe_agent.fleet import Fleet, Instance
 from spoe_agent.fleet.hosts import same_host
+from spoe_agent.haproxy.program import ENVIRONMENT
 from spoe_agent.instances.environment import NONE, environment
 
 FILES = "/etc/pointsman/haproxy"
@@ -50,13 +51,14 @@ def units(fleet: Fleet, instances: Sequence[Instance], programs: Programs) -> di
         "by_socket": any(listen.path for listen in (*fleet.listeners.spop, *(fleet.haproxy.spop or ()))),
         "at_runtime": bool(fleet.haproxy.runtime),
     }
+    haproxy = {"files": files, "environment": ENVIRONMENT}
     return {
         **{
             f"ollama-{one.name}.service": render.get_template("ollama.service.j2").render(_ollama(one, programs))
             for one in instances
         },
         "pointsman.service": render.get_template("pointsman.service.j2").render(agent),
-        "haproxy.service.d/pointsman.conf": render.get_template("haproxy.conf.j2").render(files=files),
+        "haproxy.service.d/pointsman.conf": render.get_template("haproxy.conf.j2").render(haproxy),
         "pointsman.sysusers": render.get_template("pointsman.sysusers.j2").render(),
     }
 

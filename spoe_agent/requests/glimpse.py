@@ -10,6 +10,7 @@ What is said here of a whole, valid body is what Ollama will make of it, or that
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from spoe_agent.requests.body import from_document, from_field, from_scan, is_packed, read_model
@@ -26,6 +27,9 @@ BEYOND_HEAD_BYTES = HEAD_BYTES - MARGIN_BYTES
 BETWEEN_BYTES = TAIL_BYTES - MARGIN_BYTES
 """A key with so many bytes behind it may not be in the tail."""
 SPACE = b" \t\r\n"
+WORD = b'"model"'
+ESCAPE = re.compile(rb"\\u00[46][4-6c-fC-F]")
+"""A letter of that word. The front end looks for the same."""
 MARK = b"?"
 """Ends the end part if a key may stand before it. No JSON object ends so."""
 
@@ -61,7 +65,7 @@ def model_of(glimpse: Glimpse, document: object = None) -> str:
     """Return the model that a body names, as written there.
 
     Args:
-        document: the head as it was `body.parsed`, if it is the whole body.
+        document: of the head what could be parsed: as `body.parsed` if it is the whole body, else as `hints.beginning`.
 
     Raises:
         BodyError: it names none, or none that Ollama takes.
@@ -79,6 +83,9 @@ def model_of(glimpse: Glimpse, document: object = None) -> str:
         return model
     if not glimpse.head.strip(SPACE):
         raise unseen
+    plain = _plainly(glimpse, document) if glimpse.is_within else ""
+    if plain:
+        return plain
     scan = Scan(glimpse.head).run()
     if scan.is_closed or not scan.is_object:
         return from_scan(scan, glimpse.takes_name)
@@ -99,19 +106,41 @@ def _of_all(glimpse: Glimpse, document: object) -> str:
     return from_document(glimpse.head, document, glimpse.takes_name)
 
 
+def _plainly(glimpse: Glimpse, document: object) -> str:
+    """Return the model of an object that shows its name once, by what a parser made of the head; "" when in doubt.
+
+    That is what nearly all bodies are like, and takes a tenth of the time of going through the head.
+    """
+    head, tail = glimpse.head, glimpse.tail
+    if not isinstance(document, dict) or not tail or tail.endswith(MARK) or head.rstrip(SPACE).endswith(b"}"):
+        return ""
+    times = _times(head) + _times(tail)
+    if times != 1 or "model" not in document:
+        return _behind(tail) if times == 1 and _times(tail) else ""
+    model = document["model"]
+    # What a parser has last may go on behind the head.
+    return model if isinstance(model, str) and next(reversed(document)) != "model" else ""
+
+
+def _times(text: bytes) -> int:
+    """Return how often a key may stand in a text, in any case; 2 where escapes may hide more."""
+    return 2 if ESCAPE.search(text) else text.lower().count(WORD)
+
+
 def _between(head: Scan, tail: bytes) -> str:
     """Return the model that both parts of one object agree on."""
     if not tail or tail.endswith(MARK) or head.is_cut or head.is_broken or head.is_mistyped or head.is_torn:
         raise NeedsWhole
-    key = key_pattern(head.word).search(tail)
-    last = head.value if key is None else _behind(key.start(), tail)
+    last = head.value if key_pattern(head.word).search(tail) is None else _behind(tail)
     if not last or head.value not in ("", last):
         raise NeedsWhole
     return last
 
 
-def _behind(start: int, tail: bytes) -> str:
-    """Return what the last key of the top level says, if the one at `start` stands there; else nothing."""
+def _behind(tail: bytes) -> str:
+    """Return what the last key of the top level says, if the first one stands there; else nothing."""
+    key = key_pattern("model").search(tail)
+    start = 0 if key is None else key.start()
     text = tail.rstrip(SPACE)
     if start == 0 or tail[start - 1] == ord("\\") or not text.endswith(b"}"):
         return ""

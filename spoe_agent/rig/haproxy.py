@@ -29,7 +29,8 @@ def haproxy(binary: str, fleet: Fleet, folder: Path) -> Process:
     sockets = "".join(f"    stats socket {path} level admin\n" for path in fleet.haproxy.runtime)
     (folder / "sockets.cfg").write_text(f"global\n{sockets}")
     command: list[str | Path] = [binary, "-db", "-f", folder / "sockets.cfg"]
-    return Process("haproxy", [*command, "-f", folder / "haproxy" / "haproxy.cfg"], folder)
+    command += ["-f", folder / "haproxy" / "haproxy.cfg"]
+    return Process("haproxy", command, folder, program.ENVIRONMENT)
 
 
 async def front_is_ready(fleet: Fleet) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from spoe_agent.fleet import Fleet, Instance, Listen
 from spoe_agent.fleet.units import duration
+from spoe_agent.haproxy import program
 from spoe_agent.haproxy.render import haproxy_files
 from spoe_agent.instances.environment import environment
 from spoe_agent.instances.store import store_folder
@@ -106,7 +107,7 @@ def agent(fleet: Fleet, file: Path, folder: Path, socket: Path, notify: str) -> 
 def haproxy(fleet: Fleet, binary: str, folder: Path) -> Member:
     """Return HAProxy, with its files in a folder."""
     command = (binary, "-db", *(part for name in CONFIGS for part in ("-f", str(folder / name))))
-    return Member("haproxy", command, fleet.listeners.front, drains=True)
+    return Member("haproxy", command, fleet.listeners.front, dict(program.ENVIRONMENT), drains=True)
 
 
 def haproxy_texts(fleet: Fleet, socket: Path) -> dict[str, str]:

@@ -23,7 +23,7 @@ from tests.e2e.operator import QUICK, by_hand, one, status
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.haproxy]
 
 CLIENTS = 8
-LATE_MS = 900
+LATE_MS = 3_900
 JSON = {"Content-Type": "application/json"}
 PINS = {"models": [{"match": "beta:7b", "instances": ["gpu1"], "max_concurrent": 1}]}
 

@@ -27,6 +27,8 @@ from spoe_agent.haproxy.render import REJECTIONS, haproxy_files
 from spoe_agent.mitmproxy.router import CONNECT_TIMEOUT_S
 from spoe_agent.routing import Action
 from spoe_agent.service import FREEZE_DEADLINE_S
+from spoe_agent.spop import Connection, Status
+from tests.spop.wire import HEALTH_CHECK
 
 ONE = 'instances: [{name: g, url: "http://h:1"}]\n'
 
@@ -154,6 +156,16 @@ def test_checks_of_agent_and_instances(config):
     )
     assert checked(re.search(r"^    default-server backup check (.*)$", config, re.M)[0]) == INSTANCE_CHECK
     assert seconds(re.search(r" agent-inter (\w+)", config)[1]) == contract.LIMIT_INTER_S
+
+
+def test_the_check_before_3_1_is_spop_check_in_bytes():
+    connection = Connection()
+    (hello,) = connection.receive_data(contract.HELLO)
+    assert contract.HELLO == HEALTH_CHECK
+    assert hello.healthcheck
+    assert contract.HELLO_BACK in b"".join(connection.data_to_send())
+    connection = Connection()
+    assert contract.HELLO_BACK not in connection.disconnect(Status.NORMAL, "the agent stops")
 
 
 def test_times_that_an_answer_may_take(engine):

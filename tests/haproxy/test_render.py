@@ -428,7 +428,12 @@ def test_a_rendering_keeps_what_was_learned_of_the_same_fleet(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("inspected", "expected"),
-    [("64KiB", 4 << 17), ("4MiB", 4 * ((4 << 20) + 65_536)), ("32MiB", 64 << 20), ("128MiB", (128 << 20) + 65_536)],
+    [
+        ("64KiB", 16 << 17),
+        ("31MiB", 16 * ((31 << 20) + 65_536)),
+        ("64MiB", 512 << 20),
+        ("128MiB", 4 * ((128 << 20) + 65_536)),
+    ],
 )
 def test_a_thread_keeps_no_more_than_some_buffers(inspected, expected):
     """There are as many threads as cores."""

@@ -93,3 +93,7 @@ def test_the_agent_is_told_of_and_reloads() -> None:
 def test_each_instance_has_a_unit() -> None:
     fleet = load(EXAMPLES / "fleet.yaml")
     assert {f"ollama-gpu{number}.service" for number in range(4)} <= units(fleet, fleet.instances, PROGRAMS).keys()
+
+
+def test_haproxy_2_6_keeps_buffers_at_hand() -> None:
+    assert "Environment=MALLOC_TRIM_THRESHOLD_=268435456\n" in of("")["haproxy.service.d/pointsman.conf"]
