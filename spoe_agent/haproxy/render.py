@@ -62,6 +62,9 @@ BODY_HEADROOM_BYTES = 65_536
 HOT_BYTES = 512 * 1024 * 1024
 """Of more than the least, what a thread keeps if bodies fill them; of buffers only what bodies touched takes memory."""
 
+H2_FRAME_BYTES = 2**24 - 1
+"""The most that SETTINGS_MAX_FRAME_SIZE may be (RFC 9113, 6.5.2)."""
+
 REJECTIONS = sorted({*STATUS.values()})
 """Statuses of a Choice that rejects."""
 
@@ -122,6 +125,7 @@ def _config(fleet: Fleet, known: frozenset[str]) -> str:
         checks_host=fleet.checks_host,
         local_host=LOCAL_HOST,
         bufsize=bufsize,
+        h2_frame_bytes=H2_FRAME_BYTES,
         hot_bytes=min(HOT_BUFFERS * bufsize, max(HOT_BYTES, LEAST_HOT_BUFFERS * bufsize)),
         body=glimpse,
         front=str(fleet.listeners.front),

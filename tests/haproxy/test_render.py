@@ -448,3 +448,9 @@ def test_a_file_is_replaced_as_a_whole(tmp_path):
         write({"a/haproxy.cfg": "new"}, tmp_path)
         assert before.read() == "old"
     assert [(path.name, path.read_text()) for path in (tmp_path / "a").iterdir()] == [("haproxy.cfg", "new")]
+
+
+@pytest.mark.parametrize(("inspected", "is_said"), [("4MiB", False), ("15MiB", False), ("16MiB", True)])
+def test_http_2_is_offered_with_frames_that_may_be(inspected, is_said):
+    fleet = loads(f'instances: [{{name: g0, url: "http://h:1"}}]\npolicies: {{max_inspected_body: {inspected}}}')
+    assert ("tune.h2.max-frame-size 16777215\n" in haproxy_files(fleet)["haproxy.cfg"]) is is_said

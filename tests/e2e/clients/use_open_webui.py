@@ -37,7 +37,7 @@ class Person:
         self.page.click("#chat-input")
         self.page.keyboard.type("hello")
         self.page.keyboard.press("Enter")
-        self.page.wait_for_selector(".chat-assistant button[aria-label='Copy']", state="attached")
+        self.page.wait_for_selector("button[aria-label='Regenerate']", state="attached")
         self.see("chat")
         return self.page.inner_text(".chat-assistant")
 
