@@ -35,6 +35,7 @@ from spoe_agent.haproxy.limiter import Limiter
 from spoe_agent.haproxy.map_keeper import MapKeeper
 from spoe_agent.haproxy.rendered import is_rendered
 from spoe_agent.instances.http import unlimited_session
+from spoe_agent.keys.operators import Operators
 from spoe_agent.metrics.exposition import Exposition
 from spoe_agent.process import systemd
 from spoe_agent.process.listening import Sockets, take
@@ -171,7 +172,8 @@ async def _open_admin(service: Service, reloader: Reloader, trend: Trend, stack:
     by_hand = reloader, service.hand_over, parts.bring_back
     metrics = Exposition(parts, service.limiter, service.contact, mistakes=reloader.mistakes)
     dashboard = Dashboard(parts.agent, at, trend).application()
-    admin = Admin(parts.agent, parts.watch, now, service.keep, service.told, *by_hand, metrics, names, dashboard)
+    entry = names, dashboard, Operators(lambda: parts.fleet)
+    admin = Admin(parts.agent, parts.watch, now, service.keep, service.told, *by_hand, metrics, *entry)
     stack.push_async_callback(admin.close)
     (sock,) = service.sockets.of("admin")
     await admin.listen(sock)

@@ -19,6 +19,7 @@ from spoe_agent.admin import explain
 from spoe_agent.admin.reload import Reloader
 from spoe_agent.agent.agent import Agent
 from spoe_agent.instances.watch import Watch
+from spoe_agent.keys.operators import Operators
 from spoe_agent.metrics.exposition import CONTENT_TYPE, Exposition
 from spoe_agent.process.succession import Failed
 from spoe_agent.requests.foreign import host_name, is_known, is_same
@@ -34,6 +35,7 @@ class Admin:
     Args:
         keep: writes down what was done by hand, and tells whether it could.
         restart: puts a new agent in this one's place, and returns its process id. Raises Failed.
+        operators: who may come, where a key is asked for.
         names: by which this port goes besides those of every machine, `*` for any part.
         dashboard: what stands below /dashboard/.
         bring_back: has an instance that was started anew load models, by canonical key.
@@ -53,6 +55,7 @@ class Admin:
         metrics: Exposition,
         names: Callable[[], Sequence[str]],
         dashboard: web.Application,
+        operators: Operators,
     ) -> None:
         self._agent = agent
         self._watch = watch
@@ -64,6 +67,7 @@ class Admin:
         self._bring_back = bring_back
         self._metrics = metrics
         self._names = names
+        self._operators = operators
         app = web.Application(middlewares=[self._guarded])
         app.add_subapp("/dashboard/", dashboard)
         app.add_routes(
@@ -179,6 +183,11 @@ class Admin:
         if not is_known(host, (socket.gethostname(), str(address)), self._names()):
             said = "this port does not go by that name; allowed_hosts in the fleet file says by which it does"
             return web.json_response({"error": said}, status=403)
+        lack = self._operators.lack(request.headers)
+        if lack:
+            # Browsers ask their user for Basic, and send it with all that the dashboard asks.
+            asking = {"www-authenticate": 'Basic realm="Pointsman: any name, and a key"'}
+            return web.json_response({"error": lack}, status=401, headers=asking)
         response: web.StreamResponse = await handler(request)
         return response
 

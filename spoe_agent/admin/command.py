@@ -18,6 +18,7 @@ from spoe_agent.admin.table import tables
 from spoe_agent.fleet import FleetError, Listen, admin_address, find
 from spoe_agent.fleet.option import fleet_option
 from spoe_agent.instances.http import said
+from spoe_agent.keys.operators import headers
 
 ANSWER_DEADLINE_S = 5.0
 """An agent tells HAProxy what was done by hand, or gives that up, within two seconds; all else is answered at once."""
@@ -114,7 +115,7 @@ async def ask(where: Listen, method: str, path: str, body: object = None) -> dic
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
-            session.request(method, f"http://{where}{path}", json=body) as answer,
+            session.request(method, f"http://{where}{path}", json=body, headers=headers()) as answer,
         ):
             found: dict[str, Any] = await answer.json()
     except TimeoutError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from spoe_agent.haproxy.models_map import name_regex
 from spoe_agent.haproxy.runtime import Line
@@ -27,9 +27,9 @@ def key_lines(keys: Iterable[Key]) -> dict[str, list[Line]]:
     return {RIGHTS_MAP: rights, KEYS_MAP: [(key.hash, key.line) for key in keys]}
 
 
-def key_maps(keys: Iterable[Key]) -> dict[str, str]:
+def texts(maps: Mapping[str, Sequence[Line]]) -> dict[str, str]:
     """Return the maps' files."""
-    return {name: _HEADS[name] + "".join(f"{a} {b}\n" for a, b in lines) for name, lines in key_lines(keys).items()}
+    return {name: _HEADS[name] + "".join(f"{a} {b}\n" for a, b in lines) for name, lines in maps.items()}
 
 
 def _short(pattern: str) -> str:

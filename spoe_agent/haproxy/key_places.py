@@ -4,14 +4,17 @@ folder.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from spoe_agent import written
 from spoe_agent.fleet.schema_haproxy import HAProxySettings
-from spoe_agent.haproxy.key_maps import key_lines, key_maps
+from spoe_agent.haproxy.key_maps import key_lines, texts
 from spoe_agent.haproxy.runtime import Line, RuntimeAPI, RuntimeAPIError
 from spoe_agent.keys.entry import Key
+
+ATTEMPTS = 4
 
 WRONG = OSError, TimeoutError, RuntimeAPIError
 """What goes wrong at a place."""
@@ -19,22 +22,22 @@ WRONG = OSError, TimeoutError, RuntimeAPIError
 
 async def put(settings: HAProxySettings, keys: Iterable[Key]) -> dict[str, str]:
     """Bring all places up to date; return what went wrong, by place. "" where nothing did."""
-    keys = list(keys)
-    found = {}
-    if settings.files is not None:
-        found[settings.files] = _write(Path(settings.files), key_maps(keys))
+    maps, found = key_lines(keys), {}
+    # Who is revoked is out of the HAProxy that runs first.
     for path in settings.runtime:
         try:
-            await _push(RuntimeAPI(path), key_lines(keys))
+            await _push(RuntimeAPI(path), maps)
             found[path] = ""
         except WRONG as error:
             found[path] = str(error) or "no answer in time"
+    if settings.files is not None:
+        found[settings.files] = await asyncio.to_thread(_write, Path(settings.files), texts(maps))
     return found
 
 
-def _write(folder: Path, texts: Mapping[str, str]) -> str:
+def _write(folder: Path, files: Mapping[str, str]) -> str:
     try:
-        for name, text in texts.items():
+        for name, text in files.items():
             written.replace(folder / name, text)
     except OSError as error:
         return str(error)
@@ -48,5 +51,17 @@ async def _push(api: RuntimeAPI, maps: Mapping[str, Sequence[Line]]) -> None:
         if not references:
             raise RuntimeAPIError(f"it has no map of a file {name}: render HAProxy's files again, and reload it")
         for reference in references:
-            if await api.lines(reference) != list(lines):
-                await api.replace(reference, lines)
+            await _replace(api, reference, list(lines))
+
+
+async def _replace(api: RuntimeAPI, reference: str, lines: list[Line]) -> None:
+    """Replace one map. Where others do the same meanwhile, whoever began last wins: HAProxy refuses those before."""
+    for attempt in range(ATTEMPTS):
+        was = await api.lines(reference)
+        if sorted(was) == sorted(lines):
+            return
+        try:
+            await api.change(reference, was, lines)
+        except RuntimeAPIError:
+            if attempt == ATTEMPTS - 1:
+                raise

@@ -18,9 +18,9 @@ from spoe_agent.fleet.resolved import LOCAL_HOST, Fleet, Instance
 from spoe_agent.fleet.specs import specs
 from spoe_agent.fleet.units import Listen, duration
 from spoe_agent.fleet.urls import is_name
-from spoe_agent.haproxy import contract
+from spoe_agent.haproxy import contract, key_maps
 from spoe_agent.haproxy.contract import HOLD_GRACE_S, LATER, Question
-from spoe_agent.haproxy.key_maps import KEYS_MAP, RIGHTS_MAP, key_maps
+from spoe_agent.haproxy.key_maps import KEYS_MAP, RIGHTS_MAP
 from spoe_agent.haproxy.models_map import MODELS_MAP, entries, text
 from spoe_agent.haproxy.names import HOSTS, RESOLVERS, in_hosts_file, server_options
 from spoe_agent.keys.entry import OPEN_LINE
@@ -89,7 +89,7 @@ def haproxy_files(fleet: Fleet, hosts: Path = HOSTS) -> dict[str, str]:
         "haproxy.cfg": _config(fleet, in_hosts_file(hosts)),
         "spoe-pointsman.conf": _engine(fleet),
         MODELS_MAP: text(spec, entries(spec)),
-        **(key_maps(read_keys(Path(fleet.keys.file))) if fleet.keys else {}),
+        **(key_maps.texts(key_maps.key_lines(read_keys(Path(fleet.keys.file)))) if fleet.keys else {}),
         "origins.lst": "".join(f"{glob_regex(origin)}\n" for origin in policies.allowed_origins),
         "hosts.lst": "".join(f"{glob_regex(host)}\n" for host in policies.allowed_hosts),
         **_error_bodies(),

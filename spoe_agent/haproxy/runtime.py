@@ -12,6 +12,9 @@ DEADLINE_S = 2.0
 AT_ONCE_BYTES = 12_000
 """A command must fit into one of HAProxy's buffers, the smallest of which has 16 KiB; so must a single line."""
 
+FEW_LINES = 20
+"""So many are quicker changed one by one than thousands written anew."""
+
 Line = tuple[str, str]
 """Key and value."""
 
@@ -51,6 +54,20 @@ class RuntimeAPI:
         """Return a map's lines."""
         shown = [line.split(" ") for line in (await self.ask(f"show map {reference}")).splitlines()]
         return [(parts[1], parts[2]) for parts in shown if len(parts) == 3 and parts[0].startswith("0x")]
+
+    async def change(self, reference: str, was: Sequence[Line], lines: Sequence[Line]) -> None:
+        """Make a map of whole keys what it is to be: line by line where few differ, else as a whole."""
+        gone, new = set(was) - set(lines), set(lines) - set(was)
+        is_few = 0 < len(gone) + len(new) <= FEW_LINES
+        if not is_few or any("\\" in key for key, _ in new | gone):
+            await self.replace(reference, lines)
+            return
+        for key in {key for key, _ in gone} - {key for key, _ in new}:
+            await self._tell(f"del map {reference} {key}")
+        for key, value in new:
+            # A key whose line changes is there all the while.
+            command = "set" if key in {key for key, _ in was} else "add"
+            await self._tell(f"{command} map {reference} {key} {value}")
 
     async def replace(self, reference: str, lines: Sequence[Line]) -> None:
         """Replace a map as a whole: no request sees half of it. Keys and values have no spaces."""

@@ -70,6 +70,7 @@ OPEN_LINE = "|0|0|0|0|1|0||"
 """Of those who need no key: they use all models, and change none."""
 
 
+@lru_cache(maxsize=16_384)
 def models_id(models: tuple[str, ...] | None) -> str:
     """Return a short name for a list of models."""
     return "" if models is None else sha256("\n".join(models).encode()).hexdigest()[:16]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -50,7 +51,7 @@ def compose_file(fleet: Fleet, instances: Sequence[Instance], folders: Folders) 
     services = {
         **{f"ollama-{one.name}": _ollama(one) for one in instances},
         "agent": _agent(fleet, folders, "NVIDIA" in vendors),
-        "haproxy": _haproxy(folders),
+        "haproxy": _haproxy(fleet, folders),
     }
     volumes = dict.fromkeys(sorted({_volume(one) for one in instances if one.ollama.models is None} | {"pointsman"}))
     document = {"name": "pointsman", "services": services, "volumes": volumes}
@@ -88,19 +89,30 @@ def _agent(fleet: Fleet, folders: Folders, reads_nvidia: bool) -> dict[str, Any]
         "volumes": [
             {**_bind(folders.fleet_file, "/etc/pointsman/fleet.yaml"), "read_only": True},
             *([_bind(folders.haproxy, files)] if files else []),
+            *([_only_read(_keys_folder(fleet.keys.file))] if fleet.keys else []),
             "pointsman:/var/lib/pointsman",
         ],
         **(_nvidia("gpu", "utility") if reads_nvidia else {}),
     }
 
 
-def _haproxy(folders: Folders) -> dict[str, Any]:
+def _keys_folder(file: str) -> str:
+    """Return the folder of the keys: the file itself is another one after each change."""
+    folder = str(Path(file).parent)
+    if folder in ("/", "/etc/pointsman"):
+        hint = "give it a folder of its own, like /etc/pointsman/keys/keys.json"
+        raise NotInContainers(f"keys.file {file}: its folder is the agent's to see, and no more than that; {hint}")
+    return folder
+
+
+def _haproxy(fleet: Fleet, folders: Folders) -> dict[str, Any]:
+    tls = [_only_read(fleet.tls.certificate)] if fleet.tls else []
     return {
         "image": HAPROXY,
         **_common(),
         "environment": dict(ENVIRONMENT),
         "cap_drop": ["ALL"],
-        "volumes": [{**_bind(folders.haproxy, CONFIG), "read_only": True}],
+        "volumes": [{**_bind(folders.haproxy, CONFIG), "read_only": True}, *tls],
         "depends_on": ["agent"],
     }
 
@@ -117,6 +129,10 @@ def _nvidia(*capabilities: str) -> dict[str, Any]:
 
 def _bind(source: str, target: str) -> dict[str, Any]:
     return {"type": "bind", "source": source.replace("$", "$$"), "target": target.replace("$", "$$")}
+
+
+def _only_read(path: str) -> dict[str, Any]:
+    return {**_bind(path, path), "read_only": True}
 
 
 def _volume(instance: Instance) -> str:

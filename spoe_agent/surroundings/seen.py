@@ -22,6 +22,7 @@ from spoe_agent.instances.http import Remote, TooLong, get, said
 from spoe_agent.instances.ollama import FAILURES, OllamaClient
 from spoe_agent.instances.processes import at, listening
 from spoe_agent.instances.reach import reach
+from spoe_agent.keys.operators import headers
 from spoe_agent.process.limits import open_files
 from spoe_agent.routing.snapshot import LoadedModel
 from spoe_agent.surroundings.names import Lookup, canonical_name
@@ -121,7 +122,7 @@ async def _ahead(
 async def _agent_answers(session: aiohttp.ClientSession, fleet: Fleet) -> bool:
     try:
         async with asyncio.timeout(fleet.policies.poll.timeout):
-            answer = await get(session, Remote(f"http://{fleet.listeners.admin}"), "/status")
+            answer = await get(session, Remote(f"http://{fleet.listeners.admin}", headers()), "/status")
     except (OSError, aiohttp.ClientError, TooLong):
         return False
     return answer.status == 200 and b'"grants"' in answer.body

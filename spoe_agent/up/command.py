@@ -188,6 +188,7 @@ async def _start(plan: Plan, running: Running, output: Output, stages: Sequence[
     if plan.front == "haproxy":
         await health.preloaded(plan.fleet.listeners.admin, lambda line: output.say(UP, line))
     await running.start(front)
-    output.say(UP, f"the fleet is at http://{plan.fleet.listeners.front}; Ctrl-C stops it")
+    scheme = "https" if plan.fleet.tls and plan.front == "haproxy" else "http"
+    output.say(UP, f"the fleet is at {scheme}://{plan.fleet.listeners.front}; Ctrl-C stops it")
     if plan.front == "haproxy":
         await health.follow(plan.fleet.listeners.admin, lambda line: output.say(UP, line))

@@ -12,6 +12,7 @@ import aiohttp
 
 from spoe_agent.fleet import Listen
 from spoe_agent.instances.http import Remote, TooLong, get
+from spoe_agent.keys.operators import headers
 
 INTERVAL_S = 1.0
 TIMEOUT = aiohttp.ClientTimeout(total=5 * INTERVAL_S)
@@ -49,7 +50,7 @@ async def follow(admin: Listen, say: Callable[[str], None]) -> None:
 async def _status(session: aiohttp.ClientSession, admin: Listen) -> Mapping[str, Any] | None:
     """Return what the agent says; None: it does not answer."""
     with suppress(OSError, ValueError, TooLong, aiohttp.ClientError, TimeoutError):
-        answer = await get(session, Remote(f"http://{admin}"), "/status")
+        answer = await get(session, Remote(f"http://{admin}", headers()), "/status")
         found: Mapping[str, Any] = json.loads(answer.body)
         return found
     return None

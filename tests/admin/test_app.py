@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import ClientSession, encode_basic_auth, web
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
@@ -24,6 +24,9 @@ from spoe_agent.haproxy.limiter import Limiter
 from spoe_agent.instances.lists import InstalledModel
 from spoe_agent.instances.reading import PollResult, Reading
 from spoe_agent.instances.watch import Watch
+from spoe_agent.keys.entry import Key, hash_of
+from spoe_agent.keys.file import change
+from spoe_agent.keys.operators import NEEDS_MANAGE, Operators
 from spoe_agent.metrics.exposition import Exposition
 from spoe_agent.process.listening import bind
 from spoe_agent.process.succession import Failed
@@ -102,11 +105,20 @@ class Bench:
 
 
 @asynccontextmanager
-async def served(bench):
+async def served(bench, fleet=None):
     metrics = Exposition(bench, bench.limiter, bench.contact, bench.clock)
     by_hand = bench.keep, bench.told, bench.reloader, bench.restart, bench.bring_back
     admin, listen = (
-        Admin(bench.agent, bench.watch, bench.answer, *by_hand, metrics, lambda: ["agent.lan"], web.Application()),
+        Admin(
+            bench.agent,
+            bench.watch,
+            bench.answer,
+            *by_hand,
+            metrics,
+            lambda: ["agent.lan"],
+            web.Application(),
+            Operators(lambda: fleet or loads(FLEET)),
+        ),
         Listen("127.0.0.1", free_port()),
     )
     await admin.listen(bind(listen))
@@ -115,6 +127,32 @@ async def served(bench):
             yield session
     finally:
         await admin.close()
+
+
+OPERATORS = {
+    "nobody": ({}, 401),
+    "a wrong key": ({"Authorization": "Bearer pm-x"}, 401),
+    "a key for models": ({"Authorization": "Bearer models"}, 401),
+    "one to manage": ({"Authorization": "Bearer manages"}, 200),
+    "in x-api-key": ({"x-api-key": "manages"}, 200),
+    "a browser's": ({"Authorization": encode_basic_auth("anybody", "manages")}, 200),
+    "one to manage, from a foreign page": ({"Authorization": "Bearer manages", "Origin": "http://evil.example"}, 403),
+}
+
+
+@pytest.mark.parametrize("case", OPERATORS)
+async def test_where_a_key_is_asked_for_it_must_be_an_operators(tmp_path, case):
+    file = tmp_path / "keys.json"
+    made = Key(name="a", hash=hash_of("models")), Key(name="b", hash=hash_of("manages"), manage=True)
+    change(file, lambda _: made)
+    headers, status = OPERATORS[case]
+    async with served(Bench(), loads(f"{FLEET}keys: {{file: {file}, admin: true}}")) as session:
+        for method, path in (("GET", "/status"), ("GET", "/metrics"), ("POST", "/instances/g0/drain")):
+            async with session.request(method, path, headers=headers) as answer:
+                assert answer.status == status, path
+                if status == 401:
+                    assert answer.headers["WWW-Authenticate"].startswith("Basic")
+                    assert ((await answer.json())["error"] == NEEDS_MANAGE) is (case == "a key for models")
 
 
 HOSTS = {"localhost:9604": 200, "127.0.0.1": 200, "agent.lan:9604": 200, "evil.example": 403, "evil.example:9604": 403}

@@ -23,6 +23,7 @@ from spoe_agent.haproxy.limiter import Limiter
 from spoe_agent.instances.lists import InstalledModel
 from spoe_agent.instances.reading import PollResult, Reading
 from spoe_agent.instances.watch import Watch
+from spoe_agent.keys.operators import Operators
 from spoe_agent.metrics.exposition import Exposition
 from spoe_agent.process.listening import bind
 from spoe_agent.rig.process import free_port
@@ -59,6 +60,7 @@ class Stage:
         defaults = {"num_parallel": 4, "vram": "48GiB", "ollama": {"max_loaded_models": 3}}
         policies = {"hold_timeout": "60s"}
         fleet = loads(json.dumps({"defaults": defaults, "instances": instances, "policies": policies}))
+        self.fleet = fleet
         self.agent = Agent(specs(fleet), Board(), _nothing)
         self.watch = Watch(self.agent, HealthPolicy(), _healthy)
         self.limiter = Limiter(fleet, self.agent, self.watch)
@@ -124,6 +126,7 @@ class Stage:
             metrics,
             lambda: [],
             self.dashboard.application(),
+            Operators(lambda: self.fleet),
         )
         await admin.listen(bind(self.listen))
         try:

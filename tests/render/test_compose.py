@@ -12,7 +12,7 @@ import yaml
 
 from spoe_agent.fleet import load, loads
 from spoe_agent.instances.environment import environment
-from spoe_agent.render.compose import Folders, compose_file
+from spoe_agent.render.compose import Folders, NotInContainers, compose_file
 
 ROOT = Path(__file__).parents[2]
 VALIDATOR = shutil.which("check-jsonschema", path=ROOT / ".venv-clients" / "bin") or shutil.which("check-jsonschema")
@@ -76,3 +76,14 @@ def test_the_agents_image_is_built_from_what_is_there() -> None:
     agent = of(FLEET)["services"]["agent"]
     assert f"docker build -t {agent['image']} ." in dockerfile
     assert agent["volumes"][0]["target"] in dockerfile and "/var/lib/pointsman" in agent["volumes"][2]
+
+
+def test_keys_and_certificate_are_where_both_sides_look_and_only_to_be_read() -> None:
+    found = of(FLEET + "keys: {file: /srv/keys/keys.json}\ntls: {certificate: /srv/front.pem}\n")["services"]
+    for service, path in (("agent", "/srv/keys"), ("haproxy", "/srv/front.pem")):
+        assert {"type": "bind", "source": path, "target": path, "read_only": True} in found[service]["volumes"]
+
+
+def test_keys_beside_the_fleet_file_are_refused() -> None:
+    with pytest.raises(NotInContainers, match="folder of its own"):
+        of(FLEET + "keys: {file: /etc/pointsman/keys.json}\n")

@@ -1,0 +1,188 @@
+"""What keys cost, and what one key's flood costs another: ratios of one run, before simulated Ollamas on this machine.
+
+    python -m bench.keys [--keys 10000] [--rounds 6] [--requests 500]
+
+One JSON object: p50 and p99 of a small request with one key in HAProxy's map and with many, in turns; how long it takes
+until a revoked key is refused; p95 of another key's time to the first token, alone and beside a flood.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from statistics import quantiles
+
+import aiohttp
+
+from spoe_agent.haproxy.key_places import put
+from spoe_agent.keys.entry import Key, hash_of
+from spoe_agent.keys.file import Keys, change
+from spoe_agent.rig.haproxy import find_haproxy
+from spoe_agent.rig.stack import Simulated, Stack
+
+CALM, FLOOD, FEW = "pm-calm", "pm-flood", 1
+"""Two secrets, and how many requests at a time the second one's key may have."""
+PROMPT = "a few words " * 600
+"""Read in some tenths of a second: beside that, what a busy machine adds is little."""
+CLIENTS = 64
+"""Of the flood."""
+SETTLED_S = 10.0
+"""The agent has read what was written before, and looked whether HAProxy has it."""
+
+
+def keys(count: int) -> Keys:
+    """Return so many keys, of which two are used."""
+    own = Key(name="calm", hash=hash_of(CALM)), Key(name="flood", hash=hash_of(FLOOD), concurrent=FEW)
+    made = (Key(name=f"key{n}", hash=hash_of(f"pm-{n}"), models=("alpha", f"m{n % 20}*"), rpm=60) for n in range(count))
+    return (*own, *made)
+
+
+def header(secret: str) -> dict[str, str]:
+    """Return the header of a key."""
+    return {"Authorization": f"Bearer {secret}"}
+
+
+async def put_in_place(stack: Stack, of: Keys) -> None:
+    """Have HAProxy know these keys."""
+    change(stack.folder / "keys" / "keys.json", lambda _: of)
+    wrong = {place: why for place, why in (await put(stack.fleet.haproxy, of)).items() if why}
+    assert not wrong, wrong
+
+
+async def latencies(session: aiohttp.ClientSession, stack: Stack, requests: int) -> list[float]:
+    """Return how long small requests took, one after the other, in milliseconds."""
+    found = []
+    for _ in range(requests):
+        begun = time.perf_counter()
+        async with session.get(f"{stack.url}/api/version", headers=header(CALM)) as answer:
+            await answer.read()
+            assert answer.status == 200
+        found.append(1000 * (time.perf_counter() - begun))
+    return found
+
+
+async def compared(session: aiohttp.ClientSession, stack: Stack, count: int, rounds: int, requests: int) -> object:
+    """Return the latencies with few and with many keys, in turns."""
+    few: list[float] = []
+    many: list[float] = []
+    for _ in range(rounds):
+        for of, into in ((keys(0), few), (keys(count), many)):
+            await put_in_place(stack, of)
+            await latencies(session, stack, 20)
+            into += await latencies(session, stack, requests)
+    said = {name: {"p50_ms": _at(of, 50), "p99_ms": _at(of, 99)} for name, of in (("few", few), ("many", many))}
+    return {**said, "p99_ratio": round(_at(many, 99) / _at(few, 99), 3)}
+
+
+async def revoked_s(session: aiohttp.ClientSession, stack: Stack, count: int, *, by_agent: bool) -> float:
+    """Return how long a key is good after its file was written: as `pointsman key revoke` tells HAProxy, or as the
+    agent does when nobody else has.
+    """
+    await put_in_place(stack, keys(count))
+    await asyncio.sleep(SETTLED_S)
+    left = change(stack.folder / "keys" / "keys.json", lambda all_keys: all_keys[1:])
+    begun = time.perf_counter()
+    if not by_agent:
+        await put(stack.fleet.haproxy, left)
+    while True:
+        async with session.get(f"{stack.url}/api/version", headers=header(CALM)) as answer:
+            if answer.status == 401:
+                return round(time.perf_counter() - begun, 3)
+        await asyncio.sleep(0.01)
+
+
+async def first_tokens(session: aiohttp.ClientSession, stack: Stack, requests: int) -> list[float]:
+    """Return the times to the first token of streams, one after the other, in milliseconds."""
+    found = []
+    ask = {"model": "alpha", "messages": [{"role": "user", "content": PROMPT}], "options": {"num_predict": 20}}
+    for _ in range(requests):
+        begun = time.perf_counter()
+        async with session.post(f"{stack.url}/api/chat", json=ask, headers=header(CALM)) as answer:
+            await answer.content.readline()
+            found.append(1000 * (time.perf_counter() - begun))
+            await answer.read()
+    return found
+
+
+@asynccontextmanager
+async def flood(session: aiohttp.ClientSession, stack: Stack) -> AsyncIterator[None]:
+    """Ask with one key from many clients, each again and again as Retry-After says."""
+    ask = {"model": "alpha", "messages": [{"role": "user", "content": "hi"}], "options": {"num_predict": 200}}
+
+    async def one() -> None:
+        while True:
+            async with session.post(f"{stack.url}/api/chat", json=ask, headers=header(FLOOD)) as answer:
+                await answer.read()
+            await asyncio.sleep(int(answer.headers.get("Retry-After", 0)))
+
+    tasks = [asyncio.ensure_future(one()) for _ in range(CLIENTS)]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def beside_a_flood(session: aiohttp.ClientSession, stack: Stack, rounds: int, requests: int) -> object:
+    """Return p95 of the times to the first token, alone and beside the flood, in turns."""
+    for instance in stack.fleet.instances:
+        wish = {**header(CALM), "x-pointsman-instance": instance.name}
+        async with session.post(f"{stack.url}/api/generate", json={"model": "alpha"}, headers=wish) as answer:
+            assert answer.status == 200
+    alone: list[float] = []
+    beside: list[float] = []
+    for _ in range(rounds):
+        alone += await first_tokens(session, stack, requests)
+        async with flood(session, stack):
+            beside += await first_tokens(session, stack, requests)
+    return {
+        "alone_ms": _at(alone, 95),
+        "beside_ms": _at(beside, 95),
+        "ratio": round(_at(beside, 95) / _at(alone, 95), 3),
+    }
+
+
+def _at(values: list[float], percent: int) -> float:
+    return round(quantiles(values, n=100)[percent - 1], 2)
+
+
+async def measured(count: int, rounds: int, requests: int) -> object:
+    """Return all of it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        change(folder / "keys" / "keys.json", lambda _: keys(0))
+        settings = {
+            "keys": {"file": str(folder / "keys" / "keys.json")},
+            "haproxy": {"runtime": str(folder / "admin.sock"), "files": str(folder / "haproxy")},
+        }
+        simulated = Simulated(instances=2, models=(("alpha:latest", "1GB"),), time_scale=1.0)
+        async with Stack(folder, find_haproxy(), simulated, settings) as stack, aiohttp.ClientSession() as session:
+            found = {
+                "keys": count,
+                "latency": await compared(session, stack, count, rounds, requests),
+                "revoked_by_command_s": await revoked_s(session, stack, count, by_agent=False),
+                "revoked_by_agent_s": await revoked_s(session, stack, count, by_agent=True),
+            }
+            await put_in_place(stack, keys(0))
+            return {**found, "first_token_p95": await beside_a_flood(session, stack, rounds, 15)}
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keys", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--requests", type=int, default=500)
+    args = parser.parse_args()
+    print(json.dumps(asyncio.run(measured(args.keys, args.rounds, args.requests)), indent=1))
+
+
+if __name__ == "__main__":
+    main()
