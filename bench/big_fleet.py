@@ -153,7 +153,7 @@ def application(gpus_per_host: int, models: int) -> web.Application:
     async def changed(_: web.Request) -> web.Response:
         names = map(model, range(models + len(installed)))
         said = {"models": [{**entry(name), "modified_at": INSTALLED_AT} for name in names]}
-        installed.append(json.dumps(said).encode())
+        installed.append(json.dumps(said, separators=(",", ":")).encode())  # as Go writes it
         return web.Response()
 
     async def tags(request: web.Request) -> web.Response:

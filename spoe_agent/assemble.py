@@ -150,9 +150,8 @@ class Parts:
         return {name: lists if self.board.state(name).loaded else lists.unloaded() for name, lists in said.items()}
 
     async def look(self) -> None:
-        """Have lists of what is installed read now, of every store once; where there is news, of its others soon."""
-        dead = [one.name for one in self.fleet.instances if self._is_down(one.name)]
-        self.watch.store_changed(await self.ollamas.refresh_stores(dead))
+        """Have the lists of what is installed read now, of every store once."""
+        await self.ollamas.refresh_stores([one.name for one in self.fleet.instances if self._is_down(one.name)])
 
     async def look_at_loaded(self) -> None:
         """Have read now what is loaded where it may be something else than at the last poll."""

@@ -35,7 +35,8 @@ class Answers:
         of = [(name, answer.of(lists)) for name, lists in fleet.items()]
         written_of, text = self._written.get(path, (None, b""))
         if written_of != of:
-            text = _json(answer.write(fleet))
+            theirs = {part for _, part in of if isinstance(part, bytes) and part} if answer.is_theirs else set()
+            text = theirs.pop() if len(theirs) == 1 else _json(answer.write(fleet))
             self._written[path] = of, text
         return text
 

@@ -63,10 +63,12 @@ class FleetAnswer:
     """What of an instance's lists it is made of: as long as that is the same, so is the answer."""
     source: Source | None = Source.STORES
     """None: what changes only with the server's process."""
+    is_theirs: bool = False
+    """Where all instances say the same, what they say is the answer."""
 
 
 ANSWERS: Mapping[str, FleetAnswer] = {
-    "/api/tags": FleetAnswer(tags, lambda lists: lists.installed_text),
+    "/api/tags": FleetAnswer(tags, lambda lists: lists.installed_text, is_theirs=True),
     "/v1/models": FleetAnswer(openai_models, lambda lists: lists.installed_text),
     "/api/ps": FleetAnswer(ps, lambda lists: lists.loaded_text, Source.LOADED),
     "/api/version": FleetAnswer(version, lambda lists: lists.version, None),

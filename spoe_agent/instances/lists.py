@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property, lru_cache
@@ -107,13 +107,15 @@ class _Read(Generic[T]):
     text: bytes
     entries: Mapping[str, ModelEntry]
     found: Models[T]
+    pieces: Mapping[bytes, ModelEntry]
+    """Entries by their text, if the list is written as Ollama writes it."""
 
 
-NOT_READ: _Read[Any] = _Read(b"", {}, Models())
+NOT_READ: _Read[Any] = _Read(b"", {}, Models(), {})
 
 
 class ModelList(Generic[T]):
-    """A list of models that is read again only when it has changed, and once for all instances that say the same:
+    """A list of models of which only what has changed is read again, and once for all instances that say the same:
     reading a long one keeps requests waiting.
     """
 
@@ -144,10 +146,12 @@ class ModelList(Generic[T]):
         self._last = other._last
 
     def _read(self, text: bytes) -> _Read[T]:
-        entries, before = _entries(parsed(self._path, text)), self._last
-        same = {key for key, entry in entries.items() if before.entries.get(key) == entry}
+        before = self._last
+        pieces = _pieces(text, before.pieces)
+        entries = _entries(pieces.values() if pieces else parsed(self._path, text).get("models"))
+        same = {key for key, entry in entries.items() if before.entries.get(key) is entry}
         found = {key: before.found[key] if key in same else self._of(entry) for key, entry in entries.items()}
-        read = _Read(text, entries, self._kind(found))
+        read = _Read(text, entries, self._kind(found), pieces)
         _shared[self._path, text] = read
         return read
 
@@ -175,11 +179,27 @@ def _json(text: bytes) -> object:
     return found
 
 
-def _entries(answer: ModelEntry) -> dict[str, ModelEntry]:
-    """Return the models of a list by canonical key. `models` may be null; a name we cannot read is left out."""
+_BEGIN, _BETWEEN, _END = b'{"models":[{"name":', b'},{"name":', b"}]}"
+"""Of a list as Ollama writes it (encoding/json). Nothing of this can stand in a text, where quotes are escaped."""
+
+
+def _pieces(text: bytes, known: Mapping[bytes, ModelEntry]) -> dict[bytes, ModelEntry]:
+    """Return a list's entries by their text; only those that are not known are parsed. Nothing, if it is written in
+    another way: what was cut elsewhere than between two entries is no JSON.
+    """
+    if not (text.startswith(_BEGIN) and text.endswith(_END)):
+        return {}
+    pieces = text[len(_BEGIN) : -len(_END)].split(_BETWEEN)
+    try:
+        return {piece: known.get(piece) or parsed("", b'{"name":' + piece + b"}") for piece in pieces}
+    except UnexpectedAnswer:
+        return {}
+
+
+def _entries(models: object) -> dict[str, ModelEntry]:
+    """Return the models of a list by canonical key. It may be null; a name we cannot read is left out."""
     found: dict[str, ModelEntry] = {}
-    models = answer.get("models") or []
-    for entry in models if isinstance(models, list) else []:
+    for entry in models if isinstance(models, Iterable) else ():
         name = entry.get("model") or entry.get("name") if isinstance(entry, dict) else None
         if not isinstance(name, str):
             continue

@@ -141,9 +141,8 @@ class Ollamas:
         """Ask some now for what they have loaded."""
         await asyncio.gather(*(one.poller.poll() for name, one in self._all.items() if name in instances))
 
-    async def refresh_stores(self, dead: Collection[str]) -> list[str]:
-        """Ask one of each store for its lists, and take the others to say the same. Return those of which that is not
-        proven, because there is news.
+    async def refresh_stores(self, dead: Collection[str]) -> None:
+        """Ask one of each store for its lists. The others are taken to say the same, until they are polled.
 
         Args:
             dead: instances of which no answer is to be expected.
@@ -154,13 +153,10 @@ class Ollamas:
                 # Those of one store that do not say the same share none.
                 sharing.setdefault((one.instance.store, id(before[name].installed_text)), []).append(one)
         await self.refresh_some([ones[0].instance.name for ones in sharing.values()])
-        found = []
         for first, *others in sharing.values():
             if first.client.lists.installed_text != before[first.instance.name].installed_text:
-                found += [other.instance.name for other in others]
                 for other in others:
                     other.client.presume(first.client)
-        return found
 
     async def unload(self, instance: str, model: str) -> str:
         """Have an instance unload a model; one that the fleet file lost just now does not. Return what went wrong."""

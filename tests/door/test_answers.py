@@ -8,6 +8,7 @@ import pytest
 
 from spoe_agent.door.answers import Answers, media_type
 from spoe_agent.door.catalogue import ANSWERS, Source
+from spoe_agent.instances.lists import Lists
 from tests.door.test_catalogue import lists, tag
 
 
@@ -54,6 +55,20 @@ async def test_an_answer_is_the_same_object_until_what_it_is_made_of_changes():
     assert await fleet.answers.to("/api/tags") is first
     fleet.lists = lists(tag("a:1"), tag("b:1"))
     assert b"b:1" in await fleet.answers.to("/api/tags")
+
+
+async def nothing():
+    pass
+
+
+async def test_where_all_say_the_same_that_is_the_answer():
+    """As it came: to write a long list anew takes milliseconds. Who was never read says nothing."""
+    same = lists(tag("a:1"))
+    fleet = {"g0": same, "g1": Lists(), "g2": replace(same)}
+    answers = Answers(lambda: fleet, dict.fromkeys(Source, nothing))
+    assert await answers.to("/api/tags") is same.installed_text
+    fleet["g1"] = lists(tag("b:1"))
+    assert [model["name"] for model in json.loads(await answers.to("/api/tags"))["models"]] == ["a:1", "b:1"]
 
 
 @pytest.mark.parametrize("odd", ["\ud800", "\x00", "\U0001f999"])

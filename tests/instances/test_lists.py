@@ -26,15 +26,50 @@ def test_instances_that_say_the_same_share_what_was_read():
     assert other.read(said("a", "b")) is one.read(said("a", "b"))
 
 
+def compact(*names):
+    return json.dumps(json.loads(said(*names)), separators=(",", ":")).encode()
+
+
 def test_of_a_list_that_has_changed_only_what_is_new_is_made_anew():
     made = []
     one = ModelList("/api/tags", lambda entry: made.append(entry["name"]) or installed_model(entry), Installed)
-    before = one.read(said("a", "b", "c"))
-    changed = said("a", "b").replace(b'"db"', b'"other"')
+    before = one.read(compact("a", "b", "c"))
+    changed = compact("a", "b").replace(b'"db"', b'"other"')
     assert made == ["a", "b", "c"]
     assert one.read(changed) == {A: InstalledModel(7, "da"), B: InstalledModel(7, "other")}
     assert made == ["a", "b", "c", "b"]
     assert before[B] == InstalledModel(7, "db")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"models":[{"name":"a","x":1},{"name":"b","x":[{"name":"c"},{"name":"d"}]}]}',
+        b'{"models":[{"name":"a","x":"},{\\"name\\":"},{"name":"b"}]}',
+        b'{"models":[{"name":"a"}],"more":[{"name":"b"}]}',
+        b'{"models":[{"name":"a"},{"name":"b"},{"name":"a","x":2}]}',
+        b'{"models":[{"name":"a"},{"model":"b"},{"name":"c"}]}',
+        b'{"models":[{"name":"a"},{"name":"b"}]}\n',
+        b'{"models":[{"name":"a"},5,{"name":5},{"name":"b"}]}',
+        b'{"models":[{"name":"a"},{"name":"\\ud800"}]}',
+        b'{"models":null}',
+        b'{"models":[]}',
+    ],
+)
+def test_however_a_list_is_written_it_is_what_its_json_says(text):
+    one = lists()
+    one.read(compact("a", "b"))
+    one.read(text)
+    named = [one for one in json.loads(text)["models"] or [] if isinstance(one, dict)]
+    expected = {one.get("name") or one.get("model"): one for one in named}
+    keys = {name: canonical(name) for name in expected if isinstance(name, str) and name.isascii()}
+    assert one.entries == {keys[name]: entry for name, entry in expected.items() if name in keys}
+
+
+@pytest.mark.parametrize("text", [b'{"models":[{"name":"a"},{"name":}]}', b'{"models":[{"name":"a"]}]}'])
+def test_a_list_that_is_cut_or_broken_is_none(text):
+    with pytest.raises(UnexpectedAnswer):
+        lists().read(text)
 
 
 def test_a_list_is_presumed_until_it_is_read():
