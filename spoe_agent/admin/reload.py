@@ -99,7 +99,12 @@ class Reloader:
     """Keeps the fleet in force. `adopt` puts another in force; one is adopted at a time."""
 
     def __init__(
-        self, file: FleetFile, content: Content, fleet: Fleet, adopt: Callable[[Fleet], Awaitable[None]]
+        self,
+        file: FleetFile,
+        content: Content,
+        fleet: Fleet,
+        adopt: Callable[[Fleet], Awaitable[None]],
+        interval_s: float = LOOK_INTERVAL_S,
     ) -> None:
         self.fleet = fleet
         self._file = file
@@ -107,7 +112,9 @@ class Reloader:
         self._adopt = adopt
         self._rendered = Rendered()
         self._lock = asyncio.Lock()
+        self._interval_s = interval_s
         self._said = content.digest
+        """The edit that was taken up, refused or warned of last."""
         self.seen: Pending | None = None
         """What was pending when the file was looked at last; None: it was not yet."""
 
@@ -145,13 +152,27 @@ class Reloader:
         self.fleet = fleet
 
     async def run(self) -> None:
-        """Say once in the log when the file was edited and not reloaded, until cancelled."""
+        """Take up edits of the file, if it says so (`policies.watch`), else say in the log once that they are not in
+        force; until cancelled.
+        """
+        seen = self._said
         while True:
-            await asyncio.sleep(LOOK_INTERVAL_S)
+            await asyncio.sleep(self._interval_s)
             pending = await self.pending()
-            if pending.digest != self._said and (pending.changed or pending.problems):
-                log.warning("the fleet file's edit is not in force", changed=pending.changed, problems=pending.problems)
-            self._said = pending.digest
+            if pending.digest == self._said:
+                seen = self._said
+            elif not self.fleet.policies.watch:
+                self._warn(pending)
+            elif pending.digest == seen:
+                await self.reload()
+            else:
+                # Half a file may be one that can be used: it counts when it is the same twice.
+                seen = pending.digest
+
+    def _warn(self, pending: Pending) -> None:
+        if pending.changed or pending.problems:
+            log.warning("the fleet file's edit is not in force", changed=pending.changed, problems=pending.problems)
+        self._said = pending.digest
 
     def mistakes(self) -> int:
         """Return how many the file has, as it was seen last."""

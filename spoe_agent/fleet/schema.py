@@ -229,6 +229,10 @@ class Policies(Section):
     """Doubting instances that answer lists but not prompts."""
     limits: LimitPolicy = Field(default_factory=LimitPolicy)
     """Connection limits that follow what the instances can do."""
+    watch: bool = False
+    """Have the agent put an edit of this file in force by itself, a few seconds after it was saved. HAProxy is told of
+    nothing: what needs that (instances that are new or elsewhere, listeners) stands in `pointsman status` until
+    `pointsman apply`."""
     decision_log: DecisionLogPolicy = Field(default_factory=DecisionLogPolicy)
     """Every request in a file."""
 

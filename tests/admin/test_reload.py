@@ -1,6 +1,7 @@
 """What is in force, and what the file says beside that."""
 
 import asyncio
+from contextlib import asynccontextmanager
 
 import pytest
 from structlog.testing import capture_logs
@@ -20,12 +21,12 @@ ELSEWHERE = TWO + 'listeners: {admin: "127.0.0.1:1"}\n'
 class Bench:
     """A reloader on a real file; what it puts in force is noted."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, text=ONE):
         self.file = FleetFile(folder / "fleet.yaml")
-        self.file.path.write_text(ONE)
+        self.file.path.write_text(text)
         content = self.file.read()
         self.adopted, self.adopting, self.gate = [], 0, None
-        self.it = Reloader(self.file, content, content.fleet, self.adopt)
+        self.it = Reloader(self.file, content, content.fleet, self.adopt, interval_s=0.01)
 
     async def adopt(self, fleet):
         self.adopting += 1
@@ -141,3 +142,41 @@ async def test_haproxys_files_that_are_not_what_the_file_gives_are_named(bench, 
     assert "haproxy.cfg" in pending.rendered
     assert f"in {tmp_path}/haproxy, " in pending.warnings()[0]
     assert pending.status()["rendered"] == list(pending.rendered)
+
+
+WATCH = "policies: {watch: true}\n"
+
+
+@asynccontextmanager
+async def looking(bench):
+    """It looks for edits meanwhile; gives what it logs."""
+    with capture_logs() as logs:
+        task = asyncio.ensure_future(bench.it.run())
+        yield logs
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_an_edit_is_warned_of_once(bench):
+    async with looking(bench) as logs:
+        bench.file.path.write_text(TWO)
+        await until(lambda: logs)
+        bench.file.path.write_text(BAD)
+        await until(lambda: len(logs) > 1)
+    assert [line["event"] for line in logs] == ["the fleet file's edit is not in force"] * 2
+    assert bench.adopted == []
+
+
+async def test_with_watch_an_edit_is_put_in_force_by_itself_and_a_bad_one_is_told_once(tmp_path):
+    bench = Bench(tmp_path, ONE + WATCH)
+    async with looking(bench) as logs:
+        bench.file.path.write_text(TWO + WATCH)
+        await until(lambda: bench.adopted)
+        bench.file.path.write_text(BAD + WATCH)
+        await until(lambda: len(logs) > 1)
+        bench.file.path.write_text(ONE)
+        await until(lambda: len(bench.adopted) > 1)
+        bench.file.path.write_text(TWO)
+        await until(lambda: len(logs) > 3)
+    assert bench.adopted == [["gpu0", "gpu1"], ["gpu0"]]
+    assert [line["log_level"] for line in logs] == ["info", "error", "info", "warning"]

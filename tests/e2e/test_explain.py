@@ -9,14 +9,18 @@ from typing import Any
 import aiohttp
 import pytest
 
+from spoe_agent.agent.ending import STREAMED_S
 from spoe_agent.rig.stack import POINTSMAN, Stack
 from spoe_agent.routing.choice import Cost
 from tests.e2e.conftest import chat, routed, until
+from tests.e2e.test_metrics import scrape, total
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-REQUESTS = 200
-AT_ONCE = 8
+REQUESTS = 1000
+"""As many as are kept."""
+AT_ONCE = 16
+ERRORS = "pointsman_prediction_error_seconds"
 SECRET = "nobody may read this"
 
 
@@ -43,7 +47,7 @@ async def test_explanations_are_what_haproxy_did(stack: Stack, session: aiohttp.
 
     async def ask(number: int) -> None:
         name = f"explain-{number}"
-        body = chat(("alpha", "beta:7b", "gamma")[number % 3], options={"num_predict": 3})
+        body = chat(("alpha", "beta:7b", "gamma")[number % 3], options={"num_predict": 40})
         body["messages"] = [{"role": "user", "content": SECRET}]
         async with gate, session.post(f"{stack.url}/api/chat", json=body, headers={"X-Request-Id": name}) as answer:
             await answer.read()
@@ -66,6 +70,10 @@ async def test_explanations_are_what_haproxy_did(stack: Stack, session: aiohttp.
         chosen = one["candidates"][instance]
         assert sum(chosen.get(term, 0.0) for term in Cost._fields) == pytest.approx(chosen["total_s"], abs=0.005)
     assert SECRET not in json.dumps(list(found.values()))
+    predicted = [one["ended"] for one in found.values() if one["predicted_s"] is not None]
+    streamed = [end for end in predicted if end["total_s"] - end["first_byte_s"] > STREAMED_S]
+    errors = total(await scrape(session, stack), ERRORS, f"{ERRORS}_count")
+    assert errors == len(streamed) > REQUESTS / 2
     (again,) = await explained(session, stack, "id=explain-7")
     assert again["id"] == found["explain-7"]["id"]
 
