@@ -29,6 +29,7 @@ COMMANDS = {
     "ready": "spoe_agent.admin.command:ready",
     "reload": "spoe_agent.admin.command:reload",
     "render": "spoe_agent.render.command:render",
+    "replay": "spoe_agent.replay.command:replay",
     "restart": "spoe_agent.admin.restart_command:restart",
     "schema": "spoe_agent.fleet.command:schema",
     "serve": "spoe_agent.serve_command:serve",

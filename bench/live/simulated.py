@@ -20,7 +20,7 @@ def simulate(arm: str, plan: FleetPlan, work: Workload, time_scale: float) -> Si
     policy = ARMS[arm]
     if arm == OURS:
         slow = replace(
-            policy, router=lambda given: Pointsman(given.fleet, given.models, Variant(time_scale=time_scale))
+            policy, router=lambda given: Pointsman.of(given.fleet, given.models, Variant(time_scale=time_scale))
         )
         return Simulated([replay(slow, plan, work, 0)], replay(policy, plan, work, 0))
     salts = HASH_SALTS if arm == "bounded_hash" else 1

@@ -49,7 +49,7 @@ class Arm:
 
 def _ours(variant: Variant) -> Callable[[Setting], Router]:
     """The seed salts the ids of the requests, by which equals are told apart."""
-    return lambda setting: Pointsman(setting.fleet, setting.models, replace(variant, salt=setting.seed))
+    return lambda setting: Pointsman.of(setting.fleet, setting.models, replace(variant, salt=setting.seed))
 
 
 def _varied(ending: str, variant: Variant) -> Arm:

@@ -155,19 +155,19 @@ class Reloader:
         """Take up edits of the file, if it says so (`policies.watch`), else say in the log once that they are not in
         force; until cancelled.
         """
-        seen = self._said
+        once = self._said
         while True:
             await asyncio.sleep(self._interval_s)
             pending = await self.pending()
             if pending.digest == self._said:
-                seen = self._said
+                once = self._said
             elif not self.fleet.policies.watch:
                 self._warn(pending)
-            elif pending.digest == seen:
+            elif pending.digest == once:
                 await self.reload()
             else:
                 # Half a file may be one that can be used: it counts when it is the same twice.
-                seen = pending.digest
+                once = pending.digest
 
     def _warn(self, pending: Pending) -> None:
         if pending.changed or pending.problems:

@@ -25,6 +25,7 @@ def known(agent: Agent, wall_s: float) -> dict[str, Any]:
         "time": round(wall_s, 3),
         "instances": {spec.name: _instance(spec, agent.board.state(spec.name)) for spec in specs},
         "stores": stores,
+        "cached": {store: [display(model) for model in files] for store, files in learner.cached.items()},
         "learned": {
             "service_s": _means(learner.service),
             "first_byte_s": _means(learner.first_byte),

@@ -19,6 +19,10 @@ class Host:
         self._cached: OrderedDict[str, int] = OrderedDict()
         self._loads: list[tuple[str, float]] = []  # blob, and when it will be loaded
 
+    def read(self, model: Model) -> None:
+        """Have a file in the page cache that was read before."""
+        self._keep(model)
+
     def begin_load(self, model: Model, profile: InstanceProfile, now_s: float) -> float:
         """Return how many seconds a load takes that begins now; its file is in the page cache from now on."""
         rate = profile.load_bytes_per_s

@@ -5,12 +5,15 @@ It plays HAProxy: counts with every request, another question for whom an instan
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Self
 
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.ending import Ending
+from spoe_agent.fleet import HealthPolicy
 from spoe_agent.fleet.schema import Policies
 from spoe_agent.instances.lists import InstalledModel
 from spoe_agent.routing import (
@@ -34,7 +37,7 @@ from spoe_agent.simulator.virtual.fleet import FleetPlan
 from spoe_agent.simulator.virtual.front import Front
 from spoe_agent.simulator.virtual.requests import Record, Request
 from spoe_agent.simulator.virtual.router import Probe, Refusal, Router, Touch, Verdict, Wait
-from spoe_agent.simulator.virtual.watching import Watching
+from spoe_agent.simulator.virtual.watching import Watching, faster
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,28 +63,48 @@ class Variant:
 
 USUAL = Variant()
 
+NO_STORES: Mapping[str, Collection[str]] = MappingProxyType({})
+
 
 class Pointsman(Router):
     """Asks the agent."""
 
     poll_interval_s = 1.0
 
-    def __init__(self, fleet: FleetPlan, installed: tuple[Model, ...], variant: Variant = USUAL) -> None:
+    def __init__(
+        self,
+        spec: FleetSpec,
+        models: tuple[Model, ...],
+        variant: Variant = USUAL,
+        stores: Mapping[str, Collection[str]] = NO_STORES,
+        health: HealthPolicy | None = None,
+    ) -> None:
+        """`stores`: which of the models a store has, by canonical key; those that are not named have all.
+        `health`: as the agent has it; None: the usual one, as much faster as the variant's fleet is.
+        """
         self._variant = variant
         self._now_s = 0.0
-        self._names = fleet.names()
+        self._names = tuple(one.name for one in spec.instances)
         self._position = {name: server for server, name in enumerate(self._names)}
-        spec, clock = fleet_spec(fleet, variant), self._agents_time_s
+        clock = self._agents_time_s
         self.agent = Agent(spec, Board(), _nothing_new, clock, refused=self._not_taken)
-        on_disk = {canonical(model.name): _installed(model) for model in installed}
-        self._watching = Watching(self.agent, on_disk, clock, variant.time_scale)
+        self._models = {canonical(model.name): model for model in models}
+        on_disk = {one.name: self._on_disk(stores.get(one.store)) for one in spec.instances}
+        self._watching = Watching(self.agent, on_disk, clock, health or faster(variant.time_scale))
         self._sent: dict[int, tuple[str, float]] = {}
         """Where each request was sent last, and when."""
         self._tried: dict[int, tuple[str, ...]] = {}
         """Instances that did not take a request, oldest first."""
         self._victims: dict[int, tuple[str, ...]] = {}
-        self._models = {canonical(model.name): model for model in installed}
         self._granted: list[tuple[int, Choice]] = []
+
+    @classmethod
+    def of(cls, fleet: FleetPlan, models: tuple[Model, ...], variant: Variant = USUAL) -> Self:
+        """Return the agent of a plan, whose fleet file tells what the variant says."""
+        return cls(fleet_spec(fleet, variant), models, variant)
+
+    def _on_disk(self, names: Collection[str] | None) -> dict[str, InstalledModel]:
+        return {key: _installed(model) for key, model in self._models.items() if names is None or key in names}
 
     def _not_taken(self, instance: str) -> None:
         self._watching.not_taken(instance)

@@ -50,6 +50,8 @@ class Record:
     """HTTP status; 0 while it runs."""
     server: int | None = None
     """Position of the instance in the fleet; None: none ever got it."""
+    sent_at_s: float | None = None
+    """When it was let through to that; None: never."""
     first_at_s: float | None = None
     ended_at_s: float = 0.0
     load_wait_s: float = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -59,12 +60,19 @@ class Router:
     poll_interval_s: float | None = None
     """How often each instance's `/api/ps` is read for the policy; None: never."""
 
+    preload_keep_alive_s: float | None = math.inf
+    """How long `preloads` stay without a request; None: as long as the instance keeps any."""
+
     def route(self, request: Request, front: Front, now_s: float) -> Verdict:
         """Decide where a request goes."""
         raise NotImplementedError
 
     def preloads(self) -> Sequence[Sequence[Model]]:
-        """Return the models of each server that are loaded before the first request, for good, in that order."""
+        """Return the models of each server that are loaded before the first request, in that order."""
+        return ()
+
+    def cached(self) -> Iterable[Model]:
+        """Return the models whose files were read before the first request."""
         return ()
 
     def unloads(self, record: Record) -> Iterable[Model]:

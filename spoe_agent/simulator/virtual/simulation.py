@@ -60,6 +60,8 @@ class Simulation:
         router: Router,
     ) -> None:
         host = Host()
+        for model in router.cached():
+            host.read(model)
         seeded = (replace(profile, seed=profile.seed + number) for number, profile in enumerate(instances))
         self._instances = [VirtualInstance(profile, host) for profile in seeded]
         self._next_at_s = [math.inf for _ in instances]
@@ -92,7 +94,8 @@ class Simulation:
     def _preload(self) -> None:
         for server, models in enumerate(self._router.preloads()):
             for model in models:
-                self._ask(server, Work(0, model, Kind.PRELOAD, keep_alive_s=math.inf), 0.0)
+                work = Work(0, model, Kind.PRELOAD, keep_alive_s=self._router.preload_keep_alive_s)
+                self._ask(server, work, 0.0)
             self._advance(server, 0.0)
 
     def _ask(self, server: int, work: Work, now_s: float) -> int:
@@ -226,6 +229,7 @@ class Simulation:
     def _submit(self, record: Record, server: int, now_s: float) -> None:
         for model in self._router.unloads(record):
             self._ask(server, Work(0, model, Kind.UNLOAD, keep_alive_s=0.0), now_s)
+        record.sent_at_s = now_s
         self._instances[server].submit(record.request.work, now_s)
         self._advance(server, now_s)
 

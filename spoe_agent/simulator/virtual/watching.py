@@ -32,6 +32,13 @@ class Asked:
         return (yield self)
 
 
+def faster(time_scale: float) -> HealthPolicy:
+    """Return the usual policy with times that are so many times shorter."""
+    usual = HealthPolicy()
+    shorter = {key: value / time_scale for key, value in usual.model_dump(exclude={"errors"}).items()}
+    return usual.model_copy(update=shorter)
+
+
 class Watching:
     """Passes on what an agent learns of its instances. Times are the agent's own.
 
@@ -39,15 +46,16 @@ class Watching:
         agent: whose instances they are.
         installed: what each instance has on disk.
         clock: the agent's.
-        time_scale: the fleet file's times are shorter by that.
+        policy: when an instance is doubted.
     """
 
     def __init__(
-        self, agent: Agent, installed: Mapping[str, InstalledModel], clock: Callable[[], float], time_scale: float = 1.0
+        self,
+        agent: Agent,
+        installed: Mapping[str, Mapping[str, InstalledModel]],
+        clock: Callable[[], float],
+        policy: HealthPolicy,
     ) -> None:
-        usual = HealthPolicy()
-        shorter = {key: value / time_scale for key, value in usual.model_dump(exclude={"errors"}).items()}
-        policy = usual.model_copy(update=shorter)
         self._agent = agent
         self._watch = Watch(agent, policy, self._send, clock, wall=clock)
         self._clock = clock
@@ -57,7 +65,7 @@ class Watching:
 
     def polled(self, instance: str, loaded: Mapping[str, LoadedModel]) -> None:
         """Take what an instance has loaded."""
-        self._watch.published(instance, Reading(self._clock(), loaded=loaded, installed=self._installed))
+        self._watch.published(instance, Reading(self._clock(), loaded=loaded, installed=self._installed[instance]))
 
     def refused(self, instance: str) -> None:
         """Nobody listened at a poll."""

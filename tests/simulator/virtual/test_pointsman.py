@@ -25,7 +25,7 @@ BLIND = Variant(is_told_context=False)
 
 def simulate(plan: FleetPlan, requests: list[object]) -> Outcome:
     limits = [max_connections(profile) for profile in plan.instances]
-    return Simulation(plan.instances, limits, requests, Pointsman(plan, plan.models)).run()
+    return Simulation(plan.instances, limits, requests, Pointsman.of(plan, plan.models)).run()
 
 
 def test_the_agent_gets_the_fleet_as_a_fleet_file_would_say_it() -> None:
@@ -60,7 +60,7 @@ def test_copies_on_the_cpu_are_not_loaded_again_and_again(gigabytes: int) -> Non
     models = (model("a"), model("b"))
     plan = fleet(2, models, vram_bytes=gigabytes * GB, max_loaded_models=1)
     requests = [replace(asked, work=replace(asked.work, model=found)) for asked, found in _in_turn(models, 14)]
-    router = Pointsman(plan, models)
+    router = Pointsman.of(plan, models)
     if gigabytes:  # or the file would rule out what does not fit the GPUs alone
         of = router.agent.fleet
         router.agent.adopt(replace(of, instances=tuple(replace(one, vram_bytes=None) for one in of.instances)))
@@ -87,7 +87,7 @@ def test_a_fleet_file_may_be_wrong(variant: Variant, expected: tuple[int, int, i
 
 def test_slots_that_the_file_does_not_know_are_found() -> None:
     plan = fleet(1)
-    router = Pointsman(plan, plan.models, Variant(says_parallel=1))
+    router = Pointsman.of(plan, plan.models, Variant(says_parallel=1))
     requests = [request(number, at_s=0.8 * number, output_tokens=301) for number in range(120)]
     Simulation(plan.instances, [max_connections(PROFILE)], requests, router).run()
 
@@ -98,7 +98,7 @@ def test_models_that_the_instance_does_not_keep_are_not_counted_on() -> None:
     """Three models in turn, and room for two: the file says five."""
     small = tuple(model(name, 2) for name in "abc")
     plan = replace(fleet(1, max_loaded_models=2), models=small)
-    router = Pointsman(plan, small, Variant(says_loaded=5))
+    router = Pointsman.of(plan, small, Variant(says_loaded=5))
     asked = request(0)
     requests = [
         replace(asked, at_s=30.0 * number, work=replace(asked.work, id=number, model=small[number % 3]))
@@ -120,7 +120,7 @@ def test_a_warm_instance_is_preferred() -> None:
 def test_grants_end_with_their_requests() -> None:
     """Were they not struck off, the second wave would look as if it came on top of the first."""
     plan = fleet(1)
-    router = Pointsman(plan, plan.models)
+    router = Pointsman.of(plan, plan.models)
     requests = [request(number, at_s=0.5 * number) for number in range(30)]
     Simulation(plan.instances, [max_connections(PROFILE)], requests, router).run()
 
@@ -148,7 +148,7 @@ def test_what_fits_nowhere_is_refused() -> None:
 
 def test_a_refusal_has_the_agents_status() -> None:
     plan = fleet(1)
-    outcome = Simulation(plan.instances, [4], [request(0, name="a")], Pointsman(plan, (MODELS["b"],))).run()
+    outcome = Simulation(plan.instances, [4], [request(0, name="a")], Pointsman.of(plan, (MODELS["b"],))).run()
 
     assert outcome.records[0].status == Refusal(404).status
 
@@ -157,7 +157,7 @@ class Watched(Pointsman):
     """Notes what it is asked to do."""
 
     def __init__(self, plan: FleetPlan, variant: Variant) -> None:
-        super().__init__(plan, plan.models, variant)
+        super().__init__(fleet_spec(plan, variant), plan.models, variant)
         self.unloaded: list[Model] = []
         self.held = 0
 
@@ -214,7 +214,7 @@ def test_an_agent_with_a_slower_clock_ages_readings_on_it() -> None:
 def test_who_is_refused_a_connection_goes_where_the_agent_says_and_never_back() -> None:
     """The health check has not noticed yet. A held grant, or one left over, would keep the others from their slots."""
     plan = fleet(3)
-    router = Pointsman(plan, plan.models)
+    router = Pointsman.of(plan, plan.models)
     front = front_of([8, 8, 8])
     asked = [router.route(request(0), front, 0.0)] + [router.again(request(0), front, 0.0) for _ in range(2)]
 
@@ -228,7 +228,7 @@ def test_a_salt_is_another_chance_and_none_is_the_plain_number() -> None:
     plan = fleet(4)
 
     def first(salt: int) -> Verdict:
-        return Pointsman(plan, plan.models, Variant(salt=salt)).route(request(1), front_of([8] * 4), 0.0)
+        return Pointsman.of(plan, plan.models, Variant(salt=salt)).route(request(1), front_of([8] * 4), 0.0)
 
     assert len({first(salt) for salt in range(12)}) > 1
     assert first(3) == first(3)
@@ -237,7 +237,7 @@ def test_a_salt_is_another_chance_and_none_is_the_plain_number() -> None:
 def test_after_two_refused_connections_an_instance_is_asked_no_more() -> None:
     """Neither the health check nor a poll has noticed yet."""
     plan = fleet(2)
-    router, front = Pointsman(plan, plan.models), front_of([8, 8])
+    router, front = Pointsman.of(plan, plan.models), front_of([8, 8])
     refused = 0
     for number in range(8):
         if router.route(request(number), front, float(number)) == 0:
@@ -266,7 +266,7 @@ def test_nothing_is_learned_of_one_that_went_around() -> None:
     """Its times are not its last server's alone."""
     plan = fleet(2, models=[MODELS["a"]])
     fault = PlannedFault(Trouble.GONE, lasts_s=60.0, first_s=10.0, every_s=1e9)
-    router = Pointsman(plan, plan.models)
+    router = Pointsman.of(plan, plan.models)
     outcome = StruckSimulation(plan.instances, [8, 8], [request(0, at_s=10.1)], router, fault).run()
 
     assert (outcome.records[0].server, outcome.records[0].served, outcome.sent_to_struck) == (1, True, 1)
@@ -277,7 +277,7 @@ def test_once_two_have_failed_nobody_goes_to_a_dead_instance_and_later_all_goes_
     plan = fleet(2, models=[MODELS["a"]])
     fault = PlannedFault(Trouble.GONE, lasts_s=60.0, first_s=20.0, every_s=1e9)
     requests = [request(number, at_s=0.5 * number, output_tokens=201) for number in range(400)]
-    router = Pointsman(plan, plan.models)
+    router = Pointsman.of(plan, plan.models)
     outcome = StruckSimulation(plan.instances, [8, 8], requests, router, fault).run()
 
     broken = [record for record in outcome.records if record.failed]
@@ -292,7 +292,7 @@ def test_a_hung_instance_is_found_by_its_silence() -> None:
     plan = fleet(2, models=[MODELS["a"]])
     fault = PlannedFault(Trouble.HANG, lasts_s=300.0, first_s=20.0, every_s=1e9)
     requests = [request(number, at_s=0.4 * number) for number in range(900)]
-    outcome = StruckSimulation(plan.instances, [8, 8], requests, Pointsman(plan, plan.models), fault).run()
+    outcome = StruckSimulation(plan.instances, [8, 8], requests, Pointsman.of(plan, plan.models), fault).run()
 
     hung = [record for record in outcome.records if record.failed]
     assert 0 < len(hung) < 20
@@ -309,9 +309,9 @@ def test_a_model_in_use_stays_loaded_while_nobody_uses_it_and_then_goes() -> Non
 
 def test_what_the_agent_sends_itself_is_nobody_elses() -> None:
     plan = fleet(1, models=[MODELS["a"]])
-    router = Pointsman(plan, plan.models)
+    router = Pointsman.of(plan, plan.models)
     Simulation(plan.instances, [8], [request(number, at_s=7.0 * number) for number in range(100)], router).run()
-    quiet = Pointsman(plan, plan.models)
+    quiet = Pointsman.of(plan, plan.models)
     Simulation(plan.instances, [8], [request(0, at_s=0.0), request(1, at_s=290.0)], quiet).run()
 
     assert not router.agent.board.state("ollama-1").others

@@ -7,6 +7,7 @@ import pytest
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.ending import Ending
+from spoe_agent.fleet import HealthPolicy
 from spoe_agent.instances.lists import InstalledModel
 from spoe_agent.routing import Dialect, FleetSpec, Health, InstanceLoad, InstanceSpec, Kind, LoadedModel, RequestFacts
 from spoe_agent.routing.names import canonical
@@ -29,7 +30,8 @@ class Stage:
         self.now_s = 0.0
         specs = tuple(InstanceSpec(name, 8, num_parallel=4) for name in ("one", "two"))
         self.agent = Agent(FleetSpec(specs), Board(), nothing, clock=lambda: self.now_s)
-        self.watching = Watching(self.agent, {A: InstalledModel(10**9)}, lambda: self.now_s)
+        on_disk = {name: {A: InstalledModel(10**9)} for name in ("one", "two")}
+        self.watching = Watching(self.agent, on_disk, lambda: self.now_s, HealthPolicy())
         for name in ("one", "two"):
             self.watching.polled(name, LOADED)
 

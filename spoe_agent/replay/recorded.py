@@ -1,0 +1,218 @@
+"""What a decision log says: its requests, each joined with its end, and what the agent knew. Times are seconds since
+1970.
+
+Lines of JSON that cannot be read are counted and left out: the last one of a file may be half written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
+
+from spoe_agent.decisions.file import chain
+
+STREAMED_S = 0.005
+"""An answer that comes all at once has its first byte with its last."""
+
+
+class NoLog(Exception):
+    """The log cannot be replayed; the text says why."""
+
+
+class Candidate(BaseModel):
+    """An instance as it was weighed."""
+
+    state: str | None = None
+    evicts: list[str] = []
+
+
+class Ended(BaseModel):
+    """How a request ended. Times are from the connection to the instance on, but for the queue's."""
+
+    server: str
+    status: int
+    termination: str
+    queue_s: float = 0.0
+    first_byte_s: float
+    total_s: float
+    is_whole: bool
+    fell_back: bool = False
+
+
+class Decision(BaseModel):
+    """One request."""
+
+    id: str
+    time: float
+    """When the agent was asked."""
+    kind: str
+    model: str | None = None
+    caller: str = ""
+    action: str
+    instance: str | None = None
+    reason: str
+    candidates: dict[str, Candidate] = {}
+    body_bytes: int = 0
+    num_ctx: int | None = None
+    only_loads: bool = False
+    embeds: bool = False
+    conversation: str = ""
+    wants_instance: str = ""
+    wants_priority: int | None = None
+    wants_wait_s: float | None = None
+    held_s: float | None = None
+    ended: Ended | None = None
+
+    @property
+    def tier(self) -> str | None:
+        """How warm the instance was."""
+        chosen = self.candidates.get(self.instance or "")
+        return None if chosen is None else chosen.state
+
+    @property
+    def victims(self) -> list[str]:
+        """Models that had to go for it."""
+        chosen = self.candidates.get(self.instance or "")
+        return [] if chosen is None else chosen.evicts
+
+    @property
+    def waited_s(self) -> float:
+        """In the held queue, and for a connection."""
+        return (self.held_s or 0.0) + (self.ended.queue_s if self.ended else 0.0)
+
+    @property
+    def begins_load(self) -> bool:
+        """A model was to be loaded for it."""
+        return self.tier in ("room", "evict", "reload")
+
+
+class Loaded(BaseModel):
+    """A model in memory."""
+
+    bytes: int
+    context_length: int
+
+
+class Instance(BaseModel):
+    """An instance as it was."""
+
+    store: str
+    vram_bytes: int | None
+    num_parallel: int
+    max_loaded_models: int
+    max_connections: int
+    loaded: dict[str, Loaded] = {}
+
+
+class Learned(BaseModel):
+    """Times that were learned: model, instance, seconds, of how many requests."""
+
+    service_s: list[tuple[str, str, float, int]] = []
+    load_s: list[tuple[str, str, float, int]] = []
+
+
+class Known(BaseModel):
+    """What the agent knew at a time."""
+
+    time: float
+    instances: dict[str, Instance]
+    stores: dict[str, dict[str, int]]
+    cached: dict[str, list[str]] = {}
+    """Models whose files were taken to be in the page cache, by store."""
+    learned: Learned = Learned()
+
+
+@dataclass(slots=True)
+class Recorded:
+    """A log, or several one after the other."""
+
+    decisions: list[Decision] = field(default_factory=list)
+    """In the order in which they came."""
+    known: list[Known] = field(default_factory=list)
+    unread: int = 0
+    """Lines that could not be read."""
+    undecided: int = 0
+    """Requests that HAProxy decided alone: nobody knows their models."""
+
+    def first(self) -> Known:
+        """Return what was known at the beginning."""
+        return self.known[0]
+
+    def sizes(self) -> dict[str, int]:
+        """Return each model's bytes on disk."""
+        return {model: size for one in self.known for listed in one.stores.values() for model, size in listed.items()}
+
+    def in_memory(self) -> Mapping[str, tuple[Loaded, Instance]]:
+        """Return what models took once they were loaded, and where."""
+        found = {}
+        for one in self.known:
+            for instance in one.instances.values():
+                found.update({model: (loaded, instance) for model, loaded in instance.loaded.items()})
+        return found
+
+
+def read(paths: Iterable[Path]) -> Recorded:
+    """Read logs, oldest lines first; of each also what was put aside. Raises NoLog."""
+    rows: dict[str, dict[str, object]] = {}
+    found = Recorded()
+    for row in _rows(paths, found):
+        if "known" in row:
+            _take_known(row["known"], found)
+        elif isinstance(row.get("id"), str):
+            # A decision without its end comes before that; of two decisions the later one holds.
+            kept = rows.setdefault(str(row["id"]), {})
+            kept.update({key: value for key, value in row.items() if value is not None or key not in kept})
+        else:
+            found.unread += 1
+    for row in rows.values():
+        _take(row, found)
+    found.decisions.sort(key=lambda one: one.time)
+    if not found.known:
+        raise NoLog("there is no line `known` in it: is it a decision log (policies.decision_log of the fleet file)?")
+    return found
+
+
+def _rows(paths: Iterable[Path], found: Recorded) -> Iterator[dict[str, object]]:
+    for path in paths:
+        files = list(chain(path))
+        if not files:
+            raise NoLog(f"{path}: there is no such file")
+        for file in files:
+            try:
+                lines = file.read_bytes().splitlines()
+            except OSError as error:
+                raise NoLog(f"{file} cannot be read: {error.strerror}") from None
+            for line in filter(bytes.strip, lines):
+                row = _json(line)
+                found.unread += row is None
+                if row is not None:
+                    yield row
+
+
+def _json(line: bytes) -> dict[str, object] | None:
+    try:
+        row = from_json(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _take_known(row: object, found: Recorded) -> None:
+    try:
+        found.known.append(Known.model_validate(row))
+    except ValidationError:
+        found.unread += 1
+
+
+def _take(row: Mapping[str, object], found: Recorded) -> None:
+    if "action" not in row:
+        found.undecided += 1
+        return
+    try:
+        found.decisions.append(Decision.model_validate(row))
+    except ValidationError:
+        found.unread += 1
