@@ -85,7 +85,7 @@ async def _serve(file: FleetFile, state: Path | None, predecessor: Predecessor |
         async def adopt(fleet: Fleet) -> None:
             await parts.adopt(fleet)
             service.limiter.adopt(fleet)
-            service.decisions.adopt(fleet.policies.decision_log)
+            service.decisions.adopt(fleet.policies)
             # At once: HAProxy may be reloaded next, and reads it then.
             await keeper.keep()
 

@@ -61,7 +61,7 @@ class Service:
         self._state = state
         self._command = command
         self.contact = Contact()
-        self.decisions = DecisionLog(parts.agent, parts.fleet.policies.decision_log)
+        self.decisions = DecisionLog(parts.agent, parts.fleet.policies)
         self._server = Server(parts.agent, contact=self.contact, news=self._read_logs)
         self._group: asyncio.TaskGroup | None = None
         self._tasks: list[asyncio.Task[None]] = []

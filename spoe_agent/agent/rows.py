@@ -8,8 +8,8 @@ that. Whoever reads the log joins rows by `id`.
 from __future__ import annotations
 
 import secrets
-from hashlib import blake2b
-from typing import Any
+from hashlib import blake2b, sha256
+from typing import Any, Literal
 
 from pydantic_core import to_json
 
@@ -22,12 +22,17 @@ MAX_BYTES = 8 << 20
 """Rows that wait to be written take no more: while the disk hangs, those beyond are lost, and counted."""
 
 
+LogCaller = Literal["name", "hash", "none"]
+"""How much is said of whose request it is."""
+
+
 class Rows:
     """Of one agent. None are made unless somebody takes them."""
 
     def __init__(self, most_bytes: int = MAX_BYTES) -> None:
         self._most = most_bytes
         self.is_wanted = False
+        self.log_caller: LogCaller = "name"
         self.wall_offset_s = 0.0
         """Seconds since 1970 less those of the agent's clock."""
         self.written = 0
@@ -74,6 +79,7 @@ class Rows:
             "time": round(entry.at_s + self.wall_offset_s, 3),
             **self._asked(entry.facts),
             **said,
+            "caller": self._caller(entry.facts.caller),
             "held_s": _rounded(entry.held_s),
             "predicted_s": _rounded(entry.predicted_s),
         }
@@ -99,6 +105,12 @@ class Rows:
             **{key: value for key, value in found.items() if value not in (None, "", False, [])},
             "counts": counts,
         }
+
+    def _caller(self, caller: str) -> str:
+        """As HAProxy's log has it."""
+        if self.log_caller == "name" or not caller:
+            return caller
+        return sha256(caller.encode()).hexdigest()[:16].upper() if self.log_caller == "hash" else ""
 
     def _hidden(self, prefix: str) -> str:
         return blake2b(prefix.encode(), digest_size=8, key=self._key).hexdigest() if prefix else ""

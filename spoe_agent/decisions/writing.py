@@ -18,7 +18,7 @@ from pydantic_core import to_json
 from spoe_agent.agent.agent import Agent
 from spoe_agent.decisions.file import append, put_aside
 from spoe_agent.decisions.known import known
-from spoe_agent.fleet.schema_watch import DecisionLogPolicy
+from spoe_agent.fleet import Policies
 
 log = structlog.get_logger()
 
@@ -38,7 +38,7 @@ class DecisionLog:
     def __init__(
         self,
         agent: Agent,
-        policy: DecisionLogPolicy,
+        policies: Policies,
         wall: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -50,12 +50,12 @@ class DecisionLog:
         """What is known is to be written next."""
         self._known_at_s = 0.0
         self._trouble = ""
-        self.adopt(policy)
+        self.adopt(policies)
 
-    def adopt(self, policy: DecisionLogPolicy) -> None:
+    def adopt(self, policies: Policies) -> None:
         """Write as another fleet file says, from the next batch on."""
-        self._policy, self._is_new = policy, True
-        self._rows.is_wanted = policy.file is not None
+        self._policy, self._is_new = policies.decision_log, True
+        self._rows.is_wanted, self._rows.log_caller = self._policy.file is not None, policies.log_caller
         self._follow_clocks()
 
     def _follow_clocks(self) -> None:

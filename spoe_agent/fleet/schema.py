@@ -218,8 +218,8 @@ class Policies(Section):
     Always: localhost, *.localhost, *.local, *.internal, this machine's name, and loopback and private addresses.
     Others get 403 when `listeners.front` is on loopback, or when names are given here; ["*"] lets all in."""
     log_caller: Literal["name", "hash", "none"] = "name"
-    """Whose request a line of HAProxy's log says that it is: by key's name or address; by a hash of that; or not at
-    all."""
+    """Whose request a line of HAProxy's log, and of the decision log, says that it is: by key's name or address; by a
+    hash of that; or not at all."""
     trusted_proxies: tuple[Network, ...] = ()
     """Addresses and networks of proxies whose word on the client's address is taken (X-Forwarded-For, else Forwarded):
     else all who come through one are one caller. Clients must not reach the front past them, or they can lie."""

@@ -124,3 +124,16 @@ def test_rows_that_nobody_takes_are_counted_and_take_no_memory():
     assert rig.agent.record.rows.lost == 50 - len(kept)
     rig.agent.record.ended(line("r9"))
     assert len(rows(rig)) == 1
+
+
+@pytest.mark.parametrize(
+    ("log_caller", "caller"),
+    [("name", "10.0.0.5"), ("hash", "0546412D61BA57F1"), ("none", "")],
+    ids=["name", "hash", "none"],
+)
+def test_callers_are_written_as_haproxys_log_has_them(log_caller, caller):
+    rig = wanted(Rig())
+    rig.agent.record.rows.log_caller = log_caller
+    ask(rig, "r1", caller="10.0.0.5")
+    rig.agent.record.ended(line("r1"))
+    assert rows(rig)[0]["caller"] == caller

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from spoe_agent.agent.ending import Ending, Line
 from spoe_agent.decisions.file import chain
 from spoe_agent.decisions.writing import DecisionLog
-from spoe_agent.fleet.schema_watch import DecisionLogPolicy
+from spoe_agent.fleet import Policies
 from spoe_agent.routing import Kind
 from tests.rigs import A, Rig, asks
 
@@ -18,8 +18,8 @@ class Running(Rig):
         super().__init__()
         self.path = path
         self.publish(A, loaded=(A,))
-        self.policy = DecisionLogPolicy(file=str(path), **policy)
-        self.log = DecisionLog(self.agent, self.policy, lambda: 1000.0 + self.clock(), self.clock)
+        self.policies = Policies(decision_log={"file": str(path), **policy})
+        self.log = DecisionLog(self.agent, self.policies, lambda: 1000.0 + self.clock(), self.clock)
         self.number = 0
 
     async def request(self):
@@ -73,7 +73,7 @@ async def test_a_disk_that_fails_is_said_once_and_costs_no_more_than_its_rows(tm
     assert rig.counts() == (0, 2)
     with capture_logs() as logs:
         rig.path = tmp_path / "good.jsonl"
-        rig.log.adopt(DecisionLogPolicy(file=str(rig.path)))
+        rig.log.adopt(Policies(decision_log={"file": str(rig.path)}))
         await rig.request()
     assert [entry["lost"] for entry in logs if entry["log_level"] == "info"] == [2]
     assert (rig.log.warnings(), rig.counts()) == ([], (1, 2))
@@ -98,6 +98,6 @@ async def test_the_last_batch_has_what_is_under_way(tmp_path):
 
 async def test_without_a_file_nothing_is_kept(tmp_path):
     rig = Running(tmp_path / "d.jsonl")
-    rig.log.adopt(DecisionLogPolicy())
+    rig.log.adopt(Policies())
     await rig.request()
     assert (list(chain(rig.path)), rig.counts()) == ([], (0, 0))
