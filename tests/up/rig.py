@@ -12,9 +12,11 @@ import aiohttp
 import psutil
 
 from spoe_agent.rig.process import free_port
-from tests.serving import DEADLINE_S
 
 READY = "the fleet is at"
+
+DEADLINE_S = 60.0
+"""Five programs of Python start one after the other: on busy cores each takes seconds."""
 
 
 def fleet_file(path, instances=2, instances_are=None, **more):
