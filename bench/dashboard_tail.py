@@ -1,9 +1,9 @@
 """Whether the dashboard moves the decision's tail: p50 and p99 while nobody looks, and while three viewers do.
 
-A child process sends requests at a steady rate to an agent of 64 instances, 200 models and 256 GPUs, which decides
-each. Three arms take turns in one run and one event loop, a slice each: nobody looks; three viewers look at another
-agent's dashboard, in a process of its own; they look at this one's. What viewers, and a second agent, take from the
-machine's cores and caches is no part of this agent: so the second arm is what the third is held against. Each slice
+A child process sends requests at a steady rate to an agent of 64 instances and 256 GPUs, which reads all of them and
+decides each. Three arms take turns in one run and one event loop, a slice each: nobody looks; three viewers look at
+another agent's dashboard, in a process of its own; they look at this one's. What viewers, and a second agent, take from
+the machine's cores and caches is no part of this agent: so the second arm is what the third is held against. Each slice
 has percentiles of its own, and of these the median counts. Run it: python -m bench.dashboard_tail
 """
 
@@ -27,13 +27,15 @@ from aiohttp import web
 from rich.console import Console
 from rich.table import Table
 
-from bench.big_fleet import Size
-from bench.scrape_cost import Scraped
+from bench.big_fleet import ReadBy, Size, assembled, other_side
 from bench.telemetry_tail import Requests, Tail, Times, one_slice, stream, tail
 from spoe_agent.admin.status import status
+from spoe_agent.assemble import Parts, Runs
 from spoe_agent.dashboard.app import Dashboard
 from spoe_agent.dashboard.trend import Trend
 from spoe_agent.fleet import Listen
+from spoe_agent.haproxy.contact import Contact
+from spoe_agent.haproxy.limiter import Limiter
 from spoe_agent.process.listening import bind
 from spoe_agent.rig.process import free_port
 
@@ -52,14 +54,14 @@ class Plan:
 
 
 @asynccontextmanager
-async def shown(scraped: Scraped) -> AsyncIterator[int]:
+async def shown(parts: Parts, limiter: Limiter) -> AsyncIterator[int]:
     """Show a fleet; give the port."""
+    contact = Contact()
 
     def now(now_s: float) -> dict[str, object]:
-        return status(scraped, scraped.limiter, scraped.contact, 0.0, now_s)
+        return status(parts, limiter, contact, 0.0, now_s)
 
-    trend = Trend(scraped.agent, scraped.contact)
-    runner = web.AppRunner(Dashboard(scraped.agent, now, trend).application(), access_log=None)
+    runner = web.AppRunner(Dashboard(parts.agent, now, Trend(parts.agent, contact)).application(), access_log=None)
     await runner.setup()
     port = free_port()
     await web.SockSite(runner, bind(Listen("127.0.0.1", port))).start()
@@ -81,10 +83,12 @@ async def look(port: int) -> None:
         await asyncio.gather(*(one(session) for _ in range(VIEWERS)))
 
 
-async def serve() -> None:
+async def serve(ports: Sequence[int]) -> None:
     """Be another agent, for ever; print its port."""
-    async with shown(Scraped(Size())) as port:
-        print(port, flush=True)
+    async with AsyncExitStack() as stack:
+        fleet, parts = await stack.enter_async_context(assembled(Size(), ports, ReadBy.POINTSMAN))
+        limiter = Limiter(fleet, parts.agent, parts.watch)
+        print(await stack.enter_async_context(shown(parts, limiter)), flush=True)
         await asyncio.Event().wait()
 
 
@@ -114,14 +118,21 @@ class Looking:
 
 async def run(plan: Plan) -> list[Tail]:
     """Measure the arms in turns."""
-    scraped = Scraped(plan.size)
     async with AsyncExitStack() as stack:
-        other = stack.enter_context(child("--serve"))
+        ports = await stack.enter_async_context(other_side(plan.size))
+        other = stack.enter_context(child("--serve", json.dumps(list(ports))))
         assert other.stdout is not None
         other_port = int(await asyncio.to_thread(other.stdout.readline))
-        port = await stack.enter_async_context(shown(scraped))
-        requests: Requests = await stack.enter_async_context(stream(scraped.agent, plan.rate_per_s))
-        arms = {"nobody": (), "another agent's": (Looking(other_port),), "this agent's": (Looking(port),)}
+        fleet, parts = await stack.enter_async_context(assembled(plan.size, ports, ReadBy.POINTSMAN))
+        limiter = Limiter(fleet, parts.agent, parts.watch)
+        port = await stack.enter_async_context(shown(parts, limiter))
+        requests: Requests = await stack.enter_async_context(stream(parts.agent, plan.rate_per_s))
+        reads: tuple[Runs, ...] = (parts, limiter)
+        arms: dict[str, tuple[Runs, ...]] = {
+            "nobody": reads,
+            "another agent's": (*reads, Looking(other_port)),
+            "this agent's": (*reads, Looking(port)),
+        }
         slices: dict[str, list[list[Times]]] = {arm: [] for arm in arms}
         await one_slice(requests, arms["this agent's"], plan.slice_s)
         gc.collect()
@@ -148,15 +159,15 @@ def table(tails: Sequence[Tail]) -> Table:
 @click.option("--rate", type=click.FloatRange(min=1), default=100.0, show_default=True, help="Requests per second.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--look", "port", type=int, hidden=True, help="Be the viewers, of this port.")
-@click.option("--serve", "serves", is_flag=True, hidden=True, help="Be the other agent.")
-def main(slices: int, rate: float, as_json: bool, port: int | None, serves: bool) -> None:
+@click.option("--serve", "ports", hidden=True, help="Be the other agent, with these ports of Ollamas.")
+def main(slices: int, rate: float, as_json: bool, port: int | None, ports: str | None) -> None:
     """Measure what three viewers of the dashboard do to the decision's p99."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         if port is not None:
             runner.run(look(port))
-        if serves:
-            runner.run(serve())
+        if ports is not None:
+            runner.run(serve(json.loads(ports)))
         tails = runner.run(run(Plan(slices, rate_per_s=rate)))
     if as_json:
         click.echo(json.dumps([asdict(one) for one in tails], indent=1))

@@ -112,11 +112,13 @@ def faults(status: dict[str, Any]) -> list[dict[str, str]]:
     for one in status["instances"]:
         signs = [sign for sign in one["signs"] if sign["grade"] != Grade.NOTE]
         if signs:
-            what = "; ".join(sign["what"] for sign in signs)
+            state = f"{one['health']}: " if Health(one["health"]) in _ILL else ""
+            what = state + "; ".join(sign["what"] for sign in signs)
             found.append({"grade": min(map(_grade, signs), key=_RANK.index), "where": one["name"], "what": what})
     return sorted(found, key=_grade_rank)
 
 
+_ILL = (Health.DOWN, Health.SUSPECT, Health.RECOVERING)
 _RANK = [str(grade) for grade in Grade]
 
 

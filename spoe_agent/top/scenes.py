@@ -20,9 +20,12 @@ MOST_BYTES = 16 << 20
 Scene = dict[str, Any]
 
 
-async def scenes(where: Listen) -> AsyncGenerator[Scene | str, None]:
-    """Give each scene, or in words why none comes. For ever: an agent that is back is followed again."""
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=SILENT_S, sock_read=SILENT_S)
+async def scenes(where: Listen, silent_s: float = SILENT_S) -> AsyncGenerator[Scene | str, None]:
+    """Give each scene, or in words why none comes. For ever: an agent that is back is followed again.
+
+    `silent_s`: an agent hangs that says nothing for so long.
+    """
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=silent_s, sock_read=silent_s)
     async with aiohttp.ClientSession(timeout=timeout, read_bufsize=MOST_BYTES) as session:
         while True:
             try:

@@ -191,4 +191,5 @@ async def _start(plan: Plan, running: Running, output: Output, stages: Sequence[
     scheme = "https" if plan.fleet.tls and plan.front == "haproxy" else "http"
     output.say(UP, f"the fleet is at {scheme}://{plan.fleet.listeners.front}; Ctrl-C stops it")
     if plan.front == "haproxy":
+        output.say(UP, f"to watch it: http://{plan.fleet.listeners.admin}/ in a browser, or pointsman top")
         await health.follow(plan.fleet.listeners.admin, lambda line: output.say(UP, line))

@@ -150,6 +150,12 @@ async def test_an_agent_that_is_gone_is_said_and_one_that_is_back_is_shown(page:
         await until(page, "document.querySelector('#lost').hidden")
 
 
+async def test_an_agent_that_hangs_is_said(page: Page) -> None:
+    async with Stage(1, tick_s=3600.0).serving() as url:
+        await opened(page, url)
+        await shows(page, "#lost", "it hangs or is stopped")
+
+
 async def test_what_breaks_is_named_above_all(page: Page) -> None:
     stage = Stage(6)
     for name in stage.names:
@@ -163,7 +169,7 @@ async def test_what_breaks_is_named_above_all(page: Page) -> None:
         stage.telemetry("gpu4", slow="GPU held down: hw_thermal")
         stage.telemetry("gpu5", foreign_bytes=20 * GIB)
         for said in (
-            "gpu1 connection refused",
+            "gpu1 down: connection refused",
             "gpu2 gemma2:27b: the GPUs would hold all of it",
             "gpu3 GPU-1 has fallen off the bus",
             "gpu4 GPU held down: hw_thermal",

@@ -29,7 +29,7 @@ def test_that_haproxy_asks_nobody_comes_first():
     stage.dies("gpu0")
     said = stage.status(time.monotonic())
     said["haproxy"]["warning"] = "HAProxy asks no more"
-    assert [one["what"] for one in faults(said)] == ["HAProxy asks no more", "connection refused"]
+    assert [one["what"] for one in faults(said)] == ["HAProxy asks no more", "down: connection refused"]
 
 
 def test_a_load_has_its_time_left_and_its_memory():

@@ -25,7 +25,7 @@ def test_it_fits(count, size):
     assert len(lines) <= height
     assert all(len(one) <= width for one in lines)
     assert lines[0].startswith("pointsman live")
-    assert lines[2].startswith("✕ gpu0: connection refused")
+    assert lines[2].startswith("✕ gpu0: down: connection refused")
 
 
 @pytest.mark.parametrize(("count", "name"), [(8, "gpu7"), (64, "gpu63")])
