@@ -11,6 +11,7 @@ import aiohttp
 
 from spoe_agent.fleet import Listen
 from spoe_agent.instances.http import said
+from spoe_agent.keys.operators import headers
 
 SILENT_S = 5.0
 """A scene comes each second."""
@@ -26,7 +27,7 @@ async def scenes(where: Listen, silent_s: float = SILENT_S) -> AsyncGenerator[Sc
     `silent_s`: an agent hangs that says nothing for so long.
     """
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=silent_s, sock_read=silent_s)
-    async with aiohttp.ClientSession(timeout=timeout, read_bufsize=MOST_BYTES) as session:
+    async with aiohttp.ClientSession(timeout=timeout, read_bufsize=MOST_BYTES, headers=headers()) as session:
         while True:
             try:
                 async with session.get(f"http://{where}/dashboard/events") as answer:

@@ -33,6 +33,8 @@ class Page:
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self.complaints: list[str] = []
         """What the console has as errors, a broken content security policy among them, and uncaught exceptions."""
+        self.password = ""
+        """What its user types when the browser asks for one."""
 
     async def listen(self) -> None:
         """Take what the browser says, until it is gone."""
@@ -40,6 +42,10 @@ class Page:
             found = message.json()
             if "id" in found:
                 self._waiting.pop(found["id"]).set_result(found)
+            elif found["method"] == "Fetch.requestPaused":
+                await self._send("Fetch.continueRequest", requestId=found["params"]["requestId"])
+            elif found["method"] == "Fetch.authRequired":
+                await self._answer(found["params"]["requestId"])
             elif found["method"] == "Runtime.exceptionThrown":
                 self.complaints.append(str(found["params"]["exceptionDetails"]))
             elif found["method"] == "Log.entryAdded" and found["params"]["entry"]["level"] == "error":
@@ -48,13 +54,22 @@ class Page:
 
     async def do(self, method: str, **parameters: object) -> dict[str, Any]:
         """Send a command of the protocol, and return its result."""
-        number = next(self._numbers)
-        answer = self._waiting[number] = asyncio.get_running_loop().create_future()
-        await self._socket.send_json({"id": number, "method": method, "params": parameters})
+        answer = await self._send(method, **parameters)
         found = await asyncio.wait_for(answer, START_S)
         assert "error" not in found, f"{method}: {found['error']}"
         result: dict[str, Any] = found["result"]
         return result
+
+    async def _send(self, method: str, **parameters: object) -> asyncio.Future[dict[str, Any]]:
+        number = next(self._numbers)
+        answer = self._waiting[number] = asyncio.get_running_loop().create_future()
+        await self._socket.send_json({"id": number, "method": method, "params": parameters})
+        return answer
+
+    async def _answer(self, request: str) -> None:
+        """Do what a user does whom the browser asks for a password."""
+        typed = {"response": "ProvideCredentials", "username": "me", "password": self.password}
+        await self._send("Fetch.continueWithAuth", requestId=request, authChallengeResponse=typed)
 
     async def run(self, script: str) -> Any:
         """Return what a script's last expression is, once it is there."""

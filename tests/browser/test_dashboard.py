@@ -16,6 +16,8 @@ import pytest_asyncio
 
 from spoe_agent.admin import explain
 from spoe_agent.admin.wording import worded
+from spoe_agent.keys.entry import Key, hash_of
+from spoe_agent.keys.file import change
 from tests.browser.chromium import Page, browser, find
 from tests.dashboard.stage import GIB, Stage, busy
 
@@ -135,6 +137,20 @@ async def test_an_instance_is_drained_and_let_back_in(page: Page) -> None:
         await page.run("document.querySelector('#by-hand').click()")
         await until(page, "document.querySelector('.instance').dataset.health", "up")
         assert page.complaints == []
+
+
+async def test_where_a_key_is_asked_for_the_browsers_user_gives_it_once(page: Page, tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    change(file, lambda _: (Key(name="b", hash=hash_of("manages"), manage=True),))
+    page.password = "manages"
+    await page.do("Fetch.enable", handleAuthRequests=True)
+    stage = Stage(1, keys=str(file))
+    async with stage.serving() as url:
+        await opened(page, url)
+        await page.run("document.querySelector('#instances .name').click()")
+        await page.run("document.querySelector('#by-hand').click()")
+        await shows(page, "#by-hand-said", "gpu0 is drained.")
+    await page.do("Fetch.disable")
 
 
 async def test_an_agent_that_is_gone_is_said_and_one_that_is_back_is_shown(page: Page) -> None:

@@ -52,14 +52,18 @@ class Gpus:
 
 
 class Stage:
-    """`count` instances of 48 GiB with four slots for each model, all up, with nothing loaded."""
+    """`count` instances of 48 GiB with four slots for each model, all up, with nothing loaded.
 
-    def __init__(self, count: int = 2, **of_dashboard: float) -> None:
+    `keys`: a file of keys that the admin port asks for; "": it asks for none.
+    """
+
+    def __init__(self, count: int = 2, keys: str = "", **of_dashboard: float) -> None:
         self.names = [f"gpu{number}" for number in range(count)]
         instances = [{"name": name, "url": f"http://127.0.0.1:{11_500 + n}"} for n, name in enumerate(self.names)]
         defaults = {"num_parallel": 4, "vram": "48GiB", "ollama": {"max_loaded_models": 3}}
-        policies = {"hold_timeout": "60s"}
-        fleet = loads(json.dumps({"defaults": defaults, "instances": instances, "policies": policies}))
+        document = {"defaults": defaults, "instances": instances, "policies": {"hold_timeout": "60s"}}
+        asks = {"keys": {"file": keys, "admin": True}} if keys else {}
+        fleet = loads(json.dumps({**document, **asks}))
         self.fleet = fleet
         self.agent = Agent(specs(fleet), Board(), _nothing)
         self.watch = Watch(self.agent, HealthPolicy(), _healthy)

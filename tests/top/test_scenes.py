@@ -4,6 +4,9 @@ from contextlib import aclosing
 
 from aiohttp import web
 
+from spoe_agent.keys.entry import Key, hash_of
+from spoe_agent.keys.file import change
+from spoe_agent.keys.operators import VARIABLE
 from spoe_agent.process.listening import bind
 from spoe_agent.top.scenes import scenes
 from tests.dashboard.stage import Stage
@@ -25,6 +28,15 @@ async def test_a_big_scene_is_read_whole():
     stage = Stage(200)
     async with stage.serving(), aclosing(scenes(stage.listen)) as found:
         assert len((await anext(found))["instances"]) == 200
+
+
+async def test_a_key_goes_with_it_where_one_is_asked_for(tmp_path, monkeypatch):
+    file = tmp_path / "keys.json"
+    change(file, lambda _: (Key(name="b", hash=hash_of("manages"), manage=True),))
+    stage = Stage(1, keys=str(file))
+    monkeypatch.setenv(VARIABLE, "manages")
+    async with stage.serving(), aclosing(scenes(stage.listen)) as found:
+        assert (await anext(found))["instances"][0]["name"] == "gpu0"
 
 
 async def test_a_refusal_is_told():

@@ -71,7 +71,7 @@ function gpuWords(device) {
   return parts.join(", ");
 }
 
-export function actByHand(needsKey) {
+export function actByHand() {
   byId("by-hand").addEventListener("click", async () => {
     const said = byId("by-hand-said");
     const { what } = byId("by-hand").dataset;
@@ -81,7 +81,6 @@ export function actByHand(needsKey) {
       setText(said, [`${shown} is ${answer.health}.`, ...answer.said].join(" "));
     } catch (error) {
       setText(said, error.message);
-      if (error.needsKey) needsKey();
     }
   });
 }

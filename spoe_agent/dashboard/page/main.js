@@ -4,7 +4,7 @@ import { age, byId, el, keyed, setAttribute, setText, seconds } from "./dom.js";
 import { showFleet } from "./fleet.js";
 import { actByHand, openInstance, showInstance } from "./instance.js";
 import { askOnSubmit, showDecisions, showQueue } from "./requests.js";
-import { ask, follow, useKey } from "./stream.js";
+import { ask, follow } from "./stream.js";
 import { showTrend } from "./trend.js";
 
 let scene = null;
@@ -29,18 +29,17 @@ function took(found) {
   if (found.trend !== trendShown) readTrend(found.trend);
 }
 
-function lost(why, needsKey) {
+function lost(why, isRefusal) {
   document.body.classList.add("stale");
   setText(byId("link"), "lost");
   const since = scene ? `What is shown is of ${takenAt.toLocaleTimeString()}. ` : "";
   setText(
     byId("lost"),
-    needsKey
+    isRefusal
       ? `The agent refused this page: ${why}`
       : `The agent does not answer: ${why}. ${since}Requests go on without it meanwhile: HAProxy decides by its own map of models.`,
   );
   byId("lost").hidden = false;
-  if (needsKey) offerKey();
 }
 
 async function readTrend(number) {
@@ -88,22 +87,10 @@ function number(node, [, value, grade]) {
   setAttribute(node, "data-grade", grade);
 }
 
-function offerKey() {
-  byId("key-open").hidden = false;
-}
-
-byId("key-open").addEventListener("click", () => byId("key").showModal());
-byId("key").addEventListener("close", () => {
-  if (byId("key").returnValue === "use") useKey(byId("key-value").value);
-  byId("key-value").value = "";
-});
 // A click beside a dialog closes it, as everywhere.
 for (const dialog of document.querySelectorAll("dialog")) {
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
 }
 askOnSubmit();
-actByHand(() => {
-  offerKey();
-  byId("key").showModal();
-});
+actByHand();
 follow(took, lost);

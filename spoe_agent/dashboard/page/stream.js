@@ -1,28 +1,14 @@
-// The agent's stream of scenes. Read by fetch and not by EventSource, which could not send a key.
+// The agent's stream of scenes. Read by fetch and not by EventSource, which would not tell why there is none. Where a key is
+// asked for, the browser asks its user, and sends it with everything that is asked for here.
 
 const SILENT_MS = 5000;
 const AGAIN_MS = 1000;
 
-let authorization = "";
-
-export function useKey(typed) {
-  const text = typed.trim();
-  authorization = !text || text.includes(" ") ? text : `Bearer ${text}`;
-}
-
-export function headers() {
-  return authorization ? { authorization } : {};
-}
-
 // Asks the agent. Returns what it said; throws an Error in its words.
 export async function ask(path, options = {}) {
-  const answer = await fetch(path, { ...options, headers: headers(), signal: AbortSignal.timeout(SILENT_MS) });
+  const answer = await fetch(path, { ...options, signal: AbortSignal.timeout(SILENT_MS) });
   const found = await answer.json().catch(() => ({}));
-  if (!answer.ok) {
-    const refused = new Error(found.error ?? `the agent answered ${answer.status}`);
-    refused.needsKey = answer.status === 401 || answer.status === 403;
-    throw refused;
-  }
+  if (!answer.ok) throw new Error(found.error ?? `the agent answered ${answer.status}`);
   return found;
 }
 
@@ -38,7 +24,7 @@ export async function follow(took, lost) {
       await read(took, ends);
       lost("it closed the stream");
     } catch (error) {
-      if (ends.signal.reason !== "hidden") lost(ends.signal.reason ?? error.message, error.needsKey);
+      if (ends.signal.reason !== "hidden") lost(ends.signal.reason ?? error.message, error.isRefusal);
     }
     document.removeEventListener("visibilitychange", hide);
     await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
@@ -60,10 +46,10 @@ async function read(took, ends) {
   };
   hush();
   try {
-    const answer = await fetch("events", { headers: headers(), signal: ends.signal });
+    const answer = await fetch("events", { signal: ends.signal });
     if (!answer.ok) {
       const refused = new Error((await answer.json().catch(() => ({}))).error ?? `it answered ${answer.status}`);
-      refused.needsKey = answer.status === 401 || answer.status === 403;
+      refused.isRefusal = answer.status === 401 || answer.status === 403;
       throw refused;
     }
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
