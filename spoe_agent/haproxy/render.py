@@ -278,5 +278,5 @@ def _agent(listen: Listen, known: frozenset[str]) -> dict[str, object]:
 
 def _error_bodies() -> dict[str, str]:
     folder = files("spoe_agent.haproxy") / "templates" / "errors"
-    # Without the newline at a file's end, which Ollama's answers do not have either.
+    # Without the newline at a file's end: clients show an error as it comes.
     return {f"errors/{one.name}": one.read_text().rstrip() for one in sorted(folder.iterdir(), key=lambda e: e.name)}
