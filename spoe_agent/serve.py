@@ -86,6 +86,7 @@ async def _serve(file: FleetFile, state: Path | None, predecessor: Predecessor |
             await parts.adopt(fleet)
             service.limiter.adopt(fleet)
             service.decisions.adopt(fleet.policies)
+            service.traces.adopt(fleet.policies)
             # At once: HAProxy may be reloaded next, and reads it then.
             await keeper.keep()
 
@@ -159,7 +160,7 @@ async def _open_admin(service: Service, reloader: Reloader, trend: Trend, stack:
     def at(now_s: float) -> dict[str, Any]:
         former = [_FORMER.format(place) for place in service.sockets.former]
         pending = reloader.seen.warnings() if reloader.seen else []
-        warnings = [*parts.warnings(), *former, *service.decisions.warnings(), *pending]
+        warnings = [*parts.warnings(), *former, *service.decisions.warnings(), *service.traces.warnings(), *pending]
         return status(parts, service.limiter, service.contact, started_s, now_s, warnings)
 
     async def now() -> dict[str, Any]:

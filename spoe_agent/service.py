@@ -30,6 +30,7 @@ from spoe_agent.haproxy.server import Server
 from spoe_agent.process import systemd
 from spoe_agent.process.listening import Sockets
 from spoe_agent.process.succession import FORMAT, Estate, Failed, Received, Successor
+from spoe_agent.traces.export import Exporter
 
 log = structlog.get_logger()
 
@@ -62,6 +63,7 @@ class Service:
         self._command = command
         self.contact = Contact()
         self.decisions = DecisionLog(parts.agent, parts.fleet.policies)
+        self.traces = Exporter(parts.agent.record.spans, parts.fleet.policies)
         self._server = Server(parts.agent, contact=self.contact, news=self._read_logs)
         self._group: asyncio.TaskGroup | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -112,7 +114,7 @@ class Service:
     def run_in(self, group: asyncio.TaskGroup) -> None:
         """Keep it informed in this group, until it is stopped."""
         self._group = group
-        own = self._keep_often, self._review, self.decisions.run, systemd.pet_watchdog
+        own = self._keep_often, self._review, self.decisions.run, self.traces.run, systemd.pet_watchdog
         runs = self._guard.run, self.parts.run, self.limiter.run, *own
         self._tasks = [group.create_task(persistently(run.__qualname__, run)) for run in runs]
         self._guarding = self._tasks[0]
@@ -122,6 +124,7 @@ class Service:
         self._group = None
         await self._cease()
         await self.decisions.leave()
+        await self.traces.leave()
 
     async def _cease(self) -> None:
         for task in self._tasks:

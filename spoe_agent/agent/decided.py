@@ -26,6 +26,21 @@ def fields(facts: RequestFacts, choice: Choice) -> dict[str, Any]:
     }
 
 
+def short(facts: RequestFacts, choice: Choice, caller: str) -> dict[str, Any]:
+    """Return what fits into a line for people: `id` is the one in HAProxy's log."""
+    tier = {} if choice.tier is None else {"state": choice.tier.name.lower()}
+    return {
+        "id": facts.request_id,
+        "model": display(facts.model) if facts.model else None,
+        "caller": caller,
+        "action": str(choice.action),
+        "instance": choice.instance,
+        "reason": choice.reason_text,
+        **tier,
+        **({"status": choice.status} if choice.status else {}),
+    }
+
+
 def _candidate(one: Candidate) -> dict[str, Any]:
     """Terms that are nothing are left out."""
     why = {"why": one.detail} if one.detail else {}

@@ -15,6 +15,7 @@ from spoe_agent.agent.grant import Grant
 from spoe_agent.agent.history import History
 from spoe_agent.agent.learner import Learner
 from spoe_agent.agent.rows import Rows
+from spoe_agent.agent.spans import Spans
 from spoe_agent.routing import Action, Choice, Reason, RequestFacts
 
 log = structlog.get_logger()
@@ -27,6 +28,9 @@ class Record:
         self.counts = Counts()
         self.history = History()
         self.rows = Rows()
+        self.spans = Spans()
+        self.is_said = False
+        """Decisions are said in the log, in short."""
 
     def decided(self, facts: RequestFacts, choice: Choice, now_s: float) -> None:
         """Take the decision on a request that has come, unless nobody waits for it any more."""
@@ -69,7 +73,10 @@ class Record:
 
     def ended(self, line: Line) -> None:
         """Take how a request ended, granted or not, when all else has been told."""
-        self.rows.ended(self.history.ended(line), line)
+        entry = self.history.ended(line)
+        self.rows.ended(entry, line)
+        if entry is not None:
+            self.spans.ended(entry)
 
     def leave(self) -> None:
         """Have the decision log know what is under way: this agent will not hear how it ends."""
@@ -80,3 +87,5 @@ class Record:
         """Nothing is worked out for a log that does not take it: this is on every request's path."""
         if log.is_enabled_for(logging.DEBUG):
             log.debug(event, **decided.fields(facts, choice))
+        elif self.is_said:
+            log.info(event, **decided.short(facts, choice, self.rows.caller(facts.caller)))

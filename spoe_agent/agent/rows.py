@@ -79,7 +79,7 @@ class Rows:
             "time": round(entry.at_s + self.wall_offset_s, 3),
             **self._asked(entry.facts),
             **said,
-            "caller": self._caller(entry.facts.caller),
+            "caller": self.caller(entry.facts.caller),
             "held_s": _rounded(entry.held_s),
             "predicted_s": _rounded(entry.predicted_s),
         }
@@ -106,8 +106,8 @@ class Rows:
             "counts": counts,
         }
 
-    def _caller(self, caller: str) -> str:
-        """As HAProxy's log has it."""
+    def caller(self, caller: str) -> str:
+        """Return whose a request is, as HAProxy's log has it."""
         if self.log_caller == "name" or not caller:
             return caller
         return sha256(caller.encode()).hexdigest()[:16].upper() if self.log_caller == "hash" else ""

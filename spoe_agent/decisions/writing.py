@@ -53,9 +53,10 @@ class DecisionLog:
         self.adopt(policies)
 
     def adopt(self, policies: Policies) -> None:
-        """Write as another fleet file says, from the next batch on."""
+        """Write as another fleet file says, from the next batch on; and say in the agent's own log what that says."""
         self._policy, self._is_new = policies.decision_log, True
         self._rows.is_wanted, self._rows.log_caller = self._policy.file is not None, policies.log_caller
+        self._agent.record.is_said = policies.log_decisions
         self._follow_clocks()
 
     def _follow_clocks(self) -> None:

@@ -19,7 +19,7 @@ from spoe_agent.fleet.schema_door import KeySettings, TlsSettings
 from spoe_agent.fleet.schema_haproxy import HAProxySettings
 from spoe_agent.fleet.schema_models import ModelDraft, ModelEntry
 from spoe_agent.fleet.schema_ollama import OllamaSettings
-from spoe_agent.fleet.schema_watch import DecisionLogPolicy, HealthPolicy, LimitPolicy, Telemetry
+from spoe_agent.fleet.schema_watch import DecisionLogPolicy, HealthPolicy, LimitPolicy, Telemetry, TracesPolicy
 from spoe_agent.fleet.section import Section
 from spoe_agent.fleet.units import (
     AbsolutePath,
@@ -220,6 +220,9 @@ class Policies(Section):
     log_caller: Literal["name", "hash", "none"] = "name"
     """Whose request a line of HAProxy's log, and of the decision log, says that it is: by key's name or address; by a
     hash of that; or not at all."""
+    log_decisions: bool = False
+    """Have the agent's log say of each request in one line where it went, and why. With all that was weighed:
+    `pointsman serve --log-level debug`."""
     trusted_proxies: tuple[Network, ...] = ()
     """Addresses and networks of proxies whose word on the client's address is taken (X-Forwarded-For, else Forwarded):
     else all who come through one are one caller. Clients must not reach the front past them, or they can lie."""
@@ -235,6 +238,8 @@ class Policies(Section):
     `pointsman apply`."""
     decision_log: DecisionLogPolicy = Field(default_factory=DecisionLogPolicy)
     """Every request in a file."""
+    traces: TracesPolicy = Field(default_factory=TracesPolicy)
+    """Decisions among other programs' traces."""
 
 
 class FleetDraft(Section):

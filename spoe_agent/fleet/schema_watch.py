@@ -47,6 +47,14 @@ class DecisionLogPolicy(Section):
     """So many files that were put aside; older ones are deleted."""
 
 
+class TracesPolicy(Section):
+    """A span of OpenTelemetry for each decision, as a part of the client's own trace (its header `traceparent`)."""
+
+    endpoint: Annotated[str, Field(pattern=r"^https?://[^\s/]+$", examples=["http://127.0.0.1:4318"])] | None = None
+    """A collector that takes OTLP over HTTP: its address, without `/v1/traces`. Left out: there are no spans, and
+    HAProxy does not tell the agent of the header; Ollama gets it in any case."""
+
+
 class SignalPolicy(Section):
     """How old one kind of GPU reading may be, and what becomes of it then."""
 

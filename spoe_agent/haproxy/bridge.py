@@ -36,8 +36,10 @@ def facts(message: Message, policy: Policy) -> RequestFacts:
     """
     args = message.args
     if args.get("wish") is None:
-        return _facts(message, policy)
-    return _refused(args) or _facts(message, policy).wishing(unpacked(_text(args, "wish")))
+        found = _facts(message, policy)
+    else:
+        found = _refused(args) or _facts(message, policy).wishing(unpacked(_text(args, "wish")))
+    return found.tracing(_text(args, "trace")) if "trace" in args else found
 
 
 def _refused(args: Mapping[str, object]) -> RequestFacts | None:
@@ -88,7 +90,7 @@ def reading(message: Message) -> Generator[None, None, RequestFacts]:
     if request.kind in (Kind.LIST, Kind.MANAGE):
         return request
     found = yield from read(request, body, _text(args, "type"), _text(args, "encoding"))
-    return found.wishing(unpacked(_text(args, "wish")))
+    return found.wishing(unpacked(_text(args, "wish"))).tracing(_text(args, "trace"))
 
 
 def _asked(args: Mapping[str, object], document: object = None) -> RequestFacts:

@@ -34,7 +34,7 @@ class Question(StrEnum):
 
 
 Argument = Literal[
-    "id", "method", "path", "size", "caller", "key", "load", "process", "tried", "wish",
+    "id", "method", "path", "size", "caller", "key", "load", "process", "tried", "wish", "trace",
     "type", "encoding", "given", "seen", "head", "tail", "body",
 ]  # fmt: skip
 """Names of a message's arguments."""
@@ -80,6 +80,9 @@ LATER: Mapping[Question, Mapping[Argument, str]] = {
     Question.HOLD: {"id": "unique-id", "process": "var(proc.pm_process)"},
 }
 """The same of those whose answers take as long as they take."""
+
+TRACE: Mapping[Argument, str] = {"trace": "req.fhdr(traceparent),bytes(0,100)"}
+"""What all of them but `hold` have besides, where decisions are traced: it costs nothing elsewhere."""
 
 QUESTIONS = frozenset(Question)
 

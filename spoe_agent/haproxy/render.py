@@ -188,6 +188,7 @@ def _engine(fleet: Fleet) -> str:
     held_s = specs(fleet).longest_hold_s
     return _template("spoe-pointsman.conf.j2").render(
         later={name: asked for name, asked in LATER.items() if held_s or name is not Question.HOLD},
+        traced=fleet.policies.traces.endpoint is not None,
         held=duration(held_s) if held_s else "",
         hold_processing=duration(held_s + HOLD_GRACE_S),
     )

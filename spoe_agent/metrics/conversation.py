@@ -55,6 +55,12 @@ def _mistakes(moment: Moment) -> Iterator[Row[float]]:
     yield (), moment.mistakes
 
 
+def _spans(moment: Moment) -> Iterator[Row[float]]:
+    spans = moment.known.agent.record.spans
+    yield ("sent",), spans.sent
+    yield ("lost",), spans.lost
+
+
 METRICS: tuple[AnyMetric, ...] = (
     Gauge("pointsman_build_info", ("version",), _build, "1, for the agent that answers."),
     Counter("pointsman_spop_frames_total", (), _frames, "SPOP frames that HAProxy sent."),
@@ -90,6 +96,12 @@ METRICS: tuple[AnyMetric, ...] = (
         (),
         _mistakes,
         "Mistakes of the fleet file as it is on disk; while there are any, the fleet before the edit is in force.",
+    ),
+    Counter(
+        "pointsman_trace_spans_total",
+        ("outcome",),
+        _spans,
+        "Spans for `policies.traces`: `sent`, or `lost` because the collector did not take them.",
     ),
     Gauge("pointsman_haproxy_processes", (), _processes, "HAProxy's processes that ask or have requests left."),
 )

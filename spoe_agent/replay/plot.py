@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 from spoe_agent.replay.report import figures
 from spoe_agent.replay.running import Replay, Sample
 
-WIDTH, PANEL, LEFT, TOP, GAP = 900, 150, 70, 50, 50
+WIDTH, PANEL, LEFT, TOP, GAP = 900, 150, 70, 70, 50
 BINS = 60
 WAS, WOULD = "#767676", "#0b62a4"
 

@@ -95,6 +95,9 @@ class RequestFacts:
     """What became of it before: an instance that did not take it, or "" for an answer that did not arrive. Not empty:
     the front end asks again."""
 
+    trace: str = ""
+    """The client's `traceparent` (W3C Trace Context); "" when it has none, or nobody wants to know."""
+
     namesake: str = ""
     """The name that routing has for the model, if that is another: Ollama serves copies by the same runner."""
 
@@ -144,6 +147,10 @@ class RequestFacts:
     def wishing(self, wishes: Wishes) -> RequestFacts:
         """Return these facts with what the request's own headers wish."""
         return self if wishes is NO_WISHES else replace(self, wishes=wishes)
+
+    def tracing(self, trace: str) -> RequestFacts:
+        """Return these facts as a part of the client's trace."""
+        return replace(self, trace=trace) if trace else self
 
     def without_model(self, problem: Problem, detail: str = "") -> RequestFacts:
         """Return these facts with the reason why no model is known."""

@@ -27,6 +27,7 @@ class RequestRecord:
     query: str
     headers: list[str]
     """Their names, in lower case."""
+    traceparent: str | None = None
     model: str | None = None
     status: int | None = None
 
@@ -47,6 +48,7 @@ def record_of(request: web.Request) -> RequestRecord:
         origin=headers.get("Origin"),
         query=request.query_string,
         headers=[name.lower() for name in headers],
+        traceparent=headers.get("traceparent"),
     )
 
 

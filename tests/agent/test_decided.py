@@ -1,12 +1,15 @@
 """A decision as the log has it."""
 
 import json
+import logging
 
+import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from spoe_agent.agent.decided import fields
 from spoe_agent.routing import Action, Candidate, Choice, Cost, Exclusion, Reason, Tier
-from tests.rigs import B, Held, asks
+from tests.rigs import B, Held, Rig, asks
 
 CHOICE = Choice(
     Action.ROUTE,
@@ -61,3 +64,24 @@ def test_what_the_agent_decides_and_grants_is_plain_data():
         ("granted", "2", "route"),
     ]
     assert json.loads(json.dumps(logs)) == logs
+
+
+@pytest.mark.parametrize(("log_caller", "caller"), [("name", "10.0.0.5"), ("none", "")])
+def test_a_decision_is_one_short_line_when_that_is_asked_for(log_caller, caller):
+    rig = Rig()
+    rig.agent.record.rows.log_caller, rig.agent.record.is_said = log_caller, True
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+    try:
+        with capture_logs() as logs:
+            rig.agent.decide(asks(caller="10.0.0.5"))
+            rig.agent.record.is_said = False
+            rig.agent.decide(asks(request_id="r2"))
+    finally:
+        structlog.configure(**before)
+    (line,) = logs
+    assert line.pop("instance") in ("g0", "g1")
+    assert line == {
+        "event": "decided", "log_level": "info", "id": "r1", "model": "a:latest", "caller": caller, "action": "route",
+        "reason": "room", "state": "room",
+    }  # fmt: skip

@@ -26,7 +26,7 @@ LISTS = f"instances: [{INSTANCE}]\n"
         ("instances:\n- name: a\n  url: http://h:1/v1", "3: instances[0].url: ends with a part of what is asked below it, not 'http://h:1/v1'; write what comes before it, like http://127.0.0.1:11435: clients ask for /v1/... and /api/..."),
         (LISTS + "instanses: 1", "2: instanses: unknown key; did you mean instances?"),
         (LISTS + "policies:\n  poll: {intervall: 1}", "3: policies.poll.intervall: unknown key; did you mean interval?"),
-        (LISTS + "policies: {qq: 1}", "2: policies.qq: unknown key; known here: max_inspected_body, max_body, max_header, header_timeout, idle_timeout, max_connections_per_address, retry_after, explain_header, queue_timeout, response_timeout, client_timeout, hold_timeout, allowed_origins, allowed_hosts, log_caller, trusted_proxies, poll, health, limits, watch, decision_log"),
+        (LISTS + "policies: {qq: 1}", "2: policies.qq: unknown key; known here: max_inspected_body, max_body, max_header, header_timeout, idle_timeout, max_connections_per_address, retry_after, explain_header, queue_timeout, response_timeout, client_timeout, hold_timeout, allowed_origins, allowed_hosts, log_caller, log_decisions, trusted_proxies, poll, health, limits, watch, decision_log, traces"),
         (LISTS + "policies: {max_age: 5s}", "2: policies.max_age: unknown key; it belongs under poll"),
         (LISTS + "defaults: {OLLAMA_NUM_PARALLEL: 4}", "2: defaults.OLLAMA_NUM_PARALLEL: unknown key; did you mean num_parallel?"),
         (LISTS + "defaults: {keep-alive: 4}", "2: defaults.keep-alive: unknown key; it belongs under ollama"),

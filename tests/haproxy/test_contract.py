@@ -17,6 +17,7 @@ from spoe_agent.haproxy.contract import (
     LATER,
     LINE,
     QUESTIONS,
+    TRACE,
     VARIABLES,
     Argument,
     Check,
@@ -83,7 +84,16 @@ def test_no_other_message_is_sent(config, engine):
 
 
 def test_every_argument_belongs_to_a_message():
-    assert set().union(*AT_ONCE.values(), *LATER.values()) == set(get_args(Argument))
+    assert set().union(*AT_ONCE.values(), *LATER.values(), TRACE) == set(get_args(Argument))
+
+
+def test_traces_are_told_of_only_where_they_are_wanted(engine):
+    assert "trace=" not in engine
+    traced = haproxy_files(fleet_of(f'{ONE}policies: {{traces: {{endpoint: "http://127.0.0.1:4318"}}}}'))
+    sent = dict(re.findall(r"^spoe-message (\S+)\n +args (.*)$", traced["spoe-pointsman.conf"], re.M))
+    assert {name: f"trace={TRACE['trace']}" in args.split() for name, args in sent.items()} == {
+        name: name != Question.HOLD for name in QUESTIONS
+    }
 
 
 def test_where_nothing_is_held_nobody_asks():

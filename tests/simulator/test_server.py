@@ -151,6 +151,7 @@ async def test_requests_are_on_record():
         "request_id": "r1",
         "host": "localhost",
         "origin": None,
+        "traceparent": None,
         "model": "a",
         "status": 200,
     }
