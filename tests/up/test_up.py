@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 from contextlib import suppress
+from tempfile import TemporaryDirectory
 
 import aiohttp
 import pytest
@@ -54,15 +55,15 @@ async def test_it_runs_behind_mitmproxy_too(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 async def test_however_it_ends_nothing_is_left(tmp_path, number):
-    temporary = tmp_path / "t"
-    temporary.mkdir()
-    async with up(tmp_path, "--simulate", environment={"TMPDIR": str(temporary)}) as run:
-        await run.says(READY)
-        children = run.children()
-        assert list(temporary.iterdir())
-        assert await run.end(number) == (-9 if number == signal.SIGKILL else 0)
-        await all_gone(children, run.ports())
-    assert not list(temporary.iterdir())
+    # Not below tmp_path: a socket's path must be short (unix(7)).
+    with TemporaryDirectory(prefix="up-") as folder:
+        async with up(tmp_path, "--simulate", environment={"TMPDIR": folder}) as run:
+            await run.says(READY)
+            children = run.children()
+            assert os.listdir(folder)
+            assert await run.end(number) == (-9 if number == signal.SIGKILL else 0)
+            await all_gone(children, run.ports())
+        assert not os.listdir(folder)
 
 
 async def test_a_terminal_that_takes_nothing_stops_neither_start_nor_end(tmp_path):
