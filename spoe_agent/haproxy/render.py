@@ -24,6 +24,7 @@ from spoe_agent.haproxy.key_maps import KEYS_MAP, RIGHTS_MAP
 from spoe_agent.haproxy.models_map import MODELS_MAP, entries, text
 from spoe_agent.haproxy.names import HOSTS, RESOLVERS, in_hosts_file, server_options
 from spoe_agent.keys.entry import OPEN_LINE
+from spoe_agent.keys.file import Keys
 from spoe_agent.keys.file import read as read_keys
 from spoe_agent.keys.keyring import Lack
 from spoe_agent.requests import foreign, glimpse, wishes
@@ -79,21 +80,28 @@ MAX_PASSES = 8
 """A request goes around at most so often, however many instances there are."""
 
 
-def haproxy_files(fleet: Fleet, hosts: Path = HOSTS) -> dict[str, str]:
+def haproxy_files(fleet: Fleet, hosts: Path = HOSTS, keys: Keys | None = None) -> dict[str, str]:
     """Return HAProxy's whole configuration for a fleet: text by relative file name.
 
-    `hosts`: the file of names that HAProxy must not ask DNS for.
+    `hosts`: the file of names that HAProxy must not ask DNS for. `keys`: as their file has them, if left out.
+    Raises FleetError when that cannot be read.
     """
     policies, spec = fleet.policies, specs(fleet)
     return {
         "haproxy.cfg": _config(fleet, in_hosts_file(hosts)),
         "spoe-pointsman.conf": _engine(fleet),
         MODELS_MAP: text(spec, entries(spec)),
-        **(key_maps.texts(key_maps.key_lines(read_keys(Path(fleet.keys.file)))) if fleet.keys else {}),
+        **_maps_of_keys(fleet, keys),
         "origins.lst": "".join(f"{glob_regex(origin)}\n" for origin in policies.allowed_origins),
         "hosts.lst": "".join(f"{glob_regex(host)}\n" for host in policies.allowed_hosts),
         **_error_bodies(),
     }
+
+
+def _maps_of_keys(fleet: Fleet, keys: Keys | None) -> dict[str, str]:
+    if fleet.keys is None:
+        return {}
+    return key_maps.texts(key_maps.key_lines(read_keys(Path(fleet.keys.file)) if keys is None else keys))
 
 
 def _template(name: str) -> Template:

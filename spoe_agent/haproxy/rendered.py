@@ -22,7 +22,8 @@ class Rendered:
         from spoe_agent.haproxy.render import haproxy_files, is_current
 
         if fleet != self._fleet:
-            self._fleet, self._texts = fleet, haproxy_files(fleet)
+            # Whichever keys there are: their file may be one that this user must not read.
+            self._fleet, self._texts = fleet, haproxy_files(fleet, keys=())
         folder = Path(fleet.haproxy.files)
         return [name for name, text in self._texts.items() if not is_current(name, _content(folder / name), text)]
 

@@ -12,15 +12,25 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from spoe_agent.routing.names import canonical, is_pattern
 from spoe_agent.routing.rights import Rights
 
 PREFIX = "pm-"
 """By this people, and scanners of leaked secrets, know one of ours."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.@-]{0,62}$")]
-Pattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:/*?!\[\]-]{1,200}$")]
+
+
+def _named(text: str) -> str:
+    """Return a model's name or pattern. Raises ValueError where no model can have such a name."""
+    if not is_pattern(text):
+        canonical(text)
+    return text
+
+
+Pattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:/*?!\[\]-]{1,200}$"), AfterValidator(_named)]
 
 NOTHING = Rights(models=(), may_manage=False)
 """Of a line that cannot be read."""
@@ -38,7 +48,7 @@ class Key(BaseModel):
     models: Annotated[tuple[Pattern, ...], Field(min_length=1, max_length=50)] | None = None
     """None: all. No more than fit into one command to HAProxy."""
     priority: Annotated[int, Field(ge=0, le=100)] = 0
-    weight: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] = 1.0
+    weight: Annotated[float, Field(ge=0.001, le=1000, allow_inf_nan=False)] = 1.0
     rpm: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     """Requests in a minute of the clock; 0: any number."""
     concurrent: Annotated[int, Field(ge=0, le=1_000_000)] = 0

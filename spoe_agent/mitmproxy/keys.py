@@ -13,7 +13,7 @@ from spoe_agent.fleet import Fleet
 from spoe_agent.fleet.schema_door import KeySettings
 from spoe_agent.keys.entry import OPEN_LINE, Key, rights_of
 from spoe_agent.keys.keyring import Keyring, Lack
-from spoe_agent.requests.caller import Credentials, address_of, secret_of
+from spoe_agent.requests.caller import Credentials, address_of, is_unnamed, secret_of
 from spoe_agent.routing import Action, Choice, Kind, Reason, RequestFacts
 from spoe_agent.routing.rights import EVERYTHING, Rights
 from spoe_agent.routing.surface import KNOWN_PATHS, classify, path_model
@@ -48,7 +48,8 @@ class Gate:
         found = self._keyring(fleet.keys).check(secret_of(credentials))
         if isinstance(found, Key):
             return Comer(found.rights, rpm=found.rpm)
-        if _is_open(address_of(credentials, fleet.policies.trusted_proxies), fleet.keys):
+        trusted = fleet.policies.trusted_proxies
+        if _is_open(address_of(credentials, trusted), fleet.keys) and not is_unnamed(credentials, trusted):
             return Comer(rights_of(OPEN_LINE))
         return Comer(lack=found)
 

@@ -90,6 +90,11 @@ def address_of(credentials: Credentials, trusted: Sequence[Network] = ()) -> str
     return here
 
 
+def is_unnamed(credentials: Credentials, trusted: Sequence[Network]) -> bool:
+    """Tell whether a trusted proxy comes for somebody whom it names so that nobody can tell who that is."""
+    return bool(_named(credentials)) and _is_trusted(address_of(credentials, trusted), trusted)
+
+
 def _named(credentials: Credentials) -> list[str | None]:
     """Return the addresses that proxies named, the last proxy's first; None for what is no address."""
     header = credentials.x_forwarded_for

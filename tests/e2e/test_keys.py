@@ -190,8 +190,12 @@ ALONE: list[tuple[str, dict[str, Any], int]] = [
     ("some", {"Model": "secret", **chat("alpha", stream=False)}, 400),
     ("some", {"messages": [], "stream": False}, 503),
     ("expired", chat("alpha"), 401),
-    ("slow", chat("alpha"), 429),
 ]
+FORM = (
+    b'{"model": "alpha"}\r\n--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nsecret\r\n'
+    b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\nRIFF\r\n--b--\r\n'
+)
+"""What comes before a form's first part is passed over (RFC 2046, 5.1.1)."""
 
 
 @pytest.mark.haproxy
@@ -205,12 +209,18 @@ async def test_without_the_agent_keys_hold_and_requests_are_served(
         return _alone(locked)
 
     await until(is_alone, 10, "the agent is known to be dead")
-    for _ in range(2 * KEYS["slow"]["rpm"]):
-        async with session.get(f"{locked.url}/api/version", headers=bearer("slow")):
-            pass
+
+    async def is_too_often() -> bool:
+        async with session.post(f"{locked.url}/api/chat", json=chat("alpha"), headers=bearer("slow")) as answer:
+            return answer.status == 429
+
+    await until(is_too_often, 10, "a minute's requests are over")
     for who, ask, expected in ALONE:
         async with session.post(f"{locked.url}/api/chat", json=ask, headers=bearer(who)) as answer:
             assert (who, ask, answer.status) == (who, ask, expected), await answer.text()
+    headers = {**bearer("some"), "Content-Type": "multipart/form-data; boundary=b"}
+    async with session.post(f"{locked.url}/v1/audio/transcriptions", data=FORM, headers=headers) as answer:
+        assert answer.status == 503
     for path in LISTS:
         async with session.get(locked.url + path, headers=bearer("some")) as answer:
             assert answer.status == 503
@@ -218,3 +228,30 @@ async def test_without_the_agent_keys_hold_and_requests_are_served(
             assert answer.status == 200
     async with session.delete(f"{locked.url}/api/delete", json={"model": "x"}, headers=bearer("all")) as answer:
         assert answer.status == 403
+
+
+SAID = {
+    # what is said of whom a request is from, when it comes from a trusted proxy on an open network -> its status
+    "nothing": ({}, 200),
+    "somebody of that network": ({"X-Forwarded-For": "192.0.2.7"}, 200),
+    "somebody of another": ({"X-Forwarded-For": "9.9.9.9"}, 401),
+    "who knows": ({"X-Forwarded-For": "unknown"}, 401),
+    "an address with a port in brackets": ({"X-Forwarded-For": "[2001:db8::1]:443"}, 401),
+    "a hidden one": ({"Forwarded": "for=_gazonk"}, 401),
+}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def ajar(binary: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    folder = tmp_path_factory.mktemp("ajar")
+    keys = {"file": str(folder / "keys" / "keys.json"), "open_networks": ["127.0.0.0/8", "192.0.2.0/24"]}
+    async with keyed(binary, folder, keys=keys, policies={"trusted_proxies": ["127.0.0.0/8"]}) as running:
+        yield running
+
+
+@pytest.mark.parametrize(("said", "status"), SAID.values(), ids=SAID)
+async def test_who_needs_no_key_behind_a_proxy(
+    ajar: Stack, session: aiohttp.ClientSession, said: dict[str, str], status: int
+) -> None:
+    async with session.get(f"{ajar.url}/api/version", headers=said) as answer:
+        assert answer.status == status
