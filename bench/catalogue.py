@@ -2,7 +2,8 @@
 
 The agent is put together as `pointsman serve` does it, and polls the instances meanwhile; these are another process,
 which answers from memory. A list is timed from the question to the whole text: again at once; a second later, when
-stores are looked at anew; and after a change. Decisions are timed as in `bench.choose_cost`.
+stores are looked at anew; after a change; and of what is loaded, after requests on every instance. Decisions are timed
+as in `bench.choose_cost`.
 Run it: python -m bench.catalogue. It exits with 1 when a goal is missed.
 """
 
@@ -24,7 +25,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from bench.big_fleet import CHANGED, ReadBy, Size, assembled, other_side
+from bench.big_fleet import CHANGED, ReadBy, Size, assembled, model, other_side
 from bench.choose_cost import SCENES, measure
 from spoe_agent.agent.second_look import INTERVAL_S
 from spoe_agent.assemble import looks
@@ -79,12 +80,19 @@ async def lists(size: Size, rounds: int) -> list[Listed]:
                 await answer.read()
             await asyncio.sleep(INTERVAL_S)
 
+        async def use() -> None:
+            await asyncio.sleep(INTERVAL_S)
+            for number in range(size.instances):
+                parts.watch.touched(f"i{number}", model(0))
+
         answers = Answers(parts.lists, looks(parts))
         for path in ANSWERS:
             found.append(await _timed(answers, path, "again", _nothing, rounds))
             found.append(await _timed(answers, path, "a second later", _a_second, rounds))
             if ANSWERS[path].source is Source.STORES:
                 found.append(await _timed(answers, path, "after a change", change, rounds))
+            if ANSWERS[path].source is Source.LOADED:
+                found.append(await _timed(answers, path, "after requests everywhere", use, rounds))
         running.cancel()
     return found
 
