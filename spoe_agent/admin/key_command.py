@@ -7,6 +7,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,11 @@ from spoe_agent.requests.wishes import PRIORITIES
 
 RELOAD_DEADLINE_S = 60.0
 
+NO_PLACE = (
+    "pointsman up and mitmproxy follow it. Any other HAProxy was not told, because the fleet file names neither its "
+    "folder (haproxy.files) nor its socket (haproxy.runtime): it goes by the old keys until you render and reload"
+)
+
 _SPANS_S = {"m": 60, "h": 3600, "d": 86400}
 
 
@@ -31,7 +37,8 @@ def key() -> None:
     """Keys that clients must have (section `keys` of the fleet file).
 
     What is changed holds at once where the fleet file names HAProxy's admin socket (haproxy.runtime), within a second
-    where the agent runs that has one, and else after HAProxy's reload, which is done.
+    where the agent runs that has one, and else after HAProxy's reload, which is done. Exit status 1: something went
+    wrong; what, and what to do, is said.
     """
 
 
@@ -66,8 +73,9 @@ def add(name: str, fleet_file: Path | None, **given: Any) -> None:
             raise click.ClickException(f"there is a key {name}; take another name, or: pointsman key rotate {name}")
         return (*keys, made)
 
-    _changed(fleet, path, edit)
+    wrong = _changed(fleet, path, edit)
     click.echo(secret)
+    _fail_if(wrong)
 
 
 @key.command()
@@ -82,8 +90,9 @@ def rotate(name: str, fleet_file: Path | None) -> None:
         _known(name, keys)
         return tuple(one.model_copy(update={"hash": hash_of(secret)}) if one.name == name else one for one in keys)
 
-    _changed(fleet, path, edit)
+    wrong = _changed(fleet, path, edit)
     click.echo(secret)
+    _fail_if(wrong)
 
 
 @key.command()
@@ -97,7 +106,7 @@ def revoke(name: str, fleet_file: Path | None) -> None:
         _known(name, keys)
         return tuple(one for one in keys if one.name != name)
 
-    _changed(fleet, path, edit)
+    _fail_if(_changed(fleet, path, edit))
     click.echo(f"{name} is revoked", err=True)
 
 
@@ -187,20 +196,31 @@ def _when(text: str) -> int:
     return at_s
 
 
-def _changed(fleet: Fleet, path: Path, edit: Callable[[file.Keys], file.Keys]) -> None:
-    """Write the file, and have HAProxy know."""
-    try:
-        keys = file.change(path, edit)
-    except (FleetError, OSError) as error:
-        raise click.ClickException(f"the keys are as they were: {error}") from error
-    failed = {place: why for place, why in asyncio.run(put(fleet.haproxy, keys)).items() if why}
-    if fleet.haproxy.runtime and not failed:
-        return
-    if fleet.haproxy.files and not fleet.haproxy.runtime and not failed:
-        failed = _reloaded(fleet.haproxy.reload)
-    for place, why in failed.items():
-        hint = "the agent tells HAProxy within a second, if it runs and can; else: pointsman apply"
-        click.echo(f"{path} is written, but {place}: {why}; {hint}", err=True)
+def _changed(fleet: Fleet, path: Path, edit: Callable[[file.Keys], file.Keys]) -> str:
+    """Write the file, and have HAProxy know. Return what went wrong there, and what to do; "" where nothing did."""
+    settings = fleet.haproxy
+    with ExitStack() as alone:
+        try:
+            keys = alone.enter_context(file.changed(path, edit))
+        except (FleetError, OSError) as error:
+            raise click.ClickException(f"the keys are as they were: {error}") from error
+        # Before others write: else this list could come to HAProxy after theirs.
+        failed = {place: why for place, why in asyncio.run(put(settings, keys)).items() if why}
+    if settings.files is None and not settings.runtime:
+        said = f"{path} is written; {NO_PLACE}: pointsman render haproxy --out FOLDER, then: {settings.reload}"
+        click.echo(said, err=True)
+    if settings.files and not settings.runtime and not failed:
+        failed = _reloaded(settings.reload)
+    if not failed:
+        return ""
+    wrong = "; ".join(f"{place}: {why}" for place, why in failed.items())
+    do = f"pointsman render haproxy --out {settings.files or 'FOLDER'}, then: {settings.reload}"
+    return f"{path} is written, but HAProxy may go by the old keys: {wrong}; if no agent tells it (see its log): {do}"
+
+
+def _fail_if(wrong: str) -> None:
+    if wrong:
+        raise click.ClickException(wrong)
 
 
 def _reloaded(command: str) -> dict[str, str]:

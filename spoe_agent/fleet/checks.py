@@ -12,7 +12,7 @@ from itertools import combinations
 
 from pydantic import ByteSize
 
-from spoe_agent.fleet.exposure import exposed, open_front
+from spoe_agent.fleet.exposure import exposed, lasting_keys, open_front
 from spoe_agent.fleet.gpu_checks import GPU_CHECKS
 from spoe_agent.fleet.hosts import canonical_host, is_local
 from spoe_agent.fleet.problems import Finding, Path, called, shown
@@ -205,6 +205,7 @@ CHECKS: tuple[Callable[[FleetDraft], Findings], ...] = (
     addresses,
     exposed,
     open_front,
+    lasting_keys,
     certificates,
     connections,
     cache_types,

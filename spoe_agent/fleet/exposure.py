@@ -1,4 +1,4 @@
-"""Which of Pointsman's ports other hosts could reach without a key."""
+"""Which of Pointsman's ports could be reached without a key that is good."""
 
 from __future__ import annotations
 
@@ -46,6 +46,15 @@ def open_front(fleet: FleetDraft) -> Iterator[Finding]:
     hint += f"or 127.0.0.1:{front.port}; or insecure: true beside it if you trust all who reach it"
     rests_on = ("listeners", "insecure"), ("keys",)
     yield Finding(("listeners", "front"), message, hint, depends=rests_on)
+
+
+def lasting_keys(fleet: FleetDraft) -> Iterator[Finding]:
+    """Who is revoked in HAProxy's memory alone is back at its next start."""
+    if fleet.keys is None or not fleet.haproxy.runtime or fleet.haproxy.files is not None:
+        return
+    message = "keys are changed in HAProxy's memory alone, so its next start or reload takes who was revoked again"
+    hint = "write haproxy.files beside it: the folder of HAProxy's files, like /etc/pointsman/haproxy"
+    yield Finding(("haproxy", "runtime"), message, hint, depends=(("haproxy", "files"), ("keys",)))
 
 
 def _stays_here(listen: Listen) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import PurePath
 
 DEADLINE_S = 2.0
@@ -76,12 +77,17 @@ class RuntimeAPI:
         if created is None:
             raise RuntimeAPIError(said)
         version = f"@{created[1]} {reference}"
+        is_complete = False
         try:
             for payload in _payloads(lines):
                 await self._tell(f"add map {version} <<\n{payload}")
+            is_complete = True
             await self._tell(f"commit map {version}")
-        except RuntimeAPIError:
-            await self.ask(f"clear map {version}")
+        except BaseException as error:
+            # A commit without an answer may have been obeyed: clearing would then take what is in use.
+            if not is_complete or isinstance(error, RuntimeAPIError):
+                with suppress(OSError, TimeoutError, RuntimeAPIError):
+                    await self.ask(f"clear map {version}")
             raise
 
     async def _tell(self, command: str) -> None:

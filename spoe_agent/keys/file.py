@@ -48,7 +48,14 @@ def _wrong(path: Path, message: str, hint: str) -> FleetError:
 
 
 def change(path: Path, edit: Callable[[Keys], Keys]) -> Keys:
-    """Replace the file by what `edit` makes of its keys, and return that. Who writes waits for who writes.
+    """Replace the file as `changed` does, and return its keys."""
+    with changed(path, edit) as keys:
+        return keys
+
+
+@contextmanager
+def changed(path: Path, edit: Callable[[Keys], Keys]) -> Iterator[Keys]:
+    """Replace the file by what `edit` makes of its keys, and give that. Who writes waits until who wrote has left.
 
     Raises FleetError as `read`, OSError when it cannot be written, and what `edit` raises.
     """
@@ -56,7 +63,7 @@ def change(path: Path, edit: Callable[[Keys], Keys]) -> Keys:
     with _alone(path.parent):
         keys = edit(read(path))
         _replace(path, _Content(keys=keys).model_dump_json(indent=1, exclude_defaults=True) + "\n")
-        return keys
+        yield keys
 
 
 @contextmanager

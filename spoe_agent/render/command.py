@@ -17,7 +17,6 @@ from spoe_agent.fleet import Fleet, FleetError, Instance, find, load
 from spoe_agent.fleet.option import fleet_option
 from spoe_agent.gpus.named import by_uuid, read_here
 from spoe_agent.haproxy import render as of_haproxy
-from spoe_agent.haproxy.models_map import MODELS_MAP
 from spoe_agent.instances.environment import UnnamedGpu
 from spoe_agent.instances.here import here
 from spoe_agent.process.quiet import quiet
@@ -180,8 +179,8 @@ def _finish(texts: dict[str, str], fleet_file: Path | None, out: Path, diff: boo
         if other and not force:
             hint = "take another folder (--out); or replace them: --force"
             raise click.ClickException(f"nothing was written: {out} has files of another fleet file, {other}; {hint}")
-        # The agent writes into the map of models.
-        foreign = [name for name in written.edited(texts, out) if Path(name).name != MODELS_MAP]
+        # The agent writes into the maps, and `pointsman key` does.
+        foreign = [name for name in written.edited(texts, out) if Path(name).name not in of_haproxy.MAPS]
         if foreign and not force:
             hint = "what would change: --diff; overwrite it: --force"
             raise click.ClickException(f"edited by hand, so nothing was written: {_paths(foreign, out)}; {hint}")

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import socket
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,6 +18,44 @@ from spoe_agent.keys.entry import hash_of
 from spoe_agent.keys.file import read
 
 DAY_S = 86_400
+
+
+class Refusing:
+    """A socket that takes no command, and tells at each whether the keys' folder was locked then."""
+
+    def __init__(self, path: Path, folder: Path) -> None:
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen()
+        self._folder = folder
+        self._thread = threading.Thread(target=self._serve)
+        self.was_locked: list[bool] = []
+
+    def __enter__(self) -> Refusing:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                self.was_locked.append(self._is_locked())
+                client.close()
+
+    def _is_locked(self) -> bool:
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(folder)
+        return False
 
 
 class Desk:
@@ -116,8 +159,40 @@ def test_where_haproxy_has_no_socket_it_is_reloaded(tmp_path: Path) -> None:
     assert f"{kept.hash} {kept.line}\n" in (files / "pointsman-keys.map").read_text()
 
 
-def test_a_haproxy_that_cannot_be_told_is_named(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, f"haproxy: {{runtime: {tmp_path}/none.sock}}")
-    told = desk.types("add", "a")
+@pytest.mark.parametrize("words", [("add", "b"), ("rotate", "a"), ("revoke", "a")], ids=lambda words: words[0])
+@pytest.mark.parametrize("place", ["socket", "folder", "reload"])
+def test_a_haproxy_that_cannot_be_told_is_a_failure_and_what_to_do_is_said(
+    tmp_path: Path, place: str, words: tuple[str, ...]
+) -> None:
+    files, socket = tmp_path / "haproxy", tmp_path / "none.sock"
+    settings, wrong = {
+        "socket": (f"files: {files}, runtime: {socket}, reload: 'true'", str(socket)),
+        "folder": (f"files: {tmp_path / 'fleet.yaml'}, reload: 'true'", str(tmp_path / "fleet.yaml")),
+        "reload": (f"files: {files}, reload: 'echo no such unit >&2; exit 5'", "no such unit"),
+    }[place]
+    desk = Desk(tmp_path)
+    desk.types("add", "a")
+    desk.fleet.write_text(f"{desk.fleet.read_text()}\nhaproxy: {{{settings}}}\n")
+    told = desk.types(*words)
+    assert told.exit_code == 1
+    assert f"{desk.file} is written, but HAProxy may go by the old keys: " in told.stderr
+    assert wrong in told.stderr
+    assert "pointsman render haproxy --out " in told.stderr
+    # The file has the new one, so it must be known to whom it is for.
+    assert told.stdout.startswith("pm-") is (words[0] != "revoke")
+    assert "is revoked" not in told.output
+
+
+def test_where_the_fleet_file_names_no_haproxy_it_is_said_what_to_do(desk: Desk) -> None:
+    desk.types("add", "a")
+    told = desk.types("revoke", "a")
     assert told.exit_code == 0
-    assert f"{desk.file} is written, but {tmp_path}/none.sock: " in told.stderr
+    assert "until you render and reload: pointsman render haproxy --out FOLDER, then: " in told.stderr
+
+
+def test_who_edits_meanwhile_is_told_of_last(tmp_path: Path) -> None:
+    """HAProxy is told while the file is still locked, so no older list comes after a newer one."""
+    desk = Desk(tmp_path, f"haproxy: {{files: {tmp_path / 'haproxy'}, runtime: {tmp_path / 'h.sock'}}}")
+    with Refusing(tmp_path / "h.sock", desk.file.parent) as haproxy:
+        desk.types("add", "a")
+    assert haproxy.was_locked == [True]

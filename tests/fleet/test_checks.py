@@ -66,6 +66,7 @@ def instances(*more: str) -> str:
         ('instances: [{name: a, url: "https://10.0.0.1:443"}]', "1: instances[0].url: 10.0.0.1 is an address, which HAProxy cannot find in a certificate that anybody may have signed; write the host's name, or ca_file: the certificates that only your own servers are signed by"),
         ('instances:\n- {name: a, url: "https://h:443/a"}\n- {name: b, url: "https://h:443/a/"}', "3: instances[1].url: h:443 is taken by a; let this Ollama listen on another port, like 11435"),
         ('listeners: {onward: "127.0.0.1:9603"}\ninstances: [{name: a, url: "https://h:1"}, {name: b, url: "http://h:2/x"}]', "1: listeners.onward: 127.0.0.1:9604 is taken by listeners.admin; give each its own port") ,
+        (TWO + "keys: {file: /k}\nhaproxy: {runtime: /run/h.sock}", "5: haproxy.runtime: keys are changed in HAProxy's memory alone, so its next start or reload takes who was revoked again; write haproxy.files beside it: the folder of HAProxy's files, like /etc/pointsman/haproxy"),
         (TWO + "callers: [{weight: 2}]", "4: callers[0].caller: is missing; write caller: 10.0.0.5"),
     ],
 )  # fmt: skip
@@ -81,6 +82,8 @@ def test_refused(text: str, expected: str) -> None:
         'listeners: {front: "0.0.0.0:11434", insecure: true}\ninstances: [{name: a, url: "http://10.0.0.1:11434"}]',
         'listeners: {front: "0.0.0.0:11434"}\nkeys: {file: /k}\ninstances: [{name: a, url: "http://10.0.0.1:11434"}]',
         'listeners: {front: "0.0.0.0:11434", insecure: true}\ninstances: [{name: a, url: "http://box:11434"}]',  # another machine, perhaps
+        TWO + "keys: {file: /k}\nhaproxy: {runtime: /run/h.sock, files: /h}",
+        TWO + "haproxy: {runtime: /run/h.sock}",
         'listeners: {log: "127.0.0.1:11435"}\n' + TWO,  # UDP
         'listeners: {onward: "127.0.0.1:9604"}\n' + TWO,  # nothing is passed on
         'instances:\n- {name: a, url: "https://h:443/a"}\n- {name: b, url: "https://h:443/b"}\n- {name: c, url: "http://h:443"}',

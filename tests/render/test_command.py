@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from spoe_agent.haproxy.key_maps import KEYS_MAP, RIGHTS_MAP
 from spoe_agent.haproxy.models_map import MODELS_MAP
+from spoe_agent.keys.entry import Key
+from spoe_agent.keys.file import change
 from spoe_agent.render.command import render
 from spoe_agent.written import LIST
 
@@ -79,6 +82,17 @@ def test_what_the_agent_wrote_into_the_map_of_models_is_no_edit(fleet_file: Path
     fleet_file.write_text(FLEET.replace("name: b", "name: c"))
     said("haproxy", "--fleet", fleet_file, "--out", tmp_path)
     assert not (tmp_path / MODELS_MAP).read_text().endswith("a+\n")
+
+
+def test_what_others_wrote_into_the_maps_of_keys_is_no_edit(fleet_file: Path, tmp_path: Path) -> None:
+    keys, out = tmp_path / "keys.json", tmp_path / "out"
+    fleet_file.write_text(f"{FLEET}keys: {{file: {keys}}}\n")
+    said("haproxy", "--fleet", fleet_file, "--out", out)
+    change(keys, lambda _: (Key(name="a", hash="A" * 64),))
+    for name in (KEYS_MAP, RIGHTS_MAP):
+        (out / name).write_text("# of another time\n")
+    said("haproxy", "--fleet", fleet_file, "--out", out)
+    assert "A" * 64 in (out / KEYS_MAP).read_text()
 
 
 @pytest.mark.parametrize("what", ["systemd", "compose"])
