@@ -6,9 +6,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from spoe_agent.routing import Candidate, Choice, RequestFacts
+from spoe_agent.routing import Candidate, Choice, RequestFacts, Tier
 from spoe_agent.routing.choice import Cost
 from spoe_agent.routing.names import display
+
+STATES = {tier: tier.name.lower() for tier in Tier}
+"""How warm an instance is, in words. A table, because Python 3.11 takes long to find a member's name."""
 
 
 def fields(facts: RequestFacts, choice: Choice) -> dict[str, Any]:
@@ -28,7 +31,7 @@ def fields(facts: RequestFacts, choice: Choice) -> dict[str, Any]:
 
 def short(facts: RequestFacts, choice: Choice, caller: str) -> dict[str, Any]:
     """Return what fits into a line for people: `id` is the one in HAProxy's log."""
-    tier = {} if choice.tier is None else {"state": choice.tier.name.lower()}
+    tier = {} if choice.tier is None else {"state": STATES[choice.tier]}
     return {
         "id": facts.request_id,
         "model": display(facts.model) if facts.model else None,
@@ -48,7 +51,7 @@ def _candidate(one: Candidate) -> dict[str, Any]:
         return {"excluded": str(one.exclusion), **why}
     terms = {name: kept for name, s in zip(Cost._fields, one.cost, strict=True) if s and (kept := round(s, 3))}
     return {
-        **({"state": one.tier.name.lower()} if one.tier is not None else {}),
+        **({"state": STATES[one.tier]} if one.tier is not None else {}),
         "total_s": round(one.cost.total_s, 3),
         **terms,
         **({"evicts": [display(model) for model in one.victims]} if one.victims else {}),

@@ -81,6 +81,15 @@ def test_its_store_is_where_it_may_write(keys: str, home: str, writes: list[str]
     assert unit.get("ReadWritePaths", []) == writes
 
 
+@pytest.mark.parametrize(
+    ("file", "writes"),
+    [("/var/lib/pointsman/d.jsonl", []), ("/var/log/pointsman/d.jsonl", ['-"/var/log/pointsman"'])],
+)
+def test_the_agent_may_write_its_decision_log(file: str, writes: list[str]) -> None:
+    unit = settings(of("", f"policies: {{decision_log: {{file: {file}}}}}")["pointsman.service"])
+    assert unit.get("ReadWritePaths", []) == writes
+
+
 def test_the_agent_is_told_of_and_reloads() -> None:
     unit = settings(of("", "haproxy: {files: /etc/pointsman/haproxy}")["pointsman.service"])
     assert unit["Type"] == ["notify"] and int(unit["WatchdogSec"][0]) > 0
