@@ -21,6 +21,7 @@ from spoe_agent.haproxy.key_places import put
 from spoe_agent.keys import file
 from spoe_agent.keys.entry import Key, hash_of, new_secret
 from spoe_agent.requests.wishes import PRIORITIES
+from spoe_agent.routing.rights import MOST_URGENT
 
 RELOAD_DEADLINE_S = 60.0
 
@@ -46,7 +47,10 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(
         (
             click.option("--models", help="Names and patterns, with commas between: llama3.1:8b,qwen*. Else all."),
-            click.option("--priority", help="interactive, batch, or 0 to 100: no request is more urgent."),
+            click.option(
+                "--priority",
+                help="interactive (0), batch (100), or -100 to 100: no request is more urgent. Else its model's.",
+            ),
             click.option("--weight", type=float, help="Share of held requests; 2 gets twice as much as 1."),
             click.option("--rpm", type=int, help="Requests in a minute."),
             click.option("--concurrent", type=int, help="Requests that run a model at a time."),
@@ -122,7 +126,7 @@ def list_keys(fleet_file: Path | None) -> None:
 def _told(one: Key) -> list[str]:
     said = [f"models {','.join(one.models)}"] if one.models is not None else []
     for name, value, usual in (
-        ("priority", one.priority, 0),
+        ("priority", one.priority, MOST_URGENT),
         ("weight", one.weight, 1),
         ("rpm", one.rpm, 0),
         ("concurrent", one.concurrent, 0),

@@ -99,7 +99,7 @@ class WaitingRoom:
     def priority(self, facts: RequestFacts) -> int:
         """Return a request's class: the least urgent of its model's, its key's, and one that it wishes."""
         own = max(self._chooser.fleet.rule(facts.model or "").priority, facts.rights.priority)
-        return max(own, facts.wishes.priority or own)
+        return own if facts.wishes.priority is None else max(own, facts.wishes.priority)
 
     def leave(self, request_id: str) -> Ticket | None:
         """Take out a request that ended by itself. None: it was not here."""

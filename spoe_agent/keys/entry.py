@@ -15,7 +15,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from spoe_agent.routing.names import canonical, is_pattern
-from spoe_agent.routing.rights import Rights
+from spoe_agent.routing.rights import MOST_URGENT, Rights
 
 PREFIX = "pm-"
 """By this people, and scanners of leaked secrets, know one of ours."""
@@ -47,7 +47,7 @@ class Key(BaseModel):
     hash: Annotated[str, StringConstraints(pattern=r"^[0-9A-F]{64}$")]
     models: Annotated[tuple[Pattern, ...], Field(min_length=1, max_length=50)] | None = None
     """None: all. No more than fit into one command to HAProxy."""
-    priority: Annotated[int, Field(ge=0, le=100)] = 0
+    priority: Annotated[int, Field(ge=MOST_URGENT, le=100)] = MOST_URGENT
     weight: Annotated[float, Field(ge=0.001, le=1000, allow_inf_nan=False)] = 1.0
     rpm: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     """Requests in a minute of the clock; 0: any number."""
@@ -76,7 +76,7 @@ class Key(BaseModel):
         return "|".join((*words, ",".join(self.models or ())))
 
 
-OPEN_LINE = "|0|0|0|0|1|0||"
+OPEN_LINE = f"|0|0|0|{MOST_URGENT}|1|0||"
 """Of those who need no key: they use all models, and change none."""
 
 

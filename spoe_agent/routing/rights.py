@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from spoe_agent.routing.names import matches
 
+MOST_URGENT = -100
+"""The most urgent class of the held queue that a model or a key may have."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rights:
@@ -15,8 +18,8 @@ class Rights:
     """Of the key; "" for who needs none."""
     models: tuple[str, ...] | None = None
     """Names and patterns, as `names.matches` reads them, of the models that may be used; None: all."""
-    priority: int = 0
-    """The most urgent class in the held queue."""
+    priority: int = MOST_URGENT
+    """No request is of a more urgent class in the held queue."""
     weight: float = 1.0
     """Share of held requests, where the fleet file gives the caller none."""
     concurrent: int = 0

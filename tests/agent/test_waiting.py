@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from spoe_agent.agent.ending import Ending
 from spoe_agent.agent.grant import Grant
 from spoe_agent.agent.waiting import BELIEVED_DOWN_S, MAX_LANES, REASK_AT
+from spoe_agent.keys.entry import OPEN_LINE, Key, rights_of
 from spoe_agent.routing import (
     Health,
     InstanceLoad,
@@ -17,6 +18,7 @@ from spoe_agent.routing import (
     ModelRule,
     Tier,
 )
+from spoe_agent.routing.rights import EVERYTHING, Rights
 from spoe_agent.routing.wishes import Wishes
 from tests.rigs import HOLD, HOLD_S, REJECT, ROUTE, A, B, Held, asks
 
@@ -94,6 +96,25 @@ def test_who_wishes_so_is_less_urgent_but_never_more(own, wished, is_last):
     for name in ("0", "1", "3" if is_last else "2"):
         rig.agent.ended(name)
     assert rig.names() == (["1", "3", "2"] if is_last else ["1", "2", "3"])
+
+
+@pytest.mark.parametrize(
+    ("rights", "wished", "is_first"),
+    [
+        (EVERYTHING, None, True),
+        (rights_of(OPEN_LINE), None, True),
+        (Key(name="k", hash="0" * 64).rights, None, True),
+        (EVERYTHING, 0, False),
+        (Rights("k", priority=0), None, False),
+    ],
+)
+def test_a_model_below_zero_is_more_urgent_than_the_usual_unless_key_or_wish_says_less(rights, wished, is_first):
+    rig = Held(rules=[ModelRule("a", priority=0), ModelRule("b", priority=-10)])
+    rig.agent.fleet = replace(rig.agent.fleet, instances=(InstanceSpec("g0", 1),))
+    assert rig.ask("0", "1", rights=rights) == [ROUTE, HOLD]
+    assert rig.ask("2", model=B, rights=rights, wishes=Wishes(priority=wished)) == [HOLD]
+    rig.agent.ended("0")
+    assert rig.names() == (["2"] if is_first else ["1"])
 
 
 def test_more_urgent_models_go_first_when_a_connection_is_free():

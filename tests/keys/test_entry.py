@@ -10,8 +10,8 @@ HASH = hash_of("s")
 @pytest.mark.parametrize(
     ("key", "line"),
     [
-        (Key(name="a", hash=HASH), "a|0|0|0|0|1|0||"),
-        (Key(name="a", hash=HASH, manage=True, expires_s=17, rpm=5), "a|17|5|0|0|1|1||"),
+        (Key(name="a", hash=HASH), "a|0|0|0|-100|1|0||"),
+        (Key(name="a", hash=HASH, manage=True, expires_s=17, rpm=5), "a|17|5|0|-100|1|1||"),
         (
             Key(name="a.b@c", hash=HASH, models=("x", "y*:[1-9]b"), priority=7, weight=2.5, concurrent=3),
             "a.b@c|0|0|3|7|2.5|0|{}|x,y*:[1-9]b",
@@ -56,7 +56,7 @@ def test_lists_of_models_have_one_id_each() -> None:
         {"models": ("a//b",)},
         {"models": ("x",) * 51},
         {"priority": 101},
-        {"priority": -1},
+        {"priority": -101},
         {"weight": 0},
         {"weight": 1e-310},
         {"weight": float("inf")},
