@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,9 +44,13 @@ class Plain:
 
     def _of_faults(self, faults: list[dict[str, str]]) -> Iterator[str]:
         """Seconds that pass are no news."""
-        now = {_still(f"{one['where']} {one['what']}"): one for one in faults}
-        for key in self._faults.keys() - now.keys():
-            yield f"no more: {self._faults[key]}"
+        now: dict[str, dict[str, str]] = {}
+        for one in faults:
+            key = _still(f"{one['where']} {one['what']}")
+            while key in now:
+                key += "#"
+            now[key] = one
+        yield from (f"no more: {said}" for key, said in self._faults.items() if key not in now)
         for key, one in now.items():
             said = f"{one['where']}: {one['what']}" if one["where"] else one["what"]
             if key not in self._faults:
@@ -85,4 +90,5 @@ def _ended(one: dict[str, Any]) -> str:
 
 
 def _still(text: str) -> str:
-    return "".join(sign for sign in text if not sign.isdecimal() and sign != ".")
+    """Return a text without the numbers in it; those in names stay."""
+    return re.sub(r"(?<!\S)\d[\d.]*(?!\S)", "", text)

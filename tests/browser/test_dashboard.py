@@ -196,6 +196,24 @@ async def test_what_breaks_is_named_above_all(page: Page) -> None:
         await shows(page, "#instances li:nth-child(3) .tile.cpu", "8.5 GiB on the CPU")
 
 
+async def test_faults_that_look_alike_have_a_line_each_and_leave_none(page: Page) -> None:
+    stage = Stage(1, tick_s=0.05)
+    stage.warnings += [f"HAProxy did not have gpu{number}, when it asked last" for number in (2, 3)]
+    stage.warnings += ["took 1 s", "took 2 s"]
+    lines = "[...document.querySelectorAll('#faults li')].map((one) => one.innerText).join('|')"
+    async with stage.serving() as url:
+        await opened(page, url)
+        await until(page, lines, "|".join(stage.warnings))
+        made = stage.dashboard.broadcast.made
+        await page.run("window.first = document.querySelector('#faults li:last-child')")
+        stage.warnings[2:] = ["took 3 s", "took 4 s"]
+        await until(page, lines, "|".join(stage.warnings))
+        assert stage.dashboard.broadcast.made > made
+        assert await page.run("window.first === document.querySelector('#faults li:last-child')")
+        del stage.warnings[0], stage.warnings[1:]
+        await until(page, lines, "HAProxy did not have gpu3, when it asked last")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("count", [1, 8, 64])
 async def test_every_width_holds_every_fleet(page: Page, count: int, scheme: str) -> None:

@@ -38,6 +38,18 @@ def test_faults_come_and_go():
     assert said(plain, stage) == ["no more: gpu0: GPU-0 has 2 uncorrected memory errors"]
 
 
+def test_faults_that_differ_in_a_name_are_two_and_those_that_do_not_too():
+    stage, plain = Stage(1), Plain()
+    said(plain, stage)
+    missing = [f"HAProxy did not have gpu{number}, or not at this address, when it asked last" for number in (2, 3)]
+    stage.warnings += [*missing, "took 1 s", "took 2 s"]
+    assert said(plain, stage) == [f"note: {what}" for what in stage.warnings]
+    stage.warnings[2:] = ["took 3 s", "took 4 s"]
+    assert said(plain, stage) == []
+    stage.warnings[:] = missing[1:]
+    assert said(plain, stage) == [f"no more: {what}" for what in (missing[0], "took 3 s", "took 4 s")]
+
+
 def test_an_agent_that_is_away_is_said_once():
     plain = Plain()
     assert list(plain.lines("it hangs")) == ["the agent does not answer: it hangs"]

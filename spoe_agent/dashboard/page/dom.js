@@ -21,12 +21,14 @@ export function setAttribute(node, name, value) {
 }
 
 // Makes the children of a parent those of a list, in its order. What stays is the same element: focus stays on it.
+// Of several items with one key each has its own element.
 export function keyed(parent, items, keyOf, make, update) {
   const before = parent.nodesByKey ?? new Map();
   const after = new Map();
   let place = parent.firstChild;
   for (const item of items) {
-    const key = keyOf(item);
+    let key = keyOf(item);
+    while (after.has(key)) key = `${key}#`;
     const node = before.get(key) ?? make(item);
     before.delete(key);
     after.set(key, node);

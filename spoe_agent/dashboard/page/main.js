@@ -55,7 +55,7 @@ async function readTrend(number) {
 function showFaults(faults) {
   byId("wrong").hidden = !faults.length;
   // Seconds that pass are no news: what is read aloud is a fault that is new.
-  const key = (one) => `${one.where} ${one.what.replace(/[\d.]+/g, "")}`;
+  const key = (one) => `${one.where} ${one.what.replace(/(?<!\S)\d[\d.]*(?!\S)/g, "")}`;
   keyed(byId("faults"), faults, key, (one) => el("li", {}, el("b", {}, one.where), el("span")), fillFault);
   document.title = faults.length ? `(${faults.length}) Pointsman` : "Pointsman";
 }
