@@ -16,9 +16,9 @@ NEEDS_MANAGE = "this key is for models; the admin port takes one with --manage"
 
 
 def headers() -> dict[str, str]:
-    """Return what goes with everything that a command asks the agent."""
+    """Return what goes with everything that a command asks the agent, names in lower case."""
     key = os.environ.get(VARIABLE, "")
-    return {"Authorization": f"Bearer {key}"} if key else {}
+    return {"authorization": f"Bearer {key}"} if key else {}
 
 
 class Operators:
@@ -30,7 +30,9 @@ class Operators:
         self._file = ""
 
     def lack(self, headers: Mapping[str, str]) -> str:
-        """Return why somebody may not come, for their eyes; "": they may."""
+        """Return why somebody may not come who sends these headers, names in lower case or in any; for their eyes; "":
+        they may.
+        """
         keys = self._fleet().keys
         if keys is None or not keys.admin:
             return ""

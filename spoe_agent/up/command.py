@@ -87,6 +87,8 @@ def _plan(file: Path, fleet: Fleet, simulate: bool, front: str, socket: Path) ->
     with quiet():
         instances, wrong = _bound(here(fleet), simulate)
     wrong += obstacles.of_front(front, binary)
+    # mitmproxy's agent has no admin port.
+    wrong += obstacles.of_key(fleet) if front == "haproxy" else ()
     wrong += obstacles.of_ports(fleet, instances, front)
     wrong += obstacles.of_folder(folder, "XDG_STATE_HOME names another place for it")
     if not simulate and instances:

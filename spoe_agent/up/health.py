@@ -48,10 +48,10 @@ async def follow(admin: Listen, say: Callable[[str], None]) -> None:
 
 
 async def _status(session: aiohttp.ClientSession, admin: Listen) -> Mapping[str, Any] | None:
-    """Return what the agent says; None: it does not answer."""
+    """Return what the agent says; None: it does not answer, or not to this key."""
     with suppress(OSError, ValueError, TooLong, aiohttp.ClientError, TimeoutError):
         answer = await get(session, Remote(f"http://{admin}", headers()), "/status")
-        found: Mapping[str, Any] = json.loads(answer.body)
+        found: Mapping[str, Any] | None = json.loads(answer.body) if answer.status == 200 else None
         return found
     return None
 

@@ -15,6 +15,7 @@ from spoe_agent.haproxy import program as haproxy
 from spoe_agent.haproxy.render import write
 from spoe_agent.instances import program as ollama
 from spoe_agent.instances.store import store_folder
+from spoe_agent.keys.operators import Operators, headers
 from spoe_agent.mitmproxy import program as mitmproxy
 from spoe_agent.process.fronts import fronts
 from spoe_agent.process.listening import Place, places
@@ -29,6 +30,13 @@ MISSING = {
     "mitmproxy": "mitmdump is not on the path: pip install '.[mitmproxy]' in a checkout of Pointsman",
     "ollama": "ollama is not on the path: install it (https://ollama.com/download), or take --simulate",
 }
+
+
+def of_key(fleet: Fleet) -> Iterator[str]:
+    """Yield why the agent will tell `up` nothing, which has to ask it how the instances are."""
+    lack = Operators(lambda: fleet).lack(headers())
+    if lack:
+        yield f"{lack}; `pointsman key add NAME --manage` makes one"
 
 
 def of_front(front: str, binary: str | None) -> Iterator[str]:

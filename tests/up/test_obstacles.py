@@ -10,9 +10,12 @@ import pytest
 from spoe_agent.fleet import loads
 from spoe_agent.gpus.reading import GpuReading
 from spoe_agent.haproxy.models_map import MODELS_MAP
+from spoe_agent.keys.entry import Key, hash_of
+from spoe_agent.keys.file import change
+from spoe_agent.keys.operators import VARIABLE
 from spoe_agent.rig.process import free_port
 from spoe_agent.up.members import CONFIGS
-from spoe_agent.up.obstacles import of_files, of_folder, of_front, of_gpus, of_ollama, of_ports
+from spoe_agent.up.obstacles import of_files, of_folder, of_front, of_gpus, of_key, of_ollama, of_ports
 from tests.nobody import closed
 from tests.serving import DEADLINE_S
 
@@ -46,6 +49,31 @@ def test_ollamas_program(tmp_path, says, status, expected):
 )
 def test_haproxys_program(tmp_path, says, expected):
     assert len(list(of_front("haproxy", program(tmp_path, says)))) == expected
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ("", "a key is needed"),
+        ("wrong", "this key is not known"),
+        ("serves", "this key is for models"),
+        ("manages", ""),
+    ],
+)
+def test_the_key_that_the_agent_asks_for(tmp_path, monkeypatch, sent, expected):
+    file = tmp_path / "keys.json"
+    change(
+        file,
+        lambda _: (
+            Key(name="a", hash=hash_of("serves")),
+            Key(name="b", hash=hash_of("manages"), manage=True),
+        ),
+    )
+    monkeypatch.setenv(VARIABLE, sent)
+    instances = 'instances: [{name: g0, url: "http://127.0.0.1:1"}]'
+    assert list(of_key(loads(instances))) == []
+    said = list(of_key(loads(f"keys: {{file: {file}, admin: true}}\n{instances}")))
+    assert len(said) == bool(expected) and all(one.startswith(expected) for one in said)
 
 
 @pytest.mark.parametrize("front", ["haproxy", "mitmproxy"])
