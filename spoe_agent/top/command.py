@@ -20,7 +20,7 @@ from spoe_agent.fleet import Listen
 from spoe_agent.fleet.option import fleet_option
 from spoe_agent.top.plain import Plain
 from spoe_agent.top.scenes import scenes
-from spoe_agent.top.screen import screen
+from spoe_agent.top.screen import screen, without
 
 
 @click.command()
@@ -58,8 +58,8 @@ async def _follow(where: Listen, live: Live, terminal: Console) -> None:
         async for scene in found:
             lost = scene if isinstance(scene, str) else ""
             last = scene if isinstance(scene, dict) else last
-            if last is not None:
-                live.update(Group(*screen(last, lost, terminal.width, terminal.height)), refresh=True)
+            lines = [without(lost)] if last is None else screen(last, lost, terminal.width, terminal.height)
+            live.update(Group(*lines), refresh=True)
 
 
 async def _print(where: Listen) -> None:

@@ -19,7 +19,7 @@ def screen(scene: dict[str, Any], lost: str, width: int, height: int) -> list[Te
     """Return the lines. `lost`: why the scene is an old one; "": it is not."""
     lines = [_head(scene, lost)]
     lines.append(Text(scene["asks"], "dim"))
-    lines += [Text(f"The agent does not answer: {lost}", "bold red")] if lost else []
+    lines += [without(lost)] if lost else []
     faults = scene["faults"]
     lines += [_fault(one) for one in faults[:MOST_FAULTS]]
     if len(faults) > MOST_FAULTS:
@@ -33,6 +33,11 @@ def screen(scene: dict[str, Any], lost: str, width: int, height: int) -> list[Te
         one.no_wrap = True
         one.truncate(width, overflow="ellipsis")
     return lines[:height]
+
+
+def without(why: str) -> Text:
+    """Return the line that says why there is no scene."""
+    return Text(f"The agent does not answer: {why}", "bold red")
 
 
 def _head(scene: dict[str, Any], lost: str) -> Text:

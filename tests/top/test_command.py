@@ -9,7 +9,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import pytest
+from aiohttp import web
 
+from spoe_agent.process.listening import bind
 from tests.dashboard.stage import Stage
 
 DEADLINE_S = 30.0
@@ -41,6 +43,23 @@ async def started(command, **more):
             await child.wait()
 
 
+@asynccontextmanager
+async def in_a_terminal(command, term):
+    """Give the process, what is on its screen, and its keys; the whole takes no longer than DEADLINE_S."""
+    ours, theirs = pty.openpty()
+    env = {**os.environ, "TERM": term, "COLUMNS": "80", "LINES": "24", "PYTHONIOENCODING": "utf-8"}
+    seen = bytearray()
+    asyncio.get_running_loop().add_reader(ours, lambda: seen.extend(os.read(ours, 65536)))
+    try:
+        async with started(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env) as top:
+            async with asyncio.timeout(DEADLINE_S):
+                yield top, lambda: seen.decode(errors="replace"), partial(os.write, ours)
+    finally:
+        asyncio.get_running_loop().remove_reader(ours)
+        os.close(ours)
+        os.close(theirs)
+
+
 async def test_into_a_pipe_lines_are_printed_and_an_agent_that_is_back_is_followed(command):
     first, second = Stage(1), Stage(1)
     second.listen = first.listen
@@ -60,28 +79,35 @@ async def test_into_a_pipe_lines_are_printed_and_an_agent_that_is_back_is_follow
 @pytest.mark.parametrize(("term", "is_drawn"), [("xterm", True), ("dumb", False)])
 async def test_in_a_terminal_it_is_drawn_until_q(command, term, is_drawn):
     stage = Stage(2)
-    ours, theirs = pty.openpty()
-    env = {**os.environ, "TERM": term, "COLUMNS": "80", "LINES": "24", "PYTHONIOENCODING": "utf-8"}
-    seen = b""
-
-    def read():
-        nonlocal seen
-        seen += os.read(ours, 65536)
-
-    asyncio.get_running_loop().add_reader(ours, read)
-    async with stage.serving(), started(command(stage), stdin=theirs, stdout=theirs, stderr=theirs, env=env) as top:
-        async with asyncio.timeout(DEADLINE_S):
-            while "gpu1" not in seen.decode(errors="replace"):
+    async with stage.serving(), in_a_terminal(command(stage), term) as (top, screen, press):
+        while "gpu1" not in screen():
+            await asyncio.sleep(0.05)
+        assert ("\x1b[?1049h" in screen()) is is_drawn
+        if is_drawn:
+            press(b"q")
+            while top.returncode is None:
                 await asyncio.sleep(0.05)
-            assert (b"\x1b[?1049h" in seen) is is_drawn
-            if is_drawn:
-                os.write(ours, b"q")
-                while top.returncode is None:
-                    await asyncio.sleep(0.05)
-                assert (top.returncode, b"\x1b[?1049l" in seen) == (0, True)
-    asyncio.get_running_loop().remove_reader(ours)
-    os.close(ours)
-    os.close(theirs)
+            assert (top.returncode, "\x1b[?1049l" in screen()) == (0, True)
+
+
+async def test_why_there_is_no_scene_is_drawn_before_the_first(command):
+    async def refuse(_):
+        return web.json_response({"error": "64 watch already"}, status=503)
+
+    async def status(_):
+        return web.json_response({})
+
+    stage, app = Stage(1), web.Application()
+    app.add_routes([web.get("/dashboard/events", refuse), web.get("/status", status)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.SockSite(runner, bind(stage.listen)).start()
+    try:
+        async with in_a_terminal(command(stage), "xterm") as (_, screen, _):
+            while "64 watch already" not in screen():
+                await asyncio.sleep(0.05)
+    finally:
+        await runner.cleanup()
 
 
 async def test_without_an_agent_it_says_so_at_once(command):
