@@ -8,6 +8,7 @@ simulator's libraries.
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
@@ -62,7 +63,12 @@ class LazyGroup(click.Group):
         return command
 
 
+def _build() -> str:
+    """Return what `--version` says of a build whose decision is compiled (hatch_build.py)."""
+    return " (compiled)" if any((Path(__file__).parent / "routing").glob("choose.*.so")) else ""
+
+
 @click.group(cls=LazyGroup, commands_at=COMMANDS)
-@click.version_option(__version__, prog_name="pointsman")
+@click.version_option(__version__, prog_name="pointsman", message=f"%(prog)s, version %(version)s{_build()}")
 def main() -> None:
     """Routes Ollama requests to the instance that should serve them."""

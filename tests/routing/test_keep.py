@@ -123,7 +123,8 @@ def test_a_copy_that_loads_elsewhere_is_another() -> None:
 
 
 @pytest.mark.parametrize(
-    "doubt", [{"health": Health.SUSPECT}, {"health": Health.DRAINED}, {"loads_in_doubt": True}, {"deleted": {A}}]
+    "doubt",
+    [{"health": Health.SUSPECT}, {"health": Health.DRAINED}, {"loads_in_doubt": True}, {"deleted": frozenset({A})}],
 )
 def test_nobody_in_doubt_is_asked(doubt):
     assert kept({"g0": replace(with_models(a=10), **doubt)}, {A: OFTEN}) == []

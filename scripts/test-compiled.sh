@@ -1,0 +1,13 @@
+#!/bin/sh
+# test-compiled.sh PYTHON: the tests of what can be compiled, against a compiled build far from the sources.
+set -eu
+python=$1
+built=build/compiled
+rm -rf "$built"
+mkdir -p "$built"
+POINTSMAN_COMPILE=1 "$python" -m hatchling build -t wheel -d "$built/dist"
+"$python" -m zipfile -e "$built"/dist/*.whl "$built"
+cp -r tests pyproject.toml "$built"
+cd "$built"
+"$python" -m spoe_agent --version | grep compiled
+exec "$python" -m pytest -q tests/routing tests/spop
