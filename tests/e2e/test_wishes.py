@@ -82,7 +82,8 @@ async def test_none_of_them_reaches_ollama(own: Stack, session: aiohttp.ClientSe
     assert (await asked(session, own, headers))[:2] == (200, "gpu0")
     names = set((await seen_by(session, own, 0))[-1]["headers"])  # type: ignore[call-overload]
     # For another pass HAProxy has notes of its own.
-    of_haproxy = set() if is_mitmproxy(own.binary) else {"x-pointsman-tried", "x-pointsman-wish"}
+    notes = {"x-pointsman-tried", "x-pointsman-wish", "x-pointsman-caller"}
+    of_haproxy = set() if is_mitmproxy(own.binary) else notes
     assert {name for name in names if name.startswith("x-pointsman-")} == of_haproxy
     assert "x-other" in names
 
