@@ -17,8 +17,11 @@ import h2.connection
 import h2.events
 import pytest
 import pytest_asyncio
+from aiohttp import encode_basic_auth
+from multidict import CIMultiDict
 from yarl import URL
 
+from spoe_agent.keys.entry import hash_of
 from spoe_agent.rig.stack import Stack
 from spoe_agent.routing.surface import MANAGE_PATHS
 from tests.e2e.conftest import chat, seen_by
@@ -75,6 +78,7 @@ BODIES = {
     "doubled with an escape": r'{"model": "alpha", "\u004dodel": "secret"}',
     "doubled far behind": json.dumps({"model": "alpha", "prompt": "x" * 40_000})[:-1] + ', "Model": "secret"}',
     "behind the end": '{"model": "secret"} {"model": "alpha"}',
+    "nothing first": '{"model": null, "model": "secret"}',
     "nested first": '{"options": {"model": "alpha"}, "model": "secret"}',
 }
 RUNNING = ("/api/chat", "/api/generate", "/api/embed", "/v1/chat/completions", "/v1/messages", "/v1/responses")
@@ -113,6 +117,62 @@ async def test_other_ways_to_another_model(
     data = BytesIO(body.encode())
     async with session.request(method, URL(url, encoded=True), data=data, headers=bearer("some")) as answer:
         assert answer.status == status, await answer.text()
+
+
+GOOD, BAD = SECRETS["all"], "pm-made-up"
+SENT = {
+    "two bearers, the good one last": ([("Authorization", f"Bearer {BAD}"), ("Authorization", f"Bearer {GOOD}")], 401),
+    "a list of bearers": ([("Authorization", f"Bearer {BAD}, Bearer {GOOD}")], 401),
+    "a bad bearer before a good x-api-key": ([("Authorization", f"Bearer {BAD}"), ("x-api-key", GOOD)], 401),
+    "no bearer before a good x-api-key": ([("Authorization", "Bearer "), ("x-api-key", GOOD)], 200),
+    "another scheme": ([("Authorization", f"Digest {GOOD}")], 401),
+    "a scheme in small letters": ([("Authorization", f"bearer {GOOD}")], 200),
+    "the user, not the password": ([("Authorization", encode_basic_auth(GOOD, "x"))], 401),
+    "a password behind a colon": ([("Authorization", encode_basic_auth("x", f":{GOOD}"))], 401),
+    "the hash for the key": ([("Authorization", f"Bearer {hash_of(GOOD)}")], 401),
+    "a key and more": ([("Authorization", f"Bearer {GOOD}x")], 401),
+    "a part of a key": ([("Authorization", f"Bearer {GOOD[:-1]}")], 401),
+    "a key in capitals": ([("Authorization", f"Bearer {GOOD.upper()}")], 401),
+    "a proxy's header": ([("Proxy-Authorization", f"Bearer {GOOD}")], 401),
+    "a cookie": ([("Cookie", f"Authorization=Bearer {GOOD}")], 401),
+    "a line of rights": (
+        [("Authorization", "Bearer admin|0|0|0|0|1|1||"), ("X-Pointsman-Key", "a|0|0|0|0|1|1||")],
+        401,
+    ),
+    "an address": ([("X-Forwarded-For", "127.0.0.1"), ("Forwarded", "for=127.0.0.1")], 401),
+    "an id that apply has": ([("X-Request-Id", "pointsman-apply")], 401),
+}
+
+
+@pytest.mark.parametrize("case", SENT)
+async def test_what_is_a_key_and_what_is_none(locked: Stack, session: aiohttp.ClientSession, case: str) -> None:
+    headers, status = SENT[case]
+    async with session.get(f"{locked.url}/api/version", headers=CIMultiDict(headers)) as answer:
+        assert answer.status == status
+
+
+async def test_a_key_in_the_query_is_none(locked: Stack, session: aiohttp.ClientSession) -> None:
+    async with session.get(f"{locked.url}/api/version?key={GOOD}&authorization=Bearer+{GOOD}") as answer:
+        assert answer.status == 401
+
+
+FORM = (
+    b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\n%b\r\n'
+    b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nx\r\n--b--\r\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("query", "model", "is_theirs"),
+    [("", b"secret", False), ("?model=alpha", b"secret", False), ("?model=secret", b"alpha", True)],
+)
+async def test_a_form_names_another_model(
+    locked: Stack, session: aiohttp.ClientSession, query: str, model: bytes, is_theirs: bool
+) -> None:
+    headers = {**bearer("some"), "Content-Type": "multipart/form-data; boundary=b"}
+    url = f"{locked.url}/v1/audio/transcriptions{query}"
+    async with session.post(url, data=FORM % model, headers=headers) as answer:
+        assert (answer.headers["x-pointsman"] == "- not allowed") is not is_theirs
 
 
 PATHS = {

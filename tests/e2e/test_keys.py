@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from collections.abc import AsyncIterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -180,17 +182,34 @@ def _alone(locked: Stack) -> bool:
     return "Server pointsman_agent/agent1 is DOWN" in locked.haproxy.output.read_text()
 
 
-ALONE: list[tuple[str, dict[str, Any], int]] = [
-    ("all", chat("secret", stream=False), 200),
-    ("some", chat("alpha", stream=False), 200),
-    ("some", chat("ALPHA:latest", stream=False), 200),
-    ("some", chat("beta:7b", stream=False), 200),
-    ("some", chat("secret", stream=False), 404),
-    ("some", chat("registry.ollama.ai/library/secret", stream=False), 404),
-    ("some", {"Model": "secret", **chat("alpha", stream=False)}, 400),
-    ("some", {"messages": [], "stream": False}, 503),
-    ("expired", chat("alpha"), 401),
+ALPHA, SECRET = (json.dumps(chat(name, stream=False)) for name in ("alpha", "secret"))
+ALONE = [
+    ("all", "/api/chat", SECRET, 200),
+    ("some", "/api/chat", ALPHA, 200),
+    ("some", "/api/chat", json.dumps(chat("ALPHA:latest", stream=False)), 200),
+    ("some", "/api/chat", json.dumps(chat("beta:7b", stream=False)), 200),
+    ("some", "/v1/chat/completions", ALPHA, 200),
+    ("some", "/api/chat", SECRET, 404),
+    ("some", "/v1/messages", SECRET, 404),
+    ("some", "/api/show", '{"model": "secret"}', 404),
+    ("some", "/api/chat", json.dumps(chat("registry.ollama.ai/library/secret")), 404),
+    ("some", "/api/chat", json.dumps(chat("alphabet")), 404),
+    ("some", "/api/chat", '{"model": "alpha secret"}', 404),
+    ("some", "/api/chat", f'{{"Model": "secret", {ALPHA[1:]}', 400),
+    ("some", "/api/chat", f'{ALPHA[:-1]}, "MODEL"\n: "secret"}}', 400),
+    ("some", "/api/chat", f'{ALPHA[:-1]}, "x": "\n\n\n", "model": "secret"}}', 400),
+    ("some", "/api/chat", f'{ALPHA[:-1]}, "\\u006Dodel": "secret"}}', 400),
+    ("some", "/api/chat", r'{"model": "\u0073ecret"}', 404),
+    ("some", "/api/chat", '{"Model": "alpha"}', 503),
+    ("some", "/api/chat", '{"x": {"model": "alpha"}}', 503),
+    ("some", "/api/chat", '{"messages": []}', 503),
+    ("some", "/api/show", '{"name": "alpha"}', 503),
+    ("some", "/api/chat", f'{ALPHA[:-1]}, "x": "{"x" * 1_100_000}"}}', 503),
+    ("expired", "/api/chat", ALPHA, 401),
+    ("some", "/api/pull", '{"model": "alpha"}', 403),
+    ("some", "/api/me", "{}", 404),
 ]
+"""Whose key, what it asks, and what HAProxy alone says."""
 FORM = (
     b'{"model": "alpha"}\r\n--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nsecret\r\n'
     b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\nRIFF\r\n--b--\r\n'
@@ -215,9 +234,13 @@ async def test_without_the_agent_keys_hold_and_requests_are_served(
             return answer.status == 429
 
     await until(is_too_often, 10, "a minute's requests are over")
-    for who, ask, expected in ALONE:
-        async with session.post(f"{locked.url}/api/chat", json=ask, headers=bearer(who)) as answer:
-            assert (who, ask, answer.status) == (who, ask, expected), await answer.text()
+    for who, path, ask, expected in ALONE:
+        headers = {**bearer(who), "X-Model": "alpha"}
+        async with session.post(locked.url + path, data=BytesIO(ask.encode()), headers=headers) as answer:
+            assert (who, path, ask[:99], answer.status) == (who, path, ask[:99], expected), await answer.text()
+    for model, expected in (("alpha", 200), ("secret", 404), ("SECRET:latest", 404)):
+        async with session.get(f"{locked.url}/v1/models/{model}", headers=bearer("some")) as answer:
+            assert answer.status == expected
     headers = {**bearer("some"), "Content-Type": "multipart/form-data; boundary=b"}
     async with session.post(f"{locked.url}/v1/audio/transcriptions", data=FORM, headers=headers) as answer:
         assert answer.status == 503
@@ -228,6 +251,15 @@ async def test_without_the_agent_keys_hold_and_requests_are_served(
             assert answer.status == 200
     async with session.delete(f"{locked.url}/api/delete", json={"model": "x"}, headers=bearer("all")) as answer:
         assert answer.status == 403
+    ask = chat("alpha", options={"num_predict": 4000})
+    streams = [await session.post(f"{locked.url}/api/chat", json=ask, headers=bearer("few")) for _ in range(4)]
+    assert [one.status for one in streams] == [200] * KEYS["few"]["concurrent"] + [429]
+    at_once = await asyncio.gather(
+        *(session.post(f"{locked.url}/api/chat", json=ask, headers=bearer("few")) for _ in range(64))
+    )
+    assert {one.status for one in at_once} == {429}
+    for one in (*streams, *at_once):
+        one.close()
 
 
 SAID = {
