@@ -47,7 +47,6 @@ log = structlog.get_logger()
 TICK_S = 0.25
 """How often held requests are looked at for time alone."""
 
-
 PRELOAD_S = 1.0
 """Between the beginnings of two loads of the agent's own: those of several instances at once slow each other down."""
 
@@ -152,10 +151,6 @@ class Parts:
     async def look(self) -> None:
         """Have the lists of what is installed read now, of every store once."""
         await self.ollamas.refresh_stores([one.name for one in self.fleet.instances if self._is_down(one.name)])
-
-    async def look_at_loaded(self) -> None:
-        """Have read now what is loaded where it may be something else than at the last poll."""
-        await self.ollamas.poll_some(self.watch.used())
 
     def _is_down(self, name: str) -> bool:
         return self.board.state(name).health is Health.DOWN
@@ -280,14 +275,15 @@ async def assemble(
 
 
 def looks(parts: Parts) -> dict[Source, Callable[[], Awaitable[object]]]:
-    """Return how the door's answers are kept fresh: stores once a second, what is loaded whenever it may differ."""
-    loaded = SecondLook(parts.look_at_loaded, time.monotonic, is_always_changing=True)
+    """Return how the door's answers are kept fresh: once a second, and while something of ours may be changing them."""
+    stores = SecondLook(parts.look, time.monotonic, lambda: parts.agent.second_look.is_changing)
+    loaded = SecondLook(lambda: parts.ollamas.poll_some(parts.watch.used()), time.monotonic, lambda: True)
 
     async def look_at_loaded() -> None:
         if parts.watch.used():
             await loaded.take()
 
-    return {Source.STORES: SecondLook(parts.look, time.monotonic).take, Source.LOADED: look_at_loaded}
+    return {Source.STORES: stores.take, Source.LOADED: look_at_loaded}
 
 
 def door(parts: Parts) -> Door:

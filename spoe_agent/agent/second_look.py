@@ -40,15 +40,18 @@ class SecondLook:
     Args:
         refresh: asks the instances.
         clock: monotonic seconds.
-        is_always_changing: what is read changes at any time, not by changes of a store alone.
+        is_changing: tells whether what is read may be changing, beside what this hears of.
     """
 
     def __init__(
-        self, refresh: Callable[[], Awaitable[None]], clock: Callable[[], float], is_always_changing: bool = False
+        self,
+        refresh: Callable[[], Awaitable[None]],
+        clock: Callable[[], float],
+        is_changing: Callable[[], bool] = lambda: False,
     ) -> None:
         self._refresh = refresh
         self._clock = clock
-        self._is_always_changing = is_always_changing
+        self._is_changing = is_changing
         self._asked_at_s = clock()
         self._asking: asyncio.Task[None] | None = None
         """The latest; it waits for those before it."""
@@ -82,7 +85,7 @@ class SecondLook:
         """What is read is being changed, or was just now."""
         now_s = self._clock()
         going_on = any(now_s - since_s < CHANGE_LIFETIME_S for since_s in self._changes.values())
-        return self._is_always_changing or going_on or now_s - self._changed_at_s < CHANGED_S
+        return self._is_changing() or going_on or now_s - self._changed_at_s < CHANGED_S
 
     @property
     def is_worth_it(self) -> bool:

@@ -92,8 +92,8 @@ async def test_what_is_read_began_after_the_change():
     assert rig.asked == 2
 
 
-async def test_always_where_what_is_read_changes_at_any_time():
-    rig = Rig(is_always_changing=True)
+async def test_always_where_somebody_else_says_that_it_may_be_changing():
+    rig = Rig(is_changing=lambda: True)
     rig.answers.clear()
     first = asyncio.ensure_future(rig.look.take())
     await until(lambda: rig.asked == 1)

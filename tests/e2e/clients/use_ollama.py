@@ -26,7 +26,7 @@ make(
         "pull in a stream": lambda: steps(client.pull("phi4-mini:3.8b", stream=True)),
         "copy": lambda: client.copy("mistral:7b", "twin"),
         "create": lambda: steps(client.create("mine", from_="mistral:7b", system="Be brief.", stream=True)),
-        "list with what came": client.list,
+        "list with what came": lambda: until(client.list, lambda said: len(said.models) == 7),
         "delete": lambda: [client.delete(name) for name in ("twin", "mine", "mistral:7b", "phi4-mini:3.8b")],
         "delete what is not there": lambda: client.delete("twin"),
         "chat with an unknown model": lambda: client.chat("nobody-has-this", HELLO),

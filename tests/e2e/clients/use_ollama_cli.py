@@ -46,7 +46,7 @@ make(
         "pull": lambda: ends_well("pull", "mistral:7b"),
         "cp": lambda: ollama("cp", "mistral:7b", "twin"),
         "create": lambda: ends_well("create", "mine", "-f", str(home / "Modelfile")),
-        "list with what came": lambda: sorted(names("list")),
+        "list with what came": lambda: sorted(until(lambda: names("list"), lambda said: len(said) == 7)),
         "rm": lambda: ollama("rm", "twin", "mine", "mistral:7b"),
         "rm of what is not there": lambda: ollama("rm", "twin"),
         "run of what is nowhere": lambda: ends_well("run", "nobody", "hello"),
