@@ -6,7 +6,7 @@ import pytest
 
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
-from spoe_agent.instances.shown import AGAIN_S, Shown
+from spoe_agent.instances.shown import AGAIN_S, SPARE, Shown
 from spoe_agent.routing import Dialect, Health, Kind, ModelRule, RequestFacts
 from spoe_agent.routing.memory import ModelShape
 from tests.routing.builders import A, B, C, fleet, spec, state
@@ -92,6 +92,46 @@ async def test_who_tells_nothing_is_asked_again_later(says):
     rig.now_s += AGAIN_S
     await rig.shown.look()
     assert rig.board.shapes == {A: SHAPE}
+
+
+@pytest.mark.parametrize("says", [OSError("gone"), TimeoutError()])
+async def test_another_instance_is_asked_where_one_gives_no_answer(says):
+    rig = Rig(g0={A: "a", B: "b"}, g1={A: "a", B: "b"})
+    rig.says = says
+    await rig.shown.look()
+    rig.says = SHAPE
+    await rig.shown.look()
+    await rig.shown.look()
+    assert rig.asked[0][0] == "g0"
+    assert sorted(rig.asked[1:]) == [("g1", "a:latest"), ("g1", "b:latest")]
+    assert rig.board.shapes == {A: SHAPE, B: SHAPE}
+
+
+async def test_what_a_file_does_not_say_nobody_else_is_asked():
+    rig = Rig(g0={A: "a"}, g1={A: "a"})
+    rig.says = None
+    await rig.shown.look()
+    await rig.shown.look()
+    assert len(rig.asked) == 1
+
+
+@pytest.mark.parametrize(("count", "asked"), [(SPARE, []), (SPARE + 2, [("g0", "b:latest")])])
+async def test_what_is_in_no_list_is_forgotten_once_it_is_much(count, asked):
+    rig = Rig(g0={A: "a"})
+    rig.shown.take({"a": SHAPE} | {f"old{number}": SHAPE for number in range(count)})
+    rig.board.namesakes.read("g0", {A: "a", B: "old0"})
+    await rig.shown.look()
+    assert rig.asked == asked
+    assert rig.board.shapes == {A: SHAPE, B: SHAPE}
+
+
+async def test_a_name_that_stands_for_another_model_elsewhere_is_the_last_lists():
+    rig, other = Rig(g0={A: "a"}, g1={A: "other"}), replace(SHAPE, batch_bytes=1)
+    rig.says = other
+    rig.shown.take({"other": other})
+    rig.says = SHAPE
+    await rig.shown.look()
+    assert (rig.asked, rig.board.shapes) == ([("g0", "a:latest")], {A: other})
 
 
 async def test_what_was_known_before_is_not_asked_again_and_follows_the_lists():
