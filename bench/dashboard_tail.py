@@ -58,8 +58,8 @@ async def shown(parts: Parts, limiter: Limiter) -> AsyncIterator[int]:
     """Show a fleet; give the port."""
     contact = Contact()
 
-    def now(now_s: float) -> dict[str, object]:
-        return status(parts, limiter, contact, 0.0, now_s)
+    def now(now_s: float, most_held: int | None) -> dict[str, object]:
+        return status(parts, limiter, contact, 0.0, now_s, most_held=most_held)
 
     runner = web.AppRunner(Dashboard(parts.agent, now, Trend(parts.agent, contact)).application(), access_log=None)
     await runner.setup()

@@ -157,11 +157,11 @@ async def _open_admin(service: Service, reloader: Reloader, trend: Trend, stack:
     """Answer operators."""
     parts, started_s = service.parts, time.monotonic()
 
-    def at(now_s: float) -> dict[str, Any]:
+    def at(now_s: float, most_held: int | None = None) -> dict[str, Any]:
         former = [_FORMER.format(place) for place in service.sockets.former]
         pending = reloader.seen.warnings() if reloader.seen else []
         warnings = [*parts.warnings(), *former, *service.decisions.warnings(), *service.traces.warnings(), *pending]
-        return status(parts, service.limiter, service.contact, started_s, now_s, warnings)
+        return status(parts, service.limiter, service.contact, started_s, now_s, warnings, most_held)
 
     async def now() -> dict[str, Any]:
         pending = await reloader.pending()

@@ -6,6 +6,7 @@ Ages are seconds; nothing of a prompt is in it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from spoe_agent import __version__
@@ -31,13 +32,14 @@ def status(
     started_s: float,
     now_s: float,
     warnings: Sequence[str] = (),
+    most_held: int | None = None,
 ) -> dict[str, Any]:
-    """Return everything, as of `now_s` on the agent's clock."""
+    """Return everything, as of `now_s` on the agent's clock; of so many held requests only, the oldest."""
     look = Look(known, limiter, now_s)
     return {
         **look.head(contact, started_s, warnings),
         "instances": [look.instance(spec) for spec in look.specs],
-        "hold": look.hold(),
+        "hold": look.hold(most_held),
         "learned": _learned(known.agent, now_s),
     }
 
@@ -108,14 +110,15 @@ class Look:
             "devices": _devices(self._seats.get(name, ()), self._readings),
         }
 
-    def hold(self) -> dict[str, Any]:
-        """Return who waits."""
-        waiting = [self._ticket(position, ticket) for position, ticket in enumerate(self._agent.hold)]
-        return {"length": len(waiting), "oldest_s": waiting[0]["age_s"] if waiting else 0.0, "requests": waiting}
+    def hold(self, most: int | None = None) -> dict[str, Any]:
+        """Return who waits, so many at most: there may be thousands."""
+        hold = self._agent.hold
+        waiting = [self._ticket(position, ticket) for position, ticket in enumerate(islice(hold, most))]
+        return {"length": len(hold), "oldest_s": waiting[0]["age_s"] if waiting else 0.0, "requests": waiting}
 
     def _ticket(self, position: int, ticket: Ticket) -> dict[str, Any]:
         facts = ticket.facts
-        entry = self._agent.record.history.find(facts.request_id)
+        entry = self._agent.record.history.get(facts.request_id)
         return {
             "position": position,
             "id": facts.request_id,

@@ -95,9 +95,15 @@ class History:
         """Return those that went to an instance and have not ended."""
         return [one for one in self._entries.values() if one.line is None and one.choice.action is Action.ROUTE]
 
+    def get(self, request_id: str) -> Entry | None:
+        """Return a request by its id."""
+        return self._entries.get(request_id)
+
     def find(self, name: str) -> Entry | None:
-        """Return a request by its id, or by what its client calls it (X-Request-Id): of several, the latest."""
-        entry = self._entries.get(name)
+        """Return a request by its id, or by what its client calls it (X-Request-Id): of several, the latest. It may
+        have to look at all.
+        """
+        entry = self.get(name)
         if entry is not None:
             return entry
         named = (one for one in reversed(self._entries.values()) if one.line is not None and one.line.name == name)

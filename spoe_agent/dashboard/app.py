@@ -20,7 +20,7 @@ from spoe_agent.admin import explain
 from spoe_agent.admin.wording import worded
 from spoe_agent.agent.agent import Agent
 from spoe_agent.dashboard.broadcast import TICK_S, Broadcast
-from spoe_agent.dashboard.scene import scene
+from spoe_agent.dashboard.scene import MOST_HELD, scene
 from spoe_agent.dashboard.trend import Trend
 
 TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -44,7 +44,8 @@ class Dashboard:
     """Of one agent.
 
     Args:
-        status: returns `admin.status` as of a moment on the agent's clock. It must not wait for anything.
+        status: returns `admin.status` as of a moment on the agent's clock, with so many held requests. It must not
+            wait for anything.
         clock: the agent's, monotonic seconds.
         tick_s: how often there is a new scene.
         reads_within_s: a viewer that does not read for so long is let go.
@@ -53,7 +54,7 @@ class Dashboard:
     def __init__(
         self,
         agent: Agent,
-        status: Callable[[float], dict[str, Any]],
+        status: Callable[[float, int | None], dict[str, Any]],
         trend: Trend,
         clock: Callable[[], float] = time.monotonic,
         tick_s: float = TICK_S,
@@ -89,7 +90,7 @@ class Dashboard:
     async def _event(self) -> bytes:
         """Return an event (HTML standard, 9.2.6). Decisions are made between the steps: all at once holds them up."""
         now_s = self._clock()
-        found = {**scene(self._status(now_s), self._agent, now_s), "trend": self._trend.number}
+        found = {**scene(self._status(now_s, MOST_HELD), self._agent, now_s), "trend": self._trend.number}
         await asyncio.sleep(0)
         text = json.dumps(found, separators=(",", ":"))
         await asyncio.sleep(0)

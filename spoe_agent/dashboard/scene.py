@@ -13,6 +13,9 @@ from spoe_agent.routing.names import display
 
 DECISIONS = 30
 
+MOST_HELD = 20
+"""Who waits longest; the page shows 12 of them, `top` 3."""
+
 
 def scene(status: dict[str, Any], agent: Agent, now_s: float) -> dict[str, Any]:
     """Return the scene of a status as of the same moment. What was learned is left out: it is long."""

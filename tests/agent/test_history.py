@@ -54,6 +54,7 @@ def test_what_a_held_request_got_at_last_and_how_it_ended():
         assert (entry.choice.action, entry.held_s, entry.predicted_s) == (Action.ROUTE, 3.5, 0.5)
         assert entry.line.ending.total_s == 0.2
     assert history.find("job-2") is None
+    assert (history.get("1"), history.get("job-1")) == (history.find("1"), None)
 
 
 def test_a_refusal_is_explained_by_what_was_seen_before():

@@ -78,8 +78,8 @@ class Stage:
         for name in self.names:
             self.reads(name)
 
-    def status(self, now_s: float) -> dict[str, Any]:
-        return status(self, self.limiter, self.contact, 0.0, now_s, self.warnings)
+    def status(self, now_s: float, most_held: int | None = None) -> dict[str, Any]:
+        return status(self, self.limiter, self.contact, 0.0, now_s, self.warnings, most_held)
 
     def reads(self, name: str, *models: str, spilled: float = 0.0) -> None:
         """Have an instance say that it has these loaded."""

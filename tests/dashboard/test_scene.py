@@ -3,13 +3,13 @@
 import time
 
 from spoe_agent.admin.signs import faults
-from spoe_agent.dashboard.scene import DECISIONS, scene
+from spoe_agent.dashboard.scene import DECISIONS, MOST_HELD, scene
 from tests.dashboard.stage import GIB, Stage
 
 
 def seen(stage):
     now_s = time.monotonic()
-    return scene(stage.status(now_s), stage.agent, now_s)
+    return scene(stage.status(now_s, MOST_HELD), stage.agent, now_s)
 
 
 def test_what_is_wrong_is_sorted_and_once_for_each_instance():
@@ -67,6 +67,17 @@ def test_who_waits_and_why():
         stage.asks("mistral:7b")
     (waits,) = seen(stage)["hold"]["requests"]
     assert waits["why"] == "no slot is free. It waits least for gpu0: it is loaded there."
+
+
+def test_of_many_who_wait_the_oldest_are_shown():
+    stage = Stage(1)
+    stage.reads("gpu0", "mistral:7b")
+    for _ in range(4 + MOST_HELD + 5):
+        stage.asks("mistral:7b")
+    hold = seen(stage)["hold"]
+    assert (hold["length"], len(hold["requests"])) == (MOST_HELD + 5, MOST_HELD)
+    assert [one["id"] for one in hold["requests"]][:2] == ["r5", "r6"]
+    assert len(stage.status(time.monotonic())["hold"]["requests"]) == MOST_HELD + 5
 
 
 def test_decisions_are_few():
