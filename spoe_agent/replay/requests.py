@@ -123,10 +123,15 @@ def _told(one: Decision, model: Model, like: InstanceProfile, scale: float, at_s
 
 def _guess_lengths(found: Sequence[Told], like: InstanceProfile) -> None:
     """What ended badly has no times of its own: it is as long as others of its model."""
+    sums: dict[str, tuple[float, int]] = {}
+    for one in found:
+        if one.is_sample:
+            tokens, count = sums.get(one.model.name, (0.0, 0))
+            sums[one.model.name] = tokens + one.output_tokens, count + 1
     for one in found:
         if not one.is_sample:
-            usual = [other.output_tokens for other in found if other.model is one.model and other.is_sample]
-            one.output_tokens = sum(usual) / len(usual) if usual else 200.0
+            tokens, count = sums.get(one.model.name, (200.0, 1))
+            one.output_tokens = tokens / count
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +151,7 @@ class Again(Router):
         self._requests = requests
         self._names = list(names)
         self._begun = begun
+        self._models = {one.model.name: one.model for one in requests}
 
     def preloads(self) -> Sequence[Sequence[Model]]:
         return [self._begun.warm.get(name, ()) for name in self._names]
@@ -158,8 +164,7 @@ class Again(Router):
 
     def unloads(self, record: Record) -> Iterable[Model]:
         decision = self._requests[record.request.work.id].decision
-        by_name = {one.model.name: one.model for one in self._requests}
-        return [by_name[name] for name in decision.victims if name in by_name]
+        return [self._models[name] for name in decision.victims if name in self._models]
 
 
 def fit(
