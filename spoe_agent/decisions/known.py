@@ -17,21 +17,31 @@ from spoe_agent.routing.specs import InstanceSpec
 def known(agent: Agent, wall_s: float) -> dict[str, Any]:
     """Return it as plain data. `wall_s`: now, in seconds since 1970."""
     specs, learner = agent.fleet.instances, agent.learner
-    stores: dict[str, dict[str, int]] = {}
-    for spec in specs:
-        installed = agent.board.state(spec.name).installed
-        stores.setdefault(spec.store, {}).update({display(model): size for model, size in installed.items()})
     return {
         "time": round(wall_s, 3),
         "instances": {spec.name: _instance(spec, agent.board.state(spec.name)) for spec in specs},
-        "stores": stores,
+        "stores": _stores(agent),
         "cached": {store: [display(model) for model in files] for store, files in learner.cached.items()},
         "learned": {
             "service_s": _means(learner.service),
             "first_byte_s": _means(learner.first_byte),
             "load_s": _means(learner.load),
-            "from_disk": {store: round(mean.seconds, 3) for store, mean in learner.from_disk.items()},
+            "from_disk": {store: [round(it.seconds, 4), it.samples] for store, it in learner.from_disk.items()},
         },
+    }
+
+
+def _stores(agent: Agent) -> dict[str, dict[str, int]]:
+    """Return each store's models. Instances that share one share its list too: thousands of models are gone through
+    once, not for each of them.
+    """
+    lists: dict[str, dict[int, Mapping[str, int]]] = {}
+    for spec in agent.fleet.instances:
+        installed = agent.board.state(spec.name).installed
+        lists.setdefault(spec.store, {})[id(installed)] = installed
+    return {
+        store: {display(model): size for installed in several.values() for model, size in installed.items()}
+        for store, several in lists.items()
     }
 
 

@@ -112,7 +112,10 @@ class Learned(BaseModel):
     """Times that were learned: model, instance, seconds, of how many requests."""
 
     service_s: list[tuple[str, str, float, int]] = []
+    first_byte_s: list[tuple[str, str, float, int]] = []
     load_s: list[tuple[str, str, float, int]] = []
+    from_disk: dict[str, tuple[float, int]] = {}
+    """By store: so many times longer than expected, of how many loads."""
 
 
 class Known(BaseModel):

@@ -68,7 +68,7 @@ class _Router(Pointsman):
         health = fleet.policies.health
         super().__init__(spec, tuple(models.values()), Variant(time_scale=scale), stores=stores, health=health)
         self.poll_interval_s = fleet.policies.poll.interval * scale
-        self.agent.learner.take(_learned(known, spec))
+        self.agent.learner.take(learned(known, spec))
         self._requests = requests
         self.began: set[int] = set()
         """Requests that a model was to be loaded for."""
@@ -147,7 +147,7 @@ def _lead_s(model: Model) -> float:
     return _LOAD_LEAST_S + model.size_bytes / _LOAD_BYTES_PER_S
 
 
-def _learned(known: Known, spec: FleetSpec) -> Learner:
+def learned(known: Known, spec: FleetSpec) -> Learner:
     """Return what the recorded agent knew at the beginning, as far as the instances are there."""
     there = {one.name for one in spec.instances}
 
@@ -158,10 +158,18 @@ def _learned(known: Known, spec: FleetSpec) -> Learner:
             if name in there and seconds > 0
         }
 
-    files = {
-        store: {canonical(model): size for model, size in listed.items()} for store, listed in known.stores.items()
-    }
-    return Learner(service=means(known.learned.service_s), load=means(known.learned.load_s), cached=files)
+    was = known.learned
+    return Learner(
+        service=means(was.service_s),
+        load=means(was.load_s),
+        from_disk={store: Mean(log(ratio), samples) for store, (ratio, samples) in was.from_disk.items() if ratio > 0},
+        cached={store: _sizes(models, known.stores.get(store, {})) for store, models in known.cached.items()},
+        first_byte=means(was.first_byte_s),
+    )
+
+
+def _sizes(models: Sequence[str], listed: Mapping[str, int]) -> dict[str, int]:
+    return {canonical(model): listed[model] for model in models if model in listed}
 
 
 def _was(one: Told, lead_s: float, scale: float) -> Sample:

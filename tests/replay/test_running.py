@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from spoe_agent.replay.recorded import NoLog, Recorded, read
+from spoe_agent.fleet import specs
+from spoe_agent.replay.recorded import Known, NoLog, Recorded, read
 from spoe_agent.replay.report import ALL, figures, rows
-from spoe_agent.replay.running import Replay, replay
+from spoe_agent.replay.running import Replay, learned, replay
+from spoe_agent.routing.names import canonical
 from spoe_agent.routing.specs import Weights
 from tests.replay.rig import COUNT, fleet, record
 
@@ -54,6 +56,28 @@ def test_rules_of_the_fleet_file_hold(recorded: Recorded, same: Replay) -> None:
 
 def test_weights_change_decisions(recorded: Recorded, same: Replay) -> None:
     assert replay(recorded, fleet(), replace(Weights(), load=0.0, share=5.0)).would != same.would
+
+
+def test_the_agent_begins_with_what_the_recorded_one_had_learned() -> None:
+    means = {kind: [("a:latest", "g0", 2.0, 5), ("a:latest", "gone", 9.0, 5)] for kind in ("service_s", "first_byte_s")}
+    known = Known.model_validate(
+        {
+            "time": 1.0,
+            "instances": {},
+            "stores": {"s": {"a:latest": 47, "b:latest": 90}, "t": {"c:latest": 16}},
+            "cached": {"s": ["b:latest", "deleted:latest"]},
+            "learned": {**means, "load_s": [("b:latest", "g1", 7.0, 2)], "from_disk": {"s": [1.5, 3]}},
+        }
+    )
+    a, b = canonical("a"), canonical("b")
+    found = learned(known, specs(fleet()))
+    assert found.cached == {"s": {b: 90}}
+    assert [(pair, mean.samples) for pair, mean in found.load.items()] == [((b, "g1"), 2)]
+    for means_of in (found.service, found.first_byte):
+        assert [(pair, mean.samples) for pair, mean in means_of.items()] == [((a, "g0"), 5)]
+    assert found.warm_s(a, "g0") == pytest.approx(2.0)
+    assert found.from_disk["s"].seconds == pytest.approx(1.5)
+    assert found.from_disk["s"].samples == 3
 
 
 def test_a_log_without_requests_is_refused(recorded: Recorded) -> None:
