@@ -9,7 +9,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -48,6 +48,8 @@ class DecisionLog:
         self._at_work = threading.Lock()
         self._is_new = True
         """What is known is to be written next."""
+        self._known = b""
+        """It, until it is written."""
         self._known_at_s = 0.0
         self._trouble = ""
         self.adopt(policies)
@@ -65,7 +67,7 @@ class DecisionLog:
 
     def warnings(self) -> list[str]:
         """Return what people should know: that nothing can be written, and why."""
-        return [f"{self._trouble}: decisions are not written down"] if self._trouble else []
+        return [self._trouble] if self._trouble else []
 
     async def run(self) -> None:
         """Write each second what there is, until cancelled."""
@@ -79,35 +81,53 @@ class DecisionLog:
         rows = self._rows.take()
         if not rows or self._policy.file is None:
             return
-        job = partial(self._write, Path(self._policy.file), self._what_is_known(), rows)
+        self._see_what_is_known()
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+        # A thread of its own, and a daemon: one that hangs in the disk is not waited for when the process ends.
+        arguments = (loop, done, Path(self._policy.file), rows)
+        threading.Thread(target=self._work, args=arguments, name="decisions", daemon=True).start()
         # Whoever is cancelled meanwhile has taken these rows already: they are written all the same.
-        await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, job))
+        await done
 
-    def _what_is_known(self) -> bytes:
+    def _see_what_is_known(self) -> None:
         now_s = self._clock()
-        if not self._is_new and now_s - self._known_at_s < KNOWN_S:
-            return b""
-        self._is_new, self._known_at_s = False, now_s
-        return to_json({"known": known(self._agent, self._wall())}) + b"\n"
+        if self._is_new or now_s - self._known_at_s >= KNOWN_S:
+            self._is_new, self._known_at_s = False, now_s
+            self._known = to_json({"known": known(self._agent, self._wall())}) + b"\n"
 
-    def _write(self, path: Path, first: bytes, rows: list[bytes]) -> None:
-        with self._at_work:
-            try:
-                size = append(path, first + b"".join(rows))
-                if size >= self._policy.max_size:
-                    put_aside(path, self._policy.keep)
-                    self._is_new = True
-            except OSError as error:
-                self._rows.lost += len(rows)
+    def _work(self, loop: asyncio.AbstractEventLoop, done: asyncio.Future[None], path: Path, rows: list[bytes]) -> None:
+        try:
+            with self._at_work:
+                self._write(path, rows)
+        finally:
+            # The loop may be closed by now: nobody waits any more.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(_settle, done)
+
+    def _write(self, path: Path, rows: list[bytes]) -> None:
+        first = self._known
+        try:
+            size = append(path, first + b"".join(rows))
+        except OSError as error:
+            self._rows.lost += len(rows)
+            self._say(f"{path}: {error.strerror or error}: decisions are not written down")
+            return
+        self._rows.written += len(rows)
+        if self._known is first:
+            self._known = b""
+        try:
+            if size >= self._policy.max_size:
+                put_aside(path, self._policy.keep)
                 self._is_new = True
-                self._say(f"{path}: {error.strerror or error}")
-            else:
-                self._rows.written += len(rows)
-                self._say("")
+        except OSError as error:
+            self._say(f"{path}: {error.strerror or error}: it cannot be renamed, and grows beyond its max_size")
+        else:
+            self._say("")
 
     def _say(self, trouble: str) -> None:
-        if trouble and not self._trouble:
-            log.error("the decision log cannot be written; requests are served on", why=trouble)
+        if trouble and trouble != self._trouble:
+            log.error("the decision log is in trouble; requests are served on", why=trouble)
         elif self._trouble and not trouble:
             log.info("the decision log is written again", lost=self._rows.lost)
         self._trouble = trouble
@@ -120,3 +140,8 @@ class DecisionLog:
                 await self.write()
         except TimeoutError:
             log.error("the decision log's last rows are late: its disk hangs")
+
+
+def _settle(done: asyncio.Future[None]) -> None:
+    if not done.done():  # whoever waited was cancelled
+        done.set_result(None)

@@ -1,6 +1,9 @@
 """The decision log beside serving: batches, what is known first, put aside when large, and a disk that fails."""
 
+import asyncio
 import json
+import os
+import threading
 
 import pytest
 from structlog.testing import capture_logs
@@ -78,6 +81,55 @@ async def test_a_disk_that_fails_is_said_once_and_costs_no_more_than_its_rows(tm
     assert [entry["lost"] for entry in logs if entry["log_level"] == "info"] == [2]
     assert (rig.log.warnings(), rig.counts()) == ([], (1, 2))
     assert ["known" in line for line in rig.lines()] == [True, False]
+
+
+async def test_what_is_known_is_not_made_again_for_each_batch_that_fails(tmp_path):
+    rig = Running(tmp_path / "later" / "d.jsonl")
+    for _ in range(3):
+        await rig.request()
+        rig.clock.now_s += 10
+    (tmp_path / "later").mkdir()
+    await rig.request()
+    await rig.request()
+    assert ["known" in line for line in rig.lines()] == [True, False, False]
+    # As it was at the first batch.
+    assert rig.lines()[0]["known"]["time"] == 1100.0
+    assert rig.counts() == (2, 3)
+
+
+async def test_rows_of_a_file_that_cannot_be_put_aside_are_written(tmp_path):
+    rig = Running(tmp_path / "d.jsonl", max_size=64 << 10, keep=1)
+    rig.path.write_bytes(b"{}\n" * (22 << 10))
+    (tmp_path / "d.jsonl.1").mkdir()
+    with capture_logs() as logs:
+        for _ in range(5):
+            await rig.request()
+    assert [entry["log_level"] for entry in logs if entry["log_level"] != "debug"] == ["error"]
+    (said,) = rig.log.warnings()
+    assert "cannot be renamed" in said
+    assert rig.counts() == (5, 0)
+    rows = [json.loads(line) for line in rig.path.read_text().splitlines()]
+    assert [row["id"] for row in rows if "id" in row] == [f"r{number}" for number in range(1, 6)]
+    (tmp_path / "d.jsonl.1").rmdir()
+    await rig.request()
+    assert (rig.log.warnings(), [path.name for path in chain(rig.path)]) == ([], ["d.jsonl.1"])
+
+
+def test_a_disk_that_hangs_does_not_keep_the_process(tmp_path):
+    hangs = tmp_path / "d.jsonl"
+    os.mkfifo(hangs)
+
+    async def leave():
+        rig = Running(hangs)
+        rig.agent.decide(asks(request_id="r1"))
+        await rig.log.leave()
+
+    process = threading.Thread(target=asyncio.run, args=(leave(),), daemon=True)
+    process.start()
+    process.join(20)
+    has_ended = not process.is_alive()
+    os.close(os.open(hangs, os.O_RDONLY | os.O_NONBLOCK))
+    assert has_ended
 
 
 async def test_a_file_that_somebody_else_has_moved_is_begun_anew(tmp_path):
