@@ -7,9 +7,14 @@ agents, one of which takes the other's place, neither has it open for long.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
+from glob import escape
 from pathlib import Path
+
+_NUMBER = re.compile("[1-9][0-9]{0,8}")
+"""Of a file that was put aside, after its name and a dot."""
 
 
 def append(path: Path, text: bytes) -> int:
@@ -32,11 +37,14 @@ def append(path: Path, text: bytes) -> int:
 
 
 def put_aside(path: Path, keep: int) -> None:
-    """Rename FILE to FILE.1, that one to FILE.2 and so on; the oldest beyond `keep` goes. Raises OSError."""
+    """Rename FILE to FILE.1, that one to FILE.2 and so on; those beyond `keep` go. Raises OSError."""
     for number in range(keep, 0, -1):
         older = path if number == 1 else aside(path, number - 1)
         with suppress(FileNotFoundError):
             os.replace(older, aside(path, number))
+    for number in _put_aside(path):
+        if number > keep:
+            aside(path, number).unlink(missing_ok=True)
 
 
 def aside(path: Path, number: int) -> Path:
@@ -46,9 +54,12 @@ def aside(path: Path, number: int) -> Path:
 
 def chain(path: Path) -> Iterator[Path]:
     """Yield the files that there are of one log, oldest first."""
-    number = 1
-    while aside(path, number).exists():
-        number += 1
-    yield from (aside(path, older) for older in range(number - 1, 0, -1))
+    yield from (aside(path, number) for number in _put_aside(path))
     if path.exists():
         yield path
+
+
+def _put_aside(path: Path) -> list[int]:
+    """Return the numbers of files that there are, largest first. Some may be missing: somebody has taken them away."""
+    numbers = (one.name.removeprefix(f"{path.name}.") for one in path.parent.glob(f"{escape(path.name)}.*"))
+    return sorted((int(number) for number in numbers if _NUMBER.fullmatch(number)), reverse=True)

@@ -40,3 +40,23 @@ def test_files_are_put_aside_in_order_and_the_oldest_goes(tmp_path):
     assert [one.read_bytes() for one in chain(path)] == [b"2", b"3", b"4"]
     assert [one.name for one in chain(path)] == ["d.jsonl.2", "d.jsonl.1", "d.jsonl"]
     assert not aside(path, 3).exists()
+
+
+def test_files_are_found_where_some_are_missing_and_nobody_elses_are(tmp_path):
+    path = tmp_path / "d[1].jsonl"
+    names = ["", ".2", ".10", ".gz", ".1.gz", ".01", ".0"]
+    for name in names:
+        (tmp_path / f"{path.name}{name}").touch()
+    (tmp_path / "d1.jsonl.3").touch()
+    assert [one.name.removeprefix(path.name) for one in chain(path)] == [".10", ".2", ""]
+    assert list(chain(tmp_path / "none" / "d.jsonl")) == []
+
+
+def test_files_beyond_a_lowered_number_go(tmp_path):
+    path = tmp_path / "d.jsonl"
+    for number in range(6):
+        append(path, b"%d" % number)
+        put_aside(path, keep=5)
+    append(path, b"6")
+    put_aside(path, keep=2)
+    assert [one.read_bytes() for one in chain(path)] == [b"5", b"6"]
