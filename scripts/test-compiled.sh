@@ -1,5 +1,5 @@
 #!/bin/sh
-# test-compiled.sh PYTHON: the tests of what can be compiled, against a compiled build far from the sources.
+# test-compiled.sh PYTHON: tests of what can be compiled and of what calls it, against a compiled build far from the sources.
 set -eu
 python=$1
 built=build/compiled
@@ -10,4 +10,4 @@ POINTSMAN_COMPILE=1 "$python" -m hatchling build -t wheel -d "$built/dist"
 cp -r tests pyproject.toml "$built"
 cd "$built"
 "$python" -m spoe_agent --version | grep compiled
-exec "$python" -m pytest -q tests/routing tests/spop
+exec "$python" -m pytest -q tests/routing tests/spop tests/agent tests/instances tests/haproxy/test_bridge.py tests/haproxy/test_server.py

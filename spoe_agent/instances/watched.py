@@ -250,7 +250,7 @@ def _with(state: InstanceState, reading: Reading) -> InstanceState:
     if reading.installed is not None:
         installed = Installed.of(reading.installed)
         # What is loaded was asked for before: what is not listed now was deleted since it was loaded.
-        deleted = frozenset() if reading.is_starting else frozenset(state.loaded) - reading.installed.keys()
+        deleted = frozenset() if reading.is_starting else frozenset(state.loaded).difference(reading.installed)
         state = replace(
             state,
             installed=installed.sizes,
