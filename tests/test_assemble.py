@@ -41,8 +41,9 @@ class Resolver(AbstractResolver):
 
 
 @asynccontextmanager
-async def ollama(*models):
-    server = SimulatedOllama(catalog=Catalog([Model(name, 300_000_000) for name in models]), time_scale=100.0)
+async def ollama(*models, catalog=None):
+    catalog = catalog or Catalog([Model(name, 300_000_000) for name in models])
+    server = SimulatedOllama(catalog=catalog, time_scale=100.0)
     port = await server.start()
     try:
         yield port
@@ -98,13 +99,13 @@ FLEET = """
 instances: {}
 models: {}
 callers: [{{caller: x, weight: {}}}]
-policies: {{hold_timeout: 60s, poll: {{interval: 100ms, tags_interval: 200ms}}}}
+policies: {{hold_timeout: 60s, poll: {{interval: 100ms, tags_interval: {}}}}}
 """
 
 
-def fleet(ports, models="[]", weight=1):
+def fleet(ports, models="[]", weight=1, tags_interval="200ms"):
     instances = [{"name": f"g{number}", "url": f"http://127.0.0.1:{port}"} for number, port in ports.items()]
-    return loads(FLEET.format(json.dumps(instances), models, weight))
+    return loads(FLEET.format(json.dumps(instances), models, weight, tags_interval))
 
 
 def asks(request_id, model):
@@ -290,3 +291,24 @@ async def test_lists_are_asked_for_anew_when_something_of_ours_may_have_changed_
     of.watch.touched("g0", A)
     await looked[Source.LOADED]()
     await until(lambda: one.asked["ps"] == asked + 1)
+
+
+async def test_what_one_of_a_store_is_seen_to_have_new_is_routed_to_all_of_it_within_a_poll():
+    """A model that was pulled past the front, and seen because somebody asked for the list."""
+    store = Catalog([Model("a", 300_000_000)])
+    body = {"source": "a", "destination": "b"}
+    async with (
+        ollama(catalog=store) as one,
+        ollama(catalog=store) as other,
+        running(fleet({0: one, 1: other}, tags_interval="1h")) as of,
+        aiohttp.ClientSession() as session,
+    ):
+        async with session.post(f"http://127.0.0.1:{other}/api/copy", json=body) as answer:
+            assert answer.status == 200
+        await of.look()
+        assert B in of.board.state("g0").installed
+        await until(lambda: B in of.board.state("g1").installed)
+        # And not again with each poll.
+        seen = of.board.state("g1")
+        await until(lambda: of.board.state("g1").loaded_at_s > seen.loaded_at_s)
+        assert of.board.state("g1").installed_at_s == seen.installed_at_s

@@ -142,7 +142,8 @@ class Ollamas:
         await asyncio.gather(*(one.poller.poll() for name, one in self._all.items() if name in instances))
 
     async def refresh_stores(self, dead: Collection[str]) -> None:
-        """Ask one of each store for its lists. The others are taken to say the same, until they are polled.
+        """Ask one of each store for its lists. Where there is news the others are taken to say the same, and are asked
+        with their next poll, one after another: requests go by what an instance has said itself.
 
         Args:
             dead: instances of which no answer is to be expected.
@@ -157,6 +158,7 @@ class Ollamas:
             if first.client.lists.installed_text != before[first.instance.name].installed_text:
                 for other in others:
                     other.client.presume(first.client)
+                    other.poller.want_lists()
 
     async def unload(self, instance: str, model: str) -> str:
         """Have an instance unload a model; one that the fleet file lost just now does not. Return what went wrong."""

@@ -72,8 +72,12 @@ class Poller:
         """Ask now, lists too: somebody wants a model that was not there a moment ago."""
         async with self._polling:
             # Not before the lock is ours: a poll under way may have asked for the lists too early.
-            self._lists_due_s = self._beat.clock()
+            self.want_lists()
             await self._poll()
+
+    def want_lists(self) -> None:
+        """Have the lists asked for with the next poll: there is news in the store."""
+        self._lists_due_s = self._beat.clock()
 
     async def _poll(self) -> None:
         reading = await self._ask()
