@@ -1,8 +1,8 @@
 """The agent's admin port: GET /status, /metrics, /explain; POST /instances/NAME/drain, ready, preload; /reload,
 /reload/undo, /restart; and /dashboard/, what people watch.
 
-It has no password and changes where requests go, so it listens on loopback unless the fleet file says otherwise, and
-takes no request that a web page could make another's browser send.
+It changes where requests go, so it listens on loopback unless the fleet file says otherwise, asks for a key where that
+says so (`keys.admin`), and takes no request that a web page could make another's browser send.
 """
 
 from __future__ import annotations
@@ -84,6 +84,7 @@ class Admin:
                 web.post("/restart", self._restarted),
             ]
         )
+        app.on_response_prepare.append(_for_no_other_page)
         self._runner = web.AppRunner(app, access_log=None)
 
     async def listen(self, sock: socket.socket) -> None:
@@ -190,6 +191,12 @@ class Admin:
             return web.json_response({"error": lack}, status=401, headers=asking)
         response: web.StreamResponse = await handler(request)
         return response
+
+
+async def _for_no_other_page(_: web.Request, response: web.StreamResponse) -> None:
+    """What names of models are in, no browser takes for a script, or gives to another's page."""
+    response.headers["x-content-type-options"] = "nosniff"
+    response.headers["cross-origin-resource-policy"] = "same-origin"
 
 
 def _name(request: web.Request) -> str:

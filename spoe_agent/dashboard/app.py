@@ -19,7 +19,7 @@ from aiohttp import web
 from spoe_agent.admin import explain
 from spoe_agent.admin.wording import worded
 from spoe_agent.agent.agent import Agent
-from spoe_agent.dashboard.broadcast import TICK_S, Broadcast
+from spoe_agent.dashboard.broadcast import TICK_S, Broadcast, Full
 from spoe_agent.dashboard.scene import MOST_HELD, scene
 from spoe_agent.dashboard.trend import Trend
 
@@ -30,10 +30,8 @@ SAFE = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'",
-    "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
 
@@ -97,16 +95,15 @@ class Dashboard:
         return f"data: {text}\n\n".encode()
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        if self.broadcast.is_full:
-            said = f"{self.broadcast.viewers} watch already; close one, or ask GET /status"
-            return web.json_response({"error": said}, status=503)
         response = web.StreamResponse(headers={**SAFE, "content-type": "text/event-stream", "x-accel-buffering": "no"})
         async with aclosing(self.broadcast.follow()) as events:
             try:
-                await response.prepare(request)
                 async for event in events:
                     async with asyncio.timeout(self._reads_within_s):
+                        await response.prepare(request)
                         await response.write(event)
+            except Full as full:
+                return web.json_response({"error": str(full)}, status=503)
             except (ConnectionError, TimeoutError):
                 if request.transport is not None:
                     request.transport.abort()

@@ -18,6 +18,10 @@ MAX_VIEWERS = 64
 Make = Callable[[], Awaitable[bytes]]
 
 
+class Full(Exception):
+    """Nobody more may watch; the text is for the eyes of who wanted to."""
+
+
 class Broadcast:
     """Gives all viewers the same events. `make`: makes one; `tick_s`: how often."""
 
@@ -33,13 +37,10 @@ class Broadcast:
         self.made = 0
         """Events since the start."""
 
-    @property
-    def is_full(self) -> bool:
-        """Tell whether nobody more may watch."""
-        return self.viewers >= MAX_VIEWERS
-
     async def follow(self) -> AsyncGenerator[bytes, None]:
-        """Give the present event, and each one after it that is not outrun, until closed."""
+        """Give the present event, and each one after it that is not outrun, until closed. Raises Full."""
+        if self.viewers >= MAX_VIEWERS:
+            raise Full(f"{self.viewers} watch already; close one, or ask GET /status")
         self.viewers += 1
         if self._task is None:
             self._number = 0

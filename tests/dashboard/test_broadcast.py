@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 import pytest
 
-from spoe_agent.dashboard.broadcast import Broadcast
+from spoe_agent.dashboard.broadcast import MAX_VIEWERS, Broadcast, Full
 
 
 class Made:
@@ -62,6 +62,19 @@ async def test_nothing_is_made_while_nobody_looks(made):
     assert (made.count, broadcast.viewers) == (stood, 0)
     async with aclosing(broadcast.follow()) as again:
         assert await anext(again) == str(stood + 1).encode()
+
+
+async def test_nobody_comes_in_who_would_be_one_too_many(made):
+    """However many were let in a moment ago: the first event may be a while away."""
+    broadcast = Broadcast(made, tick_s=0.0)
+    watching = [asyncio.ensure_future(anext(broadcast.follow())) for _ in range(MAX_VIEWERS + 3)]
+    while broadcast.viewers < MAX_VIEWERS:
+        await asyncio.sleep(0)
+    made.may.release()
+    found = await asyncio.gather(*watching, return_exceptions=True)
+    assert found.count(b"1") == MAX_VIEWERS
+    assert [type(one) for one in found if one != b"1"] == [Full] * 3
+    await broadcast.close()
 
 
 async def test_closed_it_ends_every_stream(made):
