@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -57,7 +57,10 @@ class Stage:
     `keys`: a file of keys that the admin port asks for; "": it asks for none.
     """
 
-    def __init__(self, count: int = 2, keys: str = "", **of_dashboard: float) -> None:
+    def __init__(
+        self, count: int = 2, keys: str = "", clock: Callable[[], float] = time.monotonic, **of_dashboard: float
+    ) -> None:
+        self.clock = clock
         self.names = [f"gpu{number}" for number in range(count)]
         instances = [{"name": name, "url": f"http://127.0.0.1:{11_500 + n}"} for n, name in enumerate(self.names)]
         defaults = {"num_parallel": 4, "vram": "48GiB", "ollama": {"max_loaded_models": 3}}
@@ -65,14 +68,14 @@ class Stage:
         asks = {"keys": {"file": keys, "admin": True}} if keys else {}
         fleet = loads(json.dumps({**document, **asks}))
         self.fleet = fleet
-        self.agent = Agent(specs(fleet), Board(), _nothing)
-        self.watch = Watch(self.agent, HealthPolicy(), _healthy)
+        self.agent = Agent(specs(fleet), Board(), _nothing, clock)
+        self.watch = Watch(self.agent, HealthPolicy(), _healthy, clock)
         self.limiter = Limiter(fleet, self.agent, self.watch)
         self.contact = Contact()
         self.gpus = Gpus(self.names)
         self.trend = Trend(self.agent, self.contact)
         self.warnings: list[str] = []
-        self.dashboard = Dashboard(self.agent, self.status, self.trend, **of_dashboard)
+        self.dashboard = Dashboard(self.agent, self.status, self.trend, clock, **of_dashboard)
         self.listen = Listen("127.0.0.1", free_port())
         self._number = 0
         for name in self.names:
@@ -88,13 +91,13 @@ class Stage:
             for model in models
         }
         installed = {canonical(model): InstalledModel(size * GIB) for model, size in SIZES.items()}
-        reading = Reading(time.monotonic(), loaded=loaded, installed=installed, version="0.33.0")
+        reading = Reading(self.clock(), loaded=loaded, installed=installed, version="0.33.0")
         self.watch.published(name, reading)
 
     def dies(self, name: str) -> None:
         """Have an instance refuse connections."""
         for _ in range(2):
-            self.watch.published(name, Reading(time.monotonic(), PollResult.REFUSED, "connection refused"))
+            self.watch.published(name, Reading(self.clock(), PollResult.REFUSED, "connection refused"))
 
     def telemetry(self, name: str, foreign_bytes: int = 0, slow: str = "", broken: str = "") -> None:
         """Have an instance's GPUs say this."""
@@ -139,7 +142,7 @@ class Stage:
             await admin.close()
 
     async def _status(self) -> dict[str, Any]:
-        return self.status(time.monotonic())
+        return self.status(self.clock())
 
     def _keep(self) -> bool:
         return True

@@ -2,13 +2,15 @@
 
 import time
 
+import pytest
+
 from spoe_agent.admin.signs import faults
 from spoe_agent.dashboard.scene import DECISIONS, MOST_HELD, scene
 from tests.dashboard.stage import GIB, Stage
 
 
 def seen(stage):
-    now_s = time.monotonic()
+    now_s = stage.clock()
     return scene(stage.status(now_s, MOST_HELD), stage.agent, now_s)
 
 
@@ -33,12 +35,12 @@ def test_that_haproxy_asks_nobody_comes_first():
 
 
 def test_a_load_has_its_time_left_and_its_memory():
-    stage = Stage(1)
+    stage = Stage(1, clock=lambda: 1000.0)
     stage.asks("qwen2.5:32b", "gpu0")
     (load,) = seen(stage)["instances"][0]["loads"]
     assert (load["model"], load["slots"]) == ("qwen2.5:32b", 4)
     # A prior: 0.7 s, and 22 GiB at the disk's 1.4 GB/s.
-    assert 15 < load["left_s"] < 20
+    assert load["left_s"] == pytest.approx(0.7 + 22 * GIB / 1.4e9, rel=0.01)
     assert load["size_bytes"] > 22 * GIB
 
 
