@@ -28,9 +28,9 @@ from rich.table import Table
 from bench.big_fleet import CHANGED, ReadBy, Size, assembled, model, other_side
 from bench.choose_cost import SCENES, measure
 from spoe_agent.agent.second_look import INTERVAL_S
-from spoe_agent.assemble import looks
 from spoe_agent.door.answers import Answers
 from spoe_agent.door.catalogue import ANSWERS, Source
+from spoe_agent.doorway import looks
 
 GOAL_MS = 20.0
 """Of a list, in the middle of its rounds."""

@@ -19,12 +19,8 @@ from spoe_agent.agent.ending import Ending
 from spoe_agent.agent.learner import Learner
 from spoe_agent.agent.persistently import persistently
 from spoe_agent.agent.preload import without_own
-from spoe_agent.agent.second_look import SecondLook
 from spoe_agent.agent.statefile import Kept
-from spoe_agent.door.answers import Answers
-from spoe_agent.door.app import Door
-from spoe_agent.door.catalogue import Source, differing
-from spoe_agent.door.changing import Changing
+from spoe_agent.door.catalogue import differing
 from spoe_agent.fleet import Fleet, Instance, PollPolicy, specs
 from spoe_agent.gpus.board import GpuBoard
 from spoe_agent.gpus.watch import GpuWatch
@@ -272,29 +268,3 @@ async def assemble(
     parts = Parts(fleet, agent, watch, ollamas, lambda fleet: GpuWatch(fleet, board, session), background, clock)
     await parts.adopt(fleet)
     return parts
-
-
-def looks(parts: Parts) -> dict[Source, Callable[[], Awaitable[object]]]:
-    """Return how the door's answers are kept fresh: once a second, and while something of ours may be changing them."""
-    stores = SecondLook(parts.look, time.monotonic, lambda: parts.agent.second_look.is_changing)
-    loaded = SecondLook(lambda: parts.ollamas.poll_some(parts.watch.used()), time.monotonic, lambda: True)
-
-    async def look_at_loaded() -> None:
-        if parts.watch.used():
-            await loaded.take()
-
-    return {Source.STORES: stores.take, Source.LOADED: look_at_loaded}
-
-
-def door(parts: Parts) -> Door:
-    """Return the door of an agent, not open."""
-    answers = Answers(parts.lists, looks(parts))
-
-    def silence_s() -> float:
-        return parts.fleet.policies.response_timeout
-
-    def retry_after_s() -> int:
-        return parts.agent.fleet.policy.retry_after_s
-
-    changing = Changing(parts.ollamas.find, parts.watch.store_changed, silence_s)
-    return Door(answers, changing, parts.agent.writings, retry_after_s)

@@ -24,10 +24,11 @@ from spoe_agent.admin.reload import Reloader
 from spoe_agent.admin.status import status
 from spoe_agent.agent.persistently import persistently
 from spoe_agent.agent.statefile import Kept, restore
-from spoe_agent.assemble import Parts, assemble, door
+from spoe_agent.assemble import Parts, assemble
 from spoe_agent.dashboard.app import Dashboard
 from spoe_agent.dashboard.trend import Trend
 from spoe_agent.door.app import Door
+from spoe_agent.doorway import door
 from spoe_agent.fleet import Fleet, FleetError
 from spoe_agent.fleet.file import FleetFile
 from spoe_agent.haproxy.key_keeper import KeyKeeper

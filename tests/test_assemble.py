@@ -3,7 +3,6 @@
 import asyncio
 import json
 import socket
-import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -14,16 +13,12 @@ from aiohttp.abc import AbstractResolver
 from spoe_agent.agent.ending import Ending, Line
 from spoe_agent.agent.keeper import IDLE_S
 from spoe_agent.agent.statefile import dump, parse
-from spoe_agent.assemble import assemble, looks
-from spoe_agent.door.catalogue import Source
+from spoe_agent.assemble import assemble
 from spoe_agent.fleet import load, loads
-from spoe_agent.instances import lists as instances
-from spoe_agent.instances.lists import InstalledModel
 from spoe_agent.routing import Action, Candidate, Choice, Dialect, Health, Kind, Reason, RequestFacts
 from spoe_agent.routing.names import canonical
 from spoe_agent.simulator.catalog import Catalog, Model
 from spoe_agent.simulator.server import SimulatedOllama
-from tests.mitmproxy.parts import Lists, parts
 from tests.serving import until
 
 A, B = canonical("a"), canonical("b")
@@ -253,44 +248,6 @@ async def test_the_next_agent_knows_what_models_are_like_from_the_first_second()
         after = await assemble(fleet, session)
         after.take(parse(dump(parts.kept()).encode()))
         assert after.board.shapes == shapes
-
-
-class Counted(Lists):
-    """Counts how often it is asked."""
-
-    def __init__(self):
-        super().__init__()
-        self.asked = {"ps": 0, "tags": 0}
-
-    @property
-    def lists(self):
-        return instances.Lists()
-
-    async def loaded(self):
-        self.asked["ps"] += 1
-        return await super().loaded()
-
-    async def installed(self):
-        self.asked["tags"] += 1
-        return {A: InstalledModel(1)}
-
-
-async def test_lists_are_asked_for_anew_when_something_of_ours_may_have_changed_them():
-    one = Counted()
-    of = parts(fleet({0: 1}), time.monotonic, connect=lambda _: one)
-    await of.adopt(of.fleet)
-    looked, before = looks(of), dict(one.asked)
-    await looked[Source.STORES]()
-    await looked[Source.LOADED]()
-    assert one.asked == before
-    of.agent.second_look.changing("r1")
-    for number in (1, 2):
-        await looked[Source.STORES]()
-        await until(lambda number=number: one.asked["tags"] == before["tags"] + number)
-    asked = one.asked["ps"]
-    of.watch.touched("g0", A)
-    await looked[Source.LOADED]()
-    await until(lambda: one.asked["ps"] == asked + 1)
 
 
 async def test_what_one_of_a_store_is_seen_to_have_new_is_routed_to_all_of_it_within_a_poll():

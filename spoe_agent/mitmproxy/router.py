@@ -17,8 +17,9 @@ import structlog
 
 from spoe_agent.agent.ending import Ending, Line
 from spoe_agent.agent.learner import Learner
-from spoe_agent.assemble import Parts, assemble, door
+from spoe_agent.assemble import Parts, assemble
 from spoe_agent.door.app import Door
+from spoe_agent.doorway import door
 from spoe_agent.fleet import Fleet, Instance
 from spoe_agent.fleet.file import FleetFile
 from spoe_agent.mitmproxy.answers import WAITED
