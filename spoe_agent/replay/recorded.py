@@ -10,13 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, ValidationInfo, field_validator
 from pydantic_core import from_json
 
 from spoe_agent.decisions.file import chain
-
-STREAMED_S = 0.005
-"""An answer that comes all at once has its first byte with its last."""
 
 
 class NoLog(Exception):
@@ -56,6 +53,7 @@ class Decision(BaseModel):
     instance: str | None = None
     reason: str
     candidates: dict[str, Candidate] = {}
+    """Of those only the one that was chosen: a large fleet's others take most of the memory."""
     body_bytes: int = 0
     num_ctx: int | None = None
     only_loads: bool = False
@@ -66,6 +64,13 @@ class Decision(BaseModel):
     wants_wait_s: float | None = None
     held_s: float | None = None
     ended: Ended | None = None
+
+    @field_validator("candidates", mode="before")
+    @classmethod
+    def _chosen(cls, candidates: object, info: ValidationInfo) -> object:
+        if not isinstance(candidates, dict):
+            return candidates
+        return {name: one for name, one in candidates.items() if name == info.data.get("instance")}
 
     @property
     def tier(self) -> str | None:
@@ -160,20 +165,17 @@ class Recorded:
 
 def read(paths: Iterable[Path]) -> Recorded:
     """Read logs, oldest lines first; of each also what was put aside. Raises NoLog."""
-    rows: dict[str, dict[str, object]] = {}
-    found = Recorded()
+    found, joined = Recorded(), _Joined()
     for row in _rows(paths, found):
-        if "known" in row:
-            _take_known(row["known"], found)
-        elif isinstance(row.get("id"), str):
-            # A decision without its end comes before that; of two decisions the later one holds.
-            kept = rows.setdefault(str(row["id"]), {})
-            kept.update({key: value for key, value in row.items() if value is not None or key not in kept})
-        else:
+        try:
+            if "known" in row:
+                found.known.append(Known.model_validate(row["known"]))
+            else:
+                joined.take(row)
+        except ValidationError:
             found.unread += 1
-    for row in rows.values():
-        _take(row, found)
-    found.decisions.sort(key=lambda one: one.time)
+    found.decisions = sorted(joined.decisions.values(), key=lambda one: one.time)
+    found.undecided = len(joined.ends)
     if not found.known:
         raise NoLog("there is no line `known` in it: is it a decision log (policies.decision_log of the fleet file)?")
     return found
@@ -185,15 +187,20 @@ def _rows(paths: Iterable[Path], found: Recorded) -> Iterator[dict[str, object]]
         if not files:
             raise NoLog(f"{path}: there is no such file")
         for file in files:
-            try:
-                lines = file.read_bytes().splitlines()
-            except OSError as error:
-                raise NoLog(f"{file} cannot be read: {error.strerror}") from None
-            for line in filter(bytes.strip, lines):
+            for line in filter(bytes.strip, _lines(file)):
                 row = _json(line)
                 found.unread += row is None
                 if row is not None:
                     yield row
+
+
+def _lines(file: Path) -> Iterator[bytes]:
+    """Yield them one after the other: a log may be larger than the memory."""
+    try:
+        with file.open("rb") as opened:
+            yield from opened
+    except OSError as error:
+        raise NoLog(f"{file} cannot be read: {error.strerror}") from None
 
 
 def _json(line: bytes) -> dict[str, object] | None:
@@ -204,18 +211,32 @@ def _json(line: bytes) -> dict[str, object] | None:
     return row if isinstance(row, dict) else None
 
 
-def _take_known(row: object, found: Recorded) -> None:
-    try:
-        found.known.append(Known.model_validate(row))
-    except ValidationError:
-        found.unread += 1
+class _End(BaseModel):
+    """A row of an end alone."""
+
+    id: str
+    ended: Ended
 
 
-def _take(row: Mapping[str, object], found: Recorded) -> None:
-    if "action" not in row:
-        found.undecided += 1
-        return
-    try:
-        found.decisions.append(Decision.model_validate(row))
-    except ValidationError:
-        found.unread += 1
+class _Joined:
+    """Decisions and ends, by id; nothing else of a row is kept."""
+
+    def __init__(self) -> None:
+        self.decisions: dict[str, Decision] = {}
+        self.ends: dict[str, Ended] = {}
+        """Of requests whose decision has not been read."""
+
+    def take(self, row: dict[str, object]) -> None:
+        """Take a row, in any order; of two decisions on a request the later one holds. Raises ValidationError."""
+        if "action" in row:
+            one = Decision.model_validate(row)
+            earlier, end = self.decisions.get(one.id), self.ends.pop(one.id, None)
+            one.ended = one.ended or end or (earlier.ended if earlier else None)
+            self.decisions[one.id] = one
+            return
+        alone = _End.model_validate(row)
+        decided = self.decisions.get(alone.id)
+        if decided is None:
+            self.ends[alone.id] = alone.ended
+        else:
+            decided.ended = alone.ended

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,26 @@ def test_a_decision_and_its_end_are_joined(tmp_path: Path, rows: list[dict[str, 
     (one,) = read([log(tmp_path, KNOWN, *rows)]).decisions
     assert (one.tier, one.victims, one.waited_s, one.begins_load) == ("room", ["b:latest"], 2.5, True)
     assert one.ended is not None and one.ended.total_s == 3.0
+
+
+def test_of_two_decisions_the_later_one_holds(tmp_path: Path) -> None:
+    later = {**DECISION, "instance": "g1", "candidates": {"g1": {"state": "loaded"}}, "held_s": None}
+    (one,) = read([log(tmp_path, KNOWN, {**DECISION, "ended": ENDED}, {**later, "ended": None})]).decisions
+    assert (one.instance, one.tier, one.waited_s) == ("g1", "loaded", 0.5)
+
+
+def test_a_log_takes_little_of_the_memory_that_its_text_would(tmp_path: Path) -> None:
+    others = {f"g{number}": {"state": "room", "evicts": ["b:latest"]} for number in range(1000)}
+    row = {**DECISION, "candidates": others, "ended": ENDED}
+    file = log(tmp_path, KNOWN, *({**row, "id": f"r{number}"} for number in range(100)))
+    tracemalloc.start()
+    try:
+        found = read([file])
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (len(found.decisions), {one.tier for one in found.decisions}) == (100, {"room"})
+    assert peak_bytes < file.stat().st_size / 4
 
 
 def test_what_is_no_row_is_counted(tmp_path: Path) -> None:
