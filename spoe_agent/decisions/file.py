@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from fcntl import LOCK_EX, flock
 from glob import escape
 from pathlib import Path
 
@@ -21,6 +22,8 @@ def append(path: Path, text: bytes) -> int:
     """Add whole lines, and return the size that the file has then. Raises OSError: then nothing was added."""
     number = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
     try:
+        # Of two agents only one adds at a time: what one takes back must not be the other's.
+        flock(number, LOCK_EX)
         before = os.fstat(number).st_size
         try:
             left = memoryview(text)

@@ -1,7 +1,12 @@
 """The file: whole lines or none, put aside in order."""
 
+import fcntl
+import os
 import resource
 import stat
+import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +34,29 @@ def test_what_does_not_fit_leaves_nothing_of_itself(tmp_path):
     assert path.read_bytes() == b"one\n"
     with pytest.raises(OSError, match="directory"):
         append(tmp_path / "missing" / "d.jsonl", b"x")
+
+
+def waits_for_a_lock():
+    """Tell whether a thread of this process does."""
+    lines = Path("/proc/locks").read_text().splitlines()
+    return any("-> FLOCK" in line and f" {os.getpid()} " in line for line in lines)
+
+
+def test_who_adds_waits_for_who_is_adding(tmp_path):
+    # What does not fit is cut off again: not what another agent has added meanwhile.
+    path = tmp_path / "d.jsonl"
+    with path.open("wb") as theirs:
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        sizes = []
+        ours = threading.Thread(target=lambda: sizes.append(append(path, b"ours\n")), daemon=True)
+        ours.start()
+        deadline_s = time.monotonic() + 20
+        while not waits_for_a_lock():
+            assert ours.is_alive() and time.monotonic() < deadline_s
+            time.sleep(0.001)
+        theirs.write(b"theirs\n")
+    ours.join(20)
+    assert (path.read_bytes(), sizes) == (b"theirs\nours\n", [12])
 
 
 def test_files_are_put_aside_in_order_and_the_oldest_goes(tmp_path):
