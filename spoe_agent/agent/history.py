@@ -92,8 +92,8 @@ class History:
         return entry
 
     def under_way(self) -> list[Entry]:
-        """Return those that went to an instance and have not ended."""
-        return [one for one in self._entries.values() if one.line is None and one.choice.action is Action.ROUTE]
+        """Return those that were answered, with an instance or a refusal, and have not ended."""
+        return [one for one in self._entries.values() if one.line is None and one.choice.action is not Action.HOLD]
 
     def get(self, request_id: str) -> Entry | None:
         """Return a request by its id."""

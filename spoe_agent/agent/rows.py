@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from hashlib import blake2b, sha256
-from typing import Any, Literal
+from typing import Any
 
 from pydantic_core import to_json
 
@@ -17,13 +17,10 @@ from spoe_agent.agent import decided
 from spoe_agent.agent.ending import Line
 from spoe_agent.agent.history import Entry
 from spoe_agent.routing import Kind, RequestFacts
+from spoe_agent.routing.facts import LogCaller
 
 MAX_BYTES = 8 << 20
 """Rows that wait to be written take no more: while the disk hangs, those beyond are lost, and counted."""
-
-
-LogCaller = Literal["name", "hash", "none"]
-"""How much is said of whose request it is."""
 
 
 class Rows:
@@ -102,7 +99,8 @@ class Rows:
         usual = {"kind": str(facts.kind), "dialect": str(facts.dialect), "body_bytes": facts.body_bytes}
         return {
             **usual,
-            **{key: value for key, value in found.items() if value not in (None, "", False, [])},
+            # Not 0: a priority and a time to wait may be that.
+            **{key: value for key, value in found.items() if value not in (None, "", []) and value is not False},
             "counts": counts,
         }
 

@@ -10,7 +10,7 @@ checked for all the rest.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
@@ -39,6 +39,7 @@ from spoe_agent.fleet.units import (
 )
 from spoe_agent.fleet.urls import InstanceUrl
 from spoe_agent.fleet.variables import Variables
+from spoe_agent.routing.facts import LogCaller
 
 _LOCAL_ORIGINS = tuple(
     f"{scheme}://{host}{port}"
@@ -217,7 +218,7 @@ class Policies(Section):
     """Further host names under which requests may come, `*` for any part; a TLS proxy in front may need its own here.
     Always: localhost, *.localhost, *.local, *.internal, this machine's name, and loopback and private addresses.
     Others get 403 when `listeners.front` is on loopback, or when names are given here; ["*"] lets all in."""
-    log_caller: Literal["name", "hash", "none"] = "name"
+    log_caller: LogCaller = "name"
     """Whose request a line of HAProxy's log, and of the decision log, says that it is: by key's name or address; by a
     hash of that; or not at all."""
     log_decisions: bool = False

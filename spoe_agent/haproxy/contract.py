@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Literal, get_args
 
 from spoe_agent.requests.changes import CHANGE_BYTES
+from spoe_agent.routing.facts import LogCaller
 from spoe_agent.spop import Hello, encode_haproxy_hello
 from spoe_agent.spop.values import string, value
 
@@ -152,7 +153,7 @@ LINE: Mapping[str, str] = {
 """The log's line for a finished request, one JSON object: each key with HAProxy's format for its value."""
 
 
-def line(log_caller: Literal["name", "hash", "none"]) -> Mapping[str, str]:
+def line(log_caller: LogCaller) -> Mapping[str, str]:
     """Return the log's line with as much of whose request it is as the fleet file says."""
     if log_caller == "name":
         return LINE

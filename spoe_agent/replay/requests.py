@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from spoe_agent.replay.recorded import STREAMED_S, Decision, Recorded
+from spoe_agent.agent.ending import STREAMED_S
+from spoe_agent.replay.recorded import Decision, Recorded
 from spoe_agent.simulator import InstanceProfile, Model
 from spoe_agent.simulator.virtual.fleet import step_s
 from spoe_agent.simulator.virtual.front import Front

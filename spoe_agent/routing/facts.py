@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Literal
 
 from spoe_agent.routing.change import Change
 from spoe_agent.routing.names import canonical
@@ -18,6 +19,9 @@ from spoe_agent.routing.words import USUAL, Words
 
 MAX_ECHO = 200
 """Characters of a caller's own text that an error repeats."""
+
+LogCaller = Literal["name", "hash", "none"]
+"""How much logs say of whose request it is."""
 
 
 class Problem(StrEnum):

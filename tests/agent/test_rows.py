@@ -6,9 +6,9 @@ import pytest
 
 from spoe_agent.agent.ending import Ending, Line
 from spoe_agent.agent.rows import Rows
-from spoe_agent.routing import InstanceLoad, Kind
+from spoe_agent.routing import Action, InstanceLoad, Kind
 from spoe_agent.routing.wishes import Wishes
-from tests.rigs import Held, Rig, asks
+from tests.rigs import NEW, Held, Rig, asks
 
 LINE = {"status": 200, "kind": Kind.INFERENCE, "name": "job-1", "size_bytes": 70, "begun_at_s": 1000.5}
 
@@ -88,6 +88,24 @@ def test_an_agent_that_leaves_writes_what_is_under_way_once():
     assert [(row["id"], row["ended"] is None) for row in rows(rig)] == [("r1", False), ("r2", True)]
     rig.agent.record.ended(line("r2"))
     assert [row.keys() for row in rows(rig)] == [{"id", "ended"}]
+
+
+def test_an_agent_that_leaves_writes_refusals_that_have_not_ended():
+    rig = wanted(Rig())
+    choice = rig.agent.decide(asks(model=NEW, request_id="r1"))
+    assert choice.action is Action.REJECT
+    rig.agent.record.leave()
+    assert [(row["id"], row["action"], row["ended"]) for row in rows(rig)] == [("r1", "reject", None)]
+
+
+@pytest.mark.parametrize("value", [0, 3])
+def test_a_wish_for_nothing_is_written(value):
+    rig = wanted(Rig())
+    ask(rig, "r1", wishes=Wishes(priority=value, wait_s=float(value)))
+    rig.agent.record.ended(line("r1"))
+    (row,) = rows(rig)
+    assert (row["wants_priority"], row["wants_wait_s"]) == (value, float(value))
+    assert row.keys().isdisjoint({"only_loads", "embeds", "num_ctx", "tried", "conversation", "wants_instance"})
 
 
 def test_a_held_request_is_the_next_agents_to_write():
