@@ -44,6 +44,14 @@ def loads(spec: InstanceSpec, fleet: FleetSpec, snapshot: Snapshot) -> list[dict
     return found
 
 
+def used_bytes(loaded: list[dict[str, Any]], loads: list[dict[str, Any]], foreign_bytes: int) -> int:
+    """Return what is taken of an instance's memory, or is going to be, as far as is known."""
+    # Of a load with another context the model is on the list.
+    listed = {model["model"] for model in loaded}
+    coming = sum(load["size_bytes"] for load in loads if load["model"] not in listed)
+    return int(sum(model["vram_bytes"] for model in loaded) + coming + foreign_bytes)
+
+
 def slots(model: str, spec: InstanceSpec, fleet: FleetSpec, state: InstanceState) -> int:
     """Return how many requests of a model run there at a time."""
     return 1 if model in state.one_by_one else fleet.rule(model).slots(spec.num_parallel)

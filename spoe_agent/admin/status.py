@@ -73,6 +73,7 @@ class Look:
         gpus = snapshot.gpu(name)
         of_lists = [*of_models(spec, snapshot), *of_readings(health.note, state, now_s)]
         of_lists += [self._unlike[name]] if name in self._unlike else []
+        loaded, loads = residents.loaded(spec, agent.fleet, state), residents.loads(spec, agent.fleet, snapshot)
         return {
             "name": name,
             "health": str(health.state),
@@ -86,9 +87,11 @@ class Look:
             "store": spec.store,
             "vram_bytes": spec.vram_bytes,
             "loaded_age_s": _age(state.loaded_at_s, now_s),
-            "loaded": residents.loaded(spec, agent.fleet, state),
+            "total_bytes": spec.vram_bytes or gpus.total_bytes,
+            "used_bytes": residents.used_bytes(loaded, loads, gpus.foreign_bytes or 0),
+            "loaded": loaded,
             "loading": [display(model) for model in sorted(active.loading)],
-            "loads": residents.loads(spec, agent.fleet, snapshot),
+            "loads": loads,
             "preloading": [display(model) for model in agent.preload.waiting(name)],
             "leaving": [display(model) for model in sorted(active.leaving)],
             "reserved": display(active.reserved) if active.reserved else None,

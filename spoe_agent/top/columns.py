@@ -32,13 +32,13 @@ def line(one: dict[str, Any], bar_width: int, name_width: int) -> Text:
     text.append(f"{one['name'][:name_width]:{name_width}} ", "bold")
     text.append(f"{GLYPHS.get(health, '?')} {health[:9]:9} ", OF_HEALTH.get(health, ""))
     text.append_text(bar(one, bar_width))
-    text.append(f" {used_bytes(one) / GIB:5.1f}/{_or_unknown(total_bytes(one)):>5} ", "dim")
+    text.append(f" {one['used_bytes'] / GIB:5.1f}/{_or_unknown(one['total_bytes']):>5} ", "dim")
     return text.append_text(models(one))
 
 
 def bar(one: dict[str, Any], width: int) -> Text:
     """Return the memory of an instance, a piece for each model."""
-    whole = max(1, total_bytes(one) or used_bytes(one))
+    whole = max(1, one["total_bytes"] or one["used_bytes"])
     cells: list[tuple[str, str]] = []
     for model in one["loaded"]:
         style = colour(model["model"])
@@ -73,17 +73,6 @@ def models(one: dict[str, Any]) -> Text:
     if one["reserved"]:
         text.append(f"-> {short(one['reserved'])}", "dim")
     return text
-
-
-def total_bytes(one: dict[str, Any]) -> int | None:
-    """Return the memory it has; None: not known."""
-    return one["vram_bytes"] or (one["gpus"] or {}).get("total_bytes")
-
-
-def used_bytes(one: dict[str, Any]) -> int:
-    """Return what of it is taken, or is going to be, as far as is known."""
-    models = sum(model["vram_bytes"] for model in one["loaded"])
-    return int(models + sum(load["size_bytes"] for load in _loading(one)) + foreign_bytes(one))
 
 
 def foreign_bytes(one: dict[str, Any]) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from spoe_agent.agent.recent import Recent
-from spoe_agent.top.columns import GIB, short, total_bytes, used_bytes
+from spoe_agent.top.columns import GIB, short
 
 KNOWN = 1_000
 """Decisions that were said."""
@@ -72,8 +72,8 @@ class Plain:
 
 
 def _instance(one: dict[str, Any]) -> str:
-    total = total_bytes(one)
-    memory = f", {used_bytes(one) / GIB:.1f} of {total / GIB:.1f} GiB" if total else ""
+    total = one["total_bytes"]
+    memory = f", {one['used_bytes'] / GIB:.1f} of {total / GIB:.1f} GiB" if total else ""
     models = ", ".join(short(model["model"]) for model in one["loaded"]) or "nothing loaded"
     loads = "".join(f", loads {short(load['model'])}" for load in one["loads"])
     return f"{one['name']} {one['health']}{memory}: {models}{loads}"

@@ -12,20 +12,14 @@ export function showFleet(scene, open) {
   const list = byId("instances");
   const count = scene.instances.length;
   setAttribute(list, "data-size", count >= COMPACT_FROM ? "compact" : count <= 2 ? "large" : "usual");
-  const most = Math.max(1, ...scene.instances.map((one) => Math.max(extent(one), used(one))));
+  const most = Math.max(1, ...scene.instances.map((one) => Math.max(extent(one), one.used_bytes)));
   const make = (one) => column(one, open);
   keyed(list, scene.instances, (one) => one.name, make, (node, one) => fill(node, one, most));
 }
 
 // What the memory of an instance is drawn with: all it has, or all that is known to be in it.
 function extent(one) {
-  return one.vram_bytes || one.gpus?.total_bytes || used(one);
-}
-
-function used(one) {
-  const models = one.loaded.reduce((sum, model) => sum + model.vram_bytes, 0);
-  const loads = loading(one).reduce((sum, load) => sum + load.size_bytes, 0);
-  return models + loads + (one.gpus?.foreign_bytes ?? 0);
+  return one.total_bytes || one.used_bytes;
 }
 
 // Loads that are not on the list yet: of a load with another context the model is.
@@ -66,10 +60,10 @@ function fill(node, one, most) {
   busy.style.setProperty("--used", usedSlots(one).toFixed(3));
   setText(gauges, deviceWords(one));
   const all = extent(one);
-  memory.classList.toggle("open", !(one.vram_bytes || one.gpus?.total_bytes));
+  memory.classList.toggle("open", !one.total_bytes);
   memory.classList.toggle("none", one.vram_bytes === 0);
-  memory.style.setProperty("--share", (Math.max(all, used(one)) / most).toFixed(4));
-  const pieces = tiles(one, Math.max(all, used(one)));
+  memory.style.setProperty("--share", (Math.max(all, one.used_bytes) / most).toFixed(4));
+  const pieces = tiles(one, Math.max(all, one.used_bytes));
   keyed(memory, pieces, (piece) => piece.key, () => tile(), fillTile);
   setText(facts, factWords(one));
   keyed(said, one.signs, (sign) => sign.what, (sign) => el("li", { "data-grade": sign.grade }, sign.what), () => {});
@@ -87,7 +81,7 @@ function tiles(one, all) {
     busy: one.in_flight[load.model] ?? 0, load, all,
   }));
   const foreign = one.gpus?.foreign_bytes ?? 0;
-  const free = Math.max(0, all - used(one));
+  const free = Math.max(0, all - one.used_bytes);
   const cpu = one.loaded.reduce((sum, model) => sum + Math.max(0, model.size_bytes - model.vram_bytes), 0);
   return [
     ...(free ? [{ key: "free", kind: "free", name: `${size(free)} free`, bytes: free, all }] : []),

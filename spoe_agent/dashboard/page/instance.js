@@ -31,7 +31,7 @@ export function showInstance(scene) {
 }
 
 function details(one) {
-  const total = one.vram_bytes ?? one.gpus?.total_bytes;
+  const total = one.total_bytes;
   return [
     ["Health", `${STATES[one.health] ?? "?"} ${one.health} for ${age(one.since_s)}: ${one.evidence}`],
     ...one.signs.map((sign) => ["", sign.what]),
