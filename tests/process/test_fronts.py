@@ -24,7 +24,7 @@ class Bench:
         self.ports = {"front": free_port(), "again": free_port(), "onward": free_ports(2)} | ports
         listeners = ", ".join(f'{key}: "{host}:{port}"' for key, port in self.ports.items())
         instances = '[{name: a, url: "https://h.example:443"}, {name: b, url: "http://h:1"}]'
-        self.fleet = loads(f"listeners: {{{listeners}, trusted_network: true}}\ninstances: {instances}")
+        self.fleet = loads(f"listeners: {{{listeners}, trusted_network: true, insecure: true}}\ninstances: {instances}")
 
     @property
     def config(self):
