@@ -2,8 +2,9 @@
 
     python -m bench.keys [--keys 10000] [--rounds 6] [--requests 500]
 
-One JSON object: p50 and p99 of a small request with one key in HAProxy's map and with many, in turns; how long it takes
-until a revoked key is refused; p95 of another key's time to the first token, alone and beside a flood.
+One JSON object: p50 and p99 of a small request with two keys in HAProxy's map and with many, in turns; the same, and
+the longest, of requests about which the agent is asked, at a fixed rate, so that whatever holds the agent up is seen;
+how long it takes until a revoked key is refused; p95 of another key's time to the first token, alone and by a flood.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from uuid import uuid4
 
 import aiohttp
 
+from spoe_agent.haproxy.key_keeper import VERIFY_INTERVAL_S
+from spoe_agent.haproxy.key_maps import key_lines
 from spoe_agent.haproxy.key_places import put
 from spoe_agent.keys.entry import Key, hash_of
 from spoe_agent.keys.file import Keys, change
@@ -35,6 +38,8 @@ CLIENTS = 64
 """Of the flood."""
 SETTLED_S = 10.0
 """The agent has read what was written before, and looked whether HAProxy has it."""
+RATE_PER_S, RATED_S = 50, 3 * VERIFY_INTERVAL_S
+"""Of requests at a fixed rate, and how long: the agent looks some times meanwhile."""
 
 
 def keys(count: int) -> Keys:
@@ -52,7 +57,7 @@ def header(secret: str) -> dict[str, str]:
 async def put_in_place(stack: Stack, of: Keys) -> None:
     """Have HAProxy know these keys."""
     change(stack.folder / "keys" / "keys.json", lambda _: of)
-    wrong = {place: why for place, why in (await put(stack.fleet.haproxy, of)).items() if why}
+    wrong = {place: why for place, why in (await put(stack.fleet.haproxy, key_lines(of))).items() if why}
     assert not wrong, wrong
 
 
@@ -65,6 +70,33 @@ async def latencies(session: aiohttp.ClientSession, stack: Stack, requests: int)
             await answer.read()
             assert answer.status == 200
         found.append(1000 * (time.perf_counter() - begun))
+    return found
+
+
+async def at_a_rate(session: aiohttp.ClientSession, stack: Stack) -> list[float]:
+    """Return how long requests took of which the agent is asked, in milliseconds from when each was due: those before
+    need not have ended.
+    """
+    begun = time.perf_counter()
+
+    async def one(due_s: float) -> float:
+        await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
+        async with session.post(f"{stack.url}/api/show", json={"model": "alpha"}, headers=header(CALM)) as answer:
+            await answer.read()
+            assert answer.status == 200
+        return 1000 * (time.perf_counter() - due_s)
+
+    return await asyncio.gather(*(one(begun + n / RATE_PER_S) for n in range(int(RATED_S * RATE_PER_S))))
+
+
+async def rated(session: aiohttp.ClientSession, stack: Stack, count: int) -> object:
+    """Return the latencies at a fixed rate with few and with many keys."""
+    found = {}
+    for name, of in (("few", keys(0)), ("many", keys(count))):
+        await put_in_place(stack, of)
+        await asyncio.sleep(SETTLED_S)
+        took = await at_a_rate(session, stack)
+        found[name] = {"p50_ms": _at(took, 50), "p99_ms": _at(took, 99), "longest_ms": round(max(took), 2)}
     return found
 
 
@@ -90,7 +122,7 @@ async def revoked_s(session: aiohttp.ClientSession, stack: Stack, count: int, *,
     left = change(stack.folder / "keys" / "keys.json", lambda all_keys: all_keys[1:])
     begun = time.perf_counter()
     if not by_agent:
-        await put(stack.fleet.haproxy, left)
+        await put(stack.fleet.haproxy, key_lines(left))
     while True:
         async with session.get(f"{stack.url}/api/version", headers=header(CALM)) as answer:
             if answer.status == 401:
@@ -170,6 +202,7 @@ async def measured(count: int, rounds: int, requests: int) -> object:
             found = {
                 "keys": count,
                 "latency": await compared(session, stack, count, rounds, requests),
+                "at_a_rate": await rated(session, stack, count),
                 "revoked_by_command_s": await revoked_s(session, stack, count, by_agent=False),
                 "revoked_by_agent_s": await revoked_s(session, stack, count, by_agent=True),
             }

@@ -28,28 +28,28 @@ def would(agent: Agent, model: str) -> dict[str, Any]:
     """Return where a request for a model would go now. Raises ValueError for what is no name of a model."""
     canonical(model)
     facts = RequestFacts(NOW, Kind.INFERENCE, Dialect.OLLAMA).naming(model)
-    return {**decided.fields(facts, agent.would(facts)), **_OPEN}
+    return {**decided.fields(facts, agent.would(facts), caller=""), **_OPEN}
 
 
 def one(agent: Agent, name: str, now_s: float) -> dict[str, Any] | None:
     """Return a request by its id or its X-Request-Id; None when it is not kept."""
     entry = agent.record.history.find(name)
-    return None if entry is None else _past(entry, now_s)
+    return None if entry is None else _past(agent, entry, now_s)
 
 
 def last(agent: Agent, count: int, model: str | None, now_s: float) -> list[dict[str, Any]]:
     """Return the latest, newest first. Raises ValueError for what is no name of a model."""
     key = canonical(model) if model else None
-    return [_past(entry, now_s) for entry in agent.record.history.last(count, key)]
+    return [_past(agent, entry, now_s) for entry in agent.record.history.last(count, key)]
 
 
 _OPEN: dict[str, Any] = {"request_id": "", "age_s": None, "held_s": None, "predicted_s": None, "ended": None}
 
 
-def _past(entry: Entry, now_s: float) -> dict[str, Any]:
+def _past(agent: Agent, entry: Entry, now_s: float) -> dict[str, Any]:
     line = entry.line
     return {
-        **decided.fields(entry.facts, entry.choice),
+        **decided.fields(entry.facts, entry.choice, agent.record.rows.caller(entry.facts.caller)),
         "request_id": "" if line is None else line.name,
         "age_s": round(now_s - entry.at_s, 1),
         "held_s": _rounded(entry.held_s),

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from spoe_agent.fleet import Fleet, FleetError, find, load
 from spoe_agent.fleet.option import fleet_option
+from spoe_agent.haproxy.key_maps import key_lines
 from spoe_agent.haproxy.key_places import put
 from spoe_agent.keys import file
 from spoe_agent.keys.entry import Key, hash_of, new_secret
@@ -209,7 +210,7 @@ def _changed(fleet: Fleet, path: Path, edit: Callable[[file.Keys], file.Keys]) -
         except (FleetError, OSError) as error:
             raise click.ClickException(f"the keys are as they were: {error}") from error
         # Before others write: else this list could come to HAProxy after theirs.
-        failed = {place: why for place, why in asyncio.run(put(settings, keys)).items() if why}
+        failed = {place: why for place, why in asyncio.run(put(settings, key_lines(keys))).items() if why}
     if settings.files is None and not settings.runtime:
         said = f"{path} is written; {NO_PLACE}: pointsman render haproxy --out FOLDER, then: {settings.reload}"
         click.echo(said, err=True)

@@ -126,7 +126,7 @@ class Look:
             "position": position,
             "id": facts.request_id,
             "model": display(facts.model or ""),
-            "caller": facts.caller,
+            "caller": self._agent.record.rows.caller(facts.caller),
             "priority": ticket.priority,
             "age_s": round(self._now_s - ticket.since_s, 1),
             "why": "" if entry is None else waits(entry.choice.instance, entry.choice.reason_text),

@@ -14,12 +14,14 @@ STATES = {tier: tier.name.lower() for tier in Tier}
 """How warm an instance is, in words. A table, because Python 3.11 takes long to find a member's name."""
 
 
-def fields(facts: RequestFacts, choice: Choice) -> dict[str, Any]:
-    """Return the fields of a request's decision. The caller is an address or a hash, never a secret."""
+def fields(facts: RequestFacts, choice: Choice, caller: str) -> dict[str, Any]:
+    """Return the fields of a request's decision. `caller`: as much of whose it is as the fleet file lets be said
+    (`Rows.caller`): a key's name, an address, or a hash; never a secret.
+    """
     return {
         "id": facts.request_id,
         "model": display(facts.model) if facts.model else None,
-        "caller": facts.caller,
+        "caller": caller,
         "process": facts.process,
         "action": str(choice.action),
         "instance": choice.instance,

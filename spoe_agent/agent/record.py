@@ -86,6 +86,6 @@ class Record:
     def _log(self, event: str, facts: RequestFacts, choice: Choice) -> None:
         """Nothing is worked out for a log that does not take it: this is on every request's path."""
         if log.is_enabled_for(logging.DEBUG):
-            log.debug(event, **decided.fields(facts, choice))
+            log.debug(event, **decided.fields(facts, choice, self.rows.caller(facts.caller)))
         elif self.is_said:
             log.info(event, **decided.short(facts, choice, self.rows.caller(facts.caller)))

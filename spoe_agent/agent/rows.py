@@ -70,13 +70,12 @@ class Rows:
         self._bytes += len(text)
 
     def _decision(self, entry: Entry) -> dict[str, Any]:
-        said = decided.fields(entry.facts, entry.choice)
+        said = decided.fields(entry.facts, entry.choice, self.caller(entry.facts.caller))
         return {
             "id": said.pop("id"),
             "time": round(entry.at_s + self.wall_offset_s, 3),
             **self._asked(entry.facts),
             **said,
-            "caller": self.caller(entry.facts.caller),
             "held_s": _rounded(entry.held_s),
             "predicted_s": _rounded(entry.predicted_s),
         }

@@ -168,7 +168,7 @@ class CallerEntry(Section):
     """One caller whose share of held requests is not 1."""
 
     caller: Annotated[str, Field(min_length=1, max_length=200, examples=["10.0.0.5"])]
-    """Its address, or the number that `pointsman caller` prints for its key."""
+    """Its key's name. Without `keys`: its address, or the number that `pointsman caller` prints for its credentials."""
     weight: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] = 1.0
     """Its share: 2 gets twice the service of 1 while both wait."""
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import structlog
 
 from spoe_agent.fleet import Fleet, FleetError
-from spoe_agent.haproxy.key_places import put
+from spoe_agent.haproxy.key_maps import key_lines
+from spoe_agent.haproxy.key_places import Maps, put
 from spoe_agent.keys.file import read
 from spoe_agent.keys.keyring import stamp
 
@@ -22,6 +23,9 @@ INTERVAL_S = 0.25
 VERIFY_INTERVAL_S = 5.0
 """So often it is looked whether others changed what HAProxy has: a reload does."""
 
+RETRY_INTERVAL_S = 1.0
+"""So often it is tried again where something went wrong: many keys are some megabytes of commands."""
+
 
 class KeyKeeper:
     """Follows the file of keys."""
@@ -29,8 +33,10 @@ class KeyKeeper:
     def __init__(self, fleet: Callable[[], Fleet], clock: Callable[[], float] = time.monotonic) -> None:
         self._fleet = fleet
         self._clock = clock
+        self._read: object = None
+        self._maps: Maps = {}
         self._seen: object = None
-        self._kept_at_s: float | None = None
+        self._due_at_s = 0.0
         self._failed: dict[str, str] = {}
 
     async def run(self) -> None:
@@ -45,16 +51,19 @@ class KeyKeeper:
         if fleet.keys is None:
             return
         path = Path(fleet.keys.file)
-        seen = path, stamp(path), fleet.haproxy
-        is_due = self._kept_at_s is None or self._clock() - self._kept_at_s >= VERIFY_INTERVAL_S
-        if seen == self._seen and not is_due:
+        at = path, stamp(path)
+        if (at, fleet.haproxy) == self._seen and self._clock() < self._due_at_s:
             return
         try:
-            found = await put(fleet.haproxy, await asyncio.to_thread(read, path))
+            if at != self._read:
+                self._maps = await asyncio.to_thread(_maps, path)
+                self._read = at
+            found = await put(fleet.haproxy, self._maps)
         except FleetError as error:
             found = {str(path): str(error)}
-        self._seen, self._kept_at_s = seen, self._clock()
         self._report(found)
+        self._seen = at, fleet.haproxy
+        self._due_at_s = self._clock() + (RETRY_INTERVAL_S if self._failed else VERIFY_INTERVAL_S)
 
     def _report(self, found: dict[str, str]) -> None:
         """Say each failure once, and its end."""
@@ -64,5 +73,7 @@ class KeyKeeper:
             elif not why and place in self._failed:
                 log.info("HAProxy's keys are kept current", place=place)
         self._failed = {place: why for place, why in found.items() if why}
-        if self._failed:
-            self._seen = None
+
+
+def _maps(path: Path) -> Maps:
+    return key_lines(read(path))

@@ -37,6 +37,17 @@ def _payloads(lines: Sequence[Line]) -> Iterator[str]:
         yield payload
 
 
+def _shown(answer: str) -> list[Line]:
+    """Return the lines of a map as HAProxy shows it: each with an address before it."""
+    shown = [line.split(" ") for line in answer.splitlines()]
+    return [(parts[1], parts[2]) for parts in shown if len(parts) == 3 and parts[0].startswith("0x")]
+
+
+def _differing(was: Sequence[Line], lines: Sequence[Line]) -> tuple[set[Line], set[Line]]:
+    """Return the lines that are no longer to be there, and those that are new."""
+    return set(was) - set(lines), set(lines) - set(was)
+
+
 class RuntimeAPI:
     """Reads and replaces maps of the HAProxy behind a socket.
 
@@ -53,21 +64,22 @@ class RuntimeAPI:
 
     async def lines(self, reference: str) -> list[Line]:
         """Return a map's lines."""
-        shown = [line.split(" ") for line in (await self.ask(f"show map {reference}")).splitlines()]
-        return [(parts[1], parts[2]) for parts in shown if len(parts) == 3 and parts[0].startswith("0x")]
+        # Of many lines, work that others must not wait for.
+        return await asyncio.to_thread(_shown, await self.ask(f"show map {reference}"))
 
     async def change(self, reference: str, was: Sequence[Line], lines: Sequence[Line]) -> None:
         """Make a map of whole keys what it is to be: line by line where few differ, else as a whole."""
-        gone, new = set(was) - set(lines), set(lines) - set(was)
+        gone, new = await asyncio.to_thread(_differing, was, lines)
         is_few = 0 < len(gone) + len(new) <= FEW_LINES
         if not is_few or any("\\" in key for key, _ in new | gone):
             await self.replace(reference, lines)
             return
         for key in {key for key, _ in gone} - {key for key, _ in new}:
             await self._tell(f"del map {reference} {key}")
+        known = {key for key, _ in was}
         for key, value in new:
             # A key whose line changes is there all the while.
-            command = "set" if key in {key for key, _ in was} else "add"
+            command = "set" if key in known else "add"
             await self._tell(f"{command} map {reference} {key} {value}")
 
     async def replace(self, reference: str, lines: Sequence[Line]) -> None:

@@ -236,6 +236,9 @@ def test_held_requests_are_listed_with_their_age():
     assert hold["length"] == len(hold["requests"])
     for position, one in enumerate(hold["requests"]):
         assert (one["position"], one["model"], one["caller"], one["age_s"]) == (position, "a:latest", "10.0.0.5", 3.0)
+    for log_caller, told in (("hash", "0546412D61BA57F1"), ("none", "")):
+        bench.agent.record.rows.log_caller = log_caller
+        assert {one["caller"] for one in bench.status()["hold"]["requests"]} == {told}
 
 
 def test_it_is_shown_to_people():

@@ -50,6 +50,15 @@ def test_where_a_held_one_would_wait():
     assert would["candidates"]["g1"]["excluded"] == "drained"
 
 
+@pytest.mark.parametrize(("log_caller", "told"), [("name", "alice"), ("hash", "2BD806C97F0E00AF"), ("none", "")])
+def test_whose_a_request_is_is_told_as_the_fleet_file_says(log_caller, told):
+    rig = Rig()
+    rig.agent.record.rows.log_caller = log_caller
+    rig.ask("r1", caller="alice")
+    assert explain.one(rig.agent, "r1", rig.clock())["caller"] == told
+    assert [one["caller"] for one in explain.last(rig.agent, 5, None, rig.clock())] == [told]
+
+
 def test_what_was_predicted_and_what_came():
     rig = Rig()
     rig.ask("r0")

@@ -25,10 +25,10 @@ CHOICE = Choice(
 
 
 def test_every_instance_is_told_term_by_term():
-    assert fields(asks(request_id="r1", caller="10.0.0.5", process="1-a"), CHOICE) == {
+    assert fields(asks(request_id="r1", caller="10.0.0.5", process="1-a"), CHOICE, "alice") == {
         "id": "r1",
         "model": "a:latest",
-        "caller": "10.0.0.5",
+        "caller": "alice",
         "process": "1-a",
         "action": "route",
         "instance": "g0",
@@ -49,7 +49,7 @@ def test_every_instance_is_told_term_by_term():
 
 
 def test_a_refusal_is_told_with_its_answer():
-    told = fields(asks(None), Choice(Action.REJECT, Reason.NOT_FOUND, message="model 'x' not found"))
+    told = fields(asks(None), Choice(Action.REJECT, Reason.NOT_FOUND, message="model 'x' not found"), "")
     assert (told["model"], told["status"], told["message"]) == (None, 404, "model 'x' not found")
 
 

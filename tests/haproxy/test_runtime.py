@@ -20,10 +20,10 @@ LONG = [(f"key{number}", "x" * 100) for number in range(3 * AT_ONCE_BYTES // 100
 
 
 @asynccontextmanager
-async def running(binary: str, folder: Path) -> AsyncIterator[RuntimeAPI]:
+async def running(binary: str, folder: Path, name: str = MAP) -> AsyncIterator[RuntimeAPI]:
     """A HAProxy with a map of whole keys, and its socket."""
     port, path = free_port(), folder / "h.sock"
-    (folder / MAP).write_text("".join(f"{key} {value}\n" for key, value in BEFORE))
+    (folder / name).write_text("".join(f"{key} {value}\n" for key, value in BEFORE))
     (folder / "h.cfg").write_text(f"""
 global
     stats socket {path} level admin
@@ -32,7 +32,7 @@ defaults
     timeout client 30s
 frontend f
     bind 127.0.0.1:{port}
-    http-request return status 200 hdr found %[req.hdr(x-key),map({folder / MAP})]
+    http-request return status 200 hdr found %[req.hdr(x-key),map({folder / name})]
 """)
     async with Process("haproxy", [binary, "-db", "-f", folder / "h.cfg"], folder) as haproxy:
 
