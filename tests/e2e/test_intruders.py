@@ -115,8 +115,11 @@ async def test_other_ways_to_another_model(
         pytest.skip("mitmproxy reads all of a body")
     url = f"http://127.0.0.1:{locked.fleet.listeners.front.port}{path}"
     data = BytesIO(body.encode())
-    async with session.request(method, URL(url, encoded=True), data=data, headers=bearer("some")) as answer:
-        assert answer.status == status, await answer.text()
+    try:
+        async with session.request(method, URL(url, encoded=True), data=data, headers=bearer("some")) as answer:
+            assert answer.status == status, await answer.text()
+    except aiohttp.ClientOSError:
+        assert status == 413  # HAProxy closes upon the rest of such a body, and its answer may be lost with it
 
 
 GOOD, BAD = SECRETS["all"], "pm-made-up"
