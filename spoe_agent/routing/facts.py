@@ -146,6 +146,7 @@ class RequestFacts:
             wishes=self.wishes,
             rights=self.rights,
             tried=self.tried,
+            trace=self.trace,
         )
 
     def wishing(self, wishes: Wishes) -> RequestFacts:

@@ -35,6 +35,7 @@ def test_all_else_that_is_known_stays():
         "tried": ("g1",),
         "wishes": Wishes("g0"),
         "rights": Rights("a"),
+        "trace": "00-a-b-01",
     }
     named = asks(None, Kind.DESCRIBE, "r7", **known).naming("a")
     assert named == asks(A, Kind.DESCRIBE, "r7", asked="a", **known)
