@@ -37,7 +37,7 @@ async def running(member):
     """It runs; yields what is printed, and what the keeper is told."""
     out, pipe, told = io.BytesIO(), asyncio.subprocess.PIPE, []
     keeper = await asyncio.create_subprocess_exec("cat", stdin=pipe, stdout=pipe, start_new_session=True)
-    kept_by = Keeper(keeper)
+    kept_by = Keeper(keeper, None)
 
     async def listen():
         async for line in keeper.stdout:
