@@ -64,10 +64,11 @@ async def test_a_client_that_leaves_takes_its_pulls_with_it(own: Stack, session:
         answer.close()
 
     async def given_up() -> bool:
-        ends = [[it["status"] for it in await seen_by(session, own, number)][-1:] for number in (0, 2)]
-        return ends == [[499], [499]]
+        seen = [it for number in (0, 2) for it in await seen_by(session, own, number) if it["model"] == "llama3.3:70b"]
+        # The client may leave before the other store was asked, or had read that it was.
+        return {it["status"] for it in seen} == {499}
 
-    await until(given_up, DEADLINE_S, "both were given up")
+    await until(given_up, DEADLINE_S, "what was begun is given up")
     assert await models(session, own) == [set(), set()]
 
 
