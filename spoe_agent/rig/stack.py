@@ -109,9 +109,10 @@ class Stack:
         return await front_is_ready(self.fleet)
 
     async def agent_is_ready(self) -> bool:
-        """Tell whether the agent listens."""
-        listen = self.fleet.listeners.spop[0]
-        return await (accepts_unix(listen.path) if listen.path else accepts("127.0.0.1", listen.port))
+        """Tell whether the agent listens, at its last port too: it opens the admin port after the others."""
+        listen, last = self.fleet.listeners.spop[0], self.fleet.listeners.admin
+        listens = await (accepts_unix(listen.path) if listen.path else accepts("127.0.0.1", listen.port))
+        return listens and await accepts("127.0.0.1", last.port)
 
     def _fleet_document(self) -> dict[str, Any]:
         listeners = {
