@@ -10,14 +10,13 @@ has percentiles of its own, and of these the median counts. Run it: python -m be
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import logging
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 
 import aiohttp
 import click
@@ -25,10 +24,9 @@ import structlog
 import uvloop
 from aiohttp import web
 from rich.console import Console
-from rich.table import Table
 
 from bench.big_fleet import ReadBy, Size, assembled, other_side
-from bench.telemetry_tail import Requests, Tail, Times, one_slice, stream, tail
+from bench.telemetry_tail import Requests, Tail, in_turns, stream, table
 from spoe_agent.admin.status import status
 from spoe_agent.assemble import Parts, Runs
 from spoe_agent.dashboard.app import Dashboard
@@ -133,25 +131,7 @@ async def run(plan: Plan) -> list[Tail]:
             "another agent's": (*reads, Looking(other_port)),
             "this agent's": (*reads, Looking(port)),
         }
-        slices: dict[str, list[list[Times]]] = {arm: [] for arm in arms}
-        await one_slice(requests, arms["this agent's"], plan.slice_s)
-        gc.collect()
-        gc.freeze()
-        for _ in range(plan.slices):
-            for arm, runs in arms.items():
-                slices[arm].append(await one_slice(requests, runs, plan.slice_s))
-    return [tail(arm, found) for arm, found in slices.items()]
-
-
-def table(tails: Sequence[Tail]) -> Table:
-    """Return the arms, and this agent's dashboard over another's."""
-    found = Table("three viewers of", *(one.arm for one in tails), "this / another")
-    for row in fields(Tail)[2:]:
-        values = [getattr(one, row.name) for one in tails]
-        ratio = f"{values[2] / values[1]:.2f}" if values[1] else "-"
-        found.add_row(row.name.removesuffix("_us").replace("_", " "), *(f"{value:.0f} µs" for value in values), ratio)
-    found.caption = " and ".join(f"{one.requests} requests with {one.arm}" for one in tails)
-    return found
+        return await in_turns(requests, arms, plan.slices, plan.slice_s)
 
 
 @click.command()
@@ -172,7 +152,7 @@ def main(slices: int, rate: float, as_json: bool, port: int | None, ports: str |
     if as_json:
         click.echo(json.dumps([asdict(one) for one in tails], indent=1))
     else:
-        Console().print(table(tails))
+        Console().print(table("three viewers of", tails))
 
 
 if __name__ == "__main__":

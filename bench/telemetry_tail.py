@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field, fields
 from statistics import median
@@ -173,17 +173,21 @@ async def run(plan: Plan) -> list[Tail]:
         assembled(plan.size, ports, ReadBy.POINTSMAN) as (fleet, parts),
         stream(parts.agent, plan.rate_per_s) as requests,
     ):
-        everything: list[Runs] = [parts, Limiter(fleet, parts.agent, parts.watch)]
+        everything: Sequence[Runs] = [parts, Limiter(fleet, parts.agent, parts.watch)]
         arms: dict[str, Sequence[Runs]] = {"none": (), "elsewhere": (ElsewhereRuns(ports),), "in the agent": everything}
-        slices: dict[str, list[list[Times]]] = {arm: [] for arm in arms}
-        # Everything is read once, and no arm is the first.
-        await one_slice(requests, everything, plan.slice_s)
-        gc.collect()
-        gc.freeze()
-        for _ in range(plan.slices):
-            for arm, runs in arms.items():
-                slices[arm].append(await one_slice(requests, runs, plan.slice_s))
-    return [tail(arm, found) for arm, found in slices.items()]
+        return await in_turns(requests, arms, plan.slices, plan.slice_s)
+
+
+async def in_turns(requests: Requests, arms: Mapping[str, Sequence[Runs]], slices: int, slice_s: float) -> list[Tail]:
+    """Measure arms in turns. The last one runs once before: all was read and made then, and no arm is the first."""
+    found: dict[str, list[list[Times]]] = {arm: [] for arm in arms}
+    await one_slice(requests, [*arms.values()][-1], slice_s)
+    gc.collect()
+    gc.freeze()
+    for _ in range(slices):
+        for arm, runs in arms.items():
+            found[arm].append(await one_slice(requests, runs, slice_s))
+    return [tail(arm, times) for arm, times in found.items()]
 
 
 def tail(arm: str, slices: Sequence[Sequence[Times]]) -> Tail:
@@ -198,9 +202,9 @@ def tail(arm: str, slices: Sequence[Sequence[Times]]) -> Tail:
     return Tail(arm, sum(map(len, slices)), *percentiles)
 
 
-def table(tails: Sequence[Tail]) -> Table:
-    """Return the arms, and the agent's telemetry over that of another process."""
-    found = Table("telemetry", *(one.arm for one in tails), "in the agent / elsewhere")
+def table(what: str, tails: Sequence[Tail]) -> Table:
+    """Return three arms, and the last one over the one in the middle."""
+    found = Table(what, *(one.arm for one in tails), f"{tails[2].arm} / {tails[1].arm}")
     for row in fields(Tail)[2:]:
         none, elsewhere, here = (getattr(one, row.name) for one in tails)
         ratio = f"{here / elsewhere:.2f}" if elsewhere else "-"
@@ -228,7 +232,7 @@ def main(slices: int, rate: float, as_json: bool, send_to: int | None, read_from
     if as_json:
         click.echo(json.dumps([asdict(one) for one in tails], indent=1))
     else:
-        Console().print(table(tails))
+        Console().print(table("telemetry", tails))
 
 
 if __name__ == "__main__":

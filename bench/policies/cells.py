@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
-
-import structlog
 
 from bench.policies.arms import ARMS, Arm, Setting
 from bench.policies.arrivals import Arrival, read_trace
@@ -22,6 +18,7 @@ from bench.policies.samples import sample
 from bench.policies.summary import Run
 from bench.policies.workloads import Workload, build
 from spoe_agent.simulator.virtual.fleet import FleetPlan, fits
+from spoe_agent.simulator.virtual.quiet import quiet
 from spoe_agent.simulator.virtual.requests import Record
 from spoe_agent.simulator.virtual.simulation import Simulation
 from spoe_agent.simulator.virtual.struck import StruckSimulation
@@ -131,7 +128,7 @@ def replay(arm: Arm, fleet: FleetPlan, work: Workload, salt: int) -> Run:
     router = arm.router(Setting(fleet, work.models, salt, work.requests))
     instances = [arm.hardware(profile) for profile in fleet.instances]
     limits = arm.limits(fleet)
-    with _quiet():
+    with quiet():
         if fleet.fault is None:
             outcome = Simulation(instances, limits, work.requests, router).run()
         else:
@@ -168,14 +165,3 @@ def _run(outcome: Outcome, fleet: FleetPlan, recovery_s: float) -> Run:
 
 def _misfits(record: Record, fleet: FleetPlan) -> bool:
     return record.server is not None and not fits(record.request.work.model, fleet.instances[record.server])
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The agent logs every decision at debug level, and changes of health as warnings; nobody reads a million lines."""
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    try:
-        yield
-    finally:
-        structlog.configure(**before)

@@ -78,9 +78,7 @@ def add(name: str, fleet_file: Path | None, **given: Any) -> None:
             raise click.ClickException(f"there is a key {name}; take another name, or: pointsman key rotate {name}")
         return (*keys, made)
 
-    wrong = _changed(fleet, path, edit)
-    click.echo(secret)
-    _fail_if(wrong)
+    _give(secret, _changed(fleet, path, edit))
 
 
 @key.command()
@@ -95,9 +93,7 @@ def rotate(name: str, fleet_file: Path | None) -> None:
         _known(name, keys)
         return tuple(one.model_copy(update={"hash": hash_of(secret)}) if one.name == name else one for one in keys)
 
-    wrong = _changed(fleet, path, edit)
-    click.echo(secret)
-    _fail_if(wrong)
+    _give(secret, _changed(fleet, path, edit))
 
 
 @key.command()
@@ -221,6 +217,12 @@ def _changed(fleet: Fleet, path: Path, edit: Callable[[file.Keys], file.Keys]) -
     wrong = "; ".join(f"{place}: {why}" for place, why in failed.items())
     do = f"pointsman render haproxy --out {settings.files or 'FOLDER'}, then: {settings.reload}"
     return f"{path} is written, but HAProxy may go by the old keys: {wrong}; if no agent tells it (see its log): {do}"
+
+
+def _give(secret: str, wrong: str) -> None:
+    """Print a new key: it is in the file, whatever went wrong at HAProxy, and shown only now."""
+    click.echo(secret)
+    _fail_if(wrong)
 
 
 def _fail_if(wrong: str) -> None:

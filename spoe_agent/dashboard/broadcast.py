@@ -48,8 +48,7 @@ class Broadcast:
         try:
             seen = 0
             while True:
-                async with self._turn:
-                    await self._turn.wait_for(lambda: self._number > seen or self._is_closed)  # noqa: B023
+                await self._newer_than(seen)
                 if self._is_closed:
                     return
                 seen, event = self._number, self._event
@@ -58,6 +57,10 @@ class Broadcast:
             self.viewers -= 1
             if not self.viewers:
                 await self._rest()
+
+    async def _newer_than(self, seen: int) -> None:
+        async with self._turn:
+            await self._turn.wait_for(lambda: self._number > seen or self._is_closed)
 
     async def _run(self) -> None:
         while True:

@@ -5,7 +5,7 @@ errors.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -117,6 +117,17 @@ def _template(name: str) -> Template:
     return environment.get_template(name)
 
 
+_PATHS: Mapping[str, object] = {
+    "change_paths": CHANGE_PATHS,
+    "inference_paths": sorted(INFERENCE_PATHS),
+    "model_paths": [*sorted(INFERENCE_PATHS), DESCRIBE_PATH],
+    "model_path": MODEL_PATH,
+    "blob_path": BLOB_PATH,
+    "form_path": FORM_PATH,
+}
+"""What the rules go by, by what a path is for."""
+
+
 def _config(fleet: Fleet, known: frozenset[str]) -> str:
     instances = [_server(instance, known) for instance in fleet.instances]
     agents = [_agent(listen.local, known) for listen in fleet.haproxy.spop or fleet.listeners.spop]
@@ -152,14 +163,9 @@ def _config(fleet: Fleet, known: frozenset[str]) -> str:
         own_errors=OWN_ERRORS,
         unreached=UNREACHED,
         rejections=REJECTIONS,
-        change_paths=CHANGE_PATHS,
         change_bytes=CHANGE_BYTES,
-        inference_paths=sorted(INFERENCE_PATHS),
         request_id=WELL_FORMED,
-        model_paths=[*sorted(INFERENCE_PATHS), DESCRIBE_PATH],
-        model_path=MODEL_PATH,
-        blob_path=BLOB_PATH,
-        form_path=FORM_PATH,
+        **_PATHS,
         wishes=wishes,
         models_map=MODELS_MAP,
         again=str(fleet.listeners.again),

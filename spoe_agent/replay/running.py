@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import log
-
-import structlog
 
 from spoe_agent.agent.learner import Learner, Mean
 from spoe_agent.fleet import Fleet, specs
@@ -23,6 +19,7 @@ from spoe_agent.routing.wishes import Wishes
 from spoe_agent.simulator import Model
 from spoe_agent.simulator.virtual.front import Front
 from spoe_agent.simulator.virtual.pointsman import Pointsman, Variant
+from spoe_agent.simulator.virtual.quiet import quiet
 from spoe_agent.simulator.virtual.requests import CLIENT_LEFT, Record, Request
 from spoe_agent.simulator.virtual.router import Verdict
 from spoe_agent.simulator.virtual.simulation import Simulation
@@ -109,7 +106,7 @@ def replay(recorded: Recorded, fleet: Fleet, weights: Weights, scale: float = 1.
     requests = told(recorded, models, next(iter(was.values())), scale, lead_s)
     if not requests:
         raise NoLog("it has no request that ran a model")
-    with _quiet():
+    with quiet():
         was = fit(requests, was, begun)
         would, spec = machines.as_in(fleet, was), specs(fleet)
         spec = replace(spec, policy=replace(spec.policy, weights=weights))
@@ -197,14 +194,3 @@ def _would(one: Told, record: Record, begins_load: bool, lead_s: float, scale: f
         begins_load,
         record.status != CLIENT_LEFT and not record.served,
     )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The agent's log is about requests of long ago."""
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    try:
-        yield
-    finally:
-        structlog.configure(**before)

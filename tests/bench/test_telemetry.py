@@ -64,7 +64,7 @@ def test_all_arms_of_the_tail_get_requests():
         assert one.requests > 0
         assert 0 < one.decide_p50_us <= one.decide_p99_us <= one.answer_p99_us
         assert 0 < one.cpu_p50_us <= one.cpu_p99_us
-    assert "in the agent / elsewhere" in shown(telemetry_tail.table(tails))
+    assert "in the agent / elsewhere" in shown(telemetry_tail.table("telemetry", tails))
 
 
 def test_percentiles_are_medians_over_slices():

@@ -114,8 +114,8 @@ class Stage:
     def ends(self, request_id: str, server: str, first_byte_s: float = 0.2, is_whole: bool = True) -> None:
         """Have a request end."""
         ending = Ending(first_byte_s, first_byte_s + 2.0, is_whole)
-        bad = {} if is_whole else {"status": 502, "termination": "SH--"}
-        line = Line(request_id, server, ending, kind=Kind.INFERENCE, **bad)  # type: ignore[arg-type]
+        status, termination = (200, "--") if is_whole else (502, "SH--")
+        line = Line(request_id, server, ending, status, termination, kind=Kind.INFERENCE)
         self.contact.ended(line)
         self.watch.ended(line)
         self.agent.record.ended(line)
@@ -124,6 +124,7 @@ class Stage:
     async def serving(self) -> AsyncIterator[str]:
         """Answer at the admin port; give its address."""
         metrics = Exposition(self, self.limiter, self.contact)
+        # Nothing is reloaded, restarted or brought back here.
         by_hand = self._keep, self._told, None, None, None
         admin = Admin(
             self.agent,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ async def test_each_request_is_in_the_log_once_across_restarts(
                 group.create_task(client(number))
             for _ in range(2):
                 before = len(went)
-                await until(lambda before=before: _has(went, before + 20), 60, "requests")  # type: ignore[misc]
+                await until(partial(_has, went, before + 20), 60, "requests")
                 assert (await restart(session, own))[0] == 200
             enough.set()
         await until(all_written, 30, "the rows of all requests")

@@ -9,6 +9,7 @@ import itertools
 import json
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -121,7 +122,7 @@ async def test_a_hundred_edits_under_load(own: Stack, session: aiohttp.ClientSes
             if allowed:
                 epochs[-1] = epochs[-1]._replace(until_s=time.monotonic())
                 epochs.append(Epoch(allowed, begun_s))
-            await until(lambda before=before: _more(went, before + 3), 30, "requests")  # type: ignore[misc]
+            await until(partial(_more, went, before + 3), 30, "requests")
         done.set()
     _write(own.fleet_file, document)
     assert [one for one in went if one.status != 200] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -36,9 +37,9 @@ async def test_a_trace_goes_through_and_has_the_decision(
                 return len(there.spans) == 2
 
             await until(both, 20, "two spans")
-            seen = await seen_by(session, own, 0)
+            seen: list[Any] = await seen_by(session, own, 0)
     assert [one["traceparent"] for one in seen] == [TRACEPARENT] * 2
-    assert all("tracestate" in one["headers"] for one in seen)  # type: ignore[operator]
+    assert all("tracestate" in one["headers"] for one in seen)
     assert {(span["traceId"], span["parentSpanId"]) for span in there.spans} == {(TRACE, PARENT)}
     found = {one["key"]: one["value"] for one in there.spans[0]["attributes"]}
     assert found["pointsman.instance"] == {"stringValue": "gpu0"}

@@ -14,6 +14,7 @@ from spoe_agent.simulator.profile import GB, GIB
 from spoe_agent.simulator.virtual.front import Front
 from spoe_agent.simulator.virtual.pointsman import Pointsman
 from spoe_agent.simulator.virtual.requests import Record, Request
+from spoe_agent.simulator.virtual.router import Verdict
 from spoe_agent.simulator.virtual.simulation import Simulation
 from spoe_agent.simulator.work import Work
 
@@ -55,7 +56,7 @@ class Recording(Pointsman):
         self.agent.record.rows.wall_offset_s = WALL_S
         self.known: list[dict[str, object]] = []
 
-    def route(self, request: Request, front: Front, now_s: float) -> object:  # type: ignore[override]
+    def route(self, request: Request, front: Front, now_s: float) -> Verdict:
         verdict = super().route(request, front, now_s)
         if not self.known:
             self.known.append({"known": known(self.agent, WALL_S + now_s)})

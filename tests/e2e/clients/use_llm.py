@@ -7,6 +7,7 @@ import tempfile
 folder = tempfile.TemporaryDirectory()
 os.environ |= {"OLLAMA_HOST": sys.argv[1], "LLM_USER_PATH": folder.name}
 
+# They read the environment when they are imported.
 import llm  # noqa: E402
 from calls import SHAPE, make  # noqa: E402
 
