@@ -34,11 +34,12 @@ LOADING_LIFETIME_S = 600.0
 
 @dataclass(slots=True)
 class Account:
-    """One instance's grants, oldest first, with their numbers per model and per HAProxy process kept beside them."""
+    """One instance's grants, oldest first, with their numbers per model, HAProxy process and caller beside them."""
 
     grants: dict[str, Grant] = field(default_factory=dict)
     in_flight: Counter[str] = field(default_factory=Counter)
     asked_by: Counter[str] = field(default_factory=Counter)
+    of_caller: Counter[str] = field(default_factory=Counter)
     loading: dict[str, float] = field(default_factory=dict)
     contexts: dict[str, int] = field(default_factory=dict)
     """`num_ctx` of loads under way, where it was asked for."""
@@ -78,12 +79,14 @@ class Account:
     def _count(self, grant: Grant) -> None:
         self.in_flight[grant.model] += 1
         self.asked_by[grant.process] += 1
+        self.of_caller[grant.caller] += 1
         self.shown = None
 
     def drop(self, request_id: str) -> Grant:
         """Strike a grant off and return it."""
         grant = self.grants.pop(request_id)
-        for numbers, key in ((self.in_flight, grant.model), (self.asked_by, grant.process)):
+        counted = (self.in_flight, grant.model), (self.asked_by, grant.process), (self.of_caller, grant.caller)
+        for numbers, key in counted:
             numbers[key] -= 1
             if not numbers[key]:
                 del numbers[key]

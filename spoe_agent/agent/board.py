@@ -64,6 +64,10 @@ class Board:
         """Requests believed to be in flight."""
         return len(self._where)
 
+    def of_caller(self, caller: str) -> int:
+        """Return how many of a caller's requests are believed to be in flight."""
+        return sum([account.of_caller[caller] for account in self._accounts.values()])
+
     def publish(self, instance: str, state: InstanceState) -> None:
         """Replace an instance's readings. Loads that they show, or disprove, are no longer pending."""
         self._version += 1
@@ -91,9 +95,7 @@ class Board:
         self._gpus = gpus
 
     def forget_instance(self, instance: str) -> None:
-        """An instance is not in the fleet any more, or is another server now: its readings and loads do not count.
-        What was granted there is still under way.
-        """
+        """An instance is gone, or is another server now: of it, only what was granted is still under way."""
         self._version += 1
         self.namesakes.forget(instance)
         self._states = {name: state for name, state in self._states.items() if name != instance}
@@ -236,9 +238,8 @@ class Board:
         home: str | None = None,
         process: str = "",
     ) -> Snapshot:
-        """Return everything live, as it is for a request that came with these counts of this process.
-
-        `learned`, `waiting` and `home` are put in as they are (see Snapshot).
+        """Return everything live, as it is for a request that came with these counts of this process. `learned`,
+        `waiting` and `home` are put in as they are (see Snapshot).
         """
         activity = {
             name: self._activity(account, loads.get(name), process, now_s) for name, account in self._accounts.items()

@@ -12,5 +12,4 @@ def is_crowding(facts: RequestFacts, board: Board, hold: HoldQueue) -> bool:
     most = facts.rights.concurrent
     if not most or facts.kind is not Kind.INFERENCE:
         return False
-    grants = (grant for ledger in board.ledgers().values() for grant in ledger.grants)
-    return sum(grant.caller == facts.caller for grant in grants) + hold.of(facts.caller) >= most
+    return board.of_caller(facts.caller) + hold.of(facts.caller) >= most

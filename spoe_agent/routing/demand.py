@@ -7,11 +7,12 @@ term.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from spoe_agent.routing import estimates
 from spoe_agent.routing.facts import InstanceLoad, RequestFacts
+from spoe_agent.routing.memory import ModelShape
 from spoe_agent.routing.names import is_cloud
 from spoe_agent.routing.snapshot import Activity, InstanceState, Snapshot
 from spoe_agent.routing.specs import NO_RULE, FleetSpec, InstanceSpec, ModelRule
@@ -52,7 +53,7 @@ class Models(dict[str, About]):
     def __missing__(self, model: str) -> About:
         snapshot, rule = self._snapshot, self._fleet.rule(model)
         if rule.shape is None and model in snapshot.shapes:
-            rule = replace(rule, shape=snapshot.shapes[model])
+            rule = _shaped(rule, snapshot.shapes[model])
         weights = estimates.weights_bytes(model, rule, snapshot)
         copies = sum([model in state.loaded for state in snapshot.instances.values()])
         copies -= sum([model in activity.leaving for activity in snapshot.activity.values()])
@@ -65,6 +66,12 @@ class Models(dict[str, About]):
             again / max(1, copies),
         )
         return found
+
+
+@lru_cache(maxsize=4096)
+def _shaped(rule: ModelRule, shape: ModelShape) -> ModelRule:
+    """Return a rule with the shape that Ollama tells. Kept: it is the same for each request until that is another."""
+    return replace(rule, shape=shape)
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ def vram_bytes(
     """Return what the model takes when loaded on this instance, with the context asked for (tokens per slot).
 
     In order: the fleet file's word, what `/api/ps` shows here, and a prior: weights + the key-value cache of every
-    slot (`memory`, by the model's shape where the fleet file has it). All as `/api/ps` says it, without RUNNER_BYTES.
+    slot (`memory`, by the model's shape where that is known). All as `/api/ps` says it, without RUNNER_BYTES.
     """
     if rule.vram_bytes is not None:
         return rule.vram_bytes
