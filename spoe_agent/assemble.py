@@ -218,6 +218,8 @@ class Parts:
             failure = asked.result() if asked.done() else "gave way to a request that has to load another model"
             took_s = self._clock() - begun_s
             ending = Ending(took_s, took_s, not failure)
+            # Whoever waits for the load is told that it has ended when requests can see what it loaded.
+            await self.ollamas.poll_some([load.instance])
             told = {"instance": load.instance, "model": display(load.model), "took_s": round(took_s, 1)}
             log.info("not preloaded" if failure else "preloaded", **told, **({"why": failure} if failure else {}))
         except asyncio.CancelledError:

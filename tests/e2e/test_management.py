@@ -27,6 +27,7 @@ from spoe_agent.rig.stack import Simulated, Stack
 from tests.e2e.conftest import routed, seen_by, stack_of, until
 from tests.e2e.operator import fault
 from tests.e2e.test_clients import use
+from tests.e2e.test_restart import restart, successors
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.both_fronts]
 
@@ -279,13 +280,17 @@ async def test_a_pull_outlives_a_pause_of_the_agent(own: Stack, session: aiohttp
 
 @pytest.mark.haproxy
 async def test_a_pull_outlives_a_restart_of_the_agent(own: Stack, session: aiohttp.ClientSession) -> None:
-    async with asyncio.timeout(DEADLINE_S), session.post(f"{own.url}/api/pull", json={"model": "gemma2:27b"}) as answer:
-        assert routed(answer) == ("-", "manage")
-        await answer.content.readline()
-        async with session.post(f"http://{own.fleet.listeners.admin}/restart") as restarted:
-            assert restarted.status == 200, await restarted.text()
-        lines = (await answer.text()).splitlines()
-    assert json.loads(lines[-1]) == SUCCESS
-    assert await models(session, own) == [{"gemma2:27b"}] * 2
-    await until(lambda: runs(session, own, "gemma2:27b"), DEADLINE_S, "it is served")
-    assert (await change(session, own, "POST", "/api/copy", source="alpha", destination="twin"))[0] == 200
+    async with successors(own):
+        async with (
+            asyncio.timeout(DEADLINE_S),
+            session.post(f"{own.url}/api/pull", json={"model": "gemma2:27b"}) as answer,
+        ):
+            assert routed(answer) == ("-", "manage")
+            await answer.content.readline()
+            code, said = await restart(session, own)
+            assert code == 200, said
+            lines = (await answer.text()).splitlines()
+        assert json.loads(lines[-1]) == SUCCESS
+        assert await models(session, own) == [{"gemma2:27b"}] * 2
+        await until(lambda: runs(session, own, "gemma2:27b"), DEADLINE_S, "it is served")
+        assert (await change(session, own, "POST", "/api/copy", source="alpha", destination="twin"))[0] == 200
