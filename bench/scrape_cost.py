@@ -93,6 +93,7 @@ class Scraped:
                     Grant("r", name, self.models[0], 0.0, tier, loading=READ, cost=Cost(load_s=5.0)),
                     Ending(5.5, 9.0, is_whole=True),
                     self.agent.learner,
+                    9.0,
                 )
         groups = {name: GpuGroup(1 << 30, 1 << 37, 1 << 30, 1.0) for name in self.names}
         self.agent.board.publish_gpus(groups)

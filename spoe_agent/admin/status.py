@@ -12,7 +12,7 @@ from typing import Any
 from spoe_agent import __version__
 from spoe_agent.admin import residents
 from spoe_agent.admin.signs import Sign, of_gpus, of_health, of_models, of_readings, unlike
-from spoe_agent.admin.wording import waits
+from spoe_agent.admin.wording import unserved, waits
 from spoe_agent.agent.agent import Agent
 from spoe_agent.gpus.group import SLOWING, failure
 from spoe_agent.gpus.reading import GpuReading
@@ -58,10 +58,11 @@ class Look:
 
     def head(self, contact: Contact, started_s: float, warnings: Sequence[str]) -> dict[str, Any]:
         """Return what is said first."""
+        lately = unserved(self._agent.record.unserved.lately(self._now_s), self._now_s)
         return {
             "version": __version__,
             "up_s": round(self._now_s - started_s, 1),
-            "warnings": [*warnings, *self._watch.faulty()],
+            "warnings": [*warnings, *self._watch.faulty(), *lately],
             "grants": self._agent.board.grants,
             "haproxy": {**contact.status(), "missing": self._agent.missing_in_haproxy()},
         }

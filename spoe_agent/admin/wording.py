@@ -5,8 +5,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from spoe_agent.agent.unserved import LEFT_LOAD, LEFT_QUEUE, Lately
+from spoe_agent.routing import Reason
+from spoe_agent.routing.names import display
 
 WHY = {
     "loaded": "it is loaded there",
@@ -26,6 +31,20 @@ TERMS = {
     "price_s": ("price", "no time of this request: what its load takes from others"),
 }
 """Heading and meaning of each term, in the order of the columns."""
+
+
+UNSERVED = {
+    Reason.CANNOT_FIT: "no instance has the GPU memory for {}",
+    Reason.HOLD_TIMEOUT: "no slot was free for {} within the time to wait",
+    Reason.NO_INSTANCE_UP: "no instance that has {} is up",
+    Reason.NO_LISTS: "an instance has just started, and perhaps has {}",
+    Reason.NOT_FOUND: "{} is on no instance that may serve it",
+    Reason.TOO_LARGE: "a body was too large for its model to be found",
+    Reason.CROWDED: "too many large bodies waited to be read",
+    LEFT_QUEUE: "clients left while they waited for a slot of {}",
+    LEFT_LOAD: "clients left while {} loaded, which ends a load",
+}
+"""Why requests were not served, as `agent.unserved` counts them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +77,15 @@ def worded(found: dict[str, Any]) -> Explanation:
         tuple(f"{TERMS[term][0]}: {TERMS[term][1]}" for term in terms),
         _end(found) if found["age_s"] is not None else "",
     )
+
+
+def unserved(found: Mapping[str, Lately], now_s: float) -> list[str]:
+    """Say what was not served lately: a line for each cause, with the last one's model."""
+    return [
+        f"{UNSERVED[cause].format(display(one.model) if one.model else 'a model')}: {one.requests} not served, "
+        f"the last {now_s - one.at_s:.0f} s ago"
+        for cause, one in found.items()
+    ]
 
 
 def waits(instance: str | None, reason: str) -> str:

@@ -175,7 +175,7 @@ class Agent:
         self.second_look.ended(request_id)
         grant = self.board.end(request_id)
         if grant is not None and ending is not None and server == grant.instance:
-            self.record.finished(grant, ending, self.learner)
+            self.record.finished(grant, ending, self.learner, self._clock())
             if ending.is_whole:
                 self._served(grant, ending)
         self._leave(request_id)
@@ -188,8 +188,9 @@ class Agent:
         """Give up a place in the queue."""
         ticket = self._room.leave(request_id)
         if ticket is not None:
-            self.record.left(self.priority(ticket.facts), self._clock() - ticket.since_s)
-            self.answers.left(ticket.facts)
+            facts, now_s = ticket.facts, self._clock()
+            self.record.left(facts, self.priority(facts), now_s - ticket.since_s, now_s)
+            self.answers.left(facts)
 
     def _served(self, grant: Grant, ending: Ending) -> None:
         """Take what a good answer tells of its instance."""

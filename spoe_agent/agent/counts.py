@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
+from enum import StrEnum
 
-from spoe_agent.agent.ending import STREAMED_S, Ending
+from spoe_agent.agent.ending import STREAMED_S, Ending, Left
 from spoe_agent.agent.grant import Grant
 from spoe_agent.routing import Action, Choice, Reason
 from spoe_agent.routing.choice import EVICT, RELOAD, ROOM, Cost, Tier
@@ -24,6 +25,27 @@ OTHERS = ""
 
 LOADS = frozenset({RELOAD, ROOM, EVICT})
 """Tiers at which a request begins a load."""
+
+
+class Outcome(StrEnum):
+    """How a request that ran a model ended."""
+
+    WHOLE = "whole"
+    """Status 200, and both sides were content."""
+    UNANSWERED = "unanswered"
+    """Its client left before the first token."""
+    LEFT = "left"
+    """Its client left in the middle of the answer."""
+    BROKEN = "broken"
+
+    @classmethod
+    def of(cls, ending: Ending) -> Outcome:
+        """Return the outcome of an ending."""
+        if ending.is_whole:
+            return cls.WHOLE
+        if ending.left is None:
+            return cls.BROKEN
+        return cls.LEFT if ending.left is Left.ANSWERED else cls.UNANSWERED
 
 
 class Histogram:
@@ -60,8 +82,8 @@ class Counts:
         """By instance, and whether the model was loaded there. Streamed answers only: others come all at once."""
         self.request_s: dict[str, Histogram] = defaultdict(Histogram)
         """Whole times of answers that ended well, from the connection to the instance on; by instance."""
-        self.ended: dict[tuple[str, bool], int] = defaultdict(int)
-        """Requests by instance, and whether they ended well."""
+        self.ended: dict[tuple[str, Outcome], int] = defaultdict(int)
+        """Requests by instance."""
         self.error_s: dict[tuple[bool, bool], Histogram] = defaultdict(Histogram)
         """How far predictions of the first token were off: whether the model was loaded, whether the token was late."""
         self.hold_s: dict[tuple[int, str], Histogram] = defaultdict(Histogram)
@@ -104,7 +126,7 @@ class Counts:
             load_s: the time of the load that it shows; None: it shows none.
         """
         instance = grant.instance
-        self.ended[instance, ending.is_whole] += 1
+        self.ended[instance, Outcome.of(ending)] += 1
         if load_s is not None and grant.tier is not None:
             self.load_s[grant.tier].add(max(0.0, load_s))
         if not ending.is_whole or grant.only_loads:

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 from spoe_agent.routing.surface import Kind
 
 STREAMED_S = 0.005
 """An answer that comes all at once, `stream: false`, has its first byte with its last: it tells nothing of loads."""
+
+
+class Left(Enum):
+    """How far a request was when its client left."""
+
+    BEFORE = "before"
+    """The instance did not have it yet."""
+    UNANSWERED = "unanswered"
+    """The first token had not come."""
+    ANSWERED = "answered"
+    """In the middle of the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +32,8 @@ class Ending:
     """From the connection to the instance until the last byte."""
     is_whole: bool
     """Status 200, and both sides were content (termination state `--`)."""
+    left: Left | None = None
+    """When its client left; None: it stayed until the end."""
 
 
 @dataclass(frozen=True, slots=True)

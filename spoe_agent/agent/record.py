@@ -16,6 +16,7 @@ from spoe_agent.agent.history import History
 from spoe_agent.agent.learner import Learner
 from spoe_agent.agent.rows import Rows
 from spoe_agent.agent.spans import Spans
+from spoe_agent.agent.unserved import Unserved
 from spoe_agent.routing import Action, Choice, Reason, RequestFacts
 
 log = structlog.get_logger()
@@ -29,6 +30,7 @@ class Record:
         self.history = History()
         self.rows = Rows()
         self.spans = Spans()
+        self.unserved = Unserved()
         self.is_said = False
         """Decisions are said in the log, in short."""
 
@@ -41,6 +43,8 @@ class Record:
         self.counts.decided(choice, facts.runner)
         if choice.action is Action.ROUTE:
             self.counts.granted(choice)
+        elif choice.action is Action.REJECT:
+            self.unserved.refused(choice.reason, facts.model, now_s)
         self._log("decided", facts, choice)
 
     def granted(self, facts: RequestFacts, choice: Choice, priority: int, held_s: float, now_s: float) -> None:
@@ -48,6 +52,8 @@ class Record:
         is_routed = choice.action is Action.ROUTE
         if is_routed:
             self.counts.granted(choice)
+        else:
+            self.unserved.refused(choice.reason, facts.model, now_s)
         is_late = choice.reason is Reason.HOLD_TIMEOUT
         outcome = "granted" if is_routed else "timeout" if is_late else "refused"
         self.counts.left_queue(priority, outcome, held_s)
@@ -58,16 +64,18 @@ class Record:
             self.history.granted(facts.request_id, choice, held_s)
         self._log("granted", facts, choice)
 
-    def left(self, priority: int, held_s: float) -> None:
+    def left(self, facts: RequestFacts, priority: int, held_s: float, now_s: float) -> None:
         """Take a held request that ended by itself, or comes around again."""
         self.counts.left_queue(priority, "left", held_s)
+        self.unserved.left_queue(facts.model or "", now_s)
 
-    def finished(self, grant: Grant, ending: Ending, learner: Learner) -> None:
+    def finished(self, grant: Grant, ending: Ending, learner: Learner, now_s: float) -> None:
         """Take the end of a granted request, and have the learner learn from it."""
         warm_s = learner.warm_s(grant.model, grant.instance)
         load_s = learner.ended(grant, ending)
         if not grant.is_own:
             self.counts.finished(grant, ending, warm_s, load_s)
+            self.unserved.left(grant, ending, now_s)
         if grant.cost is not None and warm_s is not None:
             self.history.predicted(grant.request_id, predicted_s(grant.cost, warm_s))
 

@@ -29,8 +29,10 @@ def decision(entry: Entry, now_s: float) -> dict[str, Any]:
     """Return one decision in a line; `grade` is as in `admin.signs`, or "" when it is well."""
     facts, choice, line = entry.facts, entry.choice, entry.line
     is_routed = choice.action is Action.ROUTE
-    is_broken = line is not None and not line.ending.is_whole
-    end = "" if line is None else f"{line.status} {line.termination}" if is_broken else str(line.status)
+    has_left = line is not None and line.ending.left is not None
+    is_broken = line is not None and not line.ending.is_whole and not has_left
+    # Of who was turned away HAProxy only has that it answered itself.
+    end = "" if line is None else f"{line.status} {line.termination}" if is_broken and is_routed else str(line.status)
     return {
         "id": facts.request_id,
         "age_s": round(now_s - entry.at_s, 1),
@@ -42,7 +44,7 @@ def decision(entry: Entry, now_s: float) -> dict[str, Any]:
         "why": _why(entry),
         "held_s": entry.held_s,
         "first_s": line.ending.first_byte_s if line is not None and line.ending.is_whole else None,
-        "end": end,
+        "end": "left" if has_left else end,
         "grade": "bad" if is_broken else "" if is_routed else "doubt" if choice.action is Action.HOLD else "bad",
     }
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from spoe_agent.agent.agent import Agent
-from spoe_agent.agent.counts import SECONDS, Counts, Histogram
+from spoe_agent.agent.counts import SECONDS, Counts, Histogram, Outcome
 from spoe_agent.haproxy.contact import Contact
 
 PIECE_S = 10.0
@@ -65,8 +65,8 @@ class Trend:
             sum(counts.loads.values()),
             sum(one.total for one in loads),
             sum(sum(one.counts) for one in loads),
-            _ended(counts, is_whole=True),
-            _ended(counts, is_whole=False),
+            _ended(counts, Outcome.WHOLE),
+            _ended(counts, Outcome.BROKEN),
             self._contact.fell_back,
             len(self._agent.hold),
         )
@@ -117,5 +117,5 @@ def _mean_load_s(before: Sums, after: Sums) -> float | None:
     return round((after.load_s - before.load_s) / count, 2) if count else None
 
 
-def _ended(counts: Counts, is_whole: bool) -> int:
-    return sum(count for (_, whole), count in counts.ended.items() if whole is is_whole)
+def _ended(counts: Counts, outcome: Outcome) -> int:
+    return sum(count for (_, how), count in counts.ended.items() if how is outcome)

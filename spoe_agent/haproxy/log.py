@@ -13,8 +13,8 @@ from typing import Any
 import structlog
 from pydantic_core import from_json
 
-from spoe_agent.agent.ending import Ending, Line
-from spoe_agent.haproxy.contract import FALLBACK, GIVEN_UP, UNSET, Field
+from spoe_agent.agent.ending import Ending, Left, Line
+from spoe_agent.haproxy.contract import FALLBACK, GIVEN_UP, LEFT, UNSET, Field
 from spoe_agent.routing.surface import classify
 
 log = structlog.get_logger()
@@ -96,7 +96,7 @@ def read_line(line: bytes) -> Line | None:
         redispatched = str(fields.get("retries", "")).startswith("+")
         first_ms, data_ms = fields["first_byte_ms"], fields["data_ms"]
         whole = well and not redispatched and first_ms >= 0 and data_ms >= 0
-        ending = Ending(first_ms / 1000, (first_ms + data_ms) / 1000, whole)
+        ending = Ending(first_ms / 1000, (first_ms + data_ms) / 1000, whole, _left(fields))
         error = _set(fields, "spoe_error")
         return Line(
             str(fields["id"]),
@@ -117,6 +117,14 @@ def read_line(line: bytes) -> Line | None:
         )
     except (ValueError, KeyError, TypeError, OverflowError):
         return None
+
+
+def _left(fields: Mapping[Field, Any]) -> Left | None:
+    """Return how far a request was when its client left (configuration.txt 8.5)."""
+    termination = str(fields["termination"])
+    if not termination.startswith("C"):
+        return Left.BEFORE if fields.get("reason") == LEFT else None
+    return {"H": Left.UNANSWERED, "D": Left.ANSWERED, "L": Left.ANSWERED}.get(termination[1:2], Left.BEFORE)
 
 
 def _set(fields: Mapping[Field, Any], name: Field) -> str:

@@ -53,8 +53,8 @@ def _request_s(moment: Moment) -> Iterable[Row[Histogram]]:
 
 
 def _ended(moment: Moment) -> Iterator[Row[float]]:
-    for (instance, is_whole), count in moment.counts.ended.items():
-        yield (instance, "whole" if is_whole else "broken"), count
+    for (instance, outcome), count in moment.counts.ended.items():
+        yield (instance, str(outcome)), count
 
 
 def _error_s(moment: Moment) -> Iterator[Row[Histogram]]:
@@ -137,7 +137,8 @@ METRICS: tuple[AnyMetric, ...] = (
         "pointsman_requests_ended_total",
         ("instance", "outcome"),
         _ended,
-        "Requests that ran a model: `whole` with status 200 and both sides content, else `broken`.",
+        "Requests that ran a model: `whole` with status 200 and both sides content; `unanswered`, `left` where the "
+        "client went before its first token or in the middle of the answer; else `broken`.",
     ),
     Distribution(
         "pointsman_prediction_error_seconds",

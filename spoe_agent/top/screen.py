@@ -9,7 +9,8 @@ from rich.text import Text
 
 from spoe_agent.top.columns import GLYPHS, OF_GRADE, OF_HEALTH, bar, colour, line, short
 
-MOST_FAULTS = 5
+FAULTS_PART = 4
+"""Faults have so many times fewer lines than there are."""
 LEAST_BELOW = 4
 """Lines for who waits and for decisions, whatever the fleet's size."""
 CELL_WIDTH = 20
@@ -21,9 +22,10 @@ def screen(scene: dict[str, Any], lost: str, width: int, height: int) -> list[Te
     lines.append(Text(scene["asks"], "dim"))
     lines += [without(lost)] if lost else []
     faults = scene["faults"]
-    lines += [_fault(one) for one in faults[:MOST_FAULTS]]
-    if len(faults) > MOST_FAULTS:
-        lines.append(Text(f"and {len(faults) - MOST_FAULTS} more", "dim"))
+    most = height // FAULTS_PART
+    lines += [_fault(one) for one in faults[:most]]
+    if len(faults) > most:
+        lines.append(Text(f"and {len(faults) - most} more", "dim"))
     lines.append(Text())
     lines += _fleet(scene["instances"], width, height - len(lines) - LEAST_BELOW)
     lines.append(Text())

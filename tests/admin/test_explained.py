@@ -7,10 +7,12 @@ from rich.console import Console
 
 from spoe_agent.admin import explain
 from spoe_agent.admin.explained import explanation, overview
-from spoe_agent.admin.wording import TERMS, WHY
+from spoe_agent.admin.wording import TERMS, UNSERVED, WHY, unserved
 from spoe_agent.agent.ending import Ending, Line
-from spoe_agent.routing import Tier
+from spoe_agent.agent.unserved import LEFT_LOAD, LEFT_QUEUE, TURNED_AWAY, Lately
+from spoe_agent.routing import Reason, Tier
 from spoe_agent.routing.choice import Cost
+from spoe_agent.routing.names import canonical
 from tests.metrics.rig import Rig
 
 
@@ -32,6 +34,15 @@ def test_every_term_and_every_warmth_has_words():
 
 def past(rig, name):
     return explanation(explain.one(rig.agent, name, rig.clock()))
+
+
+def test_every_cause_of_what_was_not_served_has_words():
+    assert set(UNSERVED) == TURNED_AWAY | {LEFT_QUEUE, LEFT_LOAD}
+    found = {Reason.CANNOT_FIT: Lately(3, canonical("huge:70b"), 92.0), Reason.TOO_LARGE: Lately(1, "", 100.0)}
+    assert unserved(found, 100.0) == [
+        "no instance has the GPU memory for huge:70b: 3 not served, the last 8 s ago",
+        "a body was too large for its model to be found: 1 not served, the last 0 s ago",
+    ]
 
 
 def test_a_request_that_was_answered():

@@ -67,7 +67,7 @@ async def see(session: aiohttp.ClientSession, stack: Stack, where: str, what: st
         console.print(tables(await status(session, stack)))
         if what not in (text := console.export_text()):
             missing.append(f"status: {text}")
-        if total(await scrape(session, stack), metric, **labels) <= 0:
+        if total(await scrape(session, stack), metric.removesuffix("_count"), metric, **labels) <= 0:
             missing.append(f"metric {metric} {labels}")
         return not missing
 

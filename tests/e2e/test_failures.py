@@ -15,6 +15,7 @@ import pytest_asyncio
 
 from spoe_agent.rig.stack import Simulated, Stack
 from tests.e2e.conftest import MODELS, SETTINGS, chat, routed, stack_of, until
+from tests.e2e.eyes import see
 from tests.e2e.operator import QUICK, ask, fault, one, status
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -49,7 +50,8 @@ async def test_a_clients_mistake_is_its_own(own: Stack, session: aiohttp.ClientS
             assert answer.status == 500, await answer.text()
     found = await status(session, own)
     assert {instance["health"] for instance in found["instances"]} == {"up"}
-    assert any("alpha:latest fails on" in warning for warning in found["warnings"])
+    broken = "pointsman_requests_ended_total"
+    await see(session, own, "", "alpha:latest fails on", broken, outcome="broken")
     assert await loads(session, own) == 0
     assert (await ask(session, own, "alpha"))[0] == 200
     assert not any("alpha:latest fails on" in warning for warning in (await status(session, own))["warnings"])

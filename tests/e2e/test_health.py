@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from spoe_agent.rig.stack import Simulated, Stack
-from tests.e2e.conftest import MODELS, SETTINGS, routed, seen_by, until
+from tests.e2e.conftest import MODELS, SETTINGS, chat, routed, seen_by, until
 from tests.e2e.eyes import see
 from tests.e2e.operator import QUICK, ask, asking, by_hand, fault, one
 
@@ -150,6 +150,7 @@ async def test_two_failures_and_no_more_until_it_answers_again(own: Stack, sessi
         for _ in range(2):
             assert await ask(session, own, "alpha") == (500, victim)
     await becomes(session, own, victim, "suspect", FOUND_WITHIN_S)
+    await see(session, own, victim, "answered 500", "pointsman_instance_health", instance=victim, state="suspect")
     for _ in range(20):
         status, instance = await ask(session, own, "alpha")
         assert (status, instance in others) == (200, True)
@@ -215,7 +216,7 @@ async def test_lists_that_fail_are_said_once_and_the_instance_serves(
 
     await until(polled, FOUND_WITHIN_S + 10, "twenty polls that were answered 500")
     await becomes(session, own, victim, "up", BACK_WITHIN_S)
-    assert "answered 500" in (await one(session, own, victim))["note"]
+    await see(session, own, victim, "answered 500", "pointsman_readings_age_seconds", instance=victim)
     async with all_to(session, own, victim):
         assert await ask(session, own, "alpha") == (200, victim)
     # Doubt, and that a probe was answered; then a probe now and then, and not a word more.
@@ -246,16 +247,15 @@ async def test_a_wedged_loader_serves_what_is_loaded_and_gets_no_loads(
 
 
 async def test_a_spilled_model_is_named(own: Stack, session: aiohttp.ClientSession) -> None:
+    """As long as it is used: once it is idle the agent has it unloaded, since the GPU would hold all of it."""
     await unloaded(session, own, "gamma", "gpu2")
     await fault(session, own, "gpu2", "spill", fraction=0.5)
-    assert await ask(session, own, "gamma") == (200, "gpu2")
-
-    async def named() -> bool:
-        return "gamma:latest is partly on the CPU" in (await one(session, own, "gpu2"))["note"]
-
-    await until(named, FOUND_WITHIN_S, "the spilled model in the status")
-    what = "gamma:latest is partly on the CPU"
-    await see(session, own, "gpu2", what, "pointsman_loaded_bytes", instance="gpu2", memory="cpu")
+    body = chat("gamma", options={"num_predict": 100_000})
+    async with session.post(f"{own.url}/api/chat", json=body) as answer:
+        await answer.content.readany()
+        assert (answer.status, routed(answer)[0]) == (200, "gpu2")
+        what = "gamma:latest is partly on the CPU"
+        await see(session, own, "gpu2", what, "pointsman_loaded_bytes", instance="gpu2", memory="cpu")
     await fault(session, own, "gpu2", "none")
 
 

@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from spoe_agent.rig.stack import Simulated, Stack
 from tests.e2e.conftest import chat, routed, until
+from tests.e2e.eyes import scene
 from tests.e2e.operator import QUICK, ask, by_hand, one
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.haproxy]
@@ -62,6 +63,7 @@ async def test_nobody_waits_behind_others_where_an_instance_is_free(own: Stack, 
             return "used past Pointsman too: alpha:latest" in await note(session, own, "gpu0")
 
         await until(noticed, DEADLINE_S, "that others use gpu0")
+        assert any("used past" in sign["what"] for sign in (await scene(session, own))["instances"][0]["signs"])
         for _ in range(10):
             # It is noticed anew with each answer of theirs; on a busy machine they may pause for longer.
             await until(noticed, DEADLINE_S, "that others still use gpu0")

@@ -3,11 +3,12 @@ import json
 import re
 import socket
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
 
-from spoe_agent.agent.ending import Ending, Line
+from spoe_agent.agent.ending import Ending, Left, Line
 from spoe_agent.fleet import loads as fleet_of
 from spoe_agent.haproxy.log import HAProxyLog, read_line
 from spoe_agent.haproxy.render import haproxy_files
@@ -172,7 +173,27 @@ def test_how_a_request_ended(said, first_byte_s, total_s, is_whole):
     line = read_line(json.dumps(fields(**said)).encode())
     assert (line.request_id, line.server) == ("a", said.get("at", said.get("server", "g0")))
     assert (line.status, line.termination) == (said.get("status", 200), said.get("termination", "--"))
-    assert line.ending == Ending(pytest.approx(first_byte_s), pytest.approx(total_s), is_whole)
+    ending = replace(line.ending, left=None)
+    assert ending == Ending(pytest.approx(first_byte_s), pytest.approx(total_s), is_whole)
+
+
+LEFT = {
+    "it stayed": ({}, None),
+    "the instance broke off": ({"termination": "SD"}, None),
+    "while it was held, which HAProxy sees at once": (
+        {"termination": "LR", "status": 400, "reason": "left"},
+        Left.BEFORE,
+    ),
+    "while it was held, which HAProxy sees when the slot is granted": ({"termination": "CC"}, Left.BEFORE),
+    "in HAProxy's queue": ({"termination": "CQ"}, Left.BEFORE),
+    "before the first token": ({"termination": "CH", "status": 499, "first_byte_ms": -1}, Left.UNANSWERED),
+    "in the middle of the answer": ({"termination": "CD"}, Left.ANSWERED),
+}
+
+
+@pytest.mark.parametrize(("said", "left"), LEFT.values(), ids=LEFT)
+def test_when_a_client_left(said, left):
+    assert read_line(json.dumps(fields(**said)).encode()).ending.left is left
 
 
 def test_what_haproxys_format_writes_is_read():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from spoe_agent.agent.ending import Ending
+from spoe_agent.agent.ending import Ending, Left
 from spoe_agent.agent.grant import Grant
 from spoe_agent.routing import Tier
 from spoe_agent.routing.estimates import EMPTY_S
@@ -42,6 +42,17 @@ async def test_answers_that_come_at_once_or_break_tell_no_first_token():
     assert await rig.value("pointsman_time_to_first_token_seconds_count", instance="g0", start="warm") is None
     assert await rig.value("pointsman_request_seconds_count", instance="g0") == 1
     assert await rig.value("pointsman_requests_ended_total", instance="g0", outcome="broken") == 1
+
+
+@pytest.mark.parametrize(
+    ("left", "outcome"), [(Left.BEFORE, "unanswered"), (Left.UNANSWERED, "unanswered"), (Left.ANSWERED, "left")]
+)
+async def test_a_client_that_leaves_is_no_broken_answer(left, outcome):
+    rig = Rig()
+    rig.ask("r1")
+    rig.agent.ended("r1", "g0", Ending(-0.001, 0.0, is_whole=False, left=left))
+    assert await rig.value("pointsman_requests_ended_total", instance="g0", outcome=outcome) == 1
+    assert await rig.value("pointsman_requests_ended_total", instance="g0", outcome="broken") is None
 
 
 async def test_predictions_are_held_against_what_was_measured():
