@@ -9,7 +9,7 @@ from bench.policies.arms import ARMS, OURS
 from bench.policies.cells import replay
 from bench.policies.workloads import Workload
 from spoe_agent.simulator.virtual.fleet import FleetPlan
-from spoe_agent.simulator.virtual.pointsman import Pointsman, Variant
+from spoe_agent.simulator.virtual.pointsman import PointsmanPolicy, Variant
 
 HASH_SALTS = 8
 """Where HAProxy's hash puts a model is luck, and two models on one server cost much: so many placements."""
@@ -20,7 +20,7 @@ def simulate(arm: str, plan: FleetPlan, work: Workload, time_scale: float) -> Si
     policy = ARMS[arm]
     if arm == OURS:
         slow = replace(
-            policy, router=lambda given: Pointsman.of(given.fleet, given.models, Variant(time_scale=time_scale))
+            policy, policy=lambda given: PointsmanPolicy.of(given.fleet, given.models, Variant(time_scale=time_scale))
         )
         return Simulated([replay(slow, plan, work, 0)], replay(policy, plan, work, 0))
     salts = HASH_SALTS if arm == "bounded_hash" else 1

@@ -13,8 +13,8 @@ from spoe_agent.simulator import InstanceProfile, Model
 from spoe_agent.simulator.profile import NO_WAITS
 from spoe_agent.simulator.virtual.fleet import FleetPlan, fits
 from spoe_agent.simulator.virtual.front import Front
-from spoe_agent.simulator.virtual.requests import Record, Request
-from spoe_agent.simulator.virtual.router import Router, Verdict
+from spoe_agent.simulator.virtual.policy import Assignment, RoutingPolicy
+from spoe_agent.simulator.virtual.requests import Request, RequestRecord
 
 
 def without_loading(profile: InstanceProfile) -> InstanceProfile:
@@ -50,7 +50,7 @@ class _Job:
         self.decode_s = max(0.0, self.decode_s - decoded_s)
 
 
-class AllWarm(Router):
+class AllWarm(RoutingPolicy):
     """Where first token and end come soonest, of this request and of those already there, all lengths known."""
 
     def __init__(self, fleet: FleetPlan) -> None:
@@ -58,7 +58,7 @@ class AllWarm(Router):
         self._jobs: list[dict[int, _Job]] = [{} for _ in fleet.instances]
         self._synced_at_s = [0.0 for _ in fleet.instances]
 
-    def route(self, request: Request, front: Front, now_s: float) -> Verdict:
+    def route(self, request: Request, front: Front, now_s: float) -> Assignment:
         model = request.work.model
         for jobs in self._jobs:
             # It may come again: a connection failed.
@@ -74,7 +74,7 @@ class AllWarm(Router):
         """Return the servers that may serve a model."""
         return [server for server in front.servers if fits(model, self._fleet.instances[server])]
 
-    def ended(self, record: Record, front: Front, now_s: float) -> None:
+    def ended(self, record: RequestRecord, front: Front, now_s: float) -> None:
         if record.server is not None:
             self._sync(record.server, now_s)
             self._jobs[record.server].pop(record.request.work.id, None)

@@ -12,9 +12,9 @@ from bench.policies.static import Static
 from spoe_agent.routing.specs import Weights
 from spoe_agent.simulator import InstanceProfile, Model
 from spoe_agent.simulator.virtual.fleet import FleetPlan
-from spoe_agent.simulator.virtual.pointsman import Pointsman, Variant, max_connections
+from spoe_agent.simulator.virtual.pointsman import PointsmanPolicy, Variant, max_connections
+from spoe_agent.simulator.virtual.policy import RoutingPolicy
 from spoe_agent.simulator.virtual.requests import Request
-from spoe_agent.simulator.virtual.router import Router
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Arm:
     """One policy of the comparison."""
 
     name: str
-    router: Callable[[Setting], Router]
+    policy: Callable[[Setting], RoutingPolicy]
     is_limited: bool = False
     """Servers have a `maxconn` (nginx: `max_conns`)."""
     placements: int = 1
@@ -47,9 +47,9 @@ class Arm:
         return [max_connections(profile) if self.is_limited else None for profile in fleet.instances]
 
 
-def _ours(variant: Variant) -> Callable[[Setting], Router]:
+def _ours(variant: Variant) -> Callable[[Setting], RoutingPolicy]:
     """The seed salts the ids of the requests, by which equals are told apart."""
-    return lambda setting: Pointsman.of(setting.fleet, setting.models, replace(variant, salt=setting.seed))
+    return lambda setting: PointsmanPolicy.of(setting.fleet, setting.models, replace(variant, salt=setting.seed))
 
 
 def _varied(ending: str, variant: Variant) -> Arm:

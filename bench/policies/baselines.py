@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable
 from statistics import median
 
 from spoe_agent.simulator.virtual.front import Front
-from spoe_agent.simulator.virtual.requests import Record, Request
-from spoe_agent.simulator.virtual.router import Refusal, Router, Verdict, Wait
+from spoe_agent.simulator.virtual.policy import Assignment, Refusal, RoutingPolicy, Wait
+from spoe_agent.simulator.virtual.requests import Request, RequestRecord
 
 
-class LeastConn(Router):
+class LeastConn(RoutingPolicy):
     """The server with fewest requests, round robin among equals: nginx `least_conn` and HAProxy `leastconn`.
 
     Servers at their limit are passed over; when all are, the request waits in the backend's queue.
@@ -27,15 +27,15 @@ class LeastConn(Router):
         self._used_at: dict[int, int] = {}
         self._turn = 0
 
-    def route(self, request: Request, front: Front, now_s: float) -> Verdict:
+    def route(self, request: Request, front: Front, now_s: float) -> Assignment:
         return self.with_room(front.able(request.work.model), front)
 
-    def with_room(self, servers: Iterable[int], front: Front) -> Verdict:
+    def with_room(self, servers: Iterable[int], front: Front) -> Assignment:
         """Choose among those of these servers that have room."""
         open_servers = [server for server in servers if front.has_room(server)]
         return self.least(open_servers, front) if open_servers else self.when_full()
 
-    def when_full(self) -> Verdict:
+    def when_full(self) -> Assignment:
         """Say what happens when no server has room."""
         return Wait.BACKEND
 
@@ -54,14 +54,14 @@ class LeastConn(Router):
 class NginxLeastConn(LeastConn):
     """`least_conn` with `max_conns`: nginx has no queue, and answers 502 when every server is at its limit."""
 
-    def when_full(self) -> Verdict:
+    def when_full(self) -> Assignment:
         return Refusal(502)
 
 
 class WarmFirst(LeastConn):
     """Among the instances that have the model, the least busy; else the least busy of all. No bound on load."""
 
-    def route(self, request: Request, front: Front, now_s: float) -> Verdict:
+    def route(self, request: Request, front: Front, now_s: float) -> Assignment:
         able = front.able(request.work.model)
         return self.least(self.warm(request, able, front) or able, front)
 
@@ -76,7 +76,7 @@ class WarmBounded(WarmFirst):
 
     FACTOR, MORE = 1.5, 2
 
-    def route(self, request: Request, front: Front, now_s: float) -> Verdict:
+    def route(self, request: Request, front: Front, now_s: float) -> Assignment:
         able = front.able(request.work.model)
         bound = self.FACTOR * sum(map(front.inflight, able)) / len(able) + self.MORE
         warm = [server for server in self.warm(request, able, front) if front.inflight(server) < bound]
@@ -98,7 +98,7 @@ class Greedy(LeastConn):
         self._service_s = 0.0
         self._answers = 0
 
-    def route(self, request: Request, front: Front, now_s: float) -> Verdict:
+    def route(self, request: Request, front: Front, now_s: float) -> Assignment:
         model = request.work.model
         each_s = self.PART * (self._service_s / self._answers if self._answers else self.FIRST_SERVICE_S)
         load_s = self.LOADS * (1.0 + model.size_bytes / 3e9)
@@ -108,23 +108,23 @@ class Greedy(LeastConn):
 
         return self.cheapest(front.able(model), cost)
 
-    def ended(self, record: Record, front: Front, now_s: float) -> None:
+    def ended(self, record: RequestRecord, front: Front, now_s: float) -> None:
         if record.served:
             self._service_s += record.e2e_s - record.load_wait_s
             self._answers += 1
 
 
-class Random(Router):
+class Random(RoutingPolicy):
     """Any server."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
 
-    def route(self, request: Request, front: Front, now_s: float) -> Verdict:
+    def route(self, request: Request, front: Front, now_s: float) -> Assignment:
         return self._random.choice(front.able(request.work.model))
 
 
-class Prequal(Router):
+class Prequal(RoutingPolicy):
     """Hot and cold lexicographic rule of Prequal (arXiv 2312.10172), with probes of every server at every request.
 
     Servers whose requests in flight exceed the quantile of what recent probes saw are hot. Among cold ones the lowest
@@ -147,7 +147,7 @@ class Prequal(Router):
         self._sent: dict[int, int] = {}
         self._probes: deque[int] = deque(maxlen=self.PROBES)
 
-    def route(self, request: Request, front: Front, now_s: float) -> Verdict:
+    def route(self, request: Request, front: Front, now_s: float) -> Assignment:
         flying = {server: front.inflight(server) for server in front.able(request.work.model)}
         self._probes.extend(flying.values())
         limit = sorted(self._probes)[math.ceil(self.QUANTILE * len(self._probes)) - 1]
@@ -163,7 +163,7 @@ class Prequal(Router):
         answers = sorted(self._answers.get(server, ()), key=lambda answer: abs(answer[0] - count))
         return median(latency_s for _, latency_s in answers[: self.NEAREST]) if answers else 0.0
 
-    def ended(self, record: Record, front: Front, now_s: float) -> None:
+    def ended(self, record: RequestRecord, front: Front, now_s: float) -> None:
         count = self._sent.pop(record.request.work.id, 0)
         if record.server is not None and record.served:
             answers = self._answers.setdefault(record.server, deque(maxlen=self.ANSWERS))

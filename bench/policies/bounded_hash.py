@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from spoe_agent.simulator.virtual.front import Front
+from spoe_agent.simulator.virtual.policy import Assignment, RoutingPolicy
 from spoe_agent.simulator.virtual.requests import Request
-from spoe_agent.simulator.virtual.router import Router, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ TUNED = Ring(balance_factor=250, points=1600)
 """Of weight 100. Looser, so that a popular model has fewer homes; and models are spread more evenly."""
 
 
-class BoundedHash(Router):
+class BoundedHash(RoutingPolicy):
     """The first server clockwise from the model's place on the ring that is below the bound."""
 
     def __init__(self, servers: int, salt: int, configured: Ring = USUAL) -> None:
@@ -43,7 +43,7 @@ class BoundedHash(Router):
         self._places = [place for place, _ in ring]
         self._owners = [server for _, server in ring]
 
-    def route(self, request: Request, front: Front, now_s: float) -> Verdict:
+    def route(self, request: Request, front: Front, now_s: float) -> Assignment:
         start = bisect_right(self._places, _place(f"{self._salt} key {request.work.model.name}"))
         owners, backend = self._owners, front.able(request.work.model)
         for step in range(len(owners)):

@@ -18,11 +18,11 @@ from bench.policies.samples import sample
 from bench.policies.summary import Run
 from bench.policies.workloads import Workload, build
 from spoe_agent.simulator.virtual.fleet import FleetPlan, fits
+from spoe_agent.simulator.virtual.outcome import Outcome
 from spoe_agent.simulator.virtual.quiet import quiet
-from spoe_agent.simulator.virtual.requests import Record
+from spoe_agent.simulator.virtual.requests import RequestRecord
 from spoe_agent.simulator.virtual.simulation import Simulation
 from spoe_agent.simulator.virtual.struck import StruckSimulation
-from spoe_agent.simulator.virtual.tally import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,14 +125,14 @@ def simulate(job: Job) -> Done:
 
 def replay(arm: Arm, fleet: FleetPlan, work: Workload, salt: int) -> Run:
     """Run one workload through one policy; `salt` is of what the policy draws."""
-    router = arm.router(Setting(fleet, work.models, salt, work.requests))
+    policy = arm.policy(Setting(fleet, work.models, salt, work.requests))
     instances = [arm.hardware(profile) for profile in fleet.instances]
     limits = arm.limits(fleet)
     with quiet():
         if fleet.fault is None:
-            outcome = Simulation(instances, limits, work.requests, router).run()
+            outcome = Simulation(instances, limits, work.requests, policy).run()
         else:
-            outcome = StruckSimulation(instances, limits, work.requests, router, fleet.fault).run()
+            outcome = StruckSimulation(instances, limits, work.requests, policy, fleet.fault).run()
     return _run(outcome, fleet, instances[0].vram_recovery_s)
 
 
@@ -163,5 +163,5 @@ def _run(outcome: Outcome, fleet: FleetPlan, recovery_s: float) -> Run:
     )
 
 
-def _misfits(record: Record, fleet: FleetPlan) -> bool:
+def _misfits(record: RequestRecord, fleet: FleetPlan) -> bool:
     return record.server is not None and not fits(record.request.work.model, fleet.instances[record.server])

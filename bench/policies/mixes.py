@@ -15,7 +15,7 @@ from bench.policies.generator import Traffic, converse, generate, zipf_weights
 from bench.policies.users import CLOSED
 from spoe_agent.simulator import Model
 from spoe_agent.simulator.virtual.fleet import FleetPlan
-from spoe_agent.simulator.work import Kind, Work
+from spoe_agent.simulator.work import Task, Work
 
 REPLAYED = frozenset({"W1", "W8", "W10", "WX", "RS"})
 """Of a trace that names models these are the same whatever the seed."""
@@ -106,7 +106,7 @@ def _mixed(fleet: FleetPlan, seed: int, trace: Sequence[Arrival] | None) -> list
         draw = randomness.random()
         if draw < 0.10:
             tokens = min(work.prompt_tokens, EMBEDDER.context_limit)
-            work = Work(work.id, EMBEDDER, Kind.EMBED, prompt_tokens=tokens, output_tokens=0)
+            work = Work(work.id, EMBEDDER, Task.EMBED, prompt_tokens=tokens, output_tokens=0)
             arrival = replace(arrival, fresh_tokens=None)
         elif draw < 0.15:
             work = replace(work, num_ctx=2 * fleet.instances[0].context_length)

@@ -12,8 +12,8 @@ from bench.policies.placement import ModelDemand, in_order, place
 from spoe_agent.simulator import Model
 from spoe_agent.simulator.virtual.fleet import FleetPlan
 from spoe_agent.simulator.virtual.front import Front
+from spoe_agent.simulator.virtual.policy import Assignment, Refusal
 from spoe_agent.simulator.virtual.requests import Request
-from spoe_agent.simulator.virtual.router import Refusal, Verdict
 
 
 class Static(AllWarm):
@@ -31,7 +31,7 @@ class Static(AllWarm):
     def preloads(self) -> Sequence[Sequence[Model]]:
         return [in_order(held, profile) for held, profile in zip(self._places, self._fleet.instances, strict=True)]
 
-    def route(self, request: Request, front: Front, now_s: float) -> Verdict:
+    def route(self, request: Request, front: Front, now_s: float) -> Assignment:
         return super().route(request, front, now_s) if self.able(request.work.model, front) else Refusal(503)
 
     def able(self, model: Model, front: Front) -> list[int]:

@@ -17,10 +17,10 @@ from spoe_agent.replay.recorded import Decision, Recorded
 from spoe_agent.simulator import InstanceProfile, Model
 from spoe_agent.simulator.virtual.fleet import step_s
 from spoe_agent.simulator.virtual.front import Front
-from spoe_agent.simulator.virtual.requests import Record, Request
-from spoe_agent.simulator.virtual.router import Router, Verdict
+from spoe_agent.simulator.virtual.policy import Assignment, RoutingPolicy
+from spoe_agent.simulator.virtual.requests import Request, RequestRecord
 from spoe_agent.simulator.virtual.simulation import Simulation
-from spoe_agent.simulator.work import Kind, Work
+from spoe_agent.simulator.work import Task, Work
 
 ROUNDS = 8
 """The best of these is taken: its means are within a few percent of what was recorded."""
@@ -77,7 +77,7 @@ class Told:
     def request(self, number: int, at_s: float) -> Request:
         """Return it as the simulation takes it."""
         decision = self.decision
-        kind = Kind.EMBED if decision.embeds else Kind.PRELOAD if decision.only_loads else Kind.GENERATE
+        kind = Task.EMBED if decision.embeds else Task.PRELOAD if decision.only_loads else Task.GENERATE
         work = Work(
             number,
             self.model,
@@ -145,7 +145,7 @@ class Beginning:
     """Whose files were in the page cache."""
 
 
-class Again(Router):
+class Again(RoutingPolicy):
     """Sends each request where it went, and has unloaded what was unloaded for it."""
 
     def __init__(self, requests: Sequence[Told], names: Sequence[str], begun: Beginning) -> None:
@@ -160,10 +160,10 @@ class Again(Router):
     def cached(self) -> Iterable[Model]:
         return self._begun.cached
 
-    def route(self, request: Request, front: Front, now_s: float) -> Verdict:
+    def route(self, request: Request, front: Front, now_s: float) -> Assignment:
         return self._names.index(self._requests[request.work.id].decision.instance or "")
 
-    def unloads(self, record: Record) -> Iterable[Model]:
+    def unloads(self, record: RequestRecord) -> Iterable[Model]:
         decision = self._requests[record.request.work.id].decision
         return [self._models[name] for name in decision.victims if name in self._models]
 
@@ -200,7 +200,7 @@ class _Fit(NamedTuple):
     lengths: list[tuple[float, float]]
 
 
-def _error(requests: Sequence[Told], records: Sequence[Record]) -> float:
+def _error(requests: Sequence[Told], records: Sequence[RequestRecord]) -> float:
     """By which factors the sums of times are off, as logarithms."""
     if not requests:
         return 0.0
@@ -209,7 +209,7 @@ def _error(requests: Sequence[Told], records: Sequence[Record]) -> float:
     return abs(math.log(first)) + abs(math.log(whole))
 
 
-def _adjust(one: Told, record: Record) -> None:
+def _adjust(one: Told, record: RequestRecord) -> None:
     if not record.served:
         return
     first_s = record.ttft_s
@@ -238,7 +238,7 @@ def _guess_cold(requests: Sequence[Told]) -> None:
 
 
 def _with_loads(
-    machines: dict[str, InstanceProfile], requests: Sequence[Told], records: Sequence[Record], begun: Beginning
+    machines: dict[str, InstanceProfile], requests: Sequence[Told], records: Sequence[RequestRecord], begun: Beginning
 ) -> dict[str, InstanceProfile]:
     """Return the machines with loads that take as long as those that were recorded, from disk and from the cache."""
     read = {model.name for model in (*begun.cached, *(model for warm in begun.warm.values() for model in warm))}

@@ -18,10 +18,10 @@ from spoe_agent.routing.specs import Weights
 from spoe_agent.routing.wishes import Wishes
 from spoe_agent.simulator import Model
 from spoe_agent.simulator.virtual.front import Front
-from spoe_agent.simulator.virtual.pointsman import Pointsman, Variant
+from spoe_agent.simulator.virtual.pointsman import PointsmanPolicy, Variant
+from spoe_agent.simulator.virtual.policy import Assignment
 from spoe_agent.simulator.virtual.quiet import quiet
-from spoe_agent.simulator.virtual.requests import CLIENT_LEFT, Record, Request
-from spoe_agent.simulator.virtual.router import Verdict
+from spoe_agent.simulator.virtual.requests import CLIENT_LEFT, Request, RequestRecord
 from spoe_agent.simulator.virtual.simulation import Simulation
 
 _LOADS = (ROOM, EVICT, RELOAD)
@@ -54,7 +54,7 @@ class Replay:
     would: tuple[Sample, ...]
 
 
-class _Router(Pointsman):
+class _Router(PointsmanPolicy):
     """The agent of another fleet, asked for recorded requests."""
 
     def __init__(
@@ -79,7 +79,7 @@ class _Router(Pointsman):
     def cached(self) -> Iterable[Model]:
         return self._begun.cached
 
-    def _verdict(self, request_id: int, choice: Choice) -> Verdict:
+    def _verdict(self, request_id: int, choice: Choice) -> Assignment:
         if choice.tier in _LOADS and choice.action is Action.ROUTE:
             self.began.add(request_id)
         return super()._verdict(request_id, choice)
@@ -183,7 +183,7 @@ def _was(one: Told, lead_s: float, scale: float) -> Sample:
     )
 
 
-def _would(one: Told, record: Record, begins_load: bool, lead_s: float, scale: float) -> Sample:
+def _would(one: Told, record: RequestRecord, begins_load: bool, lead_s: float, scale: float) -> Sample:
     sent_at_s = record.ended_at_s if record.sent_at_s is None else record.sent_at_s
     first_s = record.ttft_s if one.is_streamed else record.e2e_s
     return Sample(

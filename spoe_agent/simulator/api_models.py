@@ -16,7 +16,7 @@ from spoe_agent.simulator.catalog import Model
 from spoe_agent.simulator.errors import OllamaError
 from spoe_agent.simulator.serving import BARE_JSON, json_answer, read_fields
 from spoe_agent.simulator.state import instance_of
-from spoe_agent.simulator.work import LoadedModel
+from spoe_agent.simulator.work import RunningModel
 
 VERSION = "0.33.0"
 _MODIFIED_AT = "2026-08-21T12:00:00Z"
@@ -151,7 +151,7 @@ def _width(name: str, widths: dict[str, int], usual: int) -> int:
     return widths.get(name.split(".")[-2], usual)
 
 
-def _loaded(line: LoadedModel, expires_at: str) -> dict[str, object]:
+def _loaded(line: RunningModel, expires_at: str) -> dict[str, object]:
     return {
         "name": _name(line.model),
         "model": _name(line.model),

@@ -15,7 +15,7 @@ from itertools import count
 from spoe_agent.simulator.catalog import Model
 from spoe_agent.simulator.errors import OllamaError
 from spoe_agent.simulator.go_json import duration_s, fold, string
-from spoe_agent.simulator.work import Kind, Work
+from spoe_agent.simulator.work import Task, Work
 
 _RUNNER_OPTIONS = ("main_gpu", "num_batch", "num_gpu", "num_thread", "use_mmap")
 
@@ -121,7 +121,7 @@ def without_prompt(model_text: str, model: Model, fields: Mapping[str, object]) 
     work = Work(
         id=next(_ids),
         model=model,
-        kind=Kind.UNLOAD if keep == 0 else Kind.PRELOAD,
+        kind=Task.UNLOAD if keep == 0 else Task.PRELOAD,
         output_tokens=0,
         num_ctx=option(fields, "num_ctx"),
         runner_options=runner_options(fields),
@@ -135,7 +135,7 @@ def embedding(model_text: str, model: Model, inputs: list[str], fields: Mapping[
     work = Work(
         id=next(_ids),
         model=model,
-        kind=Kind.EMBED if inputs and model.embedding_only else Kind.PRELOAD,
+        kind=Task.EMBED if inputs and model.embedding_only else Task.PRELOAD,
         prompt_tokens=sum(count_tokens(text) for text in inputs),
         output_tokens=0,
         num_ctx=option(fields, "num_ctx"),

@@ -12,7 +12,7 @@ from spoe_agent.simulator.clock import ScaledClock
 from spoe_agent.simulator.journal import Counters
 from spoe_agent.simulator.loader import LoaderFaults
 from spoe_agent.simulator.scheduler import Scheduler
-from spoe_agent.simulator.work import Finished, FirstToken, LoadedModel, Rejected, Work
+from spoe_agent.simulator.work import Finished, FirstToken, Rejected, RunningModel, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Engine:
         """Real seconds between two tokens at the present load."""
         return self.clock.real_s(self._scheduler.token_interval_s(ticket.work.id, self.clock.now_s()))
 
-    def ps(self) -> list[LoadedModel]:
+    def ps(self) -> list[RunningModel]:
         """The ready models; their expiry is in virtual seconds."""
         return self._scheduler.ps(self.clock.now_s())
 

@@ -15,8 +15,8 @@ from spoe_agent.simulator.journal import Journal
 from spoe_agent.simulator.profile import InstanceProfile
 from spoe_agent.simulator.residency import Residency
 from spoe_agent.simulator.runner import Job, Phase, Runner
-from spoe_agent.simulator.service import Service
-from spoe_agent.simulator.work import LoadAborted, Loaded, LoadStarted, UnloadReason
+from spoe_agent.simulator.service import RunnerService
+from spoe_agent.simulator.work import LoadAborted, LoadFinished, LoadStarted, UnloadReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Loader:
     """Loads models, one at a time, for the requests that wait for them."""
 
     def __init__(
-        self, profile: InstanceProfile, host: Host, residency: Residency, service: Service, journal: Journal
+        self, profile: InstanceProfile, host: Host, residency: Residency, service: RunnerService, journal: Journal
     ) -> None:
         self._profile = profile
         self._host = host
@@ -99,7 +99,7 @@ class Loader:
         self._residency.loaded[runner.model.blob] = runner
         load_s = at_s - runner.load_started_at_s
         self._journal.counters.loaded(runner.model.name, load_s)
-        self._journal.add(Loaded(at_s, job.work.id, runner.model, load_s))
+        self._journal.add(LoadFinished(at_s, job.work.id, runner.model, load_s))
         self._service.attach(job, runner, at_s)
         self.run(at_s)
 

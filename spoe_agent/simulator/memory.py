@@ -9,7 +9,7 @@ from spoe_agent.simulator.profile import InstanceProfile
 
 
 @dataclass(frozen=True, slots=True)
-class Footprint:
+class RunnerMemory:
     """Memory of a runner; what is not in VRAM has spilled to the CPU."""
 
     total_bytes: int
@@ -29,7 +29,7 @@ class Speed:
 
 def place(
     needed_bytes: int, seen_bytes: int | None, free_bytes: int, profile: InstanceProfile, spill: float = 0.0
-) -> Footprint | None:
+) -> RunnerMemory | None:
     """Decide whether a model may load now; None means another one must go first.
 
     The first model is always tried, with layers on the CPU if need be; beside others it must fit in
@@ -39,10 +39,10 @@ def place(
     wanted_bytes = int(needed_bytes * (1.0 - spill))
     if seen_bytes is not None and wanted_bytes > profile.fit_fraction * seen_bytes:
         return None
-    return Footprint(total_bytes=needed_bytes, vram_bytes=min(wanted_bytes, max(0, free_bytes)))
+    return RunnerMemory(total_bytes=needed_bytes, vram_bytes=min(wanted_bytes, max(0, free_bytes)))
 
 
-def pace(profile: InstanceProfile, model: Model, footprint: Footprint) -> Speed:
+def pace(profile: InstanceProfile, model: Model, footprint: RunnerMemory) -> Speed:
     """Speed of ``model`` with its memory placed so: both phases slow down by what runs at CPU bandwidth."""
     on_gpu = footprint.vram_bytes / footprint.total_bytes
     slowdown = on_gpu + (1.0 - on_gpu) * profile.gpu.decode_bytes_per_s / profile.cpu_bytes_per_s

@@ -13,7 +13,7 @@ from spoe_agent.simulator.journal import Journal
 from spoe_agent.simulator.memory import pace, place
 from spoe_agent.simulator.profile import InstanceProfile
 from spoe_agent.simulator.runner import Runner
-from spoe_agent.simulator.work import LoadedModel, Unloading, UnloadReason, Work
+from spoe_agent.simulator.work import RunningModel, UnloadReason, UnloadStarted, Work
 
 
 class Residency:
@@ -105,10 +105,10 @@ class Residency:
             at_s = min(at_s, runner.expire_at_s)
         return at_s
 
-    def listing(self, now_s: float) -> list[LoadedModel]:
+    def listing(self, now_s: float) -> list[RunningModel]:
         """/api/ps: the one that stays longest first; a dead runner is there until somebody asks for it."""
         lines = [
-            LoadedModel(
+            RunningModel(
                 model=runner.model,
                 size_bytes=runner.footprint.total_bytes,
                 size_vram_bytes=runner.footprint.vram_bytes,
@@ -135,7 +135,7 @@ class Residency:
         """Kill a runner and wait for its memory, in vain while another one answers for it (sched.go:1441-1499)."""
         del self.loaded[runner.model.blob]
         self._journal.counters.unloaded(reason)
-        self._journal.add(Unloading(now_s, runner.model, reason))
+        self._journal.add(UnloadStarted(now_s, runner.model, reason))
         waits = self.profile.waits
         is_seen = not self.loaded or self._chance.random() >= waits.unseen_share
         runner.deadline_s = now_s + (self.profile.vram_recovery_s if is_seen else waits.unseen_recovery_s)

@@ -17,8 +17,8 @@ from collections import deque
 from enum import IntEnum
 
 from spoe_agent.simulator.catalog import Model
-from spoe_agent.simulator.memory import Footprint, Speed
-from spoe_agent.simulator.work import Durations, Kind, UnloadReason, Work
+from spoe_agent.simulator.memory import RunnerMemory, Speed
+from spoe_agent.simulator.work import Durations, Task, UnloadReason, Work
 
 
 class Phase(IntEnum):
@@ -88,7 +88,7 @@ class Runner:
         model: Model,
         num_ctx: int,
         slots: int,
-        footprint: Footprint,
+        footprint: RunnerMemory,
         pace: Speed,
         options: tuple[tuple[str, int | bool], ...],
         free_before_bytes: int,
@@ -166,7 +166,7 @@ class Runner:
             return job, False, True
         slot.prefilling = False
         job.first_at_s = now_s
-        steps = 0 if job.work.kind is Kind.EMBED else job.work.output_tokens - 1
+        steps = 0 if job.work.kind is Task.EMBED else job.work.output_tokens - 1
         slot.target_s = self._decode_clock_s + steps * self.pace.step_s
         return job, True, steps <= 0
 

@@ -20,15 +20,15 @@ from spoe_agent.simulator.loader import Loader, LoaderFaults
 from spoe_agent.simulator.profile import InstanceProfile
 from spoe_agent.simulator.residency import Residency
 from spoe_agent.simulator.runner import Job, Phase
-from spoe_agent.simulator.service import Service
+from spoe_agent.simulator.service import RunnerService
 from spoe_agent.simulator.work import (
     QUEUE_FULL,
     Cancelled,
     Event,
     Finished,
-    Kind,
-    LoadedModel,
     Rejected,
+    RunningModel,
+    Task,
     UnloadReason,
     Work,
 )
@@ -42,7 +42,7 @@ class Scheduler:
         self.profile = profile
         self._journal = Journal()
         self._residency = Residency(profile, self._journal)
-        self._service = Service(self._residency, self._journal)
+        self._service = RunnerService(self._residency, self._journal)
         self._loader = Loader(profile, host or Host(), self._residency, self._service, self._journal)
         self._now_s = -math.inf
 
@@ -55,7 +55,7 @@ class Scheduler:
         """Take a request. What follows from it, a refusal included, comes out of ``advance``."""
         self._catch_up(now_s)
         job = Job(work, now_s)
-        if work.kind is Kind.UNLOAD:
+        if work.kind is Task.UNLOAD:
             self._journal.add(Finished(now_s, work.id, work.kind, job.durations(now_s)))
             self._service.unload_when_idle(work, now_s)
             return
@@ -109,7 +109,7 @@ class Scheduler:
         runner = self._service.producing(work_id, now_s)
         return math.inf if runner is None else runner.token_interval_s()
 
-    def ps(self, now_s: float) -> list[LoadedModel]:
+    def ps(self, now_s: float) -> list[RunningModel]:
         """The ready models, as /api/ps lists them."""
         self._catch_up(now_s)
         return self._residency.listing(now_s)

@@ -8,10 +8,10 @@ from spoe_agent.simulator.journal import Journal
 from spoe_agent.simulator.residency import Residency
 from spoe_agent.simulator.runner import Job, Phase, Runner
 from spoe_agent.simulator.share import ComputeShare
-from spoe_agent.simulator.work import RUNNER_STOPPED, Finished, FirstToken, Kind, Rejected, UnloadReason, Work
+from spoe_agent.simulator.work import RUNNER_STOPPED, Finished, FirstToken, Rejected, Task, UnloadReason, Work
 
 
-class Service:
+class RunnerService:
     """Serves the requests that have a runner."""
 
     def __init__(self, residency: Residency, journal: Journal) -> None:
@@ -31,7 +31,7 @@ class Service:
         if job.work.keep_alive_s is not None:
             runner.keep_alive_s = job.work.keep_alive_s
         job.runner, job.ready_at_s, job.phase = runner, now_s, Phase.WAITING
-        if job.work.kind is Kind.PRELOAD:
+        if job.work.kind is Task.PRELOAD:
             job.seated_at_s = job.first_at_s = now_s
             self._finish(job, now_s)
             self._release(runner, now_s)
@@ -63,7 +63,7 @@ class Service:
             return False
         runner.progress(at_s)
         job, is_first, finished = runner.reach_target(at_s)
-        if is_first and job.work.kind is Kind.GENERATE:
+        if is_first and job.work.kind is Task.GENERATE:
             self._journal.add(FirstToken(at_s, job.work.id))
         if finished:
             self._finish(job, at_s)

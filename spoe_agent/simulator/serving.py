@@ -24,7 +24,7 @@ from spoe_agent.simulator.go_json import decode
 from spoe_agent.simulator.go_structs import STRUCTS
 from spoe_agent.simulator.state import RECORD, instance_of
 from spoe_agent.simulator.words import words
-from spoe_agent.simulator.work import Finished, Kind, Rejected
+from spoe_agent.simulator.work import Finished, Rejected, Task
 
 # Below this a stream would wake up for every token at high time scales; tokens that exist by then go out together.
 _MIN_PAUSE_S = 0.002
@@ -51,7 +51,7 @@ class Result:
     eval_ns: int
 
 
-class Dialect(Protocol):
+class AnswerFormat(Protocol):
     """One API's way to write an answer."""
 
     headers: Mapping[str, str]
@@ -128,12 +128,12 @@ def json_answer(value: object, status: int = 200, media: str = JSON, chunked: bo
 
 
 async def serve(
-    request: web.Request, ask: Ask, dialect: Dialect, refusal: OllamaError | None = None
+    request: web.Request, ask: Ask, dialect: AnswerFormat, refusal: OllamaError | None = None
 ) -> web.StreamResponse:
     """Serve an ask for text, as a stream or whole. ``refusal`` is what comes instead once there is a runner."""
     try:
         if refusal is not None:
-            await served(request, replace(ask, work=replace(ask.work, kind=Kind.PRELOAD)))
+            await served(request, replace(ask, work=replace(ask.work, kind=Task.PRELOAD)))
             raise refusal
         if not ask.stream:
             result = await served(request, ask)
@@ -164,7 +164,7 @@ async def _submitted(request: web.Request, ask: Ask) -> AsyncIterator[EngineTick
         instance.engine.cancel(ticket)
 
 
-async def _stream(request: web.Request, ask: Ask, ticket: EngineTicket, dialect: Dialect) -> web.StreamResponse:
+async def _stream(request: web.Request, ask: Ask, ticket: EngineTicket, dialect: AnswerFormat) -> web.StreamResponse:
     instance = instance_of(request)
     outcome = await ticket.first
     if isinstance(outcome, Rejected):
@@ -184,7 +184,7 @@ async def _stream(request: web.Request, ask: Ask, ticket: EngineTicket, dialect:
 
 
 async def _write_tokens(
-    request: web.Request, response: web.StreamResponse, ask: Ask, ticket: EngineTicket, dialect: Dialect
+    request: web.Request, response: web.StreamResponse, ask: Ask, ticket: EngineTicket, dialect: AnswerFormat
 ) -> bool:
     """Write each token when it exists; False if that shall be all, as when Ollama swallows an error in mid-stream."""
     engine, faults = instance_of(request).engine, instance_of(request).faults
@@ -226,7 +226,7 @@ def _finished(outcome: Finished | Rejected) -> Finished:
 def result_of(ask: Ask, finished: Finished, clock: ScaledClock) -> Result:
     """The figures of a finished request in real time."""
     durations = finished.durations
-    reasons = {Kind.PRELOAD: "load", Kind.UNLOAD: "unload"}
+    reasons = {Task.PRELOAD: "load", Task.UNLOAD: "unload"}
     return Result(
         done_reason=reasons.get(ask.work.kind, "length" if ask.stopped_by_limit else "stop"),
         prompt_tokens=ask.work.prompt_tokens,

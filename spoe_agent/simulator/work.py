@@ -15,7 +15,7 @@ QUEUE_FULL = "server busy, please try again.  maximum pending requests exceeded"
 """Ollama's ErrMaxQueue, two spaces included (sched.go)."""
 
 
-class Kind(Enum):
+class Task(Enum):
     """What a request asks of the runner."""
 
     GENERATE = "generate"
@@ -32,7 +32,7 @@ class Work:
 
     id: int
     model: Model
-    kind: Kind = Kind.GENERATE
+    kind: Task = Task.GENERATE
     prompt_tokens: int = 1
     output_tokens: int = 1
     num_ctx: int | None = None
@@ -74,7 +74,7 @@ class LoadStarted:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadFinished:
     """The runner that was started for request ``id`` is ready."""
 
     at_s: float
@@ -93,7 +93,7 @@ class LoadAborted:
 
 
 @dataclass(frozen=True, slots=True)
-class Unloading:
+class UnloadStarted:
     """A runner was stopped; its memory comes back after the recovery time."""
 
     at_s: float
@@ -115,7 +115,7 @@ class Finished:
 
     at_s: float
     id: int
-    kind: Kind
+    kind: Task
     durations: Durations
     cached_tokens: int = 0
 
@@ -138,11 +138,11 @@ class Cancelled:
     id: int
 
 
-Event = LoadStarted | Loaded | LoadAborted | Unloading | FirstToken | Finished | Rejected | Cancelled
+Event = LoadStarted | LoadFinished | LoadAborted | UnloadStarted | FirstToken | Finished | Rejected | Cancelled
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedModel:
+class RunningModel:
     """One line of /api/ps."""
 
     model: Model

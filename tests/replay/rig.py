@@ -12,9 +12,9 @@ from spoe_agent.routing import Kind
 from spoe_agent.simulator import InstanceProfile, Model
 from spoe_agent.simulator.profile import GB, GIB
 from spoe_agent.simulator.virtual.front import Front
-from spoe_agent.simulator.virtual.pointsman import Pointsman
-from spoe_agent.simulator.virtual.requests import Record, Request
-from spoe_agent.simulator.virtual.router import Verdict
+from spoe_agent.simulator.virtual.pointsman import PointsmanPolicy
+from spoe_agent.simulator.virtual.policy import Assignment
+from spoe_agent.simulator.virtual.requests import Request, RequestRecord
 from spoe_agent.simulator.virtual.simulation import Simulation
 from spoe_agent.simulator.work import Work
 
@@ -47,7 +47,7 @@ def profile() -> InstanceProfile:
     )
 
 
-class Recording(Pointsman):
+class Recording(PointsmanPolicy):
     """An agent that writes its decisions down, as one behind HAProxy does."""
 
     def __init__(self, fleet: Fleet) -> None:
@@ -56,13 +56,13 @@ class Recording(Pointsman):
         self.agent.record.rows.wall_offset_s = WALL_S
         self.known: list[dict[str, object]] = []
 
-    def route(self, request: Request, front: Front, now_s: float) -> Verdict:
+    def route(self, request: Request, front: Front, now_s: float) -> Assignment:
         verdict = super().route(request, front, now_s)
         if not self.known:
             self.known.append({"known": known(self.agent, WALL_S + now_s)})
         return verdict
 
-    def ended(self, record: Record, front: Front, now_s: float) -> None:
+    def ended(self, record: RequestRecord, front: Front, now_s: float) -> None:
         request_id, sent_at_s = str(record.request.work.id), record.sent_at_s or now_s
         granted_at_s = self._sent.get(record.request.work.id, ("", sent_at_s))[1]
         super().ended(record, front, now_s)

@@ -18,12 +18,12 @@ from spoe_agent.simulator.work import (
     Event,
     Finished,
     FirstToken,
-    Kind,
     LoadAborted,
-    Loaded,
+    LoadFinished,
     LoadStarted,
     Rejected,
-    Unloading,
+    Task,
+    UnloadStarted,
     Work,
 )
 
@@ -60,11 +60,11 @@ def ask(id: int, name: str = "a", **work: object) -> Work:
 
 
 def preload(id: int, name: str = "a", **work: object) -> Work:
-    return ask(id, name, kind=Kind.PRELOAD, **work)
+    return ask(id, name, kind=Task.PRELOAD, **work)
 
 
 def unload(id: int, name: str = "a") -> Work:
-    return ask(id, name, kind=Kind.UNLOAD)
+    return ask(id, name, kind=Task.UNLOAD)
 
 
 def tell(event: Event) -> str:
@@ -72,11 +72,11 @@ def tell(event: Event) -> str:
     match event:
         case LoadStarted():
             what = f"load {event.model.name} for {event.id}"
-        case Loaded():
+        case LoadFinished():
             what = f"loaded {event.model.name}"
         case LoadAborted():
             what = f"aborted {event.model.name}"
-        case Unloading():
+        case UnloadStarted():
             what = f"unload {event.model.name} {event.reason.value}"
         case FirstToken():
             what = f"first {event.id}"

@@ -10,7 +10,7 @@ import pytest
 from spoe_agent.simulator import asks
 from spoe_agent.simulator.go_json import decode
 from spoe_agent.simulator.go_structs import STRUCTS
-from spoe_agent.simulator.work import Kind
+from spoe_agent.simulator.work import Task
 from tests.simulator.scenario import MODELS
 
 
@@ -71,4 +71,4 @@ def test_lengths_are_drawn_from_the_prompt():
 
 def test_without_prompt():
     kinds = [asks.without_prompt("a", MODELS["a"], fields).work.kind for fields in ({}, {"keep_alive": 0})]
-    assert kinds == [Kind.PRELOAD, Kind.UNLOAD]
+    assert kinds == [Task.PRELOAD, Task.UNLOAD]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spoe_agent.simulator.scheduler import Scheduler
-from spoe_agent.simulator.work import Cancelled, Finished, FirstToken, Kind, Rejected
+from spoe_agent.simulator.work import Cancelled, Finished, FirstToken, Rejected, Task
 from tests.simulator.scenario import MODELS, PROFILE, ask, tell
 
 FITTING = ["a", "b", "c", "d", "embed", "alias-of-a"]
@@ -18,7 +18,7 @@ FITTING = ["a", "b", "c", "d", "embed", "alias-of-a"]
 request = st.fixed_dictionaries(
     {
         "name": st.sampled_from([*FITTING, "big"]),
-        "kind": st.sampled_from([Kind.GENERATE, Kind.GENERATE, Kind.GENERATE, Kind.EMBED, Kind.PRELOAD, Kind.UNLOAD]),
+        "kind": st.sampled_from([Task.GENERATE, Task.GENERATE, Task.GENERATE, Task.EMBED, Task.PRELOAD, Task.UNLOAD]),
         "prompt_tokens": st.integers(0, 2000),
         "output_tokens": st.integers(1, 300),
         "num_ctx": st.sampled_from([None, None, None, 2048]),
@@ -115,7 +115,7 @@ def test_slots_are_never_exceeded(arrivals, profile):
 @given(traffic)
 def test_one_model_with_one_slot_serves_in_order_of_arrival(arrivals):
     plain = [
-        (gap, facts | {"name": "a", "kind": Kind.GENERATE, "num_ctx": None}, left) for gap, facts, left in arrivals
+        (gap, facts | {"name": "a", "kind": Task.GENERATE, "num_ctx": None}, left) for gap, facts, left in arrivals
     ]
     _, events = run(plain, {"max_queue": 512})
     first = [event.id for event in events if isinstance(event, FirstToken)]

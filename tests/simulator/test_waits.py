@@ -12,7 +12,7 @@ from spoe_agent.simulator.host import Host
 from spoe_agent.simulator.loader import LoaderFaults
 from spoe_agent.simulator.profile import GB, GPU_SPEEDS, NO_WAITS, InstanceProfile
 from spoe_agent.simulator.scheduler import Scheduler
-from spoe_agent.simulator.work import Finished, LoadStarted, Unloading
+from spoe_agent.simulator.work import Finished, LoadStarted, UnloadStarted
 from tests.simulator.client import simulated
 from tests.simulator.scenario import MODELS, PROFILE, ask, play, preload, tell, unload
 
@@ -46,7 +46,7 @@ def test_the_share_of_such_evictions_is_the_profiles_and_the_seed_decides():
         for at_s, work in actions:
             scheduler.submit(work, at_s)
         happened = scheduler.advance(2000.0)
-        stops = [event.at_s for event in happened if isinstance(event, Unloading)]
+        stops = [event.at_s for event in happened if isinstance(event, UnloadStarted)]
         starts = [event.at_s for event in happened if isinstance(event, LoadStarted)]
         return [min(at_s for at_s in starts if at_s > stop) - stop for stop in stops if stop < 1700.0]
 

@@ -12,7 +12,7 @@ from enum import Enum
 from spoe_agent.simulator import InstanceProfile, Scheduler
 from spoe_agent.simulator.host import Host
 from spoe_agent.simulator.loader import LoaderFaults
-from spoe_agent.simulator.work import Event, LoadedModel, Work
+from spoe_agent.simulator.work import Event, RunningModel, Work
 
 SLOWDOWN = 5.0
 
@@ -45,7 +45,7 @@ class VirtualInstance:
     def __init__(self, profile: InstanceProfile, host: Host) -> None:
         self._profile, self._host = profile, host
         self._scheduler = Scheduler(profile, host)
-        self._listing: list[LoadedModel] | None = None
+        self._listing: list[RunningModel] | None = None
         self.is_open = True
         """Somebody listens."""
 
@@ -90,7 +90,7 @@ class VirtualInstance:
         """Return what happened until now."""
         return [] if self.is_stuck else self._scheduler.advance(now_s)
 
-    def ps(self, now_s: float) -> list[LoadedModel] | None:
+    def ps(self, now_s: float) -> list[RunningModel] | None:
         """Return what `/api/ps` lists; None when nobody listens."""
         if not self.is_open:
             return None

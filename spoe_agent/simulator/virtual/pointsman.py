@@ -35,8 +35,8 @@ from spoe_agent.simulator import InstanceProfile, Model
 from spoe_agent.simulator import work as simulated
 from spoe_agent.simulator.virtual.fleet import FleetPlan
 from spoe_agent.simulator.virtual.front import Front
-from spoe_agent.simulator.virtual.requests import Record, Request
-from spoe_agent.simulator.virtual.router import Probe, Refusal, Router, Touch, Verdict, Wait
+from spoe_agent.simulator.virtual.policy import Assignment, Probe, Refusal, RoutingPolicy, Touch, Wait
+from spoe_agent.simulator.virtual.requests import Request, RequestRecord
 from spoe_agent.simulator.virtual.watching import Watching, faster
 
 
@@ -66,7 +66,7 @@ USUAL = Variant()
 NO_STORES: Mapping[str, Collection[str]] = MappingProxyType({})
 
 
-class Pointsman(Router):
+class PointsmanPolicy(RoutingPolicy):
     """Asks the agent."""
 
     poll_interval_s = 1.0
@@ -112,11 +112,11 @@ class Pointsman(Router):
     def _agents_time_s(self) -> float:
         return self._now_s / self._variant.time_scale
 
-    def route(self, request: Request, front: Front, now_s: float) -> Verdict:
+    def route(self, request: Request, front: Front, now_s: float) -> Assignment:
         self._now_s = now_s
         return self._verdict(request.work.id, self.agent.decide(self._facts(request, front)))
 
-    def _verdict(self, request_id: int, choice: Choice) -> Verdict:
+    def _verdict(self, request_id: int, choice: Choice) -> Assignment:
         if choice.action is Action.HOLD:
             self.agent.ask(self._id(request_id), self._answered)
             return Wait.ROUTER
@@ -134,22 +134,22 @@ class Pointsman(Router):
         if choice.reason is not Reason.CLIENT_LEFT:
             self._granted.append((int(facts.request_id.partition(".")[0]), choice))
 
-    def grants(self, front: Front, now_s: float) -> list[tuple[int, Verdict]]:
+    def grants(self, front: Front, now_s: float) -> list[tuple[int, Assignment]]:
         self._now_s = now_s
         self.agent.tick()
         granted, self._granted = self._granted, []
         return [(number, self._verdict(number, choice)) for number, choice in granted]
 
-    def unloads(self, record: Record) -> Iterable[Model]:
+    def unloads(self, record: RequestRecord) -> Iterable[Model]:
         victims = self._victims.pop(record.request.work.id, ())
         return [self._models[name] for name in victims] if self._variant.steers else []
 
-    def polled(self, server: int, loaded: list[simulated.LoadedModel], now_s: float) -> None:
+    def polled(self, server: int, loaded: list[simulated.RunningModel], now_s: float) -> None:
         self._now_s = now_s
         self._watching.polled(self._names[server], self._readings(loaded))
         self.agent.tick()
 
-    def _readings(self, loaded: list[simulated.LoadedModel]) -> dict[str, LoadedModel]:
+    def _readings(self, loaded: list[simulated.RunningModel]) -> dict[str, LoadedModel]:
         scale = self._variant.time_scale
         return {
             canonical(line.model.name): LoadedModel(
@@ -169,7 +169,7 @@ class Pointsman(Router):
         self._now_s = now_s
         self._watching.refused(self._names[server])
 
-    def again(self, request: Request, front: Front, now_s: float) -> Verdict:
+    def again(self, request: Request, front: Front, now_s: float) -> Assignment:
         """HAProxy asks once more, and says whom it tried (`frontend pointsman_again`)."""
         request_id = request.work.id
         instance, _ = self._sent.pop(request_id)
@@ -193,7 +193,7 @@ class Pointsman(Router):
         self._now_s = now_s
         self._watching.probed(self._names[server], is_answered)
 
-    def ended(self, record: Record, front: Front, now_s: float) -> None:
+    def ended(self, record: RequestRecord, front: Front, now_s: float) -> None:
         self._now_s = now_s
         request_id = record.request.work.id
         server = "" if record.server is None else self._names[record.server]
@@ -220,7 +220,7 @@ class Pointsman(Router):
         return facts.naming(request.work.model.name)
 
 
-def _ending(record: Record, sent_at_s: float, time_scale: float, is_redispatched: bool) -> Ending:
+def _ending(record: RequestRecord, sent_at_s: float, time_scale: float, is_redispatched: bool) -> Ending:
     """Return what HAProxy's log line would say of a request that was sent to its server then. Times of one that went
     around are not its last server's alone: nothing is learned of them.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spoe_agent.simulator.work import Kind, Work
+from spoe_agent.simulator.work import Task, Work
 
 SERVED = 200
 CLIENT_LEFT = 499
@@ -29,7 +29,7 @@ class Request:
     patience_s: float | None = None
     """The client leaves then, if the answer is not complete."""
     past: int | None = None
-    """The server that its client asks by itself, past front and router, which hear nothing of it."""
+    """The server that its client asks by itself, past front and policy, which hear nothing of it."""
     after: int | None = None
     """Its user asks it only when the request of this id has ended (a closed loop); then `at_s` is of no meaning, ..."""
     think_s: float = 0.0
@@ -42,7 +42,7 @@ class Request:
 
 
 @dataclass(slots=True, eq=False)
-class Record:
+class RequestRecord:
     """What became of one request. Times are seconds on the simulation's clock."""
 
     request: Request
@@ -86,7 +86,7 @@ class Record:
     def tpot_s(self) -> float | None:
         """Mean time between tokens; None with fewer than two."""
         steps = self.request.work.output_tokens - 1
-        if self.request.work.kind is not Kind.GENERATE or steps < 1 or self.first_at_s is None:
+        if self.request.work.kind is not Task.GENERATE or steps < 1 or self.first_at_s is None:
             return None
         return (self.ended_at_s - self.first_at_s) / steps
 

@@ -16,10 +16,10 @@ from spoe_agent.simulator import InstanceProfile
 from spoe_agent.simulator.host import Host
 from spoe_agent.simulator.virtual.faults import VirtualInstance
 from spoe_agent.simulator.virtual.front import Front
-from spoe_agent.simulator.virtual.requests import CLIENT_LEFT, SERVED, TIMED_OUT, Record, Request
-from spoe_agent.simulator.virtual.router import Refusal, Router, Verdict, Wait
-from spoe_agent.simulator.virtual.tally import Outcome, Tally
-from spoe_agent.simulator.work import Event, Finished, FirstToken, Kind, Rejected, Work
+from spoe_agent.simulator.virtual.outcome import Outcome, OutcomeRecorder
+from spoe_agent.simulator.virtual.policy import Assignment, Refusal, RoutingPolicy, Wait
+from spoe_agent.simulator.virtual.requests import CLIENT_LEFT, SERVED, TIMED_OUT, Request, RequestRecord
+from spoe_agent.simulator.work import Event, Finished, FirstToken, Rejected, Task, Work
 
 TIMEOUT_S = 600.0
 """Upstream timeout, the same for every policy: so long without a first token, and the client gets 504."""
@@ -49,7 +49,7 @@ class Simulation:
         instances: the fleet.
         limits: `maxconn` of each server; None: no limit.
         requests: ordered by time, with ids that count up, those that come after others among them.
-        router: the policy.
+        policy: who decides.
     """
 
     def __init__(
@@ -57,10 +57,10 @@ class Simulation:
         instances: Sequence[InstanceProfile],
         limits: Sequence[int | None],
         requests: Sequence[Request],
-        router: Router,
+        policy: RoutingPolicy,
     ) -> None:
         host = Host()
-        for model in router.cached():
+        for model in policy.cached():
             host.read(model)
         seeded = (replace(profile, seed=profile.seed + number) for number, profile in enumerate(instances))
         self._instances = [VirtualInstance(profile, host) for profile in seeded]
@@ -69,16 +69,16 @@ class Simulation:
         self._requests = [request for request in requests if request.after is None]
         self._next = {request.after: request for request in requests if request.after is not None}
         self._thinking = 0
-        self._router = router
+        self._policy = policy
         self._own = 0
         self._probes: dict[int, int] = {}
-        self._records: dict[int, Record] = {}
-        self._held: dict[int, Record] = {}
+        self._records: dict[int, RequestRecord] = {}
+        self._held: dict[int, RequestRecord] = {}
         self._timers: list[tuple[float, int, int]] = []
-        self._patience: deque[Record] = deque()
-        self._let_through: deque[tuple[Record, int]] = deque()
-        self._tally = Tally(self._front.resident)
-        self._outcome = self._tally.outcome
+        self._patience: deque[RequestRecord] = deque()
+        self._let_through: deque[tuple[RequestRecord, int]] = deque()
+        self._recorder = OutcomeRecorder(self._front.resident)
+        self._outcome = self._recorder.outcome
 
     def run(self) -> Outcome:
         """Let everything happen until every request has ended."""
@@ -92,9 +92,9 @@ class Simulation:
         return self._outcome
 
     def _preload(self) -> None:
-        for server, models in enumerate(self._router.preloads()):
+        for server, models in enumerate(self._policy.preloads()):
             for model in models:
-                work = Work(0, model, Kind.PRELOAD, keep_alive_s=self._router.preload_keep_alive_s)
+                work = Work(0, model, Task.PRELOAD, keep_alive_s=self._policy.preload_keep_alive_s)
                 self._ask(server, work, 0.0)
             self._advance(server, 0.0)
 
@@ -105,7 +105,7 @@ class Simulation:
         return self._own
 
     def _start_polling(self) -> None:
-        interval_s = self._router.poll_interval_s
+        interval_s = self._policy.poll_interval_s
         if interval_s is None:
             return
         count = len(self._instances)
@@ -149,7 +149,7 @@ class Simulation:
     def _happen(self, kind: Timer, number: int, now_s: float) -> None:
         if kind is Timer.POLL:
             self._poll(number, now_s)
-            self._at(now_s + (self._router.poll_interval_s or math.inf), Timer.POLL, number)
+            self._at(now_s + (self._policy.poll_interval_s or math.inf), Timer.POLL, number)
         elif kind is Timer.LEAVE and number in self._records:
             self._abandon(self._records[number], CLIENT_LEFT, now_s)
         elif kind is Timer.ASK:
@@ -160,48 +160,48 @@ class Simulation:
             self._probed(number, False, now_s)
 
     def _poll(self, server: int, now_s: float) -> None:
-        """Let the router read, and send what it wants to know besides."""
+        """Let the policy read, and send what it wants to know besides."""
         loaded = self._instances[server].ps(now_s)
         if loaded is None:
-            self._router.unreachable(server, now_s)
+            self._policy.unreachable(server, now_s)
         else:
-            self._router.polled(server, loaded, now_s)
-        for probe in self._router.probes(now_s):
+            self._policy.polled(server, loaded, now_s)
+        for probe in self._policy.probes(now_s):
             if not self._instances[probe.server].is_open:
-                self._router.probed(probe.server, False, now_s)
+                self._policy.probed(probe.server, False, now_s)
                 continue
             number = self._ask(probe.server, Work(0, probe.model, num_ctx=probe.num_ctx), now_s)
             self._probes[number] = probe.server
             self._at(now_s + probe.deadline_s, Timer.PROBE, number)
             self._advance(probe.server, now_s)
-        for touch in self._router.touches(now_s):
+        for touch in self._policy.touches(now_s):
             if self._instances[touch.server].is_open:
-                self._ask(touch.server, Work(0, touch.model, Kind.PRELOAD, num_ctx=touch.num_ctx), now_s)
+                self._ask(touch.server, Work(0, touch.model, Task.PRELOAD, num_ctx=touch.num_ctx), now_s)
                 self._advance(touch.server, now_s)
 
     def _probed(self, number: int, is_answered: bool, now_s: float) -> None:
-        self._router.probed(self._probes.pop(number), is_answered, now_s)
+        self._policy.probed(self._probes.pop(number), is_answered, now_s)
         self._grant(now_s)
 
     def _arrive(self, request: Request) -> None:
-        record = Record(request)
+        record = RequestRecord(request)
         self._outcome.records.append(record)
         self._records[request.work.id] = record
         self._patience.append(record)
         if request.patience_s is not None:
             self._at(request.at_s + request.patience_s, Timer.LEAVE, request.work.id)
         if request.past is None:
-            self._follow(record, self._router.route(request, self._front, request.at_s), request.at_s)
+            self._follow(record, self._policy.route(request, self._front, request.at_s), request.at_s)
         else:
             record.server = request.past
             self._let_through.append((record, request.past))
         self._settle(request.at_s)
 
-    def _follow(self, record: Record, verdict: Verdict, now_s: float) -> None:
+    def _follow(self, record: RequestRecord, verdict: Assignment, now_s: float) -> None:
         """Do what the policy says."""
         if verdict is Wait.BACKEND:
             self._front.central.append(record)
-        elif verdict is Wait.ROUTER:
+        elif verdict is Wait.POLICY:
             self._held[record.request.work.id] = record
         elif isinstance(verdict, Refusal):
             self._close(record, verdict.status, now_s)
@@ -210,9 +210,9 @@ class Simulation:
 
     def _grant(self, now_s: float) -> None:
         while self._held:
-            granted = list(self._router.grants(self._front, now_s))
+            granted = list(self._policy.grants(self._front, now_s))
             for number, verdict in granted:
-                # Who left just after it was decided is gone, and the router was told.
+                # Who left just after it was decided is gone, and the policy was told.
                 record = self._held.pop(number, None)
                 if record is not None:
                     self._follow(record, verdict, now_s)
@@ -223,12 +223,12 @@ class Simulation:
         """Submit what the front let through. Apart from its causes, so that refusals in a row do not nest."""
         while self._let_through:
             record, server = self._let_through.popleft()
-            self._tally.sent(server)
+            self._recorder.sent(server)
             self._submit(record, server, now_s)
 
-    def _submit(self, record: Record, server: int, now_s: float) -> None:
-        for model in self._router.unloads(record):
-            self._ask(server, Work(0, model, Kind.UNLOAD, keep_alive_s=0.0), now_s)
+    def _submit(self, record: RequestRecord, server: int, now_s: float) -> None:
+        for model in self._policy.unloads(record):
+            self._ask(server, Work(0, model, Task.UNLOAD, keep_alive_s=0.0), now_s)
         record.sent_at_s = now_s
         self._instances[server].submit(record.request.work, now_s)
         self._advance(server, now_s)
@@ -241,7 +241,7 @@ class Simulation:
 
     def _take(self, server: int, event: Event) -> None:
         """Note one event of an instance."""
-        self._tally.take(server, event)
+        self._recorder.take(server, event)
         if isinstance(event, (FirstToken, Finished, Rejected)) and event.id < 0:
             if event.id in self._probes and not isinstance(event, FirstToken):
                 self._probed(event.id, isinstance(event, Finished), event.at_s)
@@ -254,7 +254,7 @@ class Simulation:
         elif isinstance(event, Rejected):
             self._end(self._records[event.id], event.status, event.at_s)
 
-    def _end(self, record: Record, status: int, now_s: float) -> None:
+    def _end(self, record: RequestRecord, status: int, now_s: float) -> None:
         """A request on an instance ended; the next in the queue takes its place."""
         server = record.server
         assert server is not None
@@ -262,28 +262,28 @@ class Simulation:
         if record.request.past is not None:
             return
         following = self._front.release(server)
-        self._router.ended(record, self._front, now_s)
+        self._policy.ended(record, self._front, now_s)
         if following is not None:
             self._let_through.append((following, server))
         self._grant(now_s)
 
-    def _abandon(self, record: Record, status: int, now_s: float) -> None:
+    def _abandon(self, record: RequestRecord, status: int, now_s: float) -> None:
         """The client left, or the front gave up: wherever the request is, it goes away."""
         number = record.request.work.id
         if self._held.pop(number, None) is not None or self._front.leave(record):
             self._close(record, status, now_s)
-            self._router.ended(record, self._front, now_s)
+            self._policy.ended(record, self._front, now_s)
             self._grant(now_s)
             return
         server = record.server
         assert server is not None
         self._instances[server].cancel(number, now_s)
         if status == TIMED_OUT:
-            self._tally.failed(server)
+            self._recorder.failed(server)
         self._end(record, status, now_s)
         self._advance(server, now_s)
 
-    def _close(self, record: Record, status: int, now_s: float) -> None:
+    def _close(self, record: RequestRecord, status: int, now_s: float) -> None:
         record.status, record.ended_at_s = status, now_s
         self._outcome.finished_at_s = now_s
         number = record.request.work.id

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from spoe_agent.haproxy.contract import INSTANCE_CHECK
 from spoe_agent.simulator import InstanceProfile
 from spoe_agent.simulator.virtual.faults import PlannedFault, Trouble
-from spoe_agent.simulator.virtual.requests import BROKEN, Record, Request
-from spoe_agent.simulator.virtual.router import Refusal, Router
+from spoe_agent.simulator.virtual.policy import Refusal, RoutingPolicy
+from spoe_agent.simulator.virtual.requests import BROKEN, Request, RequestRecord
 from spoe_agent.simulator.virtual.simulation import Simulation, Timer
 
 RETRIES = 3
@@ -45,10 +45,10 @@ class StruckSimulation(Simulation):
         instances: Sequence[InstanceProfile],
         limits: Sequence[int | None],
         requests: Sequence[Request],
-        router: Router,
+        policy: RoutingPolicy,
         fault: PlannedFault,
     ) -> None:
-        super().__init__(instances, limits, requests, router)
+        super().__init__(instances, limits, requests, policy)
         self._fault = fault
         self._check = HealthCheck()
         self._retries: Counter[int] = Counter()
@@ -94,31 +94,31 @@ class StruckSimulation(Simulation):
         """What breaks when the fault begins or ends failed on the struck instance, not on the new one."""
         server = self._fault.server
         if begins:
-            self._tally.struck(server)
+            self._recorder.struck(server)
         if begins == is_gone:
             self._break(server, now_s)
         if not begins:
-            self._tally.healed(server)
+            self._recorder.healed(server)
 
     def _break(self, server: int, now_s: float) -> None:
         """The process is dead, and with it what it had."""
         self._front.resident[server].clear()
         queued = self._front.waiting[server]
         for record in [one for one in self._records.values() if one.server == server and one not in queued]:
-            self._tally.failed(server)
+            self._recorder.failed(server)
             self._end(record, BROKEN, now_s)
         for number in [number for number, at in self._probes.items() if at == server]:
             self._probed(number, False, now_s)
 
-    def _submit(self, record: Record, server: int, now_s: float) -> None:
+    def _submit(self, record: RequestRecord, server: int, now_s: float) -> None:
         if self._instances[server].is_open:
             super()._submit(record, server, now_s)
         else:
             self._refuse(record, server, now_s)
 
-    def _refuse(self, record: Record, server: int, now_s: float) -> None:
+    def _refuse(self, record: RequestRecord, server: int, now_s: float) -> None:
         """Nobody listens there: HAProxy takes another server at once (`option redispatch 1`)."""
-        self._tally.failed(server)
+        self._recorder.failed(server)
         following = self._front.release(server)
         if following is not None:
             self._let_through.append((following, server))
@@ -126,12 +126,12 @@ class StruckSimulation(Simulation):
         with self._front.without(server):
             self._redispatch(record, now_s)
 
-    def _redispatch(self, record: Record, now_s: float) -> None:
+    def _redispatch(self, record: RequestRecord, now_s: float) -> None:
         number = record.request.work.id
         self._retries[number] += 1
         may_retry = self._front.servers and self._retries[number] <= RETRIES
-        verdict = self._router.again(record.request, self._front, now_s) if may_retry else Refusal(503)
+        verdict = self._policy.again(record.request, self._front, now_s) if may_retry else Refusal(503)
         self._follow(record, verdict, now_s)
         if isinstance(verdict, Refusal):
-            self._router.ended(record, self._front, now_s)
+            self._policy.ended(record, self._front, now_s)
         self._grant(now_s)

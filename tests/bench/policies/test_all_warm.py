@@ -19,37 +19,37 @@ def test_nothing_ever_loads() -> None:
 
 
 def test_requests_spread_and_come_back_when_done() -> None:
-    router, front = AllWarm(fleet(2)), front_of([None, None])
-    first, second = router.route(request(1), front, 0.0), router.route(request(2, name="b"), front, 0.0)
+    policy, front = AllWarm(fleet(2)), front_of([None, None])
+    first, second = policy.route(request(1), front, 0.0), policy.route(request(2, name="b"), front, 0.0)
     assert {first, second} == {0, 1}
 
     ended = record(1)
     assert isinstance(first, int)
     ended.server = first
-    router.ended(ended, front, 0.1)
+    policy.ended(ended, front, 0.1)
 
-    assert router.route(request(3, name="c"), front, 0.1) == first
+    assert policy.route(request(3, name="c"), front, 0.1) == first
 
 
 def test_a_short_one_beside_a_nearly_finished_one() -> None:
     """Lengths are known: the instance whose request is nearly done costs less than the one that just began."""
-    router, front = AllWarm(fleet(2)), front_of([None, None])
-    old = router.route(request(1, output_tokens=101), front, 0.0)
-    new = router.route(request(2, name="b", output_tokens=101), front, 1.05)
+    policy, front = AllWarm(fleet(2)), front_of([None, None])
+    old = policy.route(request(1, output_tokens=101), front, 0.0)
+    new = policy.route(request(2, name="b", output_tokens=101), front, 1.05)
     assert {old, new} == {0, 1}
 
-    assert router.route(request(3, name="c"), front, 1.08) == old
+    assert policy.route(request(3, name="c"), front, 1.08) == old
 
 
 def test_who_comes_again_is_not_there_twice() -> None:
     """A connection failed: the first choice has nothing to do for it."""
-    router, front = AllWarm(fleet(2)), front_of([None, None])
-    first = router.route(request(1, output_tokens=500), front, 0.0)
+    policy, front = AllWarm(fleet(2)), front_of([None, None])
+    first = policy.route(request(1, output_tokens=500), front, 0.0)
     assert isinstance(first, int)
     with front.without(first):
-        assert router.route(request(1, output_tokens=500), front, 0.0) == 1 - first
+        assert policy.route(request(1, output_tokens=500), front, 0.0) == 1 - first
 
-    assert router.route(request(2, name="b"), front, 0.0) == first
+    assert policy.route(request(2, name="b"), front, 0.0) == first
 
 
 def test_a_model_only_goes_where_it_fits() -> None:

@@ -15,16 +15,16 @@ def idle(servers: int) -> Front:
     return front_of([None] * servers)
 
 
-def home(router: BoundedHash, name: str, servers: int) -> int:
-    server = router.route(request(0, name=name), idle(servers), 0.0)
+def home(policy: BoundedHash, name: str, servers: int) -> int:
+    server = policy.route(request(0, name=name), idle(servers), 0.0)
     assert isinstance(server, int)
     return server
 
 
 def test_a_model_goes_home_while_the_fleet_is_idle() -> None:
-    router = BoundedHash(4, salt=0)
+    policy = BoundedHash(4, salt=0)
 
-    assert len({home(router, "a", 4) for _ in range(5)}) == 1
+    assert len({home(policy, "a", 4) for _ in range(5)}) == 1
 
 
 def test_salts_move_models_about() -> None:
@@ -39,11 +39,11 @@ def test_most_models_stay_when_a_server_is_added() -> None:
 
 
 def test_while_a_server_is_down_its_models_go_round_to_others() -> None:
-    router, front = BoundedHash(4, salt=0), idle(4)
+    policy, front = BoundedHash(4, salt=0), idle(4)
     names = [f"model-{number}" for number in range(100)]
-    before = {name: home(router, name, 4) for name in names}
+    before = {name: home(policy, name, 4) for name in names}
     front.mark(2, False)
-    after = {name: router.route(request(0, name=name), front, 0.0) for name in names}
+    after = {name: policy.route(request(0, name=name), front, 0.0) for name in names}
 
     assert all(after[name] == before[name] for name in names if before[name] != 2)
     assert {after[name] for name in names if before[name] == 2} == {0, 1, 3}
@@ -58,8 +58,8 @@ def test_more_points_spread_models_more_evenly() -> None:
 
 
 def test_many_models_are_spread() -> None:
-    router = BoundedHash(4, salt=0)
-    homes = Counter(home(router, f"model-{number}", 4) for number in range(200))
+    policy = BoundedHash(4, salt=0)
+    homes = Counter(home(policy, f"model-{number}", 4) for number in range(200))
 
     assert set(homes) == {0, 1, 2, 3}
 
@@ -67,9 +67,9 @@ def test_many_models_are_spread() -> None:
 @pytest.mark.parametrize("ring", [USUAL, TUNED])
 @given(st.integers(1, 8), st.lists(st.sampled_from("abcd"), max_size=60))
 def test_no_server_exceeds_its_part_of_the_bound(ring: Ring, servers: int, names: list[str]) -> None:
-    router, front = BoundedHash(servers, 1, Ring(ring.balance_factor, points=16)), idle(servers)
+    policy, front = BoundedHash(servers, 1, Ring(ring.balance_factor, points=16)), idle(servers)
     for number, name in enumerate(names):
-        server = router.route(request(number, name=name), front, 0.0)
+        server = policy.route(request(number, name=name), front, 0.0)
         assert isinstance(server, int)
         front.served[server] += 1
 

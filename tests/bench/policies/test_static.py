@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from bench.policies.static import Static
-from spoe_agent.simulator.virtual.router import Refusal
+from spoe_agent.simulator.virtual.policy import Refusal
 from spoe_agent.simulator.virtual.simulation import Simulation
 from tests.simulator.virtual.builders import MODELS, fleet, front_of, request
 
@@ -20,25 +20,25 @@ def test_what_has_a_place_is_loaded_before_and_never_again() -> None:
 
 def test_of_the_copies_the_one_where_the_answer_comes_soonest() -> None:
     plan = fleet(2, models=[A])
-    router = Static(plan, plan.models, [request(0)])
+    policy = Static(plan, plan.models, [request(0)])
 
-    assert {router.route(request(number), front_of([None, None]), 0.0) for number in range(2)} == {0, 1}
+    assert {policy.route(request(number), front_of([None, None]), 0.0) for number in range(2)} == {0, 1}
 
 
 def test_a_request_only_goes_where_its_model_is() -> None:
     plan = fleet(2)
-    router = Static(plan, plan.models, [request(number, name="abcd"[number]) for number in range(4)])
-    (home,) = {router.route(request(number, name="a"), front_of([None, None]), 0.0) for number in range(9)}
+    policy = Static(plan, plan.models, [request(number, name="abcd"[number]) for number in range(4)])
+    (home,) = {policy.route(request(number, name="a"), front_of([None, None]), 0.0) for number in range(9)}
 
     assert isinstance(home, int)
-    assert A in router.preloads()[home] and A not in router.preloads()[1 - home]
+    assert A in policy.preloads()[home] and A not in policy.preloads()[1 - home]
 
 
 def test_what_has_no_place_is_refused() -> None:
     plan = fleet(1, models=[A, B, C])
-    router = Static(plan, plan.models, [request(0, name="a"), request(1, name="b")])
-    (placed,) = router.preloads()
-    verdicts = {one: router.route(request(5, name=one.name), front_of([None]), 0.0) for one in (A, B, C)}
+    policy = Static(plan, plan.models, [request(0, name="a"), request(1, name="b")])
+    (placed,) = policy.preloads()
+    verdicts = {one: policy.route(request(5, name=one.name), front_of([None]), 0.0) for one in (A, B, C)}
 
     assert verdicts == {one: 0 if one in placed else Refusal(503) for one in (A, B, C)}
     assert list(verdicts.values()).count(Refusal(503)) == 1

@@ -10,7 +10,7 @@ from bench.policies.mixes import WORKLOADS, varies
 from bench.policies.workloads import SURGE_AT_S, SURGE_S, TooShort, Workload, build
 from spoe_agent.simulator.virtual.fleet import FleetPlan, fits
 from spoe_agent.simulator.virtual.requests import Request
-from spoe_agent.simulator.work import Kind
+from spoe_agent.simulator.work import Task
 
 F4 = FLEETS["F4"]
 
@@ -151,7 +151,7 @@ def test_the_mixed_workload_has_embeddings_leavers_and_other_contexts() -> None:
     workload = made("W7")
     total = len(workload.requests)
 
-    embeddings = [request for request in workload.requests if request.work.kind is Kind.EMBED]
+    embeddings = [request for request in workload.requests if request.work.kind is Task.EMBED]
     assert len(embeddings) / total == pytest.approx(0.10, abs=0.02)
     assert all(request.work.model is EMBEDDER and request.decode_s == 0 for request in embeddings)
     assert sum(r.patience_s == 2.0 for r in workload.requests) / total == pytest.approx(0.05, abs=0.02)

@@ -15,8 +15,8 @@ from spoe_agent.simulator import InstanceProfile, Model
 from spoe_agent.simulator.profile import GB, NO_WAITS, GpuSpeed
 from spoe_agent.simulator.virtual.fleet import FleetPlan, prefill_s, step_s
 from spoe_agent.simulator.virtual.front import Front
-from spoe_agent.simulator.virtual.requests import Record, Request
-from spoe_agent.simulator.work import Kind, Work
+from spoe_agent.simulator.virtual.requests import Request, RequestRecord
+from spoe_agent.simulator.work import Task, Work
 
 PROFILE = InstanceProfile(
     vram_bytes=24 * GB,
@@ -54,12 +54,12 @@ def request(
     at_s: float = 0.0,
     name: str = "a",
     patience_s: float | None = None,
-    kind: Kind = Kind.GENERATE,
+    kind: Task = Task.GENERATE,
     output_tokens: int = 11,
 ) -> Request:
     """A request of 100 prompt tokens and 11 output tokens: 0.1 s of prefill and 0.1 s of decode, alone."""
     asked = MODELS.get(name) or model(name)
-    steps = 0 if kind is Kind.EMBED else output_tokens - 1
+    steps = 0 if kind is Task.EMBED else output_tokens - 1
     return Request(
         at_s=at_s,
         work=Work(id, asked, kind, prompt_tokens=100, output_tokens=output_tokens),
@@ -70,8 +70,8 @@ def request(
     )
 
 
-def record(id: int, at_s: float = 0.0, name: str = "a") -> Record:
-    return Record(request(id, at_s, name))
+def record(id: int, at_s: float = 0.0, name: str = "a") -> RequestRecord:
+    return RequestRecord(request(id, at_s, name))
 
 
 def sample(t: float = 0.0, ttft: float = 1.0, **facts: object) -> Sample:

@@ -6,7 +6,7 @@ import pytest
 
 from spoe_agent.simulator.host import Host
 from spoe_agent.simulator.virtual.faults import Trouble, VirtualInstance
-from spoe_agent.simulator.work import Event, Finished, Loaded, Work
+from spoe_agent.simulator.work import Event, Finished, LoadFinished, Work
 from tests.simulator.virtual.builders import MODELS, PROFILE
 
 A, B = MODELS["a"], MODELS["b"]
@@ -58,4 +58,4 @@ def test_loads_are_slow_until_they_are_not(healed: bool, seconds: float) -> None
         instance.heal(Trouble.SLOW, 0.0)
     ask(instance, 1, 0.0)
 
-    assert [event.load_s for event in instance.advance(60.0) if isinstance(event, Loaded)] == [seconds]
+    assert [event.load_s for event in instance.advance(60.0) if isinstance(event, LoadFinished)] == [seconds]

@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from spoe_agent.simulator.virtual.requests import CLIENT_LEFT, SERVED, Record
-from spoe_agent.simulator.work import Kind
+from spoe_agent.simulator.virtual.requests import CLIENT_LEFT, SERVED, RequestRecord
+from spoe_agent.simulator.work import Task
 from tests.simulator.virtual.builders import request
 
 
-def done(status: int = SERVED, first_at_s: float | None = 10.5, kind: Kind = Kind.GENERATE, tokens: int = 11) -> Record:
+def done(
+    status: int = SERVED, first_at_s: float | None = 10.5, kind: Task = Task.GENERATE, tokens: int = 11
+) -> RequestRecord:
     asked = request(1, at_s=10.0, kind=kind, output_tokens=tokens)
-    return Record(asked, status=status, first_at_s=first_at_s, ended_at_s=11.0)
+    return RequestRecord(asked, status=status, first_at_s=first_at_s, ended_at_s=11.0)
 
 
 def test_times_count_from_sending() -> None:
@@ -24,11 +26,11 @@ def test_times_count_from_sending() -> None:
     "record",
     [
         pytest.param(done(tokens=1), id="one token"),
-        pytest.param(done(kind=Kind.EMBED, first_at_s=None), id="embedding"),
+        pytest.param(done(kind=Task.EMBED, first_at_s=None), id="embedding"),
         pytest.param(done(504, first_at_s=None), id="no token came"),
     ],
 )
-def test_without_two_tokens_there_is_no_time_between_them(record: Record) -> None:
+def test_without_two_tokens_there_is_no_time_between_them(record: RequestRecord) -> None:
     assert record.tpot_s is None
 
 

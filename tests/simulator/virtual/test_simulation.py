@@ -12,33 +12,33 @@ from hypothesis import strategies as st
 from bench.policies.arms import ARMS, Setting
 from spoe_agent.simulator import Model
 from spoe_agent.simulator.virtual.front import Front
-from spoe_agent.simulator.virtual.requests import CLIENT_LEFT, SERVED, Record, Request
-from spoe_agent.simulator.virtual.router import Refusal, Router, Verdict, Wait
+from spoe_agent.simulator.virtual.policy import Assignment, Refusal, RoutingPolicy, Wait
+from spoe_agent.simulator.virtual.requests import CLIENT_LEFT, SERVED, Request, RequestRecord
 from spoe_agent.simulator.virtual.simulation import TIMEOUT_S, Outcome, Simulation
-from spoe_agent.simulator.work import Kind, LoadedModel
+from spoe_agent.simulator.work import RunningModel, Task
 from tests.simulator.virtual.builders import MODELS, fleet, request
 
 
-class Script(Router):
+class Script(RoutingPolicy):
     """Says what the test says, in order."""
 
-    def __init__(self, *verdicts: Verdict) -> None:
+    def __init__(self, *verdicts: Assignment) -> None:
         self._verdicts = iter(verdicts)
         self.seen: list[tuple[int, list[int]]] = []
         self.ends: list[tuple[int, float]] = []
 
-    def route(self, request: Request, front: Front, now_s: float) -> Verdict:
+    def route(self, request: Request, front: Front, now_s: float) -> Assignment:
         self.seen.append((request.work.id, list(front.served)))
         return next(self._verdicts)
 
-    def ended(self, record: Record, front: Front, now_s: float) -> None:
+    def ended(self, record: RequestRecord, front: Front, now_s: float) -> None:
         self.ends.append((record.request.work.id, round(now_s, 6)))
 
 
 def simulate(
-    requests: Sequence[Request], router: Router, limits: Sequence[int | None] = (None, None), **profile: object
+    requests: Sequence[Request], policy: RoutingPolicy, limits: Sequence[int | None] = (None, None), **profile: object
 ) -> Outcome:
-    return Simulation(fleet(len(limits), **profile).instances, limits, requests, router).run()
+    return Simulation(fleet(len(limits), **profile).instances, limits, requests, policy).run()
 
 
 def times(outcome: Outcome) -> list[tuple[int, float, float]]:
@@ -54,25 +54,25 @@ def test_a_cold_request_loads_and_a_warm_one_does_not() -> None:
 
 
 def test_an_embedding_has_its_answer_as_first_token() -> None:
-    outcome = simulate([request(0, kind=Kind.EMBED)], Script(0))
+    outcome = simulate([request(0, kind=Task.EMBED)], Script(0))
 
     assert times(outcome) == [(SERVED, 2.1, 2.1)]
     assert outcome.records[0].tpot_s is None
 
 
 def test_the_front_counts_live_connections() -> None:
-    router = Script(0, 0, 1, 0)
-    simulate([request(0), request(1, at_s=0.5), request(2, at_s=1.0), request(3, at_s=5.0)], router)
+    policy = Script(0, 0, 1, 0)
+    simulate([request(0), request(1, at_s=0.5), request(2, at_s=1.0), request(3, at_s=5.0)], policy)
 
-    assert router.seen == [(0, [0, 0]), (1, [1, 0]), (2, [2, 0]), (3, [0, 0])]
+    assert policy.seen == [(0, [0, 0]), (1, [1, 0]), (2, [2, 0]), (3, [0, 0])]
 
 
 def test_beyond_maxconn_requests_wait_in_the_servers_queue() -> None:
-    router = Script(0, 0, 0)
-    outcome = simulate([request(0), request(1, at_s=0.1), request(2, at_s=0.2)], router, limits=[1])
+    policy = Script(0, 0, 0)
+    outcome = simulate([request(0), request(1, at_s=0.1), request(2, at_s=0.2)], policy, limits=[1])
 
     assert [end for _, _, end in times(outcome)] == [2.2, 2.3, 2.4]
-    assert router.ends == [(0, 2.2), (1, 2.4), (2, 2.6)]
+    assert policy.ends == [(0, 2.2), (1, 2.4), (2, 2.6)]
 
 
 def test_the_backends_queue_goes_to_the_first_server_with_room() -> None:
@@ -87,12 +87,12 @@ def test_the_backends_queue_goes_to_the_first_server_with_room() -> None:
 
 
 def test_a_refusal_ends_a_request_at_once() -> None:
-    router = Script(Refusal(502))
-    outcome = simulate([request(0, at_s=1.0)], router)
+    policy = Script(Refusal(502))
+    outcome = simulate([request(0, at_s=1.0)], policy)
 
     assert [(record.status, record.e2e_s, record.server) for record in outcome.records] == [(502, 0.0, None)]
     assert outcome.records[0].failed
-    assert router.ends == []
+    assert policy.ends == []
 
 
 def test_ollamas_own_refusals_come_through_however_many() -> None:
@@ -119,16 +119,16 @@ def test_refusals_in_a_row_do_not_nest() -> None:
         pytest.param((0, 0), [None], 2.0, id="on the instance"),
         pytest.param((0, 0), [1], 2.0, id="in the server's queue"),
         pytest.param((0, Wait.BACKEND), [1], 2.0, id="in the backend's queue"),
-        pytest.param((0, Wait.ROUTER), [1], 2.0, id="held by the router"),
+        pytest.param((0, Wait.POLICY), [1], 2.0, id="held by the policy"),
     ],
 )
-def test_a_client_that_leaves_frees_its_place(verdicts: tuple[Verdict, ...], limits: list[int], end: float) -> None:
-    router = Script(*verdicts)
-    outcome = simulate([request(0), request(1, at_s=0.0, patience_s=2.0, output_tokens=500)], router, limits)
+def test_a_client_that_leaves_frees_its_place(verdicts: tuple[Assignment, ...], limits: list[int], end: float) -> None:
+    policy = Script(*verdicts)
+    outcome = simulate([request(0), request(1, at_s=0.0, patience_s=2.0, output_tokens=500)], policy, limits)
 
     left = outcome.records[1]
     assert (left.status, left.ended_at_s, left.failed) == (CLIENT_LEFT, end, False)
-    assert (1, end) in router.ends
+    assert (1, end) in policy.ends
     assert outcome.records[0].status == SERVED
 
 
@@ -139,7 +139,7 @@ def test_who_is_served_in_time_does_not_leave() -> None:
 
 
 def test_silence_ends_at_the_timeout() -> None:
-    outcome = simulate([request(0), request(1, at_s=1.0)], Script(0, Wait.ROUTER))
+    outcome = simulate([request(0), request(1, at_s=1.0)], Script(0, Wait.POLICY))
 
     late = outcome.records[1]
     assert (late.status, late.e2e_s) == (504, TIMEOUT_S)
@@ -153,7 +153,7 @@ def test_a_long_answer_is_no_silence() -> None:
     assert outcome.records[0].e2e_s > TIMEOUT_S
 
 
-class Holding(Router):
+class Holding(RoutingPolicy):
     """Keeps everything and lets one go whenever one ended, or at a poll."""
 
     poll_interval_s = 1.0
@@ -162,14 +162,14 @@ class Holding(Router):
         self._held: list[int] = []
         self.polls: list[tuple[float, int, list[str]]] = []
 
-    def route(self, request: Request, front: Front, now_s: float) -> Verdict:
+    def route(self, request: Request, front: Front, now_s: float) -> Assignment:
         self._held.append(request.work.id)
-        return Wait.ROUTER
+        return Wait.POLICY
 
-    def polled(self, server: int, loaded: list[LoadedModel], now_s: float) -> None:
+    def polled(self, server: int, loaded: list[RunningModel], now_s: float) -> None:
         self.polls.append((now_s, server, [line.model.name for line in loaded]))
 
-    def grants(self, front: Front, now_s: float) -> Iterable[tuple[int, Verdict]]:
+    def grants(self, front: Front, now_s: float) -> Iterable[tuple[int, Assignment]]:
         return [(self._held.pop(0), 0)] if self._held and not front.served[0] else []
 
 
@@ -185,13 +185,13 @@ def test_a_held_request_that_leaves_may_let_another_go() -> None:
 
         poll_interval_s = None
 
-        def ended(self, record: Record, front: Front, now_s: float) -> None:
+        def ended(self, record: RequestRecord, front: Front, now_s: float) -> None:
             self._held = [number for number in self._held if number != record.request.work.id]
             self.is_open = True
 
         is_open = False
 
-        def grants(self, front: Front, now_s: float) -> Iterable[tuple[int, Verdict]]:
+        def grants(self, front: Front, now_s: float) -> Iterable[tuple[int, Assignment]]:
             return [(self._held.pop(0), 0)] if self.is_open and self._held else []
 
     outcome = simulate([request(0, patience_s=3.0), request(1, at_s=0.1)], Gate(), limits=[1])
@@ -208,7 +208,7 @@ def test_who_leaves_just_after_it_was_decided_is_gone() -> None:
 
         poll_interval_s = None
 
-        def grants(self, front: Front, now_s: float) -> Iterable[tuple[int, Verdict]]:
+        def grants(self, front: Front, now_s: float) -> Iterable[tuple[int, Assignment]]:
             return [(self._held.pop(0), 0)] if self._held else []
 
     outcome = simulate([request(0, patience_s=1.0)], Late(), limits=[1])
@@ -218,7 +218,7 @@ def test_who_leaves_just_after_it_was_decided_is_gone() -> None:
 
 def test_a_router_may_have_a_model_unloaded_before_a_request_gets_there() -> None:
     class Steering(Script):
-        def unloads(self, record: Record) -> Iterable[Model]:
+        def unloads(self, record: RequestRecord) -> Iterable[Model]:
             return [MODELS["b"]] if record.model == "c" else []
 
     requests = [request(n, at_s=4.0 * n, name=name) for n, name in enumerate(["a", "b", "c", "a", "b"])]
@@ -242,10 +242,10 @@ def test_a_user_asks_again_when_the_answer_is_complete_and_after_thinking() -> N
 
 
 def test_each_instance_is_polled_staggered() -> None:
-    router = Holding()
-    simulate([request(0, at_s=0.1)], router)
+    policy = Holding()
+    simulate([request(0, at_s=0.1)], policy)
 
-    assert [(now_s, server) for now_s, server, _ in router.polls[:6]] == [
+    assert [(now_s, server) for now_s, server, _ in policy.polls[:6]] == [
         (0.0, 0),
         (0.0, 1),
         (0.5, 0),
@@ -253,12 +253,12 @@ def test_each_instance_is_polled_staggered() -> None:
         (1.5, 0),
         (2.0, 1),
     ]
-    assert [names for now_s, server, names in router.polls if server == 0 and now_s == 2.5] == [["a"]]
+    assert [names for now_s, server, names in policy.polls if server == 0 and now_s == 2.5] == [["a"]]
 
 
 def test_residency_is_known_while_a_model_loads_and_until_it_goes() -> None:
     class Watching(Script):
-        def route(self, request: Request, front: Front, now_s: float) -> Verdict:
+        def route(self, request: Request, front: Front, now_s: float) -> Assignment:
             residents.append(sorted(front.resident[0]))
             return super().route(request, front, now_s)
 
@@ -289,10 +289,10 @@ def test_every_request_ends_exactly_once(arm: str, drawn: list[tuple[float, str,
     for number, (gap_s, name, patience_s, output_tokens) in enumerate(drawn):
         now_s += gap_s
         requests.append(request(number, now_s, name, patience_s, output_tokens=output_tokens))
-    plan, policy = fleet(2), ARMS[arm]
-    router = policy.router(Setting(plan, tuple(MODELS.values()), seed=1))
-    instances = [policy.hardware(profile) for profile in plan.instances]
-    outcome = Simulation(instances, policy.limits(plan), requests, router).run()
+    plan, chosen = fleet(2), ARMS[arm]
+    policy = chosen.policy(Setting(plan, tuple(MODELS.values()), seed=1))
+    instances = [chosen.hardware(profile) for profile in plan.instances]
+    outcome = Simulation(instances, chosen.limits(plan), requests, policy).run()
 
     assert [record.request for record in outcome.records] == requests
     for record in outcome.records:
@@ -306,11 +306,11 @@ def test_every_request_ends_exactly_once(arm: str, drawn: list[tuple[float, str,
 
 
 def test_what_goes_past_the_front_takes_its_place_on_the_server_and_nobody_hears_of_it() -> None:
-    router = Script(0)
+    policy = Script(0)
     asked = [replace(request(0), past=1), request(1, at_s=0.01), replace(request(2, at_s=0.02), past=1)]
-    outcome = Simulation(fleet(2).instances, [1, 1], asked, router).run()
+    outcome = Simulation(fleet(2).instances, [1, 1], asked, policy).run()
 
     assert [record.server for record in outcome.records] == [1, 0, 1]
-    assert router.seen == [(1, [0, 0])]
-    assert [number for number, _ in router.ends] == [1]
+    assert policy.seen == [(1, [0, 0])]
+    assert [number for number, _ in policy.ends] == [1]
     assert all(record.served for record in outcome.records)

@@ -13,11 +13,11 @@ from bench.policies.baselines import LeastConn
 from spoe_agent.haproxy.contract import INSTANCE_CHECK
 from spoe_agent.simulator.virtual.faults import PlannedFault, Trouble
 from spoe_agent.simulator.virtual.front import Front
-from spoe_agent.simulator.virtual.requests import BROKEN, CLIENT_LEFT, SERVED, TIMED_OUT, Record, Request
-from spoe_agent.simulator.virtual.router import Probe, Router, Verdict, Wait
+from spoe_agent.simulator.virtual.outcome import Outcome
+from spoe_agent.simulator.virtual.policy import Assignment, Probe, RoutingPolicy, Wait
+from spoe_agent.simulator.virtual.requests import BROKEN, CLIENT_LEFT, SERVED, TIMED_OUT, Request, RequestRecord
 from spoe_agent.simulator.virtual.struck import HealthCheck, StruckSimulation
-from spoe_agent.simulator.virtual.tally import Outcome
-from spoe_agent.simulator.work import LoadedModel
+from spoe_agent.simulator.work import RunningModel
 from tests.simulator.virtual.builders import MODELS, fleet, request
 
 INTER_S, FASTINTER_S, DOWNINTER_S = INSTANCE_CHECK.inter_s, INSTANCE_CHECK.fastinter_s, INSTANCE_CHECK.downinter_s
@@ -27,9 +27,9 @@ HANG = PlannedFault(Trouble.HANG, lasts_s=60.0, first_s=10.0, every_s=1e9)
 
 
 def simulate(
-    requests: Sequence[Request], router: Router, fault: PlannedFault, limits: Sequence[int | None] = (None, None)
+    requests: Sequence[Request], policy: RoutingPolicy, fault: PlannedFault, limits: Sequence[int | None] = (None, None)
 ) -> Outcome:
-    return StruckSimulation(fleet(len(limits)).instances, limits, requests, router, fault).run()
+    return StruckSimulation(fleet(len(limits)).instances, limits, requests, policy, fault).run()
 
 
 class First(LeastConn):
@@ -39,7 +39,7 @@ class First(LeastConn):
         super().__init__()
         self.seen: list[tuple[float, list[int]]] = []
 
-    def route(self, request: Request, front: Front, now_s: float) -> Verdict:
+    def route(self, request: Request, front: Front, now_s: float) -> Assignment:
         self.seen.append((now_s, list(front.servers)))
         return front.servers[0]
 
@@ -77,18 +77,18 @@ def test_what_a_killed_process_had_begun_is_broken() -> None:
 
 def test_where_nobody_listens_another_server_is_taken_at_once_until_the_check_knows() -> None:
     """Checks at 12 and 12.5 s fail; after 70 s the one at 70.5 s is answered."""
-    router = First()
+    policy = First()
     requests = [request(n, at_s=at_s) for n, at_s in enumerate((10.5, 11.0, 11.5, 12.6, 70.2, 71.0))]
-    outcome = simulate(requests, router, GONE)
+    outcome = simulate(requests, policy, GONE)
 
     assert [(status, server) for status, server, _ in outcomes(outcome)] == [(SERVED, 1)] * 5 + [(SERVED, 0)]
-    assert [len(servers) for _, servers in router.seen] == [2, 1, 2, 1, 2, 1, 1, 1, 2]
+    assert [len(servers) for _, servers in policy.seen] == [2, 1, 2, 1, 2, 1, 1, 1, 2]
     assert (outcome.sent_to_struck, outcome.sent_to_known) == (3, 1)
 
 
 def test_who_waits_for_a_server_that_goes_down_goes_elsewhere() -> None:
     class Once(First):
-        def again(self, request: Request, front: Front, now_s: float) -> Verdict:
+        def again(self, request: Request, front: Front, now_s: float) -> Assignment:
             moved.append((request.work.id, now_s))
             return super().again(request, front, now_s)
 
@@ -102,7 +102,7 @@ def test_who_waits_for_a_server_that_goes_down_goes_elsewhere() -> None:
 
 def test_a_server_that_is_up_again_takes_from_the_backends_queue() -> None:
     class Full(LeastConn):
-        def route(self, request: Request, front: Front, now_s: float) -> Verdict:
+        def route(self, request: Request, front: Front, now_s: float) -> Assignment:
             return 1 if request.work.id == 0 else Wait.BACKEND
 
     long = request(0, at_s=9.0, output_tokens=10_000)
@@ -112,15 +112,15 @@ def test_a_server_that_is_up_again_takes_from_the_backends_queue() -> None:
 
 
 def test_without_any_server_there_is_503() -> None:
-    router = First()
-    outcome = simulate([request(0, at_s=11.0)], router, GONE, limits=[None])
+    policy = First()
+    outcome = simulate([request(0, at_s=11.0)], policy, GONE, limits=[None])
 
     assert outcomes(outcome) == [(503, None, 11.0)]
 
 
 def test_whoever_insists_gets_503_after_three_retries() -> None:
-    class Stubborn(Router):
-        def route(self, request: Request, front: Front, now_s: float) -> Verdict:
+    class Stubborn(RoutingPolicy):
+        def route(self, request: Request, front: Front, now_s: float) -> Assignment:
             asked.append(now_s)
             return 0
 
@@ -133,14 +133,14 @@ def test_whoever_insists_gets_503_after_three_retries() -> None:
 
 def test_who_is_kept_hears_at_once_of_a_place_that_a_refused_one_left() -> None:
     class Keeping(First):
-        def route(self, request: Request, front: Front, now_s: float) -> Verdict:
-            return Wait.ROUTER if request.work.id == 0 else 0
+        def route(self, request: Request, front: Front, now_s: float) -> Assignment:
+            return Wait.POLICY if request.work.id == 0 else 0
 
-        def again(self, request: Request, front: Front, now_s: float) -> Verdict:
+        def again(self, request: Request, front: Front, now_s: float) -> Assignment:
             free.append(0)
             return 1
 
-        def grants(self, front: Front, now_s: float) -> Iterable[tuple[int, Verdict]]:
+        def grants(self, front: Front, now_s: float) -> Iterable[tuple[int, Assignment]]:
             granted_at_s.extend(now_s for _ in free)
             return [(free.pop(), 1)] if free else []
 
@@ -152,11 +152,11 @@ def test_who_is_kept_hears_at_once_of_a_place_that_a_refused_one_left() -> None:
 
 
 def test_a_hung_instance_looks_well_and_serves_nobody() -> None:
-    router = First()
-    outcome = simulate([request(0, at_s=9.0), request(1, at_s=20.0), request(2, at_s=71.0)], router, HANG)
+    policy = First()
+    outcome = simulate([request(0, at_s=9.0), request(1, at_s=20.0), request(2, at_s=71.0)], policy, HANG)
 
     assert outcomes(outcome) == [(BROKEN, 0, 70.0), (BROKEN, 0, 70.0), (SERVED, 0, 73.2)]
-    assert all(servers == [0, 1] for _, servers in router.seen)
+    assert all(servers == [0, 1] for _, servers in policy.seen)
     assert outcome.sent_to_struck == 1
 
 
@@ -191,7 +191,7 @@ class Probing(First):
         self.answers: list[tuple[float, bool]] = []
         self.readings: list[tuple[float, list[str] | None]] = []
 
-    def polled(self, server: int, loaded: list[LoadedModel], now_s: float) -> None:
+    def polled(self, server: int, loaded: list[RunningModel], now_s: float) -> None:
         if server == 0:
             self.readings.append((now_s, [line.model.name for line in loaded]))
 
@@ -219,17 +219,17 @@ class Probing(First):
     ],
 )
 def test_probes_meet_what_requests_meet(fault: PlannedFault, at_s: float, answer: tuple[float, bool]) -> None:
-    router = Probing(at_s)
-    simulate([request(0, at_s=100.0)], router, fault)
+    policy = Probing(at_s)
+    simulate([request(0, at_s=100.0)], policy, fault)
 
-    assert router.answers == [answer]
+    assert policy.answers == [answer]
 
 
 def test_lists_are_read_while_it_hangs_and_not_while_it_is_gone() -> None:
     def readings(fault: PlannedFault) -> dict[float, list[str] | None]:
-        router = Probing(1e9)
-        simulate([request(0, at_s=5.0), request(1, at_s=80.0)], router, fault)
-        return dict(router.readings)
+        policy = Probing(1e9)
+        simulate([request(0, at_s=5.0), request(1, at_s=80.0)], policy, fault)
+        return dict(policy.readings)
 
     hung, gone = readings(HANG), readings(GONE)
 
@@ -253,11 +253,13 @@ def test_every_request_ends_exactly_once(
     for number, (gap_s, name, patience_s, output_tokens) in enumerate(drawn):
         now_s += gap_s
         requests.append(request(number, now_s, name, patience_s, output_tokens=output_tokens))
-    plan, policy = fleet(2), ARMS[arm]
-    router = policy.router(Setting(plan, tuple(MODELS.values()), 1, requests))
-    instances = [policy.hardware(profile) for profile in plan.instances]
+    plan, chosen = fleet(2), ARMS[arm]
+    policy = chosen.policy(Setting(plan, tuple(MODELS.values()), 1, requests))
+    instances = [chosen.hardware(profile) for profile in plan.instances]
     fault = PlannedFault(trouble, lasts_s=4.0, first_s=3.0, every_s=12.0)
-    records: list[Record] = StruckSimulation(instances, policy.limits(plan), requests, router, fault).run().records
+    records: list[RequestRecord] = (
+        StruckSimulation(instances, chosen.limits(plan), requests, policy, fault).run().records
+    )
 
     assert [record.request for record in records] == requests
     assert {record.status for record in records} <= {SERVED, CLIENT_LEFT, 502, 503, 504}

@@ -9,8 +9,8 @@ from enum import Enum
 
 from spoe_agent.simulator import Model
 from spoe_agent.simulator.virtual.front import Front
-from spoe_agent.simulator.virtual.requests import Record, Request
-from spoe_agent.simulator.work import LoadedModel
+from spoe_agent.simulator.virtual.requests import Request, RequestRecord
+from spoe_agent.simulator.work import RunningModel
 
 
 class Wait(Enum):
@@ -18,8 +18,8 @@ class Wait(Enum):
 
     BACKEND = "backend"
     """HAProxy keeps it in the backend's queue, for the first server that has room."""
-    ROUTER = "router"
-    """The router keeps it, and says later where it goes (`Router.grants`)."""
+    POLICY = "policy"
+    """The policy keeps it, and says later where it goes (`RoutingPolicy.grants`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A request of one token that the router sends to a server itself."""
+    """A request of one token that the policy sends to a server itself."""
 
     server: int
     model: Model
@@ -50,11 +50,11 @@ class Touch:
     num_ctx: int | None
 
 
-Verdict = int | Wait | Refusal
+Assignment = int | Wait | Refusal
 """A server's position, or what happens instead."""
 
 
-class Router:
+class RoutingPolicy:
     """A policy. Only `route` must be written; the rest is for those who want to know."""
 
     poll_interval_s: float | None = None
@@ -63,7 +63,7 @@ class Router:
     preload_keep_alive_s: float | None = math.inf
     """How long `preloads` stay without a request; None: as long as the instance keeps any."""
 
-    def route(self, request: Request, front: Front, now_s: float) -> Verdict:
+    def route(self, request: Request, front: Front, now_s: float) -> Assignment:
         """Decide where a request goes."""
         raise NotImplementedError
 
@@ -75,17 +75,17 @@ class Router:
         """Return the models whose files were read before the first request."""
         return ()
 
-    def unloads(self, record: Record) -> Iterable[Model]:
+    def unloads(self, record: RequestRecord) -> Iterable[Model]:
         """Return the models that are to be unloaded where this request goes, just before it gets there."""
         return ()
 
-    def polled(self, server: int, loaded: list[LoadedModel], now_s: float) -> None:
+    def polled(self, server: int, loaded: list[RunningModel], now_s: float) -> None:
         """Take a reading of `/api/ps`."""
 
     def unreachable(self, server: int, now_s: float) -> None:
         """Nobody listens at a server whose `/api/ps` was to be read."""
 
-    def again(self, request: Request, front: Front, now_s: float) -> Verdict:
+    def again(self, request: Request, front: Front, now_s: float) -> Assignment:
         """Decide where a request goes whose server did not take the connection, or went down before it was sent there
         (`option redispatch 1`): another choice of the same rule. Servers that cannot be chosen are not in the front's.
         """
@@ -102,9 +102,9 @@ class Router:
     def probed(self, server: int, is_answered: bool, now_s: float) -> None:
         """A probe was answered, or not in time."""
 
-    def ended(self, record: Record, front: Front, now_s: float) -> None:
+    def ended(self, record: RequestRecord, front: Front, now_s: float) -> None:
         """A request ended in whatever way, refused ones aside: HAProxy's log line."""
 
-    def grants(self, front: Front, now_s: float) -> Iterable[tuple[int, Verdict]]:
+    def grants(self, front: Front, now_s: float) -> Iterable[tuple[int, Assignment]]:
         """Return the kept requests, by id, that are decided now. Asked after everything that happens while any is."""
         return ()

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from spoe_agent.simulator.virtual.requests import Record
-from spoe_agent.simulator.work import Event, LoadAborted, Loaded, LoadStarted, Unloading, UnloadReason
+from spoe_agent.simulator.virtual.requests import RequestRecord
+from spoe_agent.simulator.work import Event, LoadAborted, LoadFinished, LoadStarted, UnloadReason, UnloadStarted
 
 UNDONE_S = 60.0
 """A model that is loaded again on the instance that evicted it less than this before was evicted in vain."""
@@ -20,7 +20,7 @@ FAILURES_UNTIL_KNOWN = 2
 class Outcome:
     """All that one run left."""
 
-    records: list[Record] = field(default_factory=list)
+    records: list[RequestRecord] = field(default_factory=list)
     """In order of arrival."""
     loads: list[tuple[float, float]] = field(default_factory=list)
     """When each load that took time ended, and its seconds."""
@@ -34,7 +34,7 @@ class Outcome:
     """Those of them that were sent after `FAILURES_UNTIL_KNOWN` had failed there."""
 
 
-class Tally:
+class OutcomeRecorder:
     """Keeps the outcome, and which models are where.
 
     Args:
@@ -53,12 +53,12 @@ class Tally:
             self._resident[server].add(event.model.name)
             evicted_at_s = self._evicted_at_s.get((server, event.model.name), -math.inf)
             self.outcome.undone += event.at_s - evicted_at_s < UNDONE_S
-        elif isinstance(event, Loaded) and event.load_s > 0:
+        elif isinstance(event, LoadFinished) and event.load_s > 0:
             self.outcome.loads.append((event.at_s, event.load_s))
-        elif isinstance(event, (Unloading, LoadAborted)):
+        elif isinstance(event, (UnloadStarted, LoadAborted)):
             self._resident[server].discard(event.model.name)
             self.outcome.unloads += 1
-            if isinstance(event, Unloading) and event.reason in (UnloadReason.EVICTED, UnloadReason.ASKED):
+            if isinstance(event, UnloadStarted) and event.reason in (UnloadReason.EVICTED, UnloadReason.ASKED):
                 self._evicted_at_s[server, event.model.name] = event.at_s
 
     def struck(self, server: int) -> None:
