@@ -16,8 +16,8 @@ import uvloop
 from rich.console import Console
 from rich.live import Live
 
-from spoe_agent.demo.tally import Tally
-from spoe_agent.demo.traffic import Model, Seen, client, schedule, send, zipf
+from spoe_agent.demo.summary import RunSummary
+from spoe_agent.demo.traffic import Answered, DemoModel, client, schedule, send, zipf
 from spoe_agent.fleet import FleetError, load
 from spoe_agent.instances.ollama import FAILURES, OllamaClient
 from spoe_agent.instances.reach import reach
@@ -90,28 +90,34 @@ async def _run(requests: int | None, rate: float, as_json: bool, own: Path | Non
     binary = find()
     with tempfile.TemporaryDirectory(prefix="pointsman-demo-") as folder:
         async with stack_with(Path(folder), binary, Simulated(models=MODELS), own=own) as stack, client() as session:
-            models = [Model(name, _embeds(name)) for name, _ in MODELS] if own is None else await _own_models(stack)
+            models = [DemoModel(name, _embeds(name)) for name, _ in MODELS] if own is None else await _own_models(stack)
             pick = zipf(models, SEED)
-            tally = Tally(f"{front} {version(binary)}", tuple(instance.name for instance in stack.fleet.instances))
+            summary = RunSummary(
+                f"{front} {version(binary)}", tuple(instance.name for instance in stack.fleet.instances)
+            )
             answers = schedule(lambda number: send(session, stack.url, number, pick()), requests, rate)
-            await _watch(tally, answers, stack, session, Console(stderr=as_json, quiet=as_json))
+            await _watch(summary, answers, stack, session, Console(stderr=as_json, quiet=as_json))
             if as_json:
-                click.echo(json.dumps(tally.summary(await _loads(session, stack))))
-            return tally.failed
+                click.echo(json.dumps(summary.as_data(await _loads(session, stack))))
+            return summary.failed
 
 
 async def _watch(
-    tally: Tally, answers: AsyncIterator[Seen], stack: Stack, session: aiohttp.ClientSession, console: Console
+    summary: RunSummary,
+    answers: AsyncIterator[Answered],
+    stack: Stack,
+    session: aiohttp.ClientSession,
+    console: Console,
 ) -> None:
     """Count the answers, and redraw the table now and then."""
     drawn_at_s = 0.0
-    with Live(tally.table(None), console=console, auto_refresh=False) as live:
+    with Live(summary.table(None), console=console, auto_refresh=False) as live:
         async for seen in answers:
-            tally.add(seen)
+            summary.add(seen)
             if time.monotonic() - drawn_at_s > REDRAW_S:
-                live.update(tally.table(await _loads(session, stack)), refresh=True)
+                live.update(summary.table(await _loads(session, stack)), refresh=True)
                 drawn_at_s = time.monotonic()
-        live.update(tally.table(await _loads(session, stack)), refresh=True)
+        live.update(summary.table(await _loads(session, stack)), refresh=True)
 
 
 async def _loads(session: aiohttp.ClientSession, stack: Stack) -> int | None:
@@ -125,9 +131,9 @@ async def _loads(session: aiohttp.ClientSession, stack: Stack) -> int | None:
     return total
 
 
-async def _own_models(stack: Stack) -> list[Model]:
+async def _own_models(stack: Stack) -> list[DemoModel]:
     """Return what the user's instances have installed."""
-    found: dict[str, Model] = {}
+    found: dict[str, DemoModel] = {}
     async with aiohttp.ClientSession() as session:
         for instance in stack.fleet.instances:
             timeout_s = stack.fleet.policies.poll.timeout
@@ -136,7 +142,7 @@ async def _own_models(stack: Stack) -> list[Model]:
                 names = await source.installed()
             except FAILURES as error:
                 raise RigError(f"{instance.name} at {instance.url} does not answer: {error}") from error
-            found.update({key: Model(display(key), _embeds(key)) for key in names if not is_cloud(key)})
+            found.update({key: DemoModel(display(key), _embeds(key)) for key in names if not is_cloud(key)})
     if not found:
         raise RigError(f"no instance of {stack.own} has a model installed; try: ollama pull llama3.2:1b")
     return list(found.values())

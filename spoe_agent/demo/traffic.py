@@ -19,7 +19,7 @@ TIMEOUT_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Answered:
     """What one client saw of its request."""
 
     model: str
@@ -33,21 +33,21 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class DemoModel:
     """A model that traffic may ask for."""
 
     name: str
     embeds: bool = False
 
 
-def zipf(models: Sequence[Model], seed: int) -> Callable[[], Model]:
+def zipf(models: Sequence[DemoModel], seed: int) -> Callable[[], DemoModel]:
     """Return a source of models, the n-th asked for in proportion to 1/n: as uneven as traffic is."""
     source = random.Random(seed)
     weights = list(itertools.accumulate(1 / rank for rank in range(1, len(models) + 1)))
     return lambda: source.choices(models, cum_weights=weights)[0]
 
 
-def request_of(number: int, model: Model) -> tuple[str, dict[str, object]]:
+def request_of(number: int, model: DemoModel) -> tuple[str, dict[str, object]]:
     """Return path and body of the n-th request: each dialect in turn, streaming and not."""
     if model.embeds:
         bodies: list[tuple[str, dict[str, object]]] = [
@@ -67,7 +67,7 @@ def request_of(number: int, model: Model) -> tuple[str, dict[str, object]]:
     return bodies[number % len(bodies)]
 
 
-async def send(session: aiohttp.ClientSession, url: str, number: int, model: Model) -> Seen:
+async def send(session: aiohttp.ClientSession, url: str, number: int, model: DemoModel) -> Answered:
     """Send one request, read its answer to the end, and return what was seen."""
     path, body = request_of(number, model)
     begun = time.monotonic()
@@ -80,9 +80,9 @@ async def send(session: aiohttp.ClientSession, url: str, number: int, model: Mod
                 last = chunk
             instance, _, reason = response.headers.get("x-pointsman", "- -").partition(" ")
             failed = response.status != 200 or not _ended_well(path, body, last)
-            return Seen(model.name, instance, reason, response.status, failed, ttft_s)
+            return Answered(model.name, instance, reason, response.status, failed, ttft_s)
     except (aiohttp.ClientError, TimeoutError) as error:
-        return Seen(model.name, "-", type(error).__name__, 0, True, time.monotonic() - begun)
+        return Answered(model.name, "-", type(error).__name__, 0, True, time.monotonic() - begun)
 
 
 def _ended_well(path: str, body: dict[str, object], last: bytes) -> bool:
@@ -95,12 +95,12 @@ def _ended_well(path: str, body: dict[str, object], last: bytes) -> bool:
 
 
 async def schedule(
-    send_one: Callable[[int], Coroutine[Any, Any, Seen]], requests: int | None, per_second: float
-) -> AsyncIterator[Seen]:
+    send_one: Callable[[int], Coroutine[Any, Any, Answered]], requests: int | None, per_second: float
+) -> AsyncIterator[Answered]:
     """Send on time whatever the answers do (open loop), yield each as it ends; `requests` None: until closed."""
     loop = asyncio.get_running_loop()
-    done: asyncio.Queue[asyncio.Task[Seen]] = asyncio.Queue()
-    running: set[asyncio.Task[Seen]] = set()
+    done: asyncio.Queue[asyncio.Task[Answered]] = asyncio.Queue()
+    running: set[asyncio.Task[Answered]] = set()
     begun = loop.time()
     sent = ended = 0
     # No TaskGroup: one must not be left by way of a yield.

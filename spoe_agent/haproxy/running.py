@@ -12,7 +12,7 @@ import psutil
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class HAProxyProcess:
     """One process that serves."""
 
     pid: int
@@ -34,7 +34,7 @@ class Running:
         return bool(about.st_mode >> shift & bit)
 
 
-def running(processes: Iterable[psutil.Process] | None = None) -> Iterator[Running]:
+def running(processes: Iterable[psutil.Process] | None = None) -> Iterator[HAProxyProcess]:
     """Yield the processes that serve: with a master, its children. `processes`: all of this host."""
     found = [
         process
@@ -46,7 +46,7 @@ def running(processes: Iterable[psutil.Process] | None = None) -> Iterator[Runni
     for process in workers:
         with suppress(OSError, psutil.Error):
             groups = frozenset(_groups(process.pid)) | {process.gids().effective}
-            yield Running(process.pid, process.uids().effective, groups, _root(process.pid))
+            yield HAProxyProcess(process.pid, process.uids().effective, groups, _root(process.pid))
 
 
 def _name(process: psutil.Process) -> str:

@@ -8,7 +8,7 @@ from itertools import chain, count
 
 from spoe_agent.fleet.urls import FIRST_PORT, USUAL_PORT
 from spoe_agent.gpus.resolve import bound_by
-from spoe_agent.init.instances import Entry, entries, mib
+from spoe_agent.init.instances import DraftInstance, entries, mib
 from spoe_agent.init.machine import Machine
 from spoe_agent.routing.names import display
 
@@ -89,7 +89,7 @@ def _gpus(machine: Machine) -> Iterator[str]:
     yield "\n"
 
 
-def _instance(entry: Entry) -> Iterator[str]:
+def _instance(entry: DraftInstance) -> Iterator[str]:
     yield from (f"  # {line}\n" for line in entry.remarks)
     yield f"  - name: {entry.name}\n    url: http://{entry.listen}\n"
     if entry.gpus:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from spoe_agent.fleet import Listen
 from spoe_agent.gpus.reading import GpuReading
 from spoe_agent.gpus.resolve import UnknownGpu, resolve
-from spoe_agent.init.machine import Machine, Running
+from spoe_agent.init.machine import Machine, RunningOllama
 from spoe_agent.instances.processes import started
 
 _MIB = 1 << 20
@@ -28,7 +28,7 @@ _NOT_OF_THIS_HOST = (
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class DraftInstance:
     """One instance of the file."""
 
     name: str
@@ -45,18 +45,20 @@ class Entry:
     """Keys of the section `ollama`."""
 
 
-def entries(machine: Machine, ports: Iterator[int]) -> tuple[Entry, ...]:
+def entries(machine: Machine, ports: Iterator[int]) -> tuple[DraftInstance, ...]:
     """Return the instances. `ports`: those that are free, for Ollamas that are not there yet."""
     if machine.running:
         return _apart([_running(place, one, machine) for place, one in enumerate(machine.running)])
     sound = [gpu for gpu in machine.gpus if gpu.fault is None]
     if not sound:
-        return (Entry("cpu", Listen("127.0.0.1", next(ports)), vram_bytes=0, settings={"num_parallel": 1}),)
-    return tuple(Entry(f"gpu{place}", Listen("127.0.0.1", next(ports)), gpus=(gpu,)) for place, gpu in enumerate(sound))
+        return (DraftInstance("cpu", Listen("127.0.0.1", next(ports)), vram_bytes=0, settings={"num_parallel": 1}),)
+    return tuple(
+        DraftInstance(f"gpu{place}", Listen("127.0.0.1", next(ports)), gpus=(gpu,)) for place, gpu in enumerate(sound)
+    )
 
 
-def _running(place: int, one: Running, machine: Machine) -> Entry:
-    entry, gpus = Entry(f"ollama{place}", one.listen), machine.gpus
+def _running(place: int, one: RunningOllama, machine: Machine) -> DraftInstance:
+    entry, gpus = DraftInstance(f"ollama{place}", one.listen), machine.gpus
     if one.environment is not None:
         return _started(entry, one, gpus, one.environment)
     remarks = [
@@ -70,7 +72,9 @@ def _running(place: int, one: Running, machine: Machine) -> Entry:
     return replace(entry, remarks=(*remarks, "Add the GPUs that it is bound to: gpus: [...]"))
 
 
-def _started(entry: Entry, one: Running, gpus: tuple[GpuReading, ...], environment: Mapping[str, str]) -> Entry:
+def _started(
+    entry: DraftInstance, one: RunningOllama, gpus: tuple[GpuReading, ...], environment: Mapping[str, str]
+) -> DraftInstance:
     """Return an entry with what the process's environment says."""
     bound, remark = _bound(environment, gpus)
     told = started(environment, one.version, len(bound))
@@ -114,7 +118,7 @@ def _ollama(environment: Mapping[str, str]) -> Iterator[tuple[str, int | str]]:
         yield "models", environment["OLLAMA_MODELS"]
 
 
-def _apart(found: Sequence[Entry]) -> tuple[Entry, ...]:
+def _apart(found: Sequence[DraftInstance]) -> tuple[DraftInstance, ...]:
     """Give instances that have a GPU in common each an equal part of what each of its GPUs has."""
     holders = {gpu.uuid: sum(gpu in one.gpus for one in found) for one in found for gpu in one.gpus}
     return tuple(

@@ -47,7 +47,7 @@ class Program:
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningOllama:
     """An Ollama that answers on this host."""
 
     listen: Listen
@@ -68,7 +68,7 @@ class Machine:
     """Why GPUs of a vendor could not be read, a sentence each."""
     ollama: Program | None = None
     haproxy: Program | None = None
-    running: tuple[Running, ...] = ()
+    running: tuple[RunningOllama, ...] = ()
     """In order of ports."""
     is_root: bool = False
     """Other users' processes were seen too."""
@@ -110,7 +110,7 @@ def _program(module: ModuleType, path: str | None) -> Program | None:
         return Program(path, "unknown")
 
 
-async def _running(senses: Senses) -> tuple[Running, ...]:
+async def _running(senses: Senses) -> tuple[RunningOllama, ...]:
     seen = await asyncio.to_thread(lambda: list(senses.processes()))
     known: dict[Listen, psutil.Process | None] = {Listen("127.0.0.1", senses.usual_port): None}
     known |= {Listen("127.0.0.1" if host in _HERE else host, port): process for host, port, process in seen}
@@ -119,7 +119,7 @@ async def _running(senses: Senses) -> tuple[Running, ...]:
     return tuple(sorted((one for one in found if one is not None), key=lambda one: (one.listen.port, one.listen.host)))
 
 
-async def _ask(session: aiohttp.ClientSession, listen: Listen, process: psutil.Process | None) -> Running | None:
+async def _ask(session: aiohttp.ClientSession, listen: Listen, process: psutil.Process | None) -> RunningOllama | None:
     """Return the Ollama at an address; None when there is none (an Ollama's runners listen too)."""
     remote = Remote(f"http://{listen}", {"Host": "localhost"})
     client = OllamaClient(session, remote, _ASK_S)
@@ -129,7 +129,7 @@ async def _ask(session: aiohttp.ClientSession, listen: Listen, process: psutil.P
                 return None
         version = await client.version()
         models = {key: model.size_bytes for key, model in (await client.installed()).items()}
-        return Running(listen, version, models, _environment(process))
+        return RunningOllama(listen, version, models, _environment(process))
     return None
 
 

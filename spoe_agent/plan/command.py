@@ -14,7 +14,7 @@ from spoe_agent.fleet.option import FILE, fleet_option
 from spoe_agent.gpus.local import local_sources
 from spoe_agent.plan import gather
 from spoe_agent.plan.carried import Contradiction
-from spoe_agent.plan.wanted import Wanted
+from spoe_agent.plan.wanted import WantedFile
 from spoe_agent.plan.wanted import load as load_wanted
 from spoe_agent.plan.wishes import Gpu, Wish
 from spoe_agent.process.quiet import quiet
@@ -22,7 +22,7 @@ from spoe_agent.routing.names import display
 from spoe_agent.written import replace
 
 if TYPE_CHECKING:  # it needs the extra
-    from spoe_agent.plan.entries import Entry, Rule
+    from spoe_agent.plan.entries import PlannedInstance, Rule
 
 _EXTRA = "plan needs the solver and the YAML writer of its extra: pip install '.[plan]' in a checkout of Pointsman ({})"
 
@@ -46,7 +46,7 @@ def plan(wanted_file: Path | None, fleet_file: Path | None, writes: bool) -> Non
         raise click.ClickException(_EXTRA.format(error)) from error
     try:
         path, fleet = _fleet(fleet_file, writes)
-        wanted = load_wanted(wanted_file) if wanted_file else Wanted()
+        wanted = load_wanted(wanted_file) if wanted_file else WantedFile()
         with quiet():
             gpus, wishes = asyncio.run(_gathered(wanted, fleet))
     except (FleetError, gather.Unplannable) as error:
@@ -78,12 +78,14 @@ def _fleet(file: Path | None, is_needed: bool) -> tuple[Path | None, Fleet | Non
     return path, load_fleet(path)
 
 
-async def _gathered(wanted: Wanted, fleet: Fleet | None) -> tuple[list[Gpu], list[Wish]]:
+async def _gathered(wanted: WantedFile, fleet: Fleet | None) -> tuple[list[Gpu], list[Wish]]:
     gpus = await gather.gpus(wanted, fleet, local_sources())
     return gpus, gather.wishes(wanted, await gather.ask(gather.remotes(fleet), wanted))
 
 
-def _write(path: Path, fleet: Fleet, gpus: list[Gpu], made: list[Entry], found: list[Rule], wanted: Wanted) -> None:
+def _write(
+    path: Path, fleet: Fleet, gpus: list[Gpu], made: list[PlannedInstance], found: list[Rule], wanted: WantedFile
+) -> None:
     """Write the plan into the fleet file, if what comes out of it holds together."""
     from spoe_agent.plan.write import written
 

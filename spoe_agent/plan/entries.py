@@ -9,14 +9,14 @@ from typing import Any
 
 from spoe_agent.fleet import Fleet, Instance
 from spoe_agent.fleet.urls import FIRST_PORT
-from spoe_agent.plan.proposal import Group, Plan
+from spoe_agent.plan.proposal import Plan, PlannedGroup
 from spoe_agent.plan.room import profile
 from spoe_agent.plan.wishes import USUAL_SLOTS, Gpu, Wish
 from spoe_agent.routing.names import display
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class PlannedInstance:
     """One instance."""
 
     name: str
@@ -50,7 +50,7 @@ class Rule:
         return pins | {"size": self.size} | ({"shape": self.shape} if self.shape else {}) | latency
 
 
-def entries(plan: Plan, gpus: Sequence[Gpu], fleet: Fleet | None, context: int) -> list[Entry]:
+def entries(plan: Plan, gpus: Sequence[Gpu], fleet: Fleet | None, context: int) -> list[PlannedInstance]:
     """Return the instances. `context`: of those on which nothing lives."""
     order = {gpu.id: place for place, gpu in enumerate(gpus)}
     before = {frozenset(one.gpus): one for one in (fleet.instances if fleet else ())}
@@ -60,7 +60,7 @@ def entries(plan: Plan, gpus: Sequence[Gpu], fleet: Fleet | None, context: int) 
     return [_entry(group, kept[frozenset(_ids(group))], order, names, ports, context) for group in plan.groups]
 
 
-def _ids(group: Group) -> tuple[int | str, ...]:
+def _ids(group: PlannedGroup) -> tuple[int | str, ...]:
     return tuple(gpu.id for gpu in group.gpus)
 
 
@@ -74,19 +74,19 @@ def _ports(fleet: Fleet | None, kept: set[int]) -> Iterator[int]:
 
 
 def _entry(
-    group: Group,
+    group: PlannedGroup,
     kept: Instance | None,
     order: dict[int | str, int],
     names: set[str],
     ports: Iterator[int],
     context: int,
-) -> Entry:
+) -> PlannedInstance:
     usual, slots = profile(group.wishes) if group.wishes else (context, USUAL_SLOTS)
     connections = sum(1 if wish.is_one_by_one else slots for wish in group.wishes)
     name = "gpu" + "-".join(str(order[gpu.id]) for gpu in group.gpus)
     while kept is None and name in names:
         name += "b"
-    return Entry(
+    return PlannedInstance(
         name=kept.name if kept else name,
         url=kept.url if kept else f"http://127.0.0.1:{next(ports)}",
         gpus=_ids(group),
@@ -98,7 +98,7 @@ def _entry(
     )
 
 
-def rules(plan: Plan, wishes: Sequence[Wish], made: Sequence[Entry]) -> list[Rule]:
+def rules(plan: Plan, wishes: Sequence[Wish], made: Sequence[PlannedInstance]) -> list[Rule]:
     """Return a rule for each model: pinned to where it lives; one without a home, to where it can be loaded in turn."""
     found = []
     for wish in wishes:
@@ -109,7 +109,7 @@ def rules(plan: Plan, wishes: Sequence[Wish], made: Sequence[Entry]) -> list[Rul
     return found
 
 
-def _in_turn(plan: Plan, wish: Wish, made: Sequence[Entry]) -> list[int]:
+def _in_turn(plan: Plan, wish: Wish, made: Sequence[PlannedInstance]) -> list[int]:
     """Return the groups that hold a model alone; those with its context, if there are any."""
     able = [number for number, group in enumerate(plan.groups) if group.room.holds([wish])]
     return [number for number in able if made[number].context >= wish.context] or able

@@ -19,7 +19,7 @@ from spoe_agent.instances.http import Remote
 from spoe_agent.instances.lists import InstalledModel
 from spoe_agent.instances.ollama import FAILURES, OllamaClient
 from spoe_agent.instances.reach import reach
-from spoe_agent.plan.wanted import Wanted, WantedModel
+from spoe_agent.plan.wanted import WantedFile, WantedModel
 from spoe_agent.plan.wishes import Gpu, Wish
 from spoe_agent.routing.memory import ModelShape
 from spoe_agent.routing.names import display, is_cloud
@@ -30,7 +30,7 @@ USUAL = Remote(f"http://127.0.0.1:{USUAL_PORT}", {"Host": "localhost"})
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ModelsFound:
     """What Ollamas said of their models."""
 
     installed: Mapping[str, InstalledModel] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class Unplannable(Exception):
     """There is nothing to plan; the text says why, and what to do."""
 
 
-async def ask(remotes: Iterable[Remote], wanted: Wanted) -> Known:
+async def ask(remotes: Iterable[Remote], wanted: WantedFile) -> ModelsFound:
     """Ask every Ollama for its models, and one of those that have it for each model's shape."""
     async with aiohttp.ClientSession() as session:
         clients = [(remote.url, OllamaClient(session, remote, _ASK_S)) for remote in remotes]
@@ -54,7 +54,7 @@ async def ask(remotes: Iterable[Remote], wanted: Wanted) -> Known:
         shapes = await asyncio.gather(*(_shape(owners[key], key) for key in keys))
     installed = {key: model for models in found for key, model in (models or {}).items()}
     known = {key: shape for key, shape in zip(keys, shapes, strict=True) if shape is not None}
-    return Known(
+    return ModelsFound(
         installed, known, tuple(url for (url, _), models in zip(clients, found, strict=True) if models is not None)
     )
 
@@ -78,7 +78,7 @@ def remotes(fleet: Fleet | None) -> list[Remote]:
     return [USUAL] if fleet is None else [reach(one) for one in fleet.instances]
 
 
-def wishes(wanted: Wanted, known: Known) -> list[Wish]:
+def wishes(wanted: WantedFile, known: ModelsFound) -> list[Wish]:
     """Return the models to be planned. Raises Unplannable."""
     models = wanted.models or tuple(WantedModel(model=key) for key in _loadable(known.installed))
     if not models:
@@ -96,7 +96,7 @@ def _loadable(installed: Mapping[str, InstalledModel]) -> Iterator[str]:
             seen |= {model.digest} - {""}
 
 
-def _wish(one: WantedModel, wanted: Wanted, known: Known) -> Wish:
+def _wish(one: WantedModel, wanted: WantedFile, known: ModelsFound) -> Wish:
     there = known.installed.get(one.model)
     asked, trained = one.context or wanted.context, there.trained_context if there else 0
     size = one.size or (there.size_bytes if there else 0)
@@ -118,7 +118,7 @@ def _wish(one: WantedModel, wanted: Wanted, known: Known) -> Wish:
     )
 
 
-async def gpus(wanted: Wanted, fleet: Fleet | None, sources: Sequence[Source]) -> list[Gpu]:
+async def gpus(wanted: WantedFile, fleet: Fleet | None, sources: Sequence[Source]) -> list[Gpu]:
     """Return the GPUs: those described, else the fleet file's, else this machine's. Raises Unplannable."""
     described = [(gpu.id, int(gpu.memory)) for gpu in wanted.gpus]
     if not described and fleet is not None:
@@ -138,7 +138,7 @@ def _vendor(name: int | str) -> str:
     return "" if isinstance(name, int) or ":" in name else "amd" if is_amd(name) else "nvidia"
 
 
-def element_bytes(wanted: Wanted, fleet: Fleet | None) -> float:
+def element_bytes(wanted: WantedFile, fleet: Fleet | None) -> float:
     """Return the size of one number of the cache: as wanted, else the largest that an instance has now."""
     if wanted.kv_cache_type is not None or fleet is None:
         return CACHE_ELEMENT_BYTES[wanted.kv_cache_type]

@@ -28,7 +28,7 @@ _LEAST_GAIN = 1e-7
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class GroupKind:
     """A kind of group: so many GPUs of one pool, with one context and one number of slots."""
 
     pool: int
@@ -55,7 +55,7 @@ Column = tuple[int, tuple[int, ...]]
 """A kind, and the models that one group of it holds."""
 
 
-def pack(kinds: Sequence[Kind], items: Sequence[Item], pools: Sequence[int]) -> list[Column]:
+def pack(kinds: Sequence[GroupKind], items: Sequence[Item], pools: Sequence[int]) -> list[Column]:
     """Return what each group holds, that is worth most. `pools`: how many GPUs of each there are.
 
     A model may be there more often than wanted: what is too much is for the caller to leave out.
@@ -75,7 +75,7 @@ def pack(kinds: Sequence[Kind], items: Sequence[Item], pools: Sequence[int]) -> 
 
 
 def _rows(
-    columns: Sequence[Column], kinds: Sequence[Kind], items: Sequence[Item], pools: Sequence[int]
+    columns: Sequence[Column], kinds: Sequence[GroupKind], items: Sequence[Item], pools: Sequence[int]
 ) -> tuple[csr_matrix, np.ndarray, np.ndarray]:
     """Return rows, their limits and each variable's worth. Variables: columns, first copies, further copies.
 
@@ -110,7 +110,9 @@ class _Relaxed:
     """What one more GPU of each pool would be worth."""
 
 
-def _relaxed(columns: Sequence[Column], kinds: Sequence[Kind], items: Sequence[Item], pools: Sequence[int]) -> _Relaxed:
+def _relaxed(
+    columns: Sequence[Column], kinds: Sequence[GroupKind], items: Sequence[Item], pools: Sequence[int]
+) -> _Relaxed:
     matrix, limits, worth = _rows(columns, kinds, items, pools)
     most = _most(items, len(columns))
     done = linprog(-worth, A_ub=matrix, b_ub=limits, bounds=np.column_stack([np.zeros_like(most), most]))
@@ -118,12 +120,12 @@ def _relaxed(columns: Sequence[Column], kinds: Sequence[Kind], items: Sequence[I
     return _Relaxed(done.x[: len(columns)], duals[: len(items)], duals[len(items) :])
 
 
-def _cost(kind: Kind, found: _Relaxed) -> float:
+def _cost(kind: GroupKind, found: _Relaxed) -> float:
     """Return what a group of that kind takes from others."""
     return float(kind.gpus * found.rents[kind.pool]) + _SPREAD * (kind.gpus - 1)
 
 
-def _likely(columns: Sequence[Column], kinds: Sequence[Kind], found: _Relaxed) -> list[Column]:
+def _likely(columns: Sequence[Column], kinds: Sequence[GroupKind], found: _Relaxed) -> list[Column]:
     """Return the columns that are used, then those that cost least beyond what they are worth, up to _CHOICES."""
 
     def cost(place: int) -> tuple[bool, float]:
@@ -134,7 +136,7 @@ def _likely(columns: Sequence[Column], kinds: Sequence[Kind], found: _Relaxed) -
     return [columns[place] for place in sorted(range(len(columns)), key=cost)[:_CHOICES]]
 
 
-def _better(kinds: Sequence[Kind], found: _Relaxed) -> Iterator[Column]:
+def _better(kinds: Sequence[GroupKind], found: _Relaxed) -> Iterator[Column]:
     """Yield columns that are worth more than their GPUs: of each kind several that have no model in common, because
     they are likely to be chosen together.
     """
@@ -148,7 +150,7 @@ def _better(kinds: Sequence[Kind], found: _Relaxed) -> Iterator[Column]:
             left[held] = 0.0
 
 
-def _knapsack(kind: Kind, prices: np.ndarray) -> tuple[list[int], float]:
+def _knapsack(kind: GroupKind, prices: np.ndarray) -> tuple[list[int], float]:
     """Return the models of most worth that fit together in a group, and that worth.
 
     In order of falling size: so the first that is taken is the largest, and pays for what must be free beyond it.
@@ -189,7 +191,7 @@ def _traced(taken: list[tuple[int, int, np.ndarray]], used: int) -> list[int]:
 
 
 def _whole(
-    columns: Sequence[Column], kinds: Sequence[Kind], items: Sequence[Item], pools: Sequence[int]
+    columns: Sequence[Column], kinds: Sequence[GroupKind], items: Sequence[Item], pools: Sequence[int]
 ) -> list[Column]:
     """Return the groups that are worth most, each column as often as it is used."""
     matrix, limits, worth = _rows(columns, kinds, items, pools)

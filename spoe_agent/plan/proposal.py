@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from spoe_agent.plan.packing import Item, Kind, pack
+from spoe_agent.plan.packing import GroupKind, Item, pack
 from spoe_agent.plan.places import Place, balanced, filled
 from spoe_agent.plan.room import Room, beside
 from spoe_agent.plan.wishes import Gpu, Wish
@@ -18,7 +18,7 @@ _LARGEST_GROUP = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class PlannedGroup:
     """GPUs with one instance on them, and the models that live there."""
 
     gpus: tuple[Gpu, ...]
@@ -39,7 +39,7 @@ class Missing:
 class Plan:
     """What is proposed."""
 
-    groups: tuple[Group, ...]
+    groups: tuple[PlannedGroup, ...]
     missing: tuple[Missing, ...] = ()
     element_bytes: float = 2.0
     homes: dict[str, list[int]] = field(default_factory=dict)
@@ -78,7 +78,7 @@ def _pools(gpus: Sequence[Gpu]) -> dict[tuple[str, int, bool], list[Gpu]]:
     return found
 
 
-def _items(wishes: Sequence[Wish], kinds: Sequence[Kind]) -> list[Item]:
+def _items(wishes: Sequence[Wish], kinds: Sequence[GroupKind]) -> list[Item]:
     """Return what copies are worth: any first one more than all further ones, and more where more is asked for."""
     most = max(one.demand for one in wishes) or 1.0
     needs = [min((kind.gpus for kind in kinds if item in kind.sizes), default=0) for item in range(len(wishes))]
@@ -93,9 +93,9 @@ def _items(wishes: Sequence[Wish], kinds: Sequence[Kind]) -> list[Item]:
 
 def _kinds(
     wishes: Sequence[Wish], rooms: Sequence[Room], numbers: Sequence[int], may_group: Sequence[bool]
-) -> tuple[list[Kind], list[Room]]:
+) -> tuple[list[GroupKind], list[Room]]:
     """Return every kind of group that is of use, and its room."""
-    kinds: list[Kind] = []
+    kinds: list[GroupKind] = []
     made: list[Room] = []
     profiles = sorted({(a.context, b.slots) for a in wishes for b in wishes})
     for pool, one in enumerate(rooms):
@@ -105,7 +105,7 @@ def _kinds(
             for context, slots in profiles:
                 sizes = dict(_sizes(wishes, room, context, slots))
                 if sizes and (not kinds or sizes not in [kind.sizes for kind in kinds if kind.pool == pool]):
-                    kinds.append(Kind(pool, number, room.usable, sizes))
+                    kinds.append(GroupKind(pool, number, room.usable, sizes))
                     made.append(room)
     return kinds, made
 
@@ -128,7 +128,7 @@ def smallest(wish: Wish, room: Room) -> int:
     return number
 
 
-def _groups(places: Sequence[Place], sizes: list[list[Gpu]], gpus: Sequence[Gpu]) -> tuple[Group, ...]:
+def _groups(places: Sequence[Place], sizes: list[list[Gpu]], gpus: Sequence[Gpu]) -> tuple[PlannedGroup, ...]:
     """Hand out the GPUs: groups of several first, from neighbours in the order in which they were named."""
     left = [list(group) for group in sizes]
     order = {gpu.id: number for number, gpu in enumerate(gpus)}
@@ -136,11 +136,11 @@ def _groups(places: Sequence[Place], sizes: list[list[Gpu]], gpus: Sequence[Gpu]
     for place in sorted(places, key=lambda place: -place.room.gpus):
         taken, left[place.pool] = left[place.pool][: place.room.gpus], left[place.pool][place.room.gpus :]
         wishes = tuple(sorted(place.wishes, key=lambda wish: (-wish.weights, wish.model)))
-        made.append(Group(tuple(taken), place.room, wishes))
+        made.append(PlannedGroup(tuple(taken), place.room, wishes))
     return tuple(sorted(made, key=lambda group: order[group.gpus[0].id]))
 
 
-def _homes(groups: Sequence[Group]) -> dict[str, list[int]]:
+def _homes(groups: Sequence[PlannedGroup]) -> dict[str, list[int]]:
     homes: dict[str, list[int]] = {}
     for number, group in enumerate(groups):
         for wish in group.wishes:
@@ -148,7 +148,9 @@ def _homes(groups: Sequence[Group]) -> dict[str, list[int]]:
     return homes
 
 
-def _missing(groups: Sequence[Group], wishes: Sequence[Wish], kinds: list[Kind], made: list[Room]) -> Iterator[Missing]:
+def _missing(
+    groups: Sequence[PlannedGroup], wishes: Sequence[Wish], kinds: list[GroupKind], made: list[Room]
+) -> Iterator[Missing]:
     placed = Counter(wish.model for group in groups for wish in group.wishes)
     for item, wish in enumerate(wishes):
         short = wish.copies - placed[wish.model]
@@ -157,7 +159,7 @@ def _missing(groups: Sequence[Group], wishes: Sequence[Wish], kinds: list[Kind],
             yield Missing(wish, short, _why(wish, groups, fits, placed[wish.model]))
 
 
-def _why(wish: Wish, groups: Sequence[Group], fits: Sequence[Room], placed: int) -> str:
+def _why(wish: Wish, groups: Sequence[PlannedGroup], fits: Sequence[Room], placed: int) -> str:
     if not fits:
         return _too_large(wish, groups)
     if placed == len(groups):
@@ -168,7 +170,7 @@ def _why(wish: Wish, groups: Sequence[Group], fits: Sequence[Room], placed: int)
     return f"needs {needed:.1f} GiB, which {where} would hold, but not beside what is there"
 
 
-def _too_large(wish: Wish, groups: Sequence[Group]) -> str:
+def _too_large(wish: Wish, groups: Sequence[PlannedGroup]) -> str:
     """Say what the most that could be put together has, and what the model needs there."""
     pools: dict[tuple[str, int, bool], int] = Counter()
     for group in groups:

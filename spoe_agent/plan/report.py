@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from spoe_agent.plan.entries import Entry, called
-from spoe_agent.plan.proposal import Group, Missing, Plan
+from spoe_agent.plan.entries import PlannedInstance, called
+from spoe_agent.plan.proposal import Missing, Plan, PlannedGroup
 from spoe_agent.routing.memory import Footprint
 
 GIB = 1 << 30
 
 
-def report(plan: Plan, made: Sequence[Entry]) -> str:
+def report(plan: Plan, made: Sequence[PlannedInstance]) -> str:
     """Return the whole text."""
     lines = ["Memory in GiB: weights + cache of all slots + buffers + runner. 1 GiB of each GPU stays free."]
     for group, entry in zip(plan.groups, made, strict=True):
@@ -27,7 +27,9 @@ def report(plan: Plan, made: Sequence[Entry]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _instance(group: Group, entry: Entry, plan: Plan, made: Sequence[Entry]) -> Iterator[str]:
+def _instance(
+    group: PlannedGroup, entry: PlannedInstance, plan: Plan, made: Sequence[PlannedInstance]
+) -> Iterator[str]:
     settings = f"num_parallel {entry.num_parallel}, context {entry.context}, max_loaded_models {entry.max_loaded}"
     gpus = ", ".join(map(str, entry.gpus))
     yield f"{entry.name} on GPU {gpus}: {settings}, max_connections {entry.max_connections}"

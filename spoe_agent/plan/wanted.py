@@ -58,7 +58,7 @@ class WantedModel(Section):
     """What each token takes, where no Ollama has it."""
 
 
-class Wanted(Section):
+class WantedFile(Section):
     """The whole file."""
 
     gpus: tuple[WantedGpu, ...] = ()
@@ -71,11 +71,11 @@ class Wanted(Section):
     """Left out: all that the Ollamas have installed, once each."""
 
 
-def load(path: Path) -> Wanted:
+def load(path: Path) -> WantedFile:
     """Read the file. Raises FleetError with all that is wrong in it."""
     try:
         source = read(read_bytes(path).decode("utf-8-sig"), str(path), "models")
-        wanted = Wanted.model_validate(source.data)
+        wanted = WantedFile.model_validate(source.data)
     except UnicodeDecodeError as error:
         raise FleetError([Problem(str(path), None, "", "is not UTF-8 text", f"look at byte {error.start}")]) from None
     except ValidationError as error:
@@ -92,7 +92,7 @@ def _problem(source: Document, details: ErrorDetails) -> Problem:
     return Problem(source.file, source.line(path), dotted(path), message_of(details), hint)
 
 
-def _twice(source: Document, wanted: Wanted) -> list[Problem]:
+def _twice(source: Document, wanted: WantedFile) -> list[Problem]:
     found = []
     for key, names in (
         ("models", [one.model for one in wanted.models]),

@@ -11,13 +11,13 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from spoe_agent.plan.carried import carried
-from spoe_agent.plan.entries import Entry, Rule
+from spoe_agent.plan.entries import PlannedInstance, Rule
 from spoe_agent.plan.wishes import Gpu
 from spoe_agent.routing.names import canonical, display, is_pattern, matches
 
 
 def written(
-    text: str, gpus: Sequence[Gpu], made: Sequence[Entry], rules: Sequence[Rule], kv_cache_type: str | None
+    text: str, gpus: Sequence[Gpu], made: Sequence[PlannedInstance], rules: Sequence[Rule], kv_cache_type: str | None
 ) -> str:
     """Return a fleet file's text with the plan in it.
 
@@ -61,12 +61,12 @@ def _flow(data: dict[str, Any]) -> CommentedMap:
     return made
 
 
-def _new(entry: Entry, taken_over: dict[str, Any]) -> CommentedMap:
+def _new(entry: PlannedInstance, taken_over: dict[str, Any]) -> CommentedMap:
     return CommentedMap({"name": entry.name, "url": entry.url, "gpus": (), **deepcopy(taken_over)})
 
 
 def _instance(
-    entry: Entry, made: CommentedMap, defaults: Any, gpus: Sequence[Gpu], kv_cache_type: str | None
+    entry: PlannedInstance, made: CommentedMap, defaults: Any, gpus: Sequence[Gpu], kv_cache_type: str | None
 ) -> CommentedMap:
     made["name"] = entry.name
     made["url"] = entry.url

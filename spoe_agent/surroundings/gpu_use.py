@@ -12,7 +12,7 @@ from spoe_agent.gpus.reading import GpuReading
 from spoe_agent.gpus.resolve import UnknownGpu, resolve
 from spoe_agent.routing.memory import RUNNER_BYTES
 from spoe_agent.surroundings.remark import Remark, note, ok, wrong
-from spoe_agent.surroundings.seen import Ollama, Seen
+from spoe_agent.surroundings.seen import FoundOllama, Seen
 
 GIB = 1 << 30
 
@@ -43,9 +43,9 @@ def free(seen: Seen) -> Iterator[Remark]:
     yield from map(wrong, orphans(here))
 
 
-def _groups(seen: Seen) -> Mapping[tuple[str, ...], list[Ollama]]:
+def _groups(seen: Seen) -> Mapping[tuple[str, ...], list[FoundOllama]]:
     """Return the instances of this host that answer, by the GPUs that they are bound to."""
-    found: dict[tuple[str, ...], list[Ollama]] = {}
+    found: dict[tuple[str, ...], list[FoundOllama]] = {}
     for one in seen.ollamas:
         if one.version and one.instance.is_here and one.instance.gpus:
             try:

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 
 from spoe_agent.fleet import Listen
-from spoe_agent.haproxy.running import Running
+from spoe_agent.haproxy.running import HAProxyProcess
 from spoe_agent.process.limits import open_files
 from spoe_agent.surroundings.remark import Remark, note, ok, wrong
 from spoe_agent.surroundings.seen import Seen
@@ -43,7 +43,7 @@ def unix_sockets(seen: Seen) -> Iterator[Remark]:
             yield _reaches(process, mine, their)
 
 
-def _reaches(process: Running, mine: Listen, their: Listen) -> Remark:
+def _reaches(process: HAProxyProcess, mine: Listen, their: Listen) -> Remark:
     who = f"HAProxy (process {process.pid})"
     if process.root is None:
         return note(f"in which chroot {who} is cannot be seen", "run this as root")

@@ -14,7 +14,7 @@ from spoe_agent.instances.environment import NONE, UnnamedGpu, environment
 from spoe_agent.instances.processes import started
 from spoe_agent.routing.names import display
 from spoe_agent.surroundings.remark import Remark, note, ok, wrong
-from spoe_agent.surroundings.seen import Ollama, Seen
+from spoe_agent.surroundings.seen import FoundOllama, Seen
 
 _SECONDS: TypeAdapter[float] = TypeAdapter(SecondsOrForever)
 _TIMES = ("OLLAMA_KEEP_ALIVE", "OLLAMA_LOAD_TIMEOUT")
@@ -68,7 +68,7 @@ def _unseen(seen: Seen) -> Iterator[Remark]:
         yield note(f"what runs {names} cannot be seen, nor its settings", "run this as root, or as its user")
 
 
-def _differences(one: Ollama, found: Mapping[str, str], readings: list[GpuReading]) -> Iterator[str]:
+def _differences(one: FoundOllama, found: Mapping[str, str], readings: list[GpuReading]) -> Iterator[str]:
     """Yield what is otherwise. Values of the file's `env` may be secrets, and are not told."""
     instance, told = one.instance, started(found, one.version, len(one.instance.gpus))
     for key, runs, wanted in (
@@ -139,7 +139,7 @@ def contexts(seen: Seen) -> Iterator[Remark]:
 
 def stores(seen: Seen) -> Iterator[Remark]:
     """Who starts deletes nothing that another one downloads into the store."""
-    shared: dict[str, list[Ollama]] = {}
+    shared: dict[str, list[FoundOllama]] = {}
     for one in seen.ollamas:
         shared.setdefault(one.instance.store, []).append(one)
     for together in shared.values():

@@ -31,7 +31,7 @@ _GPU_DEADLINE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Ollama:
+class FoundOllama:
     """One instance as it was found."""
 
     instance: Instance
@@ -54,11 +54,11 @@ class Seen:
     fleet: Fleet
     board: GpuBoard
     """This host's GPUs."""
-    ollamas: tuple[Ollama, ...] = ()
+    ollamas: tuple[FoundOllama, ...] = ()
     has_agent: bool = False
     haproxy: str | None = None
     """HAProxy's program."""
-    haproxies: tuple[running.Running, ...] = ()
+    haproxies: tuple[running.HAProxyProcess, ...] = ()
     """HAProxy's processes that serve here."""
     is_root: bool = False
     """Other users' processes are seen too."""
@@ -71,7 +71,7 @@ class Senses:
     gpus: Callable[[], Sequence[Source]] = local_sources
     lookup: Lookup = canonical_name
     haproxy: Callable[[], str | None] = program.find
-    haproxies: Callable[[], Iterable[running.Running]] = running.running
+    haproxies: Callable[[], Iterable[running.HAProxyProcess]] = running.running
     processes: Callable[[], Iterable[tuple[str, int, psutil.Process]]] = listening
     wall: Callable[[], float] = time.time
     user: Callable[[], int] = os.geteuid
@@ -94,8 +94,10 @@ async def see(fleet: Fleet, senses: Senses, *, asks: bool) -> Seen:
     return replace(seen, ollamas=ollamas, has_agent=has_agent, haproxies=haproxies, is_root=is_root)
 
 
-async def _ask(session: aiohttp.ClientSession, one: Instance, timeout_s: float, wall: Callable[[], float]) -> Ollama:
-    found = Ollama(one)
+async def _ask(
+    session: aiohttp.ClientSession, one: Instance, timeout_s: float, wall: Callable[[], float]
+) -> FoundOllama:
+    found = FoundOllama(one)
     try:
         client = OllamaClient(session, reach(one), timeout_s)
         found = replace(found, version=await client.version())
@@ -128,7 +130,7 @@ async def _agent_answers(session: aiohttp.ClientSession, fleet: Fleet) -> bool:
     return answer.status == 200 and b'"grants"' in answer.body
 
 
-def _with_process(one: Ollama, process: psutil.Process | None) -> Ollama:
+def _with_process(one: FoundOllama, process: psutil.Process | None) -> FoundOllama:
     if process is None:
         return one
     try:

@@ -21,10 +21,10 @@ from spoe_agent.instances.environment import UnnamedGpu
 from spoe_agent.instances.here import here
 from spoe_agent.process.quiet import quiet
 from spoe_agent.up import health, members, obstacles
-from spoe_agent.up.group import Keeper
+from spoe_agent.up.group import Reaper
 from spoe_agent.up.notified import Notified
 from spoe_agent.up.output import Output
-from spoe_agent.up.run import UP, NotStarted, Running
+from spoe_agent.up.run import UP, ProgramNotStarted, Running
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 KEEPER_DELAY_S = 1.0
@@ -32,7 +32,7 @@ SOCKET = "haproxy.sock"
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RunPlan:
     """What is to run, nothing left open."""
 
     file: Path
@@ -67,7 +67,7 @@ def up(fleet_file: Path | None, simulate: bool, front: str) -> None:
         # A folder with a short path: in that of the state a socket's would be too long (unix(7)).
         with _temporary() as folder:
             asyncio.run(run(_plan(file, load(file), simulate, front, Path(folder) / SOCKET)))
-    except (FleetError, NotStarted) as error:
+    except (FleetError, ProgramNotStarted) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -75,10 +75,10 @@ def _temporary() -> tempfile.TemporaryDirectory[str]:
     try:
         return tempfile.TemporaryDirectory(prefix="pointsman-")
     except OSError as error:
-        raise NotStarted(f"no folder for HAProxy's admin socket: {error}; TMPDIR names another place") from error
+        raise ProgramNotStarted(f"no folder for HAProxy's admin socket: {error}; TMPDIR names another place") from error
 
 
-def _plan(file: Path, fleet: Fleet, simulate: bool, front: str, socket: Path) -> Plan:
+def _plan(file: Path, fleet: Fleet, simulate: bool, front: str, socket: Path) -> RunPlan:
     """Look whether everything can run; say all that is in the way at once. Raises ClickException."""
     # HAProxy is one of our own: what the file says of another one, which may run, is not for it.
     fleet = fleet.model_copy(update={"haproxy": HAProxySettings()})
@@ -105,7 +105,7 @@ def _plan(file: Path, fleet: Fleet, simulate: bool, front: str, socket: Path) ->
         wrong, ollamas = [*wrong, str(error)], []
     if wrong:
         raise click.ClickException("nothing was started:\n" + "\n".join(f"  {one}" for one in dict.fromkeys(wrong)))
-    return Plan(file, fleet, tuple(instances), tuple(ollamas), front, str(binary), folder, socket)
+    return RunPlan(file, fleet, tuple(instances), tuple(ollamas), front, str(binary), folder, socket)
 
 
 def _bound(instances: Sequence[Instance], simulate: bool) -> tuple[list[Instance], list[str]]:
@@ -116,8 +116,8 @@ def _bound(instances: Sequence[Instance], simulate: bool) -> tuple[list[Instance
     return by_uuid(instances, readings), list(obstacles.of_gpus(instances, readings))
 
 
-async def run(plan: Plan) -> None:
-    """Run until told to stop. Raises NotStarted when the fleet does not come up; nothing is left then, either."""
+async def run(plan: RunPlan) -> None:
+    """Run until told to stop. Raises ProgramNotStarted when the fleet does not come up; nothing is left then."""
     told, hurry = asyncio.Event(), asyncio.Event()
     for number in STOPS:
         # Of nohup's children, the end of a terminal is not the end.
@@ -125,33 +125,33 @@ async def run(plan: Plan) -> None:
             asyncio.get_running_loop().add_signal_handler(number, lambda: (hurry if told.is_set() else told).set())
     names = [UP, *(one.name for one in plan.ollamas), members.AGENT, plan.front]
     with Output(names) as output:
-        kept_by = await Keeper.start(plan.socket.parent)
+        reaped_by = await Reaper.start(plan.socket.parent)
         try:
             with Notified.open() as notified:
                 async with asyncio.TaskGroup() as tasks:
-                    keeping = tasks.create_task(_keep(kept_by, output))
-                    running = Running(output, kept_by, notified, tasks, hurry)
+                    keeping = tasks.create_task(_keep(reaped_by, output))
+                    running = Running(output, reaped_by, notified, tasks, hurry)
                     await _run(plan, running, output, notified, told)
                     keeping.cancel()
-        except* NotStarted as failed:
+        except* ProgramNotStarted as failed:
             raise failed.exceptions[0] from None
         finally:
-            await kept_by.close()
+            await reaped_by.close()
 
 
-async def _keep(kept_by: Keeper, output: Output) -> None:
-    """Have a keeper until cancelled."""
+async def _keep(reaped_by: Reaper, output: Output) -> None:
+    """Have a reaper until cancelled."""
     while True:
-        await kept_by.ended()
-        output.say(UP, "the keeper, which ends what is left when `up` is killed, has ended; another follows")
+        await reaped_by.ended()
+        output.say(UP, "the reaper, which ends what is left when `up` is killed, has ended; another follows")
         try:
-            await kept_by.start_again()
+            await reaped_by.start_again()
         except OSError as error:
-            output.say(UP, f"no keeper: {error}")
+            output.say(UP, f"no reaper: {error}")
         await asyncio.sleep(KEEPER_DELAY_S)
 
 
-async def _run(plan: Plan, running: Running, output: Output, notified: Notified, told: asyncio.Event) -> None:
+async def _run(plan: RunPlan, running: Running, output: Output, notified: Notified, told: asyncio.Event) -> None:
     stages = _stages(plan, notified)
     starting = asyncio.ensure_future(_start(plan, running, output, stages))
     stopping = asyncio.ensure_future(told.wait())
@@ -169,7 +169,7 @@ async def _run(plan: Plan, running: Running, output: Output, notified: Notified,
         output.say(UP, "stopped")
 
 
-def _stages(plan: Plan, notified: Notified) -> list[Sequence[members.Member]]:
+def _stages(plan: RunPlan, notified: Notified) -> list[Sequence[members.Member]]:
     """Return what is started together, in order."""
     if plan.front == "mitmproxy":
         return [plan.ollamas, [members.mitmproxy(plan.fleet, plan.binary, plan.file)]]
@@ -177,7 +177,7 @@ def _stages(plan: Plan, notified: Notified) -> list[Sequence[members.Member]]:
     return [plan.ollamas, [agent], [members.haproxy(plan.fleet, plan.binary, plan.files)]]
 
 
-async def _start(plan: Plan, running: Running, output: Output, stages: Sequence[Sequence[members.Member]]) -> None:
+async def _start(plan: RunPlan, running: Running, output: Output, stages: Sequence[Sequence[members.Member]]) -> None:
     others = [one for one in plan.fleet.instances if one.name not in {mine.name for mine in plan.instances}]
     for one in others:
         output.say(UP, f"{one.name} is used where it is, {one.url}")

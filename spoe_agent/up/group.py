@@ -1,6 +1,6 @@
 """A child with all that it starts: one process group of its own. Ctrl-C in the terminal does not reach it.
 
-`up` ends it, or the keeper does.
+`up` ends it, or the reaper does.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from spoe_agent.up import keeper
+from spoe_agent.up import reaper
 from spoe_agent.up.output import LINE_BYTES, Output
 
 KILLED_S = 5.0
@@ -29,7 +29,7 @@ LOOK_S = 0.05
 LOOK_RARELY_S = 0.5
 
 
-class Keeper:
+class Reaper:
     """Looks after groups for the case that this process cannot."""
 
     def __init__(self, process: asyncio.subprocess.Process, folder: Path | None) -> None:
@@ -38,9 +38,9 @@ class Keeper:
         self._groups: set[int] = set()
 
     @classmethod
-    async def start(cls, folder: Path | None = None) -> Keeper:
+    async def start(cls, folder: Path | None = None) -> Reaper:
         """Start it. `folder`: removed at the end."""
-        return cls(await _keeper(folder), folder)
+        return cls(await _reaper(folder), folder)
 
     async def ended(self) -> None:
         """Wait for its end, which is nobody's wish before `close`."""
@@ -48,7 +48,7 @@ class Keeper:
 
     async def start_again(self) -> None:
         """Start another in its place, which looks after the same groups. Raises OSError."""
-        self._process = await _keeper(self._folder)
+        self._process = await _reaper(self._folder)
         for group in self._groups:
             self._tell(f"+{group}\n")
 
@@ -73,19 +73,19 @@ class Keeper:
         self._process.stdin.write(line.encode())
 
 
-async def _keeper(folder: Path | None) -> asyncio.subprocess.Process:
+async def _reaper(folder: Path | None) -> asyncio.subprocess.Process:
     """Not in this process's group: whoever kills that is whom it is for."""
-    command = (sys.executable, "-I", "-S", str(Path(keeper.__file__)), *([str(folder)] if folder else []))
+    command = (sys.executable, "-I", "-S", str(Path(reaper.__file__)), *([str(folder)] if folder else []))
     return await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE, start_new_session=True)
 
 
-class Group:
+class ProcessGroup:
     """One process and those that it started."""
 
-    def __init__(self, name: str, child: asyncio.subprocess.Process, kept_by: Keeper) -> None:
+    def __init__(self, name: str, child: asyncio.subprocess.Process, reaped_by: Reaper) -> None:
         self.name = name
         self._child = child
-        self._keeper = kept_by
+        self._reaper = reaped_by
         self._follows: int | None = None
 
     @classmethod
@@ -95,9 +95,9 @@ class Group:
         command: Sequence[str],
         environment: Mapping[str, str],
         output: Output,
-        kept_by: Keeper,
+        reaped_by: Reaper,
         tasks: asyncio.TaskGroup,
-    ) -> Group:
+    ) -> ProcessGroup:
         """Start it; its lines are printed by one of the tasks. Raises OSError."""
         child = await asyncio.create_subprocess_exec(
             *command,
@@ -108,10 +108,10 @@ class Group:
             start_new_session=True,
             limit=LINE_BYTES,
         )
-        kept_by.add(child.pid)
+        reaped_by.add(child.pid)
         assert child.stdout is not None
         tasks.create_task(output.follow(name, child.stdout))
-        return cls(name, child, kept_by)
+        return cls(name, child, reaped_by)
 
     @property
     def pid(self) -> int:
@@ -150,7 +150,7 @@ class Group:
                 os.killpg(self._child.pid, signal.SIGKILL)
             await self._emptied(KILLED_S, asyncio.Event())
         await self._exited()
-        self._keeper.remove(self._child.pid)
+        self._reaper.remove(self._child.pid)
 
     async def _exited(self) -> int:
         """Return the status of the process. From Python 3.11.5 on, `wait` waits for whoever else has its output, too:
@@ -166,7 +166,7 @@ class Group:
         """Wait until what the process has left behind ends by itself: then its number may be another group's."""
         while any(self._members()):
             await asyncio.sleep(LOOK_RARELY_S)
-        self._keeper.remove(self._child.pid)
+        self._reaper.remove(self._child.pid)
 
     async def _emptied(self, within_s: float, hurry: asyncio.Event) -> bool:
         until_s = time.monotonic() + within_s

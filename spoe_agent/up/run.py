@@ -17,7 +17,7 @@ from spoe_agent.fleet import Listen
 from spoe_agent.fleet.hosts import canonical_host
 from spoe_agent.fleet.urls import is_name
 from spoe_agent.process.owners import owner
-from spoe_agent.up.group import Group, Keeper
+from spoe_agent.up.group import ProcessGroup, Reaper
 from spoe_agent.up.members import AGENT, Member
 from spoe_agent.up.notified import Notified
 from spoe_agent.up.output import Output
@@ -38,7 +38,7 @@ STEADY_S = 60.0
 """A program that has run for so long begins anew with the first delay."""
 
 
-class NotStarted(Exception):
+class ProgramNotStarted(Exception):
     """A program ended, or did not become ready, when the fleet was started; the text says which."""
 
 
@@ -46,19 +46,19 @@ class Running:
     """The programs of a fleet, each with who runs it now."""
 
     def __init__(
-        self, output: Output, kept_by: Keeper, notified: Notified, tasks: asyncio.TaskGroup, hurry: asyncio.Event
+        self, output: Output, reaped_by: Reaper, notified: Notified, tasks: asyncio.TaskGroup, hurry: asyncio.Event
     ) -> None:
         """`hurry`: set when what is being stopped is to stop at once."""
         self._hurry = hurry
         self._output = output
-        self._keeper = kept_by
+        self._reaper = reaped_by
         self._notified = notified
         self._tasks = tasks
-        self._groups: dict[str, Group] = {}
+        self._groups: dict[str, ProcessGroup] = {}
         self._watching: list[asyncio.Task[None]] = []
 
     async def start(self, members: Sequence[Member]) -> None:
-        """Start programs that belong together, and watch them from when all are ready. Raises NotStarted, OSError."""
+        """Start programs that belong together, and watch them once all are ready. Raises ProgramNotStarted, OSError."""
         for member in members:
             await self._start(member)
         for member in members:
@@ -78,22 +78,24 @@ class Running:
             self._notified.is_ready = False
         environment = member.whole_environment(os.environ)
         try:
-            self._groups[member.name] = await Group.start(
-                member.name, member.command, environment, self._output, self._keeper, self._tasks
+            self._groups[member.name] = await ProcessGroup.start(
+                member.name, member.command, environment, self._output, self._reaper, self._tasks
             )
         except OSError as error:
-            raise NotStarted(f"{member.name}: {member.command[0]} cannot be started: {error.strerror}") from error
+            raise ProgramNotStarted(
+                f"{member.name}: {member.command[0]} cannot be started: {error.strerror}"
+            ) from error
 
     async def _ready(self, member: Member) -> None:
-        """Wait until it accepts connections, or says that it is ready; say so. Raises NotStarted."""
+        """Wait until it accepts connections, or says that it is ready; say so. Raises ProgramNotStarted."""
         ended = self._tasks.create_task(self._groups[member.name].ended())
         until_s = time.monotonic() + READY_DEADLINE_S
         try:
             while not (self._notified.is_ready if member.name == AGENT else await listens(member.listens)):
                 if ended.done():
-                    raise NotStarted(f"{member.name} {ended.result()} before it was ready; it says why above")
+                    raise ProgramNotStarted(f"{member.name} {ended.result()} before it was ready; it says why above")
                 if time.monotonic() > until_s:
-                    raise NotStarted(f"{member.name} was not ready after {READY_DEADLINE_S:.0f} s")
+                    raise ProgramNotStarted(f"{member.name} was not ready after {READY_DEADLINE_S:.0f} s")
                 await asyncio.sleep(0.05)
         finally:
             ended.cancel()
@@ -120,16 +122,16 @@ class Running:
         """Start it; when it ends before it is ready, its watcher says so."""
         try:
             await self._start(member)
-        except NotStarted as error:
+        except ProgramNotStarted as error:
             self._say(str(error))
             return
         try:
             await self._ready(member)
-        except NotStarted as error:
+        except ProgramNotStarted as error:
             if not self._groups[member.name].has_ended:
                 self._say(str(error))
 
-    async def _ended(self, member: Member, group: Group) -> str:
+    async def _ended(self, member: Member, group: ProcessGroup) -> str:
         """Wait for a program's end. An agent may put another in its place before (`pointsman restart`)."""
         while True:
             how = await group.ended()
@@ -139,7 +141,7 @@ class Running:
                 return how
             group.followed_by(follower)
 
-    async def _drain(self, group: Group) -> None:
+    async def _drain(self, group: ProcessGroup) -> None:
         """Let a program end by itself, not for ever."""
         group.signal(signal.SIGUSR1)
         waits = [self._tasks.create_task(group.ended()), self._tasks.create_task(self._hurry.wait())]

@@ -8,12 +8,12 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 
-from spoe_agent.demo.traffic import Model, Seen, client, request_of, schedule, send, zipf
+from spoe_agent.demo.traffic import Answered, DemoModel, client, request_of, schedule, send, zipf
 from spoe_agent.routing.surface import INFERENCE_PATHS
 
 DEADLINE_S = 30
-MODELS = [Model(name) for name in "abcdefgh"]
-CHAT, EMBED = Model("llama3"), Model("nomic-embed-text", embeds=True)
+MODELS = [DemoModel(name) for name in "abcdefgh"]
+CHAT, EMBED = DemoModel("llama3"), DemoModel("nomic-embed-text", embeds=True)
 
 
 def picked(seed, number, models=MODELS):
@@ -130,7 +130,7 @@ async def test_nobody_there_is_a_failure():
 
 
 def answer(number):
-    return Seen(str(number), "gpu0", "loaded", 200, False, 0.0)
+    return Answered(str(number), "gpu0", "loaded", 200, False, 0.0)
 
 
 async def test_each_request_is_sent_once_and_each_answer_seen():

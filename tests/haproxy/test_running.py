@@ -7,7 +7,7 @@ import sys
 import psutil
 import pytest
 
-from spoe_agent.haproxy.running import Running, running
+from spoe_agent.haproxy.running import HAProxyProcess, running
 
 WAITS = "print(flush=True); import sys; sys.stdin.read()"
 FORKS = f"import os, sys; os.fork() or exec({WAITS!r}); sys.stdin.read()"
@@ -54,4 +54,4 @@ def test_others_are_none(start):
 
 def test_root_may_all(tmp_path):
     (tmp_path / "s").touch(0o600)
-    assert Running(1, 0, frozenset()).may_connect(tmp_path / "s")
+    assert HAProxyProcess(1, 0, frozenset()).may_connect(tmp_path / "s")

@@ -7,7 +7,7 @@ import pytest
 from spoe_agent.fleet import Listen, loads
 from spoe_agent.gpus.reading import GpuReading
 from spoe_agent.init.draft import draft
-from spoe_agent.init.machine import Machine, Program, Running, look
+from spoe_agent.init.machine import Machine, Program, RunningOllama, look
 from spoe_agent.routing.names import canonical
 from tests.init.machines import amd, nvidia, senses
 
@@ -18,7 +18,7 @@ TOOLS = {"ollama": Program("/usr/bin/ollama", "0.33.0"), "haproxy": Program("/us
 
 def running(port, environment=None, **models):
     sizes = {canonical(name): size for name, size in models.items()}
-    return Running(Listen("127.0.0.1", port), "0.33.0", sizes, environment)
+    return RunningOllama(Listen("127.0.0.1", port), "0.33.0", sizes, environment)
 
 
 def written(machine, taken=()):

@@ -7,7 +7,7 @@ import pytest
 from spoe_agent.fleet import Listen
 from spoe_agent.gpus.reading import GpuReading
 from spoe_agent.init.instances import entries, mib
-from spoe_agent.init.machine import Machine, Running
+from spoe_agent.init.machine import Machine, RunningOllama
 
 GIB = 1 << 30
 A, B = (GpuReading(f"GPU-aaaaaaaa-000{number}", index=number, memory_total_bytes=24 * GIB) for number in (0, 1))
@@ -18,7 +18,7 @@ def made(*running, gpus=(A, B)):
 
 
 def running(port=11434, **environment):
-    return Running(Listen("127.0.0.1", port), "0.33.0", environment=environment)
+    return RunningOllama(Listen("127.0.0.1", port), "0.33.0", environment=environment)
 
 
 def test_one_for_each_gpu_on_ports_from_the_first():
@@ -82,7 +82,7 @@ def test_what_cannot_be_read_of_its_settings_is_left_out():
 
 
 def test_of_another_users_process_it_is_said_what_is_not_known():
-    hidden = Running(Listen("127.0.0.1", 11434), "0.33.0")
+    hidden = RunningOllama(Listen("127.0.0.1", 11434), "0.33.0")
     (one,) = made(hidden)
     assert one.gpus == (A, B)
     assert "as another user" in one.remarks[0] and "as root" in one.remarks[0]

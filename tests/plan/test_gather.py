@@ -5,8 +5,8 @@ import pytest
 from spoe_agent.fleet import loads
 from spoe_agent.gpus.threaded import Threaded
 from spoe_agent.instances.http import Remote
-from spoe_agent.plan.gather import Known, Unplannable, ask, element_bytes, gpus, remotes, wishes
-from spoe_agent.plan.wanted import Wanted
+from spoe_agent.plan.gather import ModelsFound, Unplannable, ask, element_bytes, gpus, remotes, wishes
+from spoe_agent.plan.wanted import WantedFile
 from spoe_agent.rig.process import free_port
 from spoe_agent.routing.names import canonical
 from spoe_agent.simulator.catalog import Catalog, Model
@@ -20,7 +20,7 @@ FLEET = (
 
 
 def wanted(**data):
-    return Wanted.model_validate(data)
+    return WantedFile.model_validate(data)
 
 
 async def known(models, asked):
@@ -75,9 +75,9 @@ async def test_no_model_gets_more_context_than_it_was_trained_for():
 @pytest.mark.parametrize(
     ("asked", "found", "said"),
     [
-        (wanted(models=[{"model": "x"}]), Known(), "the size of x:latest is not known"),
-        (wanted(), Known(), "no Ollama answers; name them in a file"),
-        (wanted(), Known(asked=("http://h:1",)), "http://h:1 list none"),
+        (wanted(models=[{"model": "x"}]), ModelsFound(), "the size of x:latest is not known"),
+        (wanted(), ModelsFound(), "no Ollama answers; name them in a file"),
+        (wanted(), ModelsFound(asked=("http://h:1",)), "http://h:1 list none"),
     ],
 )
 def test_what_is_not_known(asked, found, said):

@@ -5,7 +5,7 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 
-from spoe_agent.plan.packing import Item, Kind, pack
+from spoe_agent.plan.packing import GroupKind, Item, pack
 
 
 def value(held, items):
@@ -46,7 +46,7 @@ CASES = {
 @pytest.mark.parametrize(("sizes", "spare", "groups", "room"), CASES.values(), ids=CASES)
 @pytest.mark.parametrize("copies", [1, 2])
 def test_nothing_is_worth_more(sizes, spare, groups, room, copies):
-    kind = Kind(0, 1, room * 1000, {item: (size * 1000, spare[item] * 1000) for item, size in enumerate(sizes)})
+    kind = GroupKind(0, 1, room * 1000, {item: (size * 1000, spare[item] * 1000) for item, size in enumerate(sizes)})
     items = [Item(1.0 + 0.1 * place, 0.3, copies) for place in range(len(sizes))]
     found = pack([kind], items, [groups])
     assert len(found) <= groups
@@ -55,14 +55,14 @@ def test_nothing_is_worth_more(sizes, spare, groups, room, copies):
 
 
 def test_a_group_of_several_takes_several():
-    kinds = [Kind(0, 1, 10, {0: (5, 0)}), Kind(0, 2, 20, {1: (15, 0)})]
+    kinds = [GroupKind(0, 1, 10, {0: (5, 0)}), GroupKind(0, 2, 20, {1: (15, 0)})]
     found = pack(kinds, [Item(1.0, 0.0, 1), Item(1.0, 0.0, 1)], [3])
     assert sorted(found) == [(0, (0,)), (1, (1,))]
     assert len(pack(kinds, [Item(1.0, 0.0, 1), Item(9.0, 0.0, 1)], [2])) == 1
 
 
 def test_one_gpu_is_preferred_to_several():
-    kinds = [Kind(0, 2, 20, {0: (15, 0)}), Kind(1, 1, 20, {0: (15, 0)})]
+    kinds = [GroupKind(0, 2, 20, {0: (15, 0)}), GroupKind(1, 1, 20, {0: (15, 0)})]
     assert pack(kinds, [Item(1.0, 0.0, 1)], [2, 1]) == [(1, (0,))]
 
 

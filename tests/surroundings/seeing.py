@@ -8,7 +8,7 @@ from spoe_agent.fleet import loads
 from spoe_agent.gpus.board import GpuBoard
 from spoe_agent.gpus.reading import GpuReading
 from spoe_agent.surroundings.remark import Level
-from spoe_agent.surroundings.seen import Ollama, Seen
+from spoe_agent.surroundings.seen import FoundOllama, Seen
 
 GIB = 1 << 30
 A, B = (GpuReading(f"GPU-aaaaaaaa-000{number}", index=number, memory_total_bytes=24 * GIB) for number in (0, 1))
@@ -32,7 +32,7 @@ def board(*readings):
 def seen(of, *found, gpus=(), **known):
     """`found`: keys of what was found of each instance, in order."""
     ollamas = tuple(
-        Ollama(instance, **({"version": "0.33.0"} | keys))
+        FoundOllama(instance, **({"version": "0.33.0"} | keys))
         for instance, keys in zip(of.instances, found or [{}] * len(of.instances), strict=True)
     )
     return Seen(of, board(*gpus), ollamas, **known)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from spoe_agent.haproxy.running import Running
+from spoe_agent.haproxy.running import HAProxyProcess
 from spoe_agent.surroundings.host import clocks, many_files, unix_sockets
 from tests.surroundings.seeing import fleet, notes, seen, wrongs
 
@@ -54,7 +54,7 @@ def test_clocks():
 def test_haproxys_user_may_connect(folder, user, mode, may):
     path = folder / "run" / "spop.sock"
     with agent(path, mode):
-        found = list(unix_sockets(seen(listens(path), haproxies=(Running(7, user, frozenset(), "/"),))))
+        found = list(unix_sockets(seen(listens(path), haproxies=(HAProxyProcess(7, user, frozenset(), "/"),))))
     assert bool(wrongs(found)) != may
     assert may or f"HAProxy (process 7), user {OTHER}, may not connect to {path}" in wrongs(found)
 
@@ -63,7 +63,7 @@ def test_its_group_may(folder):
     path = folder / "spop.sock"
     group = os.stat(folder).st_gid
     with agent(path):
-        found = unix_sockets(seen(listens(path), haproxies=(Running(7, OTHER, frozenset({group}), "/"),)))
+        found = unix_sockets(seen(listens(path), haproxies=(HAProxyProcess(7, OTHER, frozenset({group}), "/"),)))
         assert not wrongs(found)
 
 
@@ -71,11 +71,11 @@ def test_a_folder_that_may_not_be_passed(folder):
     path = folder / "run" / "spop.sock"
     with agent(path, 0o666):
         path.parent.chmod(0o700)
-        assert wrongs(unix_sockets(seen(listens(path), haproxies=(Running(7, OTHER, frozenset(), "/"),))))
+        assert wrongs(unix_sockets(seen(listens(path), haproxies=(HAProxyProcess(7, OTHER, frozenset(), "/"),))))
 
 
 def test_a_chroot_hides_what_is_outside_of_it(folder):
-    jail = Running(7, 0, frozenset(), str(folder / "jail"))
+    jail = HAProxyProcess(7, 0, frozenset(), str(folder / "jail"))
     with agent(folder / "spop.sock"):
         (text,) = wrongs(unix_sockets(seen(listens(folder / "spop.sock"), haproxies=(jail,))))
     assert text.startswith(f"HAProxy (process 7) looks for the agent at {folder}/jail{folder}/spop.sock")
@@ -86,12 +86,12 @@ def test_a_chroot_hides_what_is_outside_of_it(folder):
 
 def test_what_cannot_be_seen_of_sockets(folder):
     path = folder / "spop.sock"
-    here = Running(7, 0, frozenset(), "/")
+    here = HAProxyProcess(7, 0, frozenset(), "/")
     assert notes(unix_sockets(seen(listens(path)))) == [
         "HAProxy does not run: whether it reaches the agent's socket could not be seen"
     ]
     assert "is not there: does the agent run?" in notes(unix_sockets(seen(listens(path), haproxies=(here,))))[0]
-    hidden = Running(7, OTHER, frozenset())
+    hidden = HAProxyProcess(7, OTHER, frozenset())
     assert "in which chroot" in notes(unix_sockets(seen(listens(path), haproxies=(hidden,))))[0]
     assert not list(unix_sockets(seen(fleet({}), haproxies=(here,))))
 
@@ -105,12 +105,12 @@ def test_open_files():
     ) as running:
         running.stdout.readline()
         found = wrongs(
-            many_files(seen(fleet({}), {"open_files": 256}, haproxies=(Running(running.pid, 0, frozenset()),)))
+            many_files(seen(fleet({}), {"open_files": 256}, haproxies=(HAProxyProcess(running.pid, 0, frozenset()),)))
         )
         running.stdin.close()
     assert found == [
         f"HAProxy (process {running.pid}) may have 64 files open, and needs up to 1036",
         "g0's Ollama may have 256 files open, and needs up to 1024",
     ]
-    few = Running(os.getpid(), 0, frozenset())
+    few = HAProxyProcess(os.getpid(), 0, frozenset())
     assert most < 1036 or not list(many_files(seen(fleet({}), {"open_files": 65536}, haproxies=(few,))))

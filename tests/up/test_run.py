@@ -1,4 +1,4 @@
-"""Programs that end and are started again, with real ones; the keeper is one that repeats what it is told."""
+"""Programs that end and are started again, with real ones; the reaper is one that repeats what it is told."""
 
 import asyncio
 import io
@@ -10,7 +10,7 @@ import psutil
 
 from spoe_agent.fleet import Listen
 from spoe_agent.rig.process import free_port
-from spoe_agent.up.group import Keeper
+from spoe_agent.up.group import Reaper
 from spoe_agent.up.members import Member
 from spoe_agent.up.notified import Notified
 from spoe_agent.up.output import Output
@@ -34,23 +34,23 @@ def server(port, *leaves, **more):
 
 @asynccontextmanager
 async def running(member):
-    """It runs; yields what is printed, and what the keeper is told."""
+    """It runs; yields what is printed, and what the reaper is told."""
     out, pipe, told = io.BytesIO(), asyncio.subprocess.PIPE, []
-    keeper = await asyncio.create_subprocess_exec("cat", stdin=pipe, stdout=pipe, start_new_session=True)
-    kept_by = Keeper(keeper, None)
+    reaper = await asyncio.create_subprocess_exec("cat", stdin=pipe, stdout=pipe, start_new_session=True)
+    reaped_by = Reaper(reaper, None)
 
     async def listen():
-        async for line in keeper.stdout:
+        async for line in reaper.stdout:
             told.append(line.decode().strip())
 
     with Output(["it"], out) as output, Notified.open() as notified:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(listen())
-            run = Running(output, kept_by, notified, tasks, asyncio.Event())
+            run = Running(output, reaped_by, notified, tasks, asyncio.Event())
             await run.start([member])
             yield lambda: out.getvalue().decode().splitlines(), told
             await run.stop([member])
-            await kept_by.close()
+            await reaped_by.close()
 
 
 def numbers(lines, word):
@@ -66,7 +66,7 @@ async def test_what_comes_back_is_said_to_be_ready():
     assert said == ["it is ready", "it was killed by SIGKILL; it is started again in 1 s", "it is ready"]
 
 
-async def test_a_group_is_the_keepers_no_more_once_it_is_empty():
+async def test_a_group_is_the_reapers_no_more_once_it_is_empty():
     async with running(server(free_port(), "leaves", sweeps=False)) as (shown, told):
         await until(lambda: numbers(shown(), "pid"))
         (first,), (left,) = numbers(shown(), "pid"), numbers(shown(), "left")

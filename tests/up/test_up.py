@@ -37,7 +37,7 @@ async def test_it_serves_clients_and_ctrl_c_leaves_nothing(tmp_path):
             assert {model["name"] for model in (await answer.json())["models"]} == {"small:latest", "other:latest"}
         await run.says("POST /api/chat small")
         children = run.children()
-        assert len(children) >= 5  # two instances, agent, its guard, HAProxy, the keeper
+        assert len(children) >= 5  # two instances, agent, its guard, HAProxy, the reaper
         assert await run.end(signal.SIGINT) == 0
         await all_gone(children, run.ports())
     assert "up      | stopped" in run.lines
@@ -87,13 +87,13 @@ async def test_a_terminal_that_takes_nothing_stops_neither_start_nor_end(tmp_pat
         os.close(reading)
 
 
-async def test_a_keeper_that_is_killed_has_a_follower(tmp_path):
+async def test_a_reaper_that_is_killed_has_a_follower(tmp_path):
     async with up(tmp_path, "--simulate") as run:
         await run.says(READY)
-        first = run.child("keeper.py")
+        first = run.child("reaper.py")
         first.kill()
         await run.says("has ended; another follows")
-        await until(lambda: [one for one in run.children() if "keeper.py" in " ".join(one.cmdline()) and one != first])
+        await until(lambda: [one for one in run.children() if "reaper.py" in " ".join(one.cmdline()) and one != first])
         children = run.children()
         assert await run.end(signal.SIGKILL) == -9
         await all_gone(children, run.ports())

@@ -5,23 +5,23 @@ import json
 import pytest
 from rich.console import Console
 
-from spoe_agent.demo.tally import Tally
-from spoe_agent.demo.traffic import Seen
+from spoe_agent.demo.summary import RunSummary
+from spoe_agent.demo.traffic import Answered
 
 
 def seen(model="a", instance="gpu0", reason="loaded", status=200, failed=False, ttft_s=0.1):
-    return Seen(model, instance, reason, status, failed, ttft_s)
+    return Answered(model, instance, reason, status, failed, ttft_s)
 
 
-def tally(*answers):
-    it = Tally("haproxy 2.6", ("gpu0", "gpu1"))
+def run(*answers):
+    it = RunSummary("haproxy 2.6", ("gpu0", "gpu1"))
     for one in answers:
         it.add(one)
     return it
 
 
 def test_a_run_as_plain_data():
-    it = tally(
+    it = run(
         seen(ttft_s=0.1),
         seen(reason="room", ttft_s=3.0),
         seen("b", "gpu1", ttft_s=0.2),
@@ -30,7 +30,7 @@ def test_a_run_as_plain_data():
         seen("c", "-", "ClientPayloadError", 0, True, 9.0),
         seen("c", "gpu1", "fallback", ttft_s=0.3),
     )
-    summary = it.summary(2)
+    summary = it.as_data(2)
     assert summary == {
         "requests": 7,
         "failed": 3,
@@ -47,7 +47,7 @@ def test_a_run_as_plain_data():
 
 @pytest.mark.parametrize("answers", [[], [seen(failed=True, status=503)]], ids=["nothing sent", "all failed"])
 def test_where_nothing_was_served_there_is_no_median(answers):
-    summary = tally(*answers).summary(None)
+    summary = run(*answers).as_data(None)
     assert (summary["ttft_p50_s"], summary["warm_share"], summary["loads"]) == (None, 0.0, None)
 
 
@@ -59,7 +59,7 @@ def shown(it, loads):
 
 
 def test_the_table_says_where_each_model_went_and_why():
-    it = tally(
+    it = run(
         seen("rare", "gpu1", "room", ttft_s=2.0),
         *[seen("often", "gpu0", "loaded", ttft_s=0.05)] * 3,
         seen("often", "gpu1", "fallback", ttft_s=0.05),
@@ -77,4 +77,4 @@ def test_the_table_says_where_each_model_went_and_why():
 
 
 def test_before_the_first_answer_there_is_a_table_too():
-    assert "0 requests, 0 failed, loads: unknown" in shown(tally(), None)
+    assert "0 requests, 0 failed, loads: unknown" in shown(run(), None)

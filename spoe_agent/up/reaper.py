@@ -2,7 +2,7 @@
 
 A child of `up`. Each line of standard input is `+GROUP` or `-GROUP`: a process group is to be looked after, or no more.
 At the end of input, those that are left are ended: politely, then not; then a folder of `up`'s is removed, if one is
-named. Usage, by group.Keeper only: `python keeper.py [FOLDER]`. Only the standard library, and little of it: it starts
+named. Usage, by group.Reaper only: `python reaper.py [FOLDER]`. Only the standard library, and little of it: it starts
 fast and stays small.
 """
 
@@ -20,7 +20,7 @@ GRACE_S = 10.0
 
 
 def main() -> None:
-    """Keep until input ends."""
+    """Wait until input ends."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     groups: set[int] = set()

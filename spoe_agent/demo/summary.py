@@ -8,20 +8,20 @@ from statistics import median
 
 from rich.table import Table
 
-from spoe_agent.demo.traffic import Seen
+from spoe_agent.demo.traffic import Answered
 
 WARM = "loaded"
 
 
 @dataclass(slots=True)
-class Tally:
+class RunSummary:
     """Counts over the answers seen so far."""
 
     front: str
     instances: tuple[str, ...]
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[Answered] = field(default_factory=list)
 
-    def add(self, seen: Seen) -> None:
+    def add(self, seen: Answered) -> None:
         """Count one answer."""
         self.seen.append(seen)
 
@@ -30,7 +30,7 @@ class Tally:
         """Requests that did not get a whole answer."""
         return sum(seen.failed for seen in self.seen)
 
-    def summary(self, loads: int | None) -> dict[str, object]:
+    def as_data(self, loads: int | None) -> dict[str, object]:
         """Return the run as plain data. `loads` is None when nobody counts them (the user's own instances)."""
         served = [seen for seen in self.seen if not seen.failed]
         return {
@@ -61,8 +61,8 @@ class Tally:
             table.add_row(model, *counts, reasons, f"{1000 * median(seen.ttft_s for seen in rows):.0f} ms")
         return table
 
-    def _by_model(self) -> dict[str, list[Seen]]:
-        found: defaultdict[str, list[Seen]] = defaultdict(list)
+    def _by_model(self) -> dict[str, list[Answered]]:
+        found: defaultdict[str, list[Answered]] = defaultdict(list)
         for seen in self.seen:
             found[seen.model].append(seen)
         return found
