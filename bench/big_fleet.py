@@ -24,7 +24,7 @@ from aiohttp import web
 
 from spoe_agent.assemble import Parts, assemble
 from spoe_agent.fleet import Fleet, loads
-from spoe_agent.gpus.board import SourceState, State
+from spoe_agent.gpus.board import SourceHealth, SourceState
 from spoe_agent.gpus.exporter import DCGM
 from spoe_agent.gpus.reading import GpuReading
 from spoe_agent.gpus.wire import PATH, encode
@@ -166,7 +166,7 @@ def application(gpus_per_host: int, models: int) -> web.Application:
 
     async def gpus(request: web.Request) -> web.Response:
         found = [reading(int(request.match_info["host"]), number) for number in range(gpus_per_host)]
-        return web.Response(body=encode(found, {"nvidia": SourceState(State.UP)}, time.monotonic()))
+        return web.Response(body=encode(found, {"nvidia": SourceState(SourceHealth.UP)}, time.monotonic()))
 
     async def metrics(request: web.Request) -> web.Response:
         return web.Response(body=exporter_page(int(request.match_info["host"]), gpus_per_host))

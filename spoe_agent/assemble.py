@@ -28,7 +28,7 @@ from spoe_agent.instances.lists import Lists
 from spoe_agent.instances.ollama import OllamaClient
 from spoe_agent.instances.ollamas import Ollamas
 from spoe_agent.instances.probe import Target, probe
-from spoe_agent.instances.processes import Processes
+from spoe_agent.instances.processes import OllamaProcesses
 from spoe_agent.instances.reach import reach
 from spoe_agent.instances.relist import Relister
 from spoe_agent.instances.shown import Shown
@@ -265,7 +265,9 @@ async def assemble(
     agent = Agent(specs(fleet), board, ollamas.refresh, clock, learner, ollamas.unload, refused)
     relist = Relister(lambda name: ollamas.refresh_some([name]))
     watch = Watch(agent, fleet.policies.health, ask, clock, relist)
-    processes = Processes(lambda: parts.fleet.instances, agent.settings.started, lambda name: board.state(name).version)
+    processes = OllamaProcesses(
+        lambda: parts.fleet.instances, agent.settings.started, lambda name: board.state(name).version
+    )
     background = [relist.run, processes.run, Repairs(agent, ollamas.unload, clock).run]
     parts = Parts(fleet, agent, watch, ollamas, lambda fleet: GpuWatch(fleet, board, session), background, clock)
     await parts.adopt(fleet)

@@ -30,7 +30,7 @@ from spoe_agent.dashboard.trend import Trend
 from spoe_agent.door.app import Door
 from spoe_agent.doorway import door
 from spoe_agent.fleet import Fleet, FleetError
-from spoe_agent.fleet.file import FleetFile
+from spoe_agent.fleet.file import EditedFile
 from spoe_agent.haproxy.key_keeper import KeyKeeper
 from spoe_agent.haproxy.limiter import Limiter
 from spoe_agent.haproxy.map_keeper import MapKeeper
@@ -49,7 +49,7 @@ COMMAND = (sys.executable, *sys.orig_argv[1:])
 """How this agent was started."""
 
 
-async def serve(file: FleetFile, state: Path | None = None) -> None:
+async def serve(file: EditedFile, state: Path | None = None) -> None:
     """Run the agent until SIGTERM or SIGINT, then drain. SIGHUP reloads the fleet file, SIGUSR2 restarts.
 
     Raises FleetError when the file cannot be used, Taken when an address cannot.
@@ -65,7 +65,7 @@ async def serve(file: FleetFile, state: Path | None = None) -> None:
         raise
 
 
-async def _serve(file: FleetFile, state: Path | None, predecessor: Predecessor | None) -> None:
+async def _serve(file: EditedFile, state: Path | None, predecessor: Predecessor | None) -> None:
     signals = {number: asyncio.Event() for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)}
     for number, event in signals.items():
         asyncio.get_running_loop().add_signal_handler(number, event.set)

@@ -14,7 +14,7 @@ import structlog
 import uvloop
 
 from spoe_agent.fleet import FleetError, find
-from spoe_agent.fleet.file import FleetFile
+from spoe_agent.fleet.file import EditedFile
 from spoe_agent.fleet.option import fleet_option
 from spoe_agent.fleet.schema_haproxy import HAProxySettings
 from spoe_agent.serve import serve as run_agent
@@ -42,7 +42,7 @@ def serve(fleet_file: Path | None, state: Path | None, haproxy_socket: Path | No
     set_up_logging(log_level)
     try:
         haproxy = None if haproxy_socket is None else HAProxySettings(runtime=(str(haproxy_socket.absolute()),))
-        file = FleetFile(find(fleet_file), haproxy)
+        file = EditedFile(find(fleet_file), haproxy)
         state = _with_folder(state or _state_of_service())
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run_agent(file, state))

@@ -240,7 +240,7 @@ class Service:
         return True
 
     async def _send(self, successor: Successor) -> None:
-        by_place, connections = self.sockets.by_place(), hand(self._server)
+        by_address, connections = self.sockets.by_address(), hand(self._server)
         estate = Estate(
             format=FORMAT,
             kept=dump(self.parts.kept()),
@@ -249,12 +249,12 @@ class Service:
             writings=dict(self.parts.agent.writings),
             changes=self.parts.agent.second_look.changes,
             homes=self.parts.agent.homes,
-            places=list(by_place),
+            places=list(by_address),
             connections=[passed for _, passed in connections],
         )
         copies = [sock for sock, _ in connections]
         try:
-            await successor.send(estate, [*by_place.values(), self.sockets.lock, *copies])
+            await successor.send(estate, [*by_address.values(), self.sockets.lock, *copies])
         finally:
             for sock in copies:
                 sock.close()

@@ -27,7 +27,7 @@ from uuid import uuid4
 from spoe_agent.admin.front import Ask, Before, why_not
 from spoe_agent.admin.front import before as before_reload
 from spoe_agent.fleet import Fleet, Listeners
-from spoe_agent.fleet.file import FleetFile
+from spoe_agent.fleet.file import EditedFile
 from spoe_agent.haproxy.render import edited, haproxy_files, write
 from spoe_agent.process.fronts import in_the_way, listening
 from spoe_agent.written import LIST, another
@@ -65,7 +65,7 @@ class Edit:
     """The command that reloads HAProxy, as the agent has it in force: the file's own may be what is wrong with it."""
 
 
-async def apply(file: FleetFile, ask: Ask, say: Say, patience_s: float = PATIENCE_S) -> None:
+async def apply(file: EditedFile, ask: Ask, say: Say, patience_s: float = PATIENCE_S) -> None:
     """Apply a fleet file. Raises Refused when nothing was changed in the end, NotUndone when something was."""
     edit = await _checked(file, ask, say)
     with _alone(edit.folder):
@@ -118,7 +118,7 @@ async def _apply(edit: Edit, ask: Ask, say: Say, done: list[Callable[[], Awaitab
         await step()
 
 
-async def _checked(file: FleetFile, ask: Ask, say: Say) -> Edit:
+async def _checked(file: EditedFile, ask: Ask, say: Say) -> Edit:
     found = file.read()
     if found.fleet is None:
         raise Refused("\n".join(map(str, found.problems)))

@@ -14,7 +14,7 @@ from spoe_agent.admin.apply import NotUndone, Refused
 from spoe_agent.admin.apply import apply as apply_edit
 from spoe_agent.admin.command import ask
 from spoe_agent.fleet import Fleet, FleetError, find
-from spoe_agent.fleet.file import FleetFile
+from spoe_agent.fleet.file import EditedFile
 from spoe_agent.fleet.option import fleet_option
 
 
@@ -32,7 +32,7 @@ def apply(fleet_file: Path | None) -> None:
     what to do.
     """
     try:
-        file = FleetFile(find(fleet_file))
+        file = EditedFile(find(fleet_file))
         asyncio.run(_applied(file))
     except asyncio.CancelledError:
         raise click.ClickException("not applied: interrupted") from None
@@ -43,7 +43,7 @@ def apply(fleet_file: Path | None) -> None:
     click.echo("applied")
 
 
-async def _applied(file: FleetFile) -> None:
+async def _applied(file: EditedFile) -> None:
     """Apply, and undo it when somebody or the system ends the command."""
     loop, task = asyncio.get_running_loop(), cast(asyncio.Task[None], asyncio.current_task())
 

@@ -14,7 +14,7 @@ import structlog
 
 from spoe_agent.fleet import Fleet, FleetError, Problem
 from spoe_agent.fleet.differences import differences, needing_restart, with_listeners_of
-from spoe_agent.fleet.file import Content, FleetFile
+from spoe_agent.fleet.file import Content, EditedFile
 from spoe_agent.haproxy.rendered import Rendered
 
 log = structlog.get_logger()
@@ -100,7 +100,7 @@ class Reloader:
 
     def __init__(
         self,
-        file: FleetFile,
+        file: EditedFile,
         content: Content,
         fleet: Fleet,
         adopt: Callable[[Fleet], Awaitable[None]],

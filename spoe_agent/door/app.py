@@ -10,9 +10,9 @@ from aiohttp import web
 
 from spoe_agent.door.answers import Answers, media_type
 from spoe_agent.door.catalogue import ANSWERS
+from spoe_agent.door.change_answer import failure
 from spoe_agent.door.changing import Changing
 from spoe_agent.door.stream import ClientLeft
-from spoe_agent.door.verdict import failure
 from spoe_agent.routing.choice import Writing
 from spoe_agent.routing.rights import EVERYTHING, Rights
 from spoe_agent.routing.surface import BLOB_PATH, MANAGE_PATHS

@@ -10,9 +10,9 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
+from spoe_agent.door.change_answer import OWN, ChangeAnswer, failure
 from spoe_agent.door.progress import NDJSON, Line
 from spoe_agent.door.tee import Feed
-from spoe_agent.door.verdict import OWN, Verdict, failure
 from spoe_agent.instances.http import Remote
 from spoe_agent.instances.lists import UnexpectedAnswer
 from spoe_agent.routing.surface import BLOB_PATH
@@ -50,7 +50,7 @@ class Order:
 
 async def asked(
     session: aiohttp.ClientSession, order: Order, to: Remote, feed: Feed
-) -> AsyncGenerator[Line | Verdict, None]:
+) -> AsyncGenerator[Line | ChangeAnswer, None]:
     """Yield what an instance says of its progress, if that is what it answers with, and at last its answer. Raises
     FAILURES; ClientConnectorError before anything was sent.
     """
@@ -59,7 +59,7 @@ async def asked(
         about = {name: value for name, value in headers.items() if name != "Content-Length"}
         async with session.head(url, headers=about, ssl=to.tls) as response:
             if response.status == 200:
-                yield Verdict(200)
+                yield ChangeAnswer(200)
                 return
     data = feed.chunks() if order.has_body else None
     async with session.request(order.method, url, data=data, headers=headers, ssl=to.tls) as response:
@@ -71,7 +71,7 @@ async def asked(
                 yield failure(OWN, str(line["error"]))
                 return
             yield line
-    yield Verdict(200)
+    yield ChangeAnswer(200)
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[Line]:
@@ -85,7 +85,7 @@ async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[Line]:
         raise UnexpectedAnswer(f"answered a line that cannot be read: {error}") from error
 
 
-async def _whole(response: aiohttp.ClientResponse) -> Verdict:
+async def _whole(response: aiohttp.ClientResponse) -> ChangeAnswer:
     body = await response.content.read(MAX_BYTES)
     while not response.content.at_eof():
         more = await response.content.read(MAX_BYTES)
@@ -94,8 +94,8 @@ async def _whole(response: aiohttp.ClientResponse) -> Verdict:
         body += more
     media_type = response.headers.get("Content-Type", "")
     if response.status < 400:
-        return Verdict(response.status, body, media_type)
-    return Verdict(response.status, body, media_type, _error(body) or f"answered {response.status}")
+        return ChangeAnswer(response.status, body, media_type)
+    return ChangeAnswer(response.status, body, media_type, _error(body) or f"answered {response.status}")
 
 
 def _error(body: bytes) -> str:

@@ -1,6 +1,6 @@
 """A change that is made in several model stores at once: one request in, one to each store, one answer out.
 
-Lives here: who is asked, and in which order things end. What the client is told: `progress` and `verdict`.
+Lives here: who is asked, and in which order things end. What the client is told: `progress` and `change_answer`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import structlog
 from aiohttp import web
 
 from spoe_agent.door.asking import Order, asked
+from spoe_agent.door.change_answer import OWN, ChangeAnswer, StoreAnswer, failure, merged
 from spoe_agent.door.progress import Progress
 from spoe_agent.door.stream import Stream
 from spoe_agent.door.tee import Tee
-from spoe_agent.door.verdict import OWN, StoreAnswer, Verdict, answer, failure
 from spoe_agent.fleet import Instance
 from spoe_agent.instances.http import said
 from spoe_agent.instances.ollama import FAILURES
@@ -65,9 +65,9 @@ class Changing:
                 for task in (*stores, handing):
                     task.cancel()
                 await asyncio.wait((*stores, handing))
-        if len({bool(ended.verdict.error) for ended in answers}) > 1:
+        if len({bool(ended.answer.error) for ended in answers}) > 1:
             _log(change.order, answers)
-        return await change.stream.end(answer(request.path, answers))
+        return await change.stream.end(merged(request.path, answers))
 
     def _session(self) -> aiohttp.ClientSession:
         """Return a session in which each request has a connection of its own: one that was kept may just be closing,
@@ -81,7 +81,7 @@ class Changing:
 
     async def _in_one(self, change: _Change, number: int) -> StoreAnswer:
         ended = await change.made(number)
-        error = ended.verdict.error
+        error = ended.answer.error
         if not change.order.is_of_file:
             self._changed(change.writings[number].store)
         progress = change.progress
@@ -123,22 +123,22 @@ class _Change:
             return StoreAnswer(where, failure(502, said(error)))
         return StoreAnswer(_names(writing), failure(503, "no Ollama instance is up" + (f" ({why})" if why else "")))
 
-    async def _made_by(self, instance: Instance, number: int) -> Verdict:
-        verdict = Verdict(502)
+    async def _made_by(self, instance: Instance, number: int) -> ChangeAnswer:
+        answer = ChangeAnswer(502)
         async with aclosing(asked(self._session, self.order, reach(instance), self.tee.feeds[number])) as told:
             async for news in told:
-                if isinstance(news, Verdict):
-                    verdict = news
+                if isinstance(news, ChangeAnswer):
+                    answer = news
                 else:
                     await self.stream.say(self.progress.told(number, news))
-        return verdict
+        return answer
 
 
 def _log(order: Order, answers: Sequence[StoreAnswer]) -> None:
     """Say where a change was not made that was made elsewhere."""
     for ended in answers:
-        if ended.verdict.status >= OWN:
-            log.warning("not changed", store=ended.where, path=order.path, why=ended.verdict.error)
+        if ended.answer.status >= OWN:
+            log.warning("not changed", store=ended.where, path=order.path, why=ended.answer.error)
 
 
 def _names(writing: Writing) -> str:

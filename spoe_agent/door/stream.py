@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
+from spoe_agent.door.change_answer import ChangeAnswer
 from spoe_agent.door.progress import NDJSON, SUCCESS, Line, written
-from spoe_agent.door.verdict import Verdict
 
 
 class ClientLeft(Exception):
@@ -36,11 +36,11 @@ class Stream:
         except ConnectionError as error:
             raise ClientLeft from error
 
-    async def end(self, verdict: Verdict) -> web.StreamResponse:
+    async def end(self, answer: ChangeAnswer) -> web.StreamResponse:
         """Send the end, which is all of it where nothing was sent. Raises ClientLeft."""
         if self._response is None:
-            headers = {"Content-Type": verdict.media_type} if verdict.media_type else None
-            return web.Response(status=verdict.status, body=verdict.body, headers=headers)
-        await self.say([{"error": verdict.error} if verdict.error else SUCCESS])
+            headers = {"Content-Type": answer.media_type} if answer.media_type else None
+            return web.Response(status=answer.status, body=answer.body, headers=headers)
+        await self.say([{"error": answer.error} if answer.error else SUCCESS])
         await self._response.write_eof()
         return self._response

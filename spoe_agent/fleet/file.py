@@ -26,7 +26,7 @@ class Content:
     problems: tuple[Problem, ...] = ()
 
 
-class FleetFile:
+class EditedFile:
     """One fleet file. `haproxy`: what holds in place of its section of that name."""
 
     def __init__(self, path: Path, haproxy: HAProxySettings | None = None) -> None:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from spoe_agent.gpus.reading import GpuReading
 
 
-class State(StrEnum):
+class SourceHealth(StrEnum):
     """How a source is doing."""
 
     UNKNOWN = "unknown"
@@ -25,7 +25,7 @@ class State(StrEnum):
 class SourceState:
     """A source's state, and why it is not up."""
 
-    state: State = State.UNKNOWN
+    state: SourceHealth = SourceHealth.UNKNOWN
     why: str = ""
 
 
@@ -43,7 +43,7 @@ class GpuBoard:
     @property
     def readings(self) -> Mapping[str, GpuReading]:
         """Every GPU by UUID."""
-        return self.of(*sorted(self._states, key=lambda name: self._states[name].state is not State.UP))
+        return self.of(*sorted(self._states, key=lambda name: self._states[name].state is not SourceHealth.UP))
 
     @property
     def states(self) -> Mapping[str, SourceState]:
@@ -66,7 +66,7 @@ class GpuBoard:
     def publish(self, source: str, readings: Iterable[GpuReading]) -> None:
         """Replace a source's readings; it is up."""
         self._of[source] = {reading.uuid: reading for reading in readings}
-        self.report(source, SourceState(State.UP))
+        self.report(source, SourceState(SourceHealth.UP))
 
     def report(self, source: str, state: SourceState) -> None:
         """Enter a source's state."""

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from spoe_agent.fleet import Fleet, Instance
 from spoe_agent.fleet.schema_watch import GpuSource
-from spoe_agent.gpus.board import GpuBoard, State
+from spoe_agent.gpus.board import GpuBoard, SourceHealth
 from spoe_agent.gpus.reading import GpuReading
 from spoe_agent.gpus.resolve import UnknownGpu, resolve
 
@@ -23,7 +23,7 @@ def disagreements(fleet: Fleet, here: GpuBoard) -> list[str]:
     `here`: this host's sources. Those that have not answered yet, one way or the other, are waited for.
     """
     found = _without_source(fleet)
-    if all(state.state is not State.UNKNOWN for state in here.states.values()):
+    if all(state.state is not SourceHealth.UNKNOWN for state in here.states.values()):
         found += _not_here(_named_here(fleet), here)
     return [*found, *_unnamed(fleet, here.readings)]
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import structlog
 
-from spoe_agent.gpus.board import GpuBoard, SourceState, State
+from spoe_agent.gpus.board import GpuBoard, SourceHealth, SourceState
 from spoe_agent.gpus.reading import GpuReading, SourceError, SourceHangs
 from spoe_agent.instances.beat import Beat
 
@@ -39,7 +39,7 @@ class GpuPoller:
         self._board = board
         self._beat = beat
         self._deadline_s = deadline_s
-        self._state = State.UNKNOWN
+        self._state = SourceHealth.UNKNOWN
 
     async def run(self) -> None:
         """Read until cancelled, for the first time at once."""
@@ -52,20 +52,20 @@ class GpuPoller:
             async with asyncio.timeout(self._deadline_s):
                 readings = await self._source.read(self._beat.clock())
         except TimeoutError:
-            self._lose(State.LATE, f"no answer within {self._deadline_s:g} s")
+            self._lose(SourceHealth.LATE, f"no answer within {self._deadline_s:g} s")
         except SourceHangs as error:
-            self._lose(State.LATE, str(error))
+            self._lose(SourceHealth.LATE, str(error))
         except SourceError as error:
-            self._lose(State.DOWN, str(error))
+            self._lose(SourceHealth.DOWN, str(error))
         except Exception as error:  # our own fault: it must cost this source, not the others, and be seen
-            self._lose(State.DOWN, f"{type(error).__name__}: {error}", exc_info=True)
+            self._lose(SourceHealth.DOWN, f"{type(error).__name__}: {error}", exc_info=True)
         else:
             self._board.publish(self._source.name, readings)
-            if self._state is not State.UP:
+            if self._state is not SourceHealth.UP:
                 log.info("GPU source answers", source=self._source.name, gpus=[reading.uuid for reading in readings])
-            self._state = State.UP
+            self._state = SourceHealth.UP
 
-    def _lose(self, state: State, why: str, exc_info: bool = False) -> None:
+    def _lose(self, state: SourceHealth, why: str, exc_info: bool = False) -> None:
         self._board.report(self._source.name, SourceState(state, why))
         if state is not self._state:
             told = {"exc_info": True} if exc_info else {}

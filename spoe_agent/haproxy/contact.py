@@ -10,7 +10,7 @@ import structlog
 
 from spoe_agent.agent.ending import Line
 from spoe_agent.haproxy.contract import AGENT_BACKEND, AGENT_CHECK, TOO_LATE
-from spoe_agent.haproxy.processes import Processes, birth
+from spoe_agent.haproxy.processes import HAProxyProcesses, birth
 from spoe_agent.haproxy.tally import Tally
 
 log = structlog.get_logger()
@@ -31,7 +31,7 @@ class Contact:
     Args:
         clock: monotonic seconds.
         wall: seconds since 1970, as HAProxy's log lines have them.
-        birth: see Processes.
+        birth: see HAProxyProcesses.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Contact:
     ) -> None:
         self._clock = clock
         self._valid_from_s = wall() + GRACE_S
-        self.processes = Processes(clock, birth)
+        self.processes = HAProxyProcesses(clock, birth)
         self.tally = Tally()
         self.questions = 0
         self.lines = 0

@@ -17,7 +17,7 @@ import structlog
 from spoe_agent.agent.board import Board
 from spoe_agent.fleet import Fleet, specs
 from spoe_agent.fleet.schema_haproxy import HAProxySettings
-from spoe_agent.haproxy.models_map import MODELS_MAP, Entry, entries, text
+from spoe_agent.haproxy.models_map import MODELS_MAP, MapEntry, entries, text
 from spoe_agent.haproxy.runtime import RuntimeAPI, RuntimeAPIError
 from spoe_agent.routing import FleetSpec, Snapshot
 
@@ -38,8 +38,8 @@ class MapKeeper:
         self._clock = clock
         self._lock = asyncio.Lock()
         self._seen: object = None
-        self._lines: list[Entry] = []
-        self._kept: dict[str, tuple[list[Entry], float]] = {}
+        self._lines: list[MapEntry] = []
+        self._kept: dict[str, tuple[list[MapEntry], float]] = {}
         self._failed: dict[str, str] = {}
 
     async def run(self) -> None:
@@ -66,7 +66,7 @@ class MapKeeper:
             if before is None or before[0] != lines or self._clock() - before[1] >= VERIFY_INTERVAL_S:
                 await self._keep_at(place, put(spec, lines), lines)
 
-    def _current(self, fleet: FleetSpec, snapshot: Snapshot) -> list[Entry]:
+    def _current(self, fleet: FleetSpec, snapshot: Snapshot) -> list[MapEntry]:
         """Return the lines, made anew only when what they are made of has changed: many models take milliseconds."""
         seen = (
             fleet,
@@ -80,7 +80,7 @@ class MapKeeper:
             self._seen, self._lines = seen, entries(fleet, snapshot)
         return self._lines
 
-    async def _keep_at(self, place: str, kept: Awaitable[None], lines: list[Entry]) -> None:
+    async def _keep_at(self, place: str, kept: Awaitable[None], lines: list[MapEntry]) -> None:
         """Bring one place up to date. A failure is said once, not at every try, and so is its end."""
         try:
             await kept
@@ -95,7 +95,7 @@ class MapKeeper:
         self._kept[place] = (lines, self._clock())
 
 
-_Put = Callable[[FleetSpec, list[Entry]], Awaitable[None]]
+_Put = Callable[[FleetSpec, list[MapEntry]], Awaitable[None]]
 
 
 def _places(settings: HAProxySettings) -> dict[str, _Put]:
@@ -107,7 +107,7 @@ def _places(settings: HAProxySettings) -> dict[str, _Put]:
     return found
 
 
-async def _write(path: Path, fleet: FleetSpec, lines: list[Entry]) -> None:
+async def _write(path: Path, fleet: FleetSpec, lines: list[MapEntry]) -> None:
     await asyncio.to_thread(_replace, path, text(fleet, lines).encode())
 
 
@@ -120,7 +120,7 @@ def _replace(path: Path, content: bytes) -> None:
     beside.replace(path)
 
 
-async def _push(api: RuntimeAPI, _fleet: FleetSpec, lines: list[Entry]) -> None:
+async def _push(api: RuntimeAPI, _fleet: FleetSpec, lines: list[MapEntry]) -> None:
     """Replace HAProxy's maps of this name, unless they are so already."""
     references = await api.maps(MODELS_MAP)
     if not references:

@@ -30,7 +30,7 @@ ANY_MODEL = ".*"
 NOTHING = Snapshot(0.0)
 
 
-class Entry(NamedTuple):
+class MapEntry(NamedTuple):
     """One line."""
 
     model: str
@@ -38,7 +38,7 @@ class Entry(NamedTuple):
     instances: str
 
 
-def entries(fleet: FleetSpec, snapshot: Snapshot = NOTHING) -> list[Entry]:
+def entries(fleet: FleetSpec, snapshot: Snapshot = NOTHING) -> list[MapEntry]:
     """Return the map's lines: models that are known, then the rules of the fleet file for others, then the rest."""
     names = [spec.name for spec in fleet.instances]
     unlisted = _may_have_more(names, snapshot)
@@ -51,10 +51,10 @@ def entries(fleet: FleetSpec, snapshot: Snapshot = NOTHING) -> list[Entry]:
     for rule in fleet.rules:
         found.setdefault(name_regex(rule.match), _value(n for n in unlisted if n in (rule.instances or names)))
     found.setdefault(ANY_MODEL, _value(unlisted))
-    return [Entry(model, instances) for model, instances in found.items()]
+    return [MapEntry(model, instances) for model, instances in found.items()]
 
 
-def text(fleet: FleetSpec, lines: Iterable[Entry]) -> str:
+def text(fleet: FleetSpec, lines: Iterable[MapEntry]) -> str:
     """Return the map's file."""
     return heading(fleet) + "".join(f"{model} {instances}\n" for model, instances in lines)
 

@@ -76,7 +76,7 @@ class Passable(asyncio.Protocol):
         return socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno())), passed
 
 
-class Owner(Protocol):
+class ConnectionOwner(Protocol):
     """Who has connections (server.Server)."""
 
     draining: Draining
@@ -89,7 +89,7 @@ class Owner(Protocol):
         """Accept nobody any more."""
 
 
-async def freeze(owner: Owner, deadline_s: float) -> bool:
+async def freeze(owner: ConnectionOwner, deadline_s: float) -> bool:
     """Accept, read and give up nothing more; tell whether all answers under way were written in time."""
     owner.draining.is_frozen = True
     owner.close_listeners()
@@ -104,14 +104,14 @@ async def freeze(owner: Owner, deadline_s: float) -> bool:
     return True
 
 
-def thaw(owner: Owner) -> None:
+def thaw(owner: ConnectionOwner) -> None:
     """Go on; listening is to follow."""
     owner.draining.is_frozen = False
     for connection in owner.connections:
         connection.thaw()
 
 
-def hand(owner: Owner) -> list[tuple[socket.socket, Passed]]:
+def hand(owner: ConnectionOwner) -> list[tuple[socket.socket, Passed]]:
     """Return all connections for another process, as they are while frozen. Raises OSError: no files left."""
     found: list[tuple[socket.socket, Passed]] = []
     try:
@@ -125,7 +125,7 @@ def hand(owner: Owner) -> list[tuple[socket.socket, Passed]]:
     return found
 
 
-def abandon(owner: Owner) -> None:
+def abandon(owner: ConnectionOwner) -> None:
     """Close all connections here: another process has them."""
     for connection in list(owner.connections):
         connection.abandon()

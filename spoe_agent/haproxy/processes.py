@@ -35,7 +35,7 @@ class Heard:
     """As `birth` told when it was heard of first; None: it cannot be seen from here."""
 
 
-class Processes:
+class HAProxyProcesses:
     """Keeps who is there, by name. `birth` tells one life of a process id from the next; None: there is none such."""
 
     def __init__(self, clock: Callable[[], float], birth: Callable[[int], str | None]) -> None:

@@ -67,11 +67,11 @@ class Lists:
         return replace(self, installed=installed, loaded={m: entry for m, entry in self.loaded.items() if may_see(m)})
 
 
-class Models(dict[str, T]):
+class ByModel(dict[str, T]):
     """What a list says of each model, by canonical key. Not changed any more: instances share it."""
 
 
-class Installed(Models[InstalledModel]):
+class Installed(ByModel[InstalledModel]):
     """The same of `/api/tags`, with what is made of it, which takes milliseconds where there are thousands."""
 
     @cached_property
@@ -106,12 +106,12 @@ class _Read(Generic[T]):
 
     text: bytes
     entries: Mapping[str, ModelEntry]
-    found: Models[T]
+    found: ByModel[T]
     pieces: Mapping[bytes, ModelEntry]
     """Entries by their text, if the list is written as Ollama writes it."""
 
 
-NOT_READ: _Read[Any] = _Read(b"", {}, Models(), {})
+NOT_READ: _Read[Any] = _Read(b"", {}, ByModel(), {})
 
 
 class ModelList(Generic[T]):
@@ -119,7 +119,7 @@ class ModelList(Generic[T]):
     reading a long one keeps requests waiting.
     """
 
-    def __init__(self, path: str, of: Callable[[ModelEntry], T], kind: type[Models[T]] = Models) -> None:
+    def __init__(self, path: str, of: Callable[[ModelEntry], T], kind: type[ByModel[T]] = ByModel) -> None:
         self._path = path
         self._of = of
         self._kind = kind
@@ -135,7 +135,7 @@ class ModelList(Generic[T]):
         """By canonical key."""
         return self._last.entries
 
-    def read(self, text: bytes) -> Models[T]:
+    def read(self, text: bytes) -> ByModel[T]:
         """Return the list's models by canonical key. Raises UnexpectedAnswer."""
         if text != self._last.text or self._last is NOT_READ:
             self._last = _shared.get((self._path, text)) or self._read(text)

@@ -46,7 +46,7 @@ class Client(Lister, Protocol):
         """Return what a model's file says of its memory."""
 
 
-class Ollama:
+class PolledOllama:
     """One instance of the fleet. Until it is in force, its readings are kept."""
 
     def __init__(
@@ -87,8 +87,8 @@ class Ollamas:
     ) -> None:
         self._connect = connect
         self._clock = clock
-        self._all: dict[str, Ollama] = {}
-        self._tasks: dict[Ollama, asyncio.Task[None]] = {}
+        self._all: dict[str, PolledOllama] = {}
+        self._tasks: dict[PolledOllama, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
 
     @property
@@ -96,7 +96,7 @@ class Ollamas:
         """Those of all instances in force."""
         return [one.poller for one in self._all.values()]
 
-    async def read(self, fleet: Fleet, publish: Publish) -> list[Ollama]:
+    async def read(self, fleet: Fleet, publish: Publish) -> list[PolledOllama]:
         """Return the Ollamas of a fleet: those in force that are as they were, others with their first readings."""
         found = [
             self._same(instance, fleet.policies.poll) or self._new(instance, fleet, publish)
@@ -105,7 +105,7 @@ class Ollamas:
         await _read(one for one in found if one not in self._all.values())
         return found
 
-    def put_in_force(self, ollamas: Iterable[Ollama]) -> None:
+    def put_in_force(self, ollamas: Iterable[PolledOllama]) -> None:
         """Poll these and no others."""
         before = list(self._all.values())
         self._all = {one.instance.name: one for one in ollamas}
@@ -148,7 +148,7 @@ class Ollamas:
         Args:
             dead: instances of which no answer is to be expected.
         """
-        before, sharing = self.lists(), dict[tuple[str, int], list[Ollama]]()
+        before, sharing = self.lists(), dict[tuple[str, int], list[PolledOllama]]()
         for name, one in self._all.items():
             if name not in dead:
                 # Those of one store that do not say the same share none.
@@ -192,22 +192,22 @@ class Ollamas:
         """Return an instance that is in force."""
         return self._all[name].instance if name in self._all else None
 
-    def _same(self, instance: Instance, policy: PollPolicy) -> Ollama | None:
+    def _same(self, instance: Instance, policy: PollPolicy) -> PolledOllama | None:
         one = self._all.get(instance.name)
         as_before = (instance.url, instance.ca_file, policy)
         if one is None or (one.instance.url, one.instance.ca_file, one.policy) != as_before:
             return None
         return one
 
-    def _new(self, instance: Instance, fleet: Fleet, publish: Publish) -> Ollama:
+    def _new(self, instance: Instance, fleet: Fleet, publish: Publish) -> PolledOllama:
         policy = fleet.policies.poll
-        return Ollama(instance, policy, self._connect(instance, policy), publish, self._clock)
+        return PolledOllama(instance, policy, self._connect(instance, policy), publish, self._clock)
 
-    def _start(self, one: Ollama) -> None:
+    def _start(self, one: PolledOllama) -> None:
         if self._group is not None:
             what = f"polls of {one.instance.name}"
             self._tasks[one] = self._group.create_task(persistently(what, one.poller.run))
 
 
-async def _read(ollamas: Iterable[Ollama]) -> None:
+async def _read(ollamas: Iterable[PolledOllama]) -> None:
     await asyncio.gather(*(one.poller.refresh_lists() for one in ollamas))

@@ -31,7 +31,7 @@ MODELS_PER_GPU = 3
 """server/sched.go defaultModelsPerGPU."""
 
 
-class Processes:
+class OllamaProcesses:
     """Tells what instances were started with, again and again.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from spoe_agent.gpus.board import State
+from spoe_agent.gpus.board import SourceHealth
 from spoe_agent.gpus.group import SLOWING, failure
 from spoe_agent.gpus.reading import GpuReading
 from spoe_agent.metrics.metric import AnyMetric, Gauge, Row
@@ -67,7 +67,7 @@ def _age_s(moment: Moment) -> Iterator[Row[float]]:
 
 def _sources(moment: Moment) -> Iterator[Row[float]]:
     for name, source in moment.known.gpus.board.states.items():
-        yield (name,), source.state is State.UP
+        yield (name,), source.state is SourceHealth.UP
 
 
 METRICS: tuple[AnyMetric, ...] = (

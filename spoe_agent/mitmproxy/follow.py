@@ -10,14 +10,14 @@ import structlog
 from spoe_agent.assemble import Parts
 from spoe_agent.fleet import Fleet, FleetError
 from spoe_agent.fleet.differences import differences
-from spoe_agent.fleet.file import FleetFile
+from spoe_agent.fleet.file import EditedFile
 
 log = structlog.get_logger()
 
 INTERVAL_S = 0.5
 
 
-async def another(file: FleetFile, current: Fleet, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> Fleet:
+async def another(file: EditedFile, current: Fleet, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> Fleet:
     """Wait until the file has another fleet than the current one. A file that cannot be used is logged, once."""
     seen: object = None
     while True:

@@ -21,7 +21,7 @@ from spoe_agent.assemble import Parts, assemble
 from spoe_agent.door.app import Door
 from spoe_agent.doorway import door
 from spoe_agent.fleet import Fleet, Instance
-from spoe_agent.fleet.file import FleetFile
+from spoe_agent.fleet.file import EditedFile
 from spoe_agent.mitmproxy.answers import WAITED
 from spoe_agent.mitmproxy.follow import adopt, another
 from spoe_agent.mitmproxy.slots import Slots
@@ -130,7 +130,7 @@ class Router:
                 self._door = door(parts)
                 async with asyncio.TaskGroup() as group:
                     group.create_task(parts.run())
-                    file = FleetFile(path)
+                    file = EditedFile(path)
                     while True:
                         self._slots.set_limits({one.name: one.max_connections for one in parts.fleet.instances})
                         self._started.set()

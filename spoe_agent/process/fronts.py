@@ -10,20 +10,20 @@ from pydantic import TypeAdapter, ValidationError
 
 from spoe_agent.fleet import Fleet, Listen
 from spoe_agent.fleet.units import TcpListen
-from spoe_agent.process.listening import Place
+from spoe_agent.process.listening import ListenerAddress
 from spoe_agent.process.owners import Owner, owners
 
 _BIND = re.compile(r"^\s+bind (\S+)", re.MULTILINE)
 _LISTEN = TypeAdapter(TcpListen)
 
 
-def fronts(fleet: Fleet) -> Iterator[Place]:
+def fronts(fleet: Fleet) -> Iterator[ListenerAddress]:
     """Return every address of HAProxy's, the one where clients connect first. At the others it is its own client."""
-    yield Place("front", fleet.listeners.front)
-    yield Place("again", fleet.listeners.again)
+    yield ListenerAddress("front", fleet.listeners.front)
+    yield ListenerAddress("again", fleet.listeners.again)
     for instance in fleet.instances:
         if instance.onward is not None:
-            yield Place("onward", instance.onward)
+            yield ListenerAddress("onward", instance.onward)
 
 
 def listening(config: str) -> list[Listen]:
@@ -44,11 +44,11 @@ def in_the_way(fleet: Fleet, running: str) -> list[str]:
     known = listening(running)
     own = {one.pid for listen in known for one in owners(listen) if one.is_haproxy}
     refused = []
-    for place in fronts(fleet):
-        found = [] if place.listen in known else owners(place.listen)
+    for address in fronts(fleet):
+        found = [] if address.listen in known else owners(address.listen)
         others = [str(one) for one in found if _is_other(one, own)]
         if others:
-            refused.append(f"{place} is taken by {', '.join(others)}")
+            refused.append(f"{address} is taken by {', '.join(others)}")
     return refused
 
 

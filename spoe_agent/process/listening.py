@@ -28,7 +28,7 @@ class Taken(OSError):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ListenerAddress:
     """One address of the fleet file."""
 
     key: str
@@ -53,39 +53,44 @@ ASKED_AT = ("spop", "log", "door")
 """Listeners that requests depend on. A check that finds nobody changes nothing, and `admin` is people's."""
 
 
-def places(listeners: Listeners) -> Iterator[Place]:
+def addresses(listeners: Listeners) -> Iterator[ListenerAddress]:
     """Return every address that the agent itself listens on."""
-    yield Place("admin", listeners.admin)
-    yield Place("door", listeners.door)
+    yield ListenerAddress("admin", listeners.admin)
+    yield ListenerAddress("door", listeners.door)
     for listen in listeners.spop:
-        yield Place("spop", listen)
-    yield Place("log", listeners.log, socket.SOCK_DGRAM)
-    yield Place("check", listeners.check)
+        yield ListenerAddress("spop", listen)
+    yield ListenerAddress("log", listeners.log, socket.SOCK_DGRAM)
+    yield ListenerAddress("check", listeners.check)
 
 
 class Sockets:
     """The sockets of a fleet's listeners. Closing them removes unix sockets that are still this agent's."""
 
     def __init__(
-        self, by_place: Mapping[Place, socket.socket], lock: socket.socket, former: Sequence[Place] = ()
+        self,
+        by_address: Mapping[ListenerAddress, socket.socket],
+        lock: socket.socket,
+        former: Sequence[ListenerAddress] = (),
     ) -> None:
-        self._by_place = dict(by_place)
+        self._by_address = dict(by_address)
         self.lock = lock
         self.former = tuple(former)
         """Those of them that are not in the fleet file any more."""
         self._inodes = {
-            place: os.stat(place.listen.path).st_ino for place in self._by_place if place.listen.path is not None
+            address: os.stat(address.listen.path).st_ino
+            for address in self._by_address
+            if address.listen.path is not None
         }
 
     def of(self, key: str) -> list[socket.socket]:
         """Return copies of the sockets of one listener, in the file's order and then former ones: whoever serves on one
         may close it.
         """
-        return [sock.dup() for place, sock in self._by_place.items() if place.key == key]
+        return [sock.dup() for address, sock in self._by_address.items() if address.key == key]
 
-    def by_place(self) -> dict[str, socket.socket]:
+    def by_address(self) -> dict[str, socket.socket]:
         """Return all, by what they listen on."""
-        return {str(place): sock for place, sock in self._by_place.items()}
+        return {str(address): sock for address, sock in self._by_address.items()}
 
     def leave(self) -> None:
         """Another process has them: close them here, and remove nothing."""
@@ -94,9 +99,9 @@ class Sockets:
 
     def close(self) -> None:
         """Give all addresses back."""
-        for place, sock in self._by_place.items():
+        for address, sock in self._by_address.items():
             sock.close()
-            remove(place.listen, self._inodes.get(place))
+            remove(address.listen, self._inodes.get(address))
         self.lock.close()
 
 
@@ -113,29 +118,29 @@ def take(
     `keeps` where HAProxy may still ask, which has not been told.
     """
     had = dict(had or {})
-    bound: dict[Place, socket.socket] = {}
+    bound: dict[ListenerAddress, socket.socket] = {}
     refused: list[str] = []
-    for place in places(listeners):
+    for address in addresses(listeners):
         try:
-            inherited = had.pop(str(place), None)
-            bound[place] = inherited or bind(place.listen, place.kind, is_shared=place.key == "check")
+            inherited = had.pop(str(address), None)
+            bound[address] = inherited or bind(address.listen, address.kind, is_shared=address.key == "check")
         except OSError as error:
-            refused.append(_refusal(place, error))
-    if lock is not None and any(place.startswith("listeners.check ") for place in had):
+            refused.append(_refusal(address, error))
+    if lock is not None and any(address.startswith("listeners.check ") for address in had):
         lock.close()
         lock = None
     lock = lock or _only_agent(listeners.check)
-    former = [place for place in map(Place.of, had) if keeps and place.key in ASKED_AT]
+    former = [address for address in map(ListenerAddress.of, had) if keeps and address.key in ASKED_AT]
     for text, sock in had.items():
-        if Place.of(text) not in former:
+        if ListenerAddress.of(text) not in former:
             sock.close()
     if lock is None:
-        refused.append(f"{Place('check', listeners.check)} is taken by {_agent_at(listeners.check)}")
+        refused.append(f"{ListenerAddress('check', listeners.check)} is taken by {_agent_at(listeners.check)}")
     if lock is None or refused:
         for sock in (*bound.values(), *had.values(), *([lock] if lock else [])):
             sock.close()
         raise Taken("; ".join(refused) + f". {_ADVICE}")
-    return Sockets({**bound, **{place: had[str(place)] for place in former}}, lock, former)
+    return Sockets({**bound, **{address: had[str(address)] for address in former}}, lock, former)
 
 
 _ADVICE = (
@@ -208,8 +213,8 @@ def _agent_at(check: Listen) -> str:
     return next((str(one) for one in owners(check) if one.is_agent), "another Pointsman agent")
 
 
-def _refusal(place: Place, error: OSError) -> str:
-    who = owner(place.listen, place.kind)
+def _refusal(address: ListenerAddress, error: OSError) -> str:
+    who = owner(address.listen, address.kind)
     if who:
-        return f"{place} is taken by {who}"
-    return f"{place}: {error.strerror or error}"
+        return f"{address} is taken by {who}"
+    return f"{address}: {error.strerror or error}"

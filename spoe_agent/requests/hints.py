@@ -40,7 +40,7 @@ RUNNER_OPTIONS = ("draft_num_predict", "main_gpu", "num_batch", "num_gpu", "num_
 """Options, beside `num_ctx`, that a runner is started with (api/types.go Runner)."""
 
 
-class Wish(StrEnum):
+class Purpose(StrEnum):
     """What a request wants of its model."""
 
     ANSWER = "answer"
@@ -55,7 +55,7 @@ class Hints:
     num_ctx: int | None = None
     runner_options: str = ""
     """The other options that a runner is started with, in one order; "" when it leaves them to Ollama."""
-    wish: Wish = Wish.ANSWER
+    purpose: Purpose = Purpose.ANSWER
     prefix: str = ""
     """Hash of the conversation's beginning: its first message, and the one after it when that is the system's."""
 
@@ -72,8 +72,8 @@ def hints_of(path: str, document: object, is_whole: bool = False) -> Hints:
         return NONE
     found = document.get("options") if path.startswith("/api/") else None
     options = found if isinstance(found, dict) else {}
-    wish = _wish(path, document) if is_whole else Wish.ANSWER
-    return Hints(_context(options.get("num_ctx")), _runner_options(options), wish, _prefix(document.get("messages")))
+    purpose = _purpose(path, document) if is_whole else Purpose.ANSWER
+    return Hints(_context(options.get("num_ctx")), _runner_options(options), purpose, _prefix(document.get("messages")))
 
 
 def beginning(head: bytes) -> object:
@@ -107,14 +107,14 @@ def _counts(name: str, value: object) -> bool:
     return isinstance(value, int) and abs(value) < NUMBERS and not (name == "num_gpu" and value < 0)
 
 
-def _wish(path: str, document: Mapping[str, object]) -> Wish:
+def _purpose(path: str, document: Mapping[str, object]) -> Purpose:
     """Return what a whole body asks for; Go takes keys in any case, and of like ones the last."""
     asks = PROMPTS.get(path)
     if asks is None or any(value and folded(key) == asks for key, value in document.items()):
-        return Wish.ANSWER
+        return Purpose.ANSWER
     kept = [value for key, value in document.items() if folded(key) == "keep_alive"]
     # A parser does not keep the order of several spellings.
-    return Wish.UNLOAD if path in UNLOADING_PATHS and len(kept) == 1 and _is_no_time(kept[0]) else Wish.LOAD
+    return Purpose.UNLOAD if path in UNLOADING_PATHS and len(kept) == 1 and _is_no_time(kept[0]) else Purpose.LOAD
 
 
 def _is_no_time(keep_alive: object) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from spoe_agent.requests.body import BodyError, at_once, is_form, model_reading
 from spoe_agent.requests.changes import read_change
 from spoe_agent.requests.glimpse import HEAD_BYTES, Glimpse, model_of
-from spoe_agent.requests.hints import Wish, beginning, hints_of
+from spoe_agent.requests.hints import Purpose, beginning, hints_of
 from spoe_agent.requests.wishes import WishError, read_wishes
 from spoe_agent.routing import InstanceLoad, Kind, Problem, RequestFacts
 from spoe_agent.routing.rights import EVERYTHING, Rights
@@ -85,7 +85,7 @@ def asked(
     """
     hints = hints_of(path, document, is_whole=body_bytes <= HEAD_BYTES)
     kind = classify(method, path)
-    is_unload = kind is Kind.INFERENCE and hints.wish is Wish.UNLOAD
+    is_unload = kind is Kind.INFERENCE and hints.purpose is Purpose.UNLOAD
     return RequestFacts(
         request_id,
         Kind.UNLOAD if is_unload else kind,
@@ -97,7 +97,7 @@ def asked(
         body_bytes=body_bytes,
         num_ctx=hints.num_ctx,
         runner_options=hints.runner_options,
-        only_loads=hints.wish is Wish.LOAD,
+        only_loads=hints.purpose is Purpose.LOAD,
         embeds=path in EMBEDDING_PATHS,
         prefix=hints.prefix,
         process=process,

@@ -11,7 +11,7 @@ from spoe_agent.haproxy import program
 from spoe_agent.haproxy.render import haproxy_files, write
 from spoe_agent.instances.program import unfit
 from spoe_agent.process.fronts import fronts
-from spoe_agent.process.listening import Place, places
+from spoe_agent.process.listening import ListenerAddress, addresses
 from spoe_agent.process.owners import owners
 from spoe_agent.process.taken import taken
 from spoe_agent.surroundings.remark import Remark, note, ok, wrong
@@ -36,7 +36,7 @@ def ports(seen: Seen) -> Iterator[Remark]:
     """Each address is ours, or free."""
     listeners = seen.fleet.listeners
     hung = [] if seen.has_agent else [one for one in owners(listeners.admin) if one.is_agent]
-    for place in places(listeners):
+    for place in addresses(listeners):
         who = taken(place.listen, place.kind)
         if hung and place.key == "admin":
             why = f"the agent, process {hung[0].pid}, is there and does not answer: it hangs or is stopped"
@@ -55,7 +55,7 @@ def ports(seen: Seen) -> Iterator[Remark]:
         yield ok(f"{place} is {who}") if is_ours else _unless(who, place, "free: HAProxy does not run")
 
 
-def _unless(who: str, place: Place, free: str) -> Remark:
+def _unless(who: str, place: ListenerAddress, free: str) -> Remark:
     return wrong(f"{place} is {who}", "end it, or write another port") if who else note(f"{place} is {free}")
 
 

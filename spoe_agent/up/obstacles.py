@@ -18,7 +18,7 @@ from spoe_agent.instances.store import store_folder
 from spoe_agent.keys.operators import Operators, headers
 from spoe_agent.mitmproxy import program as mitmproxy
 from spoe_agent.process.fronts import fronts
-from spoe_agent.process.listening import Place, places
+from spoe_agent.process.listening import ListenerAddress, addresses
 from spoe_agent.process.taken import taken
 from spoe_agent.up.members import CONFIGS
 
@@ -68,7 +68,11 @@ def _unfit(name: str, binary: str, version: Callable[[str], str], unfit: Callabl
 def of_ports(fleet: Fleet, instances: Sequence[Instance], front: str) -> Iterator[str]:
     """Yield the addresses that cannot be had, and who has them. mitmproxy needs the front's only."""
     kinds = [(one.name, Listen(one.host, one.port), socket.SOCK_STREAM) for one in instances]
-    ours = [*fronts(fleet), *places(fleet.listeners)] if front == "haproxy" else [Place("front", fleet.listeners.front)]
+    ours = (
+        [*fronts(fleet), *addresses(fleet.listeners)]
+        if front == "haproxy"
+        else [ListenerAddress("front", fleet.listeners.front)]
+    )
     kinds += [(f"listeners.{place.key}", place.listen, place.kind) for place in ours]
     for name, listen, kind in kinds:
         who = taken(listen, kind)

@@ -13,7 +13,7 @@ from spoe_agent.instances.here import here
 from spoe_agent.instances.store import found_store, weights
 from spoe_agent.routing.names import canonical, display
 from spoe_agent.warm.pages import CannotTell
-from spoe_agent.warm.warming import Memory, State, amount, incomplete, states
+from spoe_agent.warm.warming import CachedModel, Memory, amount, incomplete, states
 from spoe_agent.warm.warming import warm as warmed
 
 
@@ -53,7 +53,7 @@ def warm(models: tuple[str, ...], fleet_file: Path | None, budget: int | None) -
         raise SystemExit(1)
 
 
-def _warm(wanted: list[State], budget: int | None, memory: Memory) -> bool:
+def _warm(wanted: list[CachedModel], budget: int | None, memory: Memory) -> bool:
     most = max(0, memory.spare() // 2) if budget is None else budget
     click.echo(f"Budget {amount(most)}; {amount(max(0, memory.spare()))} of memory are to spare.")
     told = list(warmed(wanted, most, memory))

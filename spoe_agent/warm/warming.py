@@ -31,7 +31,7 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class CachedModel:
     """One model's files."""
 
     model: str
@@ -59,16 +59,16 @@ def incomplete(models: Mapping[str, tuple[Path, ...]]) -> dict[str, str]:
     return left_out
 
 
-def states(models: Mapping[str, tuple[Path, ...]]) -> dict[str, State]:
+def states(models: Mapping[str, tuple[Path, ...]]) -> dict[str, CachedModel]:
     """Return how much of each model is in memory. Raises CannotTell, OSError."""
     there = resident(list(dict.fromkeys(file for files in models.values() for file in files)))
     return {
-        model: State(model, files, sum(file.stat().st_size for file in files), sum(there[file] for file in files))
+        model: CachedModel(model, files, sum(file.stat().st_size for file in files), sum(there[file] for file in files))
         for model, files in models.items()
     }
 
 
-def warm(wanted: Sequence[State], budget: int, memory: Memory) -> Iterator[str]:
+def warm(wanted: Sequence[CachedModel], budget: int, memory: Memory) -> Iterator[str]:
     """Read the models' files, one after the other; yield a sentence on each that was not read, or not to its end.
 
     `budget`: bytes of these models in all that may be in memory afterwards. Raises OSError.

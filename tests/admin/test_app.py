@@ -18,7 +18,7 @@ from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.ending import Ending, Line
 from spoe_agent.fleet import HealthPolicy, Listen, loads, specs
-from spoe_agent.fleet.file import FleetFile
+from spoe_agent.fleet.file import EditedFile
 from spoe_agent.haproxy.contact import Contact
 from spoe_agent.haproxy.limiter import Limiter
 from spoe_agent.instances.lists import InstalledModel
@@ -304,7 +304,7 @@ async def test_it_says_what_a_restart_or_haproxy_would_not_know(can_keep, does_a
 
 
 async def test_reload_and_undo_over_http(tmp_path):
-    bench, file = Bench(), FleetFile(tmp_path / "fleet.yaml")
+    bench, file = Bench(), EditedFile(tmp_path / "fleet.yaml")
     file.path.write_text(FLEET)
     adopted = []
 

@@ -12,7 +12,7 @@ from aiohttp import web
 from spoe_agent.admin.apply import NotUndone, Refused, apply
 from spoe_agent.admin.front import Before, before, why_not
 from spoe_agent.fleet import Listen
-from spoe_agent.fleet.file import FleetFile
+from spoe_agent.fleet.file import EditedFile
 from spoe_agent.haproxy.render import haproxy_files
 from spoe_agent.rig.process import free_port
 from spoe_agent.written import write
@@ -31,7 +31,7 @@ class Bench:
 
     def __init__(self, folder, hold="60s", test="'true'"):
         self.folder, self.said = folder, []
-        self.file = FleetFile(folder / "fleet.yaml")
+        self.file = EditedFile(folder / "fleet.yaml")
         self.front = free_port()
         text = FLEET.format(folder=folder, hold=hold, test=test, front=self.front, again=free_port())
         self.file.path.write_text(text)

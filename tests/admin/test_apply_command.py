@@ -5,7 +5,7 @@ import signal
 import pytest
 from aiohttp import web
 
-from spoe_agent.fleet.file import FleetFile
+from spoe_agent.fleet.file import EditedFile
 from spoe_agent.rig.process import Process, free_port
 from spoe_agent.rig.stack import POINTSMAN
 
@@ -18,7 +18,7 @@ haproxy: {{files: {folder}/haproxy, test: "touch {folder}/testing; sleep 60; tru
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_whoever_ends_it_has_it_undone(tmp_path, number):
-    port, file = free_port(), FleetFile(tmp_path / "fleet.yaml")
+    port, file = free_port(), EditedFile(tmp_path / "fleet.yaml")
     file.path.write_text(FLEET.format(port=port, front=free_port(), again=free_port(), folder=tmp_path))
 
     async def status(_):

@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from spoe_agent.admin.reload import Reloader
-from spoe_agent.fleet.file import FleetFile
+from spoe_agent.fleet.file import EditedFile
 from spoe_agent.fleet.schema_haproxy import HAProxySettings
 from spoe_agent.instances.reach import reach
 from tests.serving import until
@@ -22,7 +22,7 @@ class Bench:
     """A reloader on a real file; what it puts in force is noted."""
 
     def __init__(self, folder, text=ONE):
-        self.file = FleetFile(folder / "fleet.yaml")
+        self.file = EditedFile(folder / "fleet.yaml")
         self.file.path.write_text(text)
         content = self.file.read()
         self.adopted, self.adopting, self.gate = [], 0, None
@@ -126,7 +126,7 @@ async def test_what_is_not_in_force_is_warned_of(bench, text, warned):
 async def test_who_runs_it_with_up_is_told_to_start_that_anew(tmp_path):
     path = tmp_path / "fleet.yaml"
     path.write_text(ONE)
-    file = FleetFile(path, HAProxySettings())
+    file = EditedFile(path, HAProxySettings())
     content = file.read()
     reloader = Reloader(file, content, content.fleet, None)
     path.write_text(ELSEWHERE)

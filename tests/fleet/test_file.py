@@ -6,7 +6,7 @@ import pytest
 
 from spoe_agent.fleet import loads
 from spoe_agent.fleet.differences import differences, needing_restart, with_listeners_of
-from spoe_agent.fleet.file import FleetFile
+from spoe_agent.fleet.file import EditedFile
 from spoe_agent.fleet.schema_haproxy import HAProxySettings
 
 ONE = 'instances: [{name: gpu0, url: "http://h:1"}]\n'
@@ -14,7 +14,7 @@ TWO = 'instances: [{name: gpu0, url: "http://h:1"}, {name: gpu1, url: "http://h:
 
 
 def test_content_counts_not_times(tmp_path):
-    file = FleetFile(tmp_path / "fleet.yaml")
+    file = EditedFile(tmp_path / "fleet.yaml")
     file.path.write_text(ONE)
     os.utime(file.path, (1, 1))
     first = file.read()
@@ -27,7 +27,7 @@ def test_content_counts_not_times(tmp_path):
 
 
 def test_another_haproxy_than_the_files(tmp_path):
-    file = FleetFile(tmp_path / "fleet.yaml", HAProxySettings(runtime=("/mine.sock",)))
+    file = EditedFile(tmp_path / "fleet.yaml", HAProxySettings(runtime=("/mine.sock",)))
     for content in (ONE, f"haproxy: {{files: /a, runtime: /b, spop: unix@/c}}\n{TWO}"):
         file.path.write_text(content)
         haproxy = file.read().fleet.haproxy
@@ -43,7 +43,7 @@ def test_another_haproxy_than_the_files(tmp_path):
     ],
 )
 def test_what_cannot_be_used_is_told(tmp_path, content, said):
-    file = FleetFile(tmp_path / "fleet.yaml")
+    file = EditedFile(tmp_path / "fleet.yaml")
     if content is not None:
         file.path.write_bytes(content)
     found = file.read()

@@ -1,9 +1,9 @@
 """Readings of all sources together."""
 
-from spoe_agent.gpus.board import GpuBoard, SourceState, State
+from spoe_agent.gpus.board import GpuBoard, SourceHealth, SourceState
 from spoe_agent.gpus.reading import GpuReading
 
-LOST = SourceState(State.DOWN, "no driver")
+LOST = SourceState(SourceHealth.DOWN, "no driver")
 
 
 def gpu(uuid, read_at_s=0.0):
@@ -58,4 +58,4 @@ def test_what_was_given_out_does_not_change():
     readings, states = board.readings, board.states
     board.publish("a", [])
     board.report("a", LOST)
-    assert (readings.keys(), states) == ({"GPU-1"}, {"a": SourceState(State.UP)})
+    assert (readings.keys(), states) == ({"GPU-1"}, {"a": SourceState(SourceHealth.UP)})

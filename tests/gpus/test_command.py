@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from spoe_agent.gpus.board import GpuBoard, SourceState, State
+from spoe_agent.gpus.board import GpuBoard, SourceHealth, SourceState
 from spoe_agent.gpus.command import table, telemetry
 from spoe_agent.gpus.nvml import NvmlReader
 from spoe_agent.gpus.reading import GpuReading
@@ -106,7 +106,7 @@ def test_the_table_has_every_value():
 def test_the_table_says_what_is_missing_and_what_is_wrong():
     board = GpuBoard(["nvidia", "amd"])
     board.publish("amd", [GpuReading("GPU-1", fault="is lost")])
-    board.report("nvidia", SourceState(State.LATE, "nvmlInit has not come back for 7 s"))
+    board.report("nvidia", SourceState(SourceHealth.LATE, "nvmlInit has not come back for 7 s"))
     text = shown(board)
     assert "- / -" in text
     assert "is lost" in text

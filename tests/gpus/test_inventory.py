@@ -3,7 +3,7 @@
 import pytest
 
 from spoe_agent.fleet import loads
-from spoe_agent.gpus.board import GpuBoard, SourceState, State
+from spoe_agent.gpus.board import GpuBoard, SourceHealth, SourceState
 from spoe_agent.gpus.inventory import disagreements
 from spoe_agent.gpus.reading import GpuReading
 
@@ -19,7 +19,7 @@ def board(*readings, down=()):
     if readings:
         found.publish("nvidia", readings)
     for why in down:
-        found.report("nvidia", SourceState(State.DOWN, why))
+        found.report("nvidia", SourceState(SourceHealth.DOWN, why))
     return found
 
 

@@ -6,7 +6,7 @@ import time
 import pytest
 from structlog.testing import capture_logs
 
-from spoe_agent.gpus.board import GpuBoard, State
+from spoe_agent.gpus.board import GpuBoard, SourceHealth
 from spoe_agent.gpus.nvml import NvmlReader
 from spoe_agent.gpus.poll import GpuPoller
 from spoe_agent.gpus.reading import GpuReading, SourceError
@@ -46,10 +46,10 @@ def board_of(*sources):
 @pytest.mark.parametrize(
     ("step", "state", "why"),
     [
-        (["GPU-1"], State.UP, ""),
-        (None, State.LATE, "no answer within 0.03 s"),
-        (SourceError("no driver"), State.DOWN, "no driver"),
-        (ZeroDivisionError("a bug"), State.DOWN, "ZeroDivisionError: a bug"),
+        (["GPU-1"], SourceHealth.UP, ""),
+        (None, SourceHealth.LATE, "no answer within 0.03 s"),
+        (SourceError("no driver"), SourceHealth.DOWN, "no driver"),
+        (ZeroDivisionError("a bug"), SourceHealth.DOWN, "ZeroDivisionError: a bug"),
     ],
 )
 async def test_what_a_source_does_becomes_its_state(step, state, why):
@@ -118,14 +118,14 @@ async def test_a_driver_call_that_hangs_costs_its_own_source_only(call):
         await asyncio.gather(*(poller.poll() for poller in pollers))
         assert nvml.entered.wait(DEADLINE_S)
         await asyncio.gather(*(poller.poll() for poller in pollers))
-        assert board.states["nvidia"].state is State.LATE
+        assert board.states["nvidia"].state is SourceHealth.LATE
         assert board.states["nvidia"].why.startswith(call.split("(")[0])
-        assert board.states["b"].state is State.UP
+        assert board.states["b"].state is SourceHealth.UP
         assert board.readings.keys() == {"GPU-9"}
     finally:
         nvml.hanging = None
         nvml.release.set()
     give_up_s = time.monotonic() + DEADLINE_S
-    while board.states["nvidia"].state is not State.UP and time.monotonic() < give_up_s:
+    while board.states["nvidia"].state is not SourceHealth.UP and time.monotonic() < give_up_s:
         await asyncio.gather(*(poller.poll() for poller in pollers))
     assert len(board.readings) == 3

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from spoe_agent.fleet.units import Listen
-from spoe_agent.gpus.board import GpuBoard, State
+from spoe_agent.gpus.board import GpuBoard, SourceHealth
 from spoe_agent.gpus.nvml import NvmlReader
 from spoe_agent.gpus.poll import GpuPoller
 from spoe_agent.gpus.reading import GpuReading, SourceError
@@ -83,7 +83,7 @@ async def test_a_source_lost_over_there_leaves_readings_that_grow_old():
         await until(GpuPoller(remote, board, Beat()), lambda: board.readings)
         source.outcome = SourceError("fell over")
         await until(GpuPoller(remote, board, Beat(clock=lambda: 50.0)), lambda: 50.0 - _age(board) > 5)
-        assert board.states[url].state is State.UP
+        assert board.states[url].state is SourceHealth.UP
 
 
 def _age(board):
@@ -98,7 +98,7 @@ async def test_a_host_that_reads_nothing_says_why():
             GpuPoller(RemoteSource(session, url), board, Beat()),
             lambda: board.states[url].why == f"{url} reads no GPU: nvidia is down: no driver",
         )
-        assert board.states[url].state is State.DOWN
+        assert board.states[url].state is SourceHealth.DOWN
 
 
 async def test_another_page_is_no_telemetry():
@@ -125,4 +125,4 @@ async def test_an_address_in_use_is_an_error():
 async def test_reading_once_reads_every_source():
     board = await read_once([Fixed("a", ["GPU-1"]), Fixed("b", SourceError("no"))], DEADLINE_S)
     assert board.readings.keys() == {"GPU-1"}
-    assert [state.state for state in board.states.values()] == [State.UP, State.DOWN]
+    assert [state.state for state in board.states.values()] == [SourceHealth.UP, SourceHealth.DOWN]

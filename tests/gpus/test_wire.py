@@ -7,13 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoe_agent.gpus.board import SourceState, State
+from spoe_agent.gpus.board import SourceHealth, SourceState
 from spoe_agent.gpus.nvml import NvmlReader
 from spoe_agent.gpus.reading import CLOCK_LIMITS, GpuReading
 from spoe_agent.gpus.wire import decode, encode
 from tests.gpus.replay import ReplayNvml
 
-STATES = {"nvidia": SourceState(State.UP), "amd": SourceState(State.LATE, "read of temp1_input has not come back")}
+STATES = {
+    "nvidia": SourceState(SourceHealth.UP),
+    "amd": SourceState(SourceHealth.LATE, "read of temp1_input has not come back"),
+}
 amounts = st.none() | st.integers(0, 1 << 45)
 floats = st.none() | st.floats(-100, 1e6)
 text = st.none() | st.text(max_size=40)

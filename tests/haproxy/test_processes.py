@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from spoe_agent.haproxy.processes import SILENT_S, SURE_S, Processes, birth
+from spoe_agent.haproxy.processes import SILENT_S, SURE_S, HAProxyProcesses, birth
 
 HERE, ELSEWHERE, UNNAMED = "11-a", "22-b", "c"
 
@@ -16,7 +16,7 @@ class Host:
 
     def __init__(self):
         self.now_s, self.births = 100.0, {11: "1000"}
-        self.it = Processes(lambda: self.now_s, self.births.get)
+        self.it = HAProxyProcesses(lambda: self.now_s, self.births.get)
 
     def ended(self, after_s):
         self.now_s += after_s

@@ -11,7 +11,7 @@ import pytest
 
 from spoe_agent.agent.settings import Started
 from spoe_agent.fleet import loads
-from spoe_agent.instances.processes import Processes, started
+from spoe_agent.instances.processes import OllamaProcesses, started
 
 LISTEN = """
 import socket, sys
@@ -45,7 +45,7 @@ def instances(port, url="http://127.0.0.1:{}", more=""):
 
 def look(of, version="0.33.0"):
     told = {}
-    processes = Processes(lambda: of.instances, told.__setitem__, lambda _name: version)
+    processes = OllamaProcesses(lambda: of.instances, told.__setitem__, lambda _name: version)
     asyncio.run(processes.look())
     return processes, told
 

@@ -1,6 +1,6 @@
 """What the metrics say of GPUs."""
 
-from spoe_agent.gpus.board import SourceState, State
+from spoe_agent.gpus.board import SourceHealth, SourceState
 from spoe_agent.routing.snapshot import GpuGroup
 from tests.metrics.rig import Rig
 
@@ -41,7 +41,7 @@ async def test_a_gpu_with_every_value():
 async def test_what_has_no_value_is_left_out():
     rig = Rig()
     rig.gpus.read()
-    rig.gpus.board.report("nvidia", SourceState(State.LATE, "no answer"))
+    rig.gpus.board.report("nvidia", SourceState(SourceHealth.LATE, "no answer"))
     assert await rig.value("pointsman_gpu_temperature_celsius", **GPU) is None
     assert await rig.value("pointsman_gpu_faulty", **GPU) == 0
     assert await rig.value("pointsman_gpu_foreign_bytes", instance="g0") is None

@@ -4,7 +4,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from spoe_agent.fleet import load
-from spoe_agent.fleet.file import FleetFile
+from spoe_agent.fleet.file import EditedFile
 from spoe_agent.mitmproxy.follow import another
 
 ONE = 'instances: [{name: gpu0, url: "http://h:1"}]\n'
@@ -39,7 +39,7 @@ async def follow(path, first, *edits):
     editor.save(first)
     current = load(path)
     with capture_logs() as logs:
-        fleet = await another(FleetFile(path), current, editor.sleep)
+        fleet = await another(EditedFile(path), current, editor.sleep)
     assert not editor.edits
     return [instance.name for instance in fleet.instances], logs
 
@@ -69,5 +69,5 @@ async def test_an_edit_before_anybody_looked_is_noticed(path):
     path.write_text(ONE)
     current = load(path)
     path.write_text(TWO)
-    fleet = await another(FleetFile(path), current)
+    fleet = await another(EditedFile(path), current)
     assert len(fleet.instances) == 2

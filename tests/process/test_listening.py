@@ -125,14 +125,14 @@ def test_an_address_in_use_is_refused():
 def test_what_an_agent_had_goes_to_the_one_that_takes_its_place(tmp_path):
     found = listeners(tmp_path)
     old = take(found)
-    had = {place: sock.dup() for place, sock in old.by_place().items()}
+    had = {place: sock.dup() for place, sock in old.by_address().items()}
     moved = listeners(tmp_path, **{key: str(getattr(found, key)) for key in ("front", "check", "admin", "door")})
     new = take(moved, had, old.lock.dup())
     old.leave()
     assert path_of(found).exists()
     with pytest.raises(Taken, match=r"listeners\.check .* is taken by another Pointsman agent"):
         take(listeners(tmp_path / "other", check=str(found.check)))
-    places = set(new.by_place())
+    places = set(new.by_address())
     assert places & set(had) == {
         place for place in had if "spop (unix" in place or any(key in place for key in ("check", "admin", "door"))
     }
@@ -146,7 +146,7 @@ def test_another_port_of_checks_has_another_lock(tmp_path):
     found = listeners(tmp_path)
     old = take(found)
     moved = listeners(tmp_path / "new")
-    new = take(moved, {place: sock.dup() for place, sock in old.by_place().items()}, old.lock.dup())
+    new = take(moved, {place: sock.dup() for place, sock in old.by_address().items()}, old.lock.dup())
     old.leave()
     take(listeners(tmp_path / "other", check=str(found.check))).close()
     new.close()
@@ -161,13 +161,13 @@ ALL = ("spop", "log", "check", "admin", "door")
 def test_where_haproxy_may_still_ask_is_kept_as_long_as_it_has_not_been_told(tmp_path, keeps, kept):
     found = listeners(tmp_path)
     before = take(found)
-    had = {place: sock.dup() for place, sock in before.by_place().items()}
+    had = {place: sock.dup() for place, sock in before.by_address().items()}
     moved = listeners(tmp_path / "moved")
     after = take(moved, had, before.lock.dup(), keeps=keeps)
     before.leave()
     assert sorted(place.key for place in after.former) == sorted(kept)
     assert {str(place) for place in after.former} <= had.keys()
-    assert sum(place.startswith("listeners.spop ") for place in after.by_place()) == (4 if keeps else 2)
+    assert sum(place.startswith("listeners.spop ") for place in after.by_address()) == (4 if keeps else 2)
     # Those that were not wanted are free.
     for key in set(ALL) - set(kept):
         if key != "spop":

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from spoe_agent.requests.hints import NONE, Wish, beginning, hints_of
+from spoe_agent.requests.hints import NONE, Purpose, beginning, hints_of
 
 USER = {"role": "user", "content": "hello"}
 SYSTEM = {"role": "system", "content": "be kind"}
@@ -56,35 +56,35 @@ def test_what_else_a_runner_is_started_with(options, expected):
 @pytest.mark.parametrize(
     ("path", "document", "expected"),
     [
-        ("/api/generate", {"keep_alive": 0}, Wish.UNLOAD),
-        ("/api/generate", {"prompt": "", "keep_alive": 0.0}, Wish.UNLOAD),
-        ("/api/generate", {"keep_alive": "0s", "images": []}, Wish.UNLOAD),
-        ("/api/chat", {"messages": [], "keep_alive": "0"}, Wish.UNLOAD),
-        ("/api/chat", {"messages": None, "keep_alive": 0}, Wish.UNLOAD),
-        ("/api/generate", {"prompt": "x", "keep_alive": 0}, Wish.ANSWER),
-        ("/api/generate", {"Prompt": "x", "keep_alive": 0}, Wish.ANSWER),
-        ("/api/chat", {"messages": [USER], "keep_alive": 0}, Wish.ANSWER),
-        ("/api/chat", {"prompt": "x", "keep_alive": 0}, Wish.UNLOAD),
-        ("/api/generate", {}, Wish.LOAD),
-        ("/api/generate", {"Keep_Alive": 0}, Wish.UNLOAD),
-        ("/api/generate", {"\u212aeep_alive": 0}, Wish.UNLOAD),
-        ("/api/generate", {"keep_alive": 0, "Keep_Alive": "1h"}, Wish.LOAD),
-        ("/api/chat", {"me\u017fsages": [USER], "keep_alive": 0}, Wish.ANSWER),
-        ("/api/generate", {"keep_alive": False}, Wish.LOAD),
-        ("/api/generate", {"keep_alive": -1}, Wish.LOAD),
-        ("/api/generate", {"keep_alive": "5m"}, Wish.LOAD),
-        ("/api/chat", {"messages": []}, Wish.LOAD),
-        ("/api/embed", {"input": []}, Wish.LOAD),
-        ("/api/embed", {"input": "", "keep_alive": 0}, Wish.LOAD),
-        ("/api/embeddings", {"prompt": ""}, Wish.LOAD),
-        ("/api/embed", {"input": ["x"]}, Wish.ANSWER),
-        ("/v1/chat/completions", {"messages": [], "keep_alive": 0}, Wish.ANSWER),
-        ("/v1/embeddings", {}, Wish.ANSWER),
+        ("/api/generate", {"keep_alive": 0}, Purpose.UNLOAD),
+        ("/api/generate", {"prompt": "", "keep_alive": 0.0}, Purpose.UNLOAD),
+        ("/api/generate", {"keep_alive": "0s", "images": []}, Purpose.UNLOAD),
+        ("/api/chat", {"messages": [], "keep_alive": "0"}, Purpose.UNLOAD),
+        ("/api/chat", {"messages": None, "keep_alive": 0}, Purpose.UNLOAD),
+        ("/api/generate", {"prompt": "x", "keep_alive": 0}, Purpose.ANSWER),
+        ("/api/generate", {"Prompt": "x", "keep_alive": 0}, Purpose.ANSWER),
+        ("/api/chat", {"messages": [USER], "keep_alive": 0}, Purpose.ANSWER),
+        ("/api/chat", {"prompt": "x", "keep_alive": 0}, Purpose.UNLOAD),
+        ("/api/generate", {}, Purpose.LOAD),
+        ("/api/generate", {"Keep_Alive": 0}, Purpose.UNLOAD),
+        ("/api/generate", {"\u212aeep_alive": 0}, Purpose.UNLOAD),
+        ("/api/generate", {"keep_alive": 0, "Keep_Alive": "1h"}, Purpose.LOAD),
+        ("/api/chat", {"me\u017fsages": [USER], "keep_alive": 0}, Purpose.ANSWER),
+        ("/api/generate", {"keep_alive": False}, Purpose.LOAD),
+        ("/api/generate", {"keep_alive": -1}, Purpose.LOAD),
+        ("/api/generate", {"keep_alive": "5m"}, Purpose.LOAD),
+        ("/api/chat", {"messages": []}, Purpose.LOAD),
+        ("/api/embed", {"input": []}, Purpose.LOAD),
+        ("/api/embed", {"input": "", "keep_alive": 0}, Purpose.LOAD),
+        ("/api/embeddings", {"prompt": ""}, Purpose.LOAD),
+        ("/api/embed", {"input": ["x"]}, Purpose.ANSWER),
+        ("/v1/chat/completions", {"messages": [], "keep_alive": 0}, Purpose.ANSWER),
+        ("/v1/embeddings", {}, Purpose.ANSWER),
     ],
 )
 def test_what_is_wanted_of_the_model(path, document, expected):
-    assert hints_of(path, {"model": "m", **document}, is_whole=True).wish is expected
-    assert hints_of(path, {"model": "m", **document}).wish is Wish.ANSWER
+    assert hints_of(path, {"model": "m", **document}, is_whole=True).purpose is expected
+    assert hints_of(path, {"model": "m", **document}).purpose is Purpose.ANSWER
 
 
 SAME = [

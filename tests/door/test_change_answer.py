@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from spoe_agent.door.verdict import StoreAnswer, Verdict, answer, failure
+from spoe_agent.door.change_answer import ChangeAnswer, StoreAnswer, failure, merged
 
-DONE, CREATED = Verdict(200, b'{"status":"success"}', "application/json"), Verdict(201)
+DONE, CREATED = ChangeAnswer(200, b'{"status":"success"}', "application/json"), ChangeAnswer(201)
 MISSING = failure(404, "model 'a' not found")
 FULL, DENIED = failure(500, "no space left on device"), failure(500, "permission denied")
 DOWN, BAD = failure(503, "no Ollama instance is up"), failure(400, "digest mismatch")
@@ -53,19 +53,19 @@ TABLE = {
         told(500, "not in every model store: b: permission denied; done in that of a"),
     ),
     "who had it could not": (DELETE, [DENIED, MISSING], DENIED),
-    "a file is there": (BLOB, [Verdict(200), Verdict(200)], Verdict(200)),
-    "a file is not there everywhere": (BLOB, [Verdict(200), MISSING], MISSING),
-    "a file came to one, another had it": (BLOB, [Verdict(200), CREATED], CREATED),
+    "a file is there": (BLOB, [ChangeAnswer(200), ChangeAnswer(200)], ChangeAnswer(200)),
+    "a file is not there everywhere": (BLOB, [ChangeAnswer(200), MISSING], MISSING),
+    "a file came to one, another had it": (BLOB, [ChangeAnswer(200), CREATED], CREATED),
     "a file came to one, another failed": (BLOB, [FULL, CREATED, DOWN], CREATED),
     "a wrong file": (BLOB, [CREATED, BAD], BAD),
     "a file came to none": (BLOB, [FULL, FULL], FULL),
 }
 
 
-@pytest.mark.parametrize(("path", "verdicts", "expected"), TABLE.values(), ids=TABLE)
-def test_one_answer(path, verdicts, expected):
-    answers = [StoreAnswer(name, verdict) for name, verdict in zip("abc", verdicts, strict=False)]
-    assert answer(path, answers) == expected
+@pytest.mark.parametrize(("path", "given", "expected"), TABLE.values(), ids=TABLE)
+def test_one_answer(path, given, expected):
+    answers = [StoreAnswer(name, one) for name, one in zip("abc", given, strict=False)]
+    assert merged(path, answers) == expected
 
 
 def test_an_error_is_ollamas_shape():

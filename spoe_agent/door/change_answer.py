@@ -16,7 +16,7 @@ OWN = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ChangeAnswer:
     """A whole answer, as Ollama would give it."""
 
     status: int
@@ -32,16 +32,16 @@ class StoreAnswer:
 
     where: str
     """Who did it, or which instances have the store."""
-    verdict: Verdict
+    answer: ChangeAnswer
 
 
-def failure(status: int, error: str) -> Verdict:
+def failure(status: int, error: str) -> ChangeAnswer:
     """Return an error in Ollama's shape."""
     body = json.dumps({"error": error}, ensure_ascii=False, separators=(",", ":"))
-    return Verdict(status, body.encode("utf-8", "replace"), "application/json; charset=utf-8", error)
+    return ChangeAnswer(status, body.encode("utf-8", "replace"), "application/json; charset=utf-8", error)
 
 
-def answer(path: str, answers: Sequence[StoreAnswer]) -> Verdict:
+def merged(path: str, answers: Sequence[StoreAnswer]) -> ChangeAnswer:
     """Return the answer to a change.
 
     A copy or a deletion has nothing to do where the model is not. Of an upload the worst counts, but a store that fails
@@ -49,21 +49,21 @@ def answer(path: str, answers: Sequence[StoreAnswer]) -> Verdict:
     """
     found = list(answers)
     if path.startswith(BLOB_PATH):
-        found = [one for one in found if one.verdict.status < OWN] or found
-        return max((one.verdict for one in found), key=lambda verdict: verdict.status)
+        found = [one for one in found if one.answer.status < OWN] or found
+        return max((one.answer for one in found), key=lambda answer: answer.status)
     if path in ("/api/copy", "/api/delete"):
-        found = [one for one in found if one.verdict.status != 404] or found
-    failed = [one for one in found if one.verdict.error]
+        found = [one for one in found if one.answer.status != 404] or found
+    failed = [one for one in found if one.answer.error]
     if not failed:
-        return found[0].verdict
-    if len(failed) == len(found) and len({(one.verdict.status, one.verdict.error) for one in found}) == 1:
-        return found[0].verdict
-    statuses = {one.verdict.status for one in failed}
+        return found[0].answer
+    if len(failed) == len(found) and len({(one.answer.status, one.answer.error) for one in found}) == 1:
+        return found[0].answer
+    statuses = {one.answer.status for one in failed}
     return failure(statuses.pop() if len(statuses) == 1 else OWN, _told(found))
 
 
 def _told(answers: Sequence[StoreAnswer]) -> str:
     """Return where it is done and where not, for people."""
-    wrong = "; ".join(f"{one.where}: {one.verdict.error}" for one in answers if one.verdict.error)
-    done = ", ".join(one.where for one in answers if not one.verdict.error)
+    wrong = "; ".join(f"{one.where}: {one.answer.error}" for one in answers if one.answer.error)
+    done = ", ".join(one.where for one in answers if not one.answer.error)
     return f"not in every model store: {wrong}; done in that of {done}" if done else f"in no model store: {wrong}"
