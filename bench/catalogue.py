@@ -29,7 +29,7 @@ from bench.big_fleet import CHANGED, ReadBy, Size, assembled, model, other_side
 from bench.choose_cost import SCENES, measure
 from spoe_agent.agent.second_look import INTERVAL_S
 from spoe_agent.door.answers import Answers
-from spoe_agent.door.catalogue import ANSWERS, Look
+from spoe_agent.door.catalogue import ANSWERS, Listing
 from spoe_agent.doorway import looks
 
 GOAL_MS = 20.0
@@ -89,9 +89,9 @@ async def lists(size: Size, rounds: int) -> list[Listed]:
         for path in ANSWERS:
             found.append(await _timed(answers, path, "again", _nothing, rounds))
             found.append(await _timed(answers, path, "a second later", _a_second, rounds))
-            if ANSWERS[path].source is Look.STORES:
+            if ANSWERS[path].source is Listing.STORES:
                 found.append(await _timed(answers, path, "after a change", change, rounds))
-            if ANSWERS[path].source is Look.LOADED:
+            if ANSWERS[path].source is Listing.LOADED:
                 found.append(await _timed(answers, path, "after requests everywhere", use, rounds))
         running.cancel()
     return found

@@ -9,11 +9,11 @@ from spoe_agent.agent.second_look import SecondLook
 from spoe_agent.assemble import Parts
 from spoe_agent.door.answers import Answers
 from spoe_agent.door.app import Door
-from spoe_agent.door.catalogue import Look
+from spoe_agent.door.catalogue import Listing
 from spoe_agent.door.changing import Changing
 
 
-def looks(parts: Parts) -> dict[Look, Callable[[], Awaitable[object]]]:
+def looks(parts: Parts) -> dict[Listing, Callable[[], Awaitable[object]]]:
     """Return how the door's answers are kept fresh: once a second, and while something of ours may be changing them."""
     stores = SecondLook(parts.look, time.monotonic, lambda: parts.agent.second_look.is_changing)
     loaded = SecondLook(lambda: parts.ollamas.poll_some(parts.watch.used()), time.monotonic, lambda: True)
@@ -22,7 +22,7 @@ def looks(parts: Parts) -> dict[Look, Callable[[], Awaitable[object]]]:
         if parts.watch.used():
             await loaded.take()
 
-    return {Look.STORES: stores.take, Look.LOADED: look_at_loaded}
+    return {Listing.STORES: stores.take, Listing.LOADED: look_at_loaded}
 
 
 def door(parts: Parts) -> Door:

@@ -2,7 +2,7 @@
 
 import time
 
-from spoe_agent.door.catalogue import Look
+from spoe_agent.door.catalogue import Listing
 from spoe_agent.doorway import looks
 from spoe_agent.fleet import loads
 from spoe_agent.instances import lists as instances
@@ -40,14 +40,14 @@ async def test_lists_are_asked_for_anew_when_something_of_ours_may_have_changed_
     of = parts(loads(FLEET), time.monotonic, connect=lambda _: one)
     await of.adopt(of.fleet)
     looked, before = looks(of), dict(one.asked)
-    await looked[Look.STORES]()
-    await looked[Look.LOADED]()
+    await looked[Listing.STORES]()
+    await looked[Listing.LOADED]()
     assert one.asked == before
     of.agent.second_look.changing("r1")
     for number in (1, 2):
-        await looked[Look.STORES]()
+        await looked[Listing.STORES]()
         await until(lambda number=number: one.asked["tags"] == before["tags"] + number)
     asked = one.asked["ps"]
     of.watch.touched("g0", A)
-    await looked[Look.LOADED]()
+    await looked[Listing.LOADED]()
     await until(lambda: one.asked["ps"] == asked + 1)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from spoe_agent.simulator.virtual.requests import SERVED, Request, RequestRecord
+from spoe_agent.simulator.virtual.requests import SERVED, Request, RequestOutcome
 
 BROKEN = 0
 """Status of a request whose connection broke, or whose stream ended without its last line."""
@@ -28,7 +28,7 @@ _WARM_NS = 1_000
 class Sent:
     """One request of a live run. The record's times are the fleet's seconds, as in a discrete-event run."""
 
-    record: RequestRecord
+    record: RequestOutcome
     slip_s: float
     """Real seconds that it was sent late."""
 
@@ -66,7 +66,7 @@ class Client:
     async def _send(self, session: aiohttp.ClientSession, request: Request, begun_s: float) -> Sent:
         loop = asyncio.get_running_loop()
         slip_s = loop.time() - begun_s - request.at_s / self._scale
-        record = RequestRecord(request)
+        record = RequestOutcome(request)
         answer = _Answer(lambda: (loop.time() - begun_s) * self._scale)
         try:
             async with session.post(self._url, data=_body(request)) as response:
@@ -82,7 +82,7 @@ class Client:
         self._sent()
         return Sent(record, slip_s)
 
-    def _conclude(self, record: RequestRecord, answer: _Answer) -> None:
+    def _conclude(self, record: RequestOutcome, answer: _Answer) -> None:
         """Read the last line: only with it is an answer whole."""
         end = answer.last_line()
         record.first_at_s = answer.first_at_s

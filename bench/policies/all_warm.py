@@ -14,7 +14,7 @@ from spoe_agent.simulator.profile import NO_WAITS
 from spoe_agent.simulator.virtual.fleet import FleetPlan, fits
 from spoe_agent.simulator.virtual.front import Front
 from spoe_agent.simulator.virtual.policy import Assignment, RoutingPolicy
-from spoe_agent.simulator.virtual.requests import Request, RequestRecord
+from spoe_agent.simulator.virtual.requests import Request, RequestOutcome
 
 
 def without_loading(profile: InstanceProfile) -> InstanceProfile:
@@ -74,7 +74,7 @@ class AllWarm(RoutingPolicy):
         """Return the servers that may serve a model."""
         return [server for server in front.servers if fits(model, self._fleet.instances[server])]
 
-    def ended(self, record: RequestRecord, front: Front, now_s: float) -> None:
+    def ended(self, record: RequestOutcome, front: Front, now_s: float) -> None:
         if record.server is not None:
             self._sync(record.server, now_s)
             self._jobs[record.server].pop(record.request.work.id, None)

@@ -14,7 +14,7 @@ from statistics import median
 
 from spoe_agent.simulator.virtual.front import Front
 from spoe_agent.simulator.virtual.policy import Assignment, Refusal, RoutingPolicy, Wait
-from spoe_agent.simulator.virtual.requests import Request, RequestRecord
+from spoe_agent.simulator.virtual.requests import Request, RequestOutcome
 
 
 class LeastConn(RoutingPolicy):
@@ -108,7 +108,7 @@ class Greedy(LeastConn):
 
         return self.cheapest(front.able(model), cost)
 
-    def ended(self, record: RequestRecord, front: Front, now_s: float) -> None:
+    def ended(self, record: RequestOutcome, front: Front, now_s: float) -> None:
         if record.served:
             self._service_s += record.e2e_s - record.load_wait_s
             self._answers += 1
@@ -163,7 +163,7 @@ class Prequal(RoutingPolicy):
         answers = sorted(self._answers.get(server, ()), key=lambda answer: abs(answer[0] - count))
         return median(latency_s for _, latency_s in answers[: self.NEAREST]) if answers else 0.0
 
-    def ended(self, record: RequestRecord, front: Front, now_s: float) -> None:
+    def ended(self, record: RequestOutcome, front: Front, now_s: float) -> None:
         count = self._sent.pop(record.request.work.id, 0)
         if record.server is not None and record.served:
             answers = self._answers.setdefault(record.server, deque(maxlen=self.ANSWERS))

@@ -20,7 +20,7 @@ from bench.policies.workloads import Workload, build
 from spoe_agent.simulator.virtual.fleet import FleetPlan, fits
 from spoe_agent.simulator.virtual.outcome import Outcome
 from spoe_agent.simulator.virtual.quiet import quiet
-from spoe_agent.simulator.virtual.requests import RequestRecord
+from spoe_agent.simulator.virtual.requests import RequestOutcome
 from spoe_agent.simulator.virtual.simulation import Simulation
 from spoe_agent.simulator.virtual.struck import StruckSimulation
 
@@ -163,5 +163,5 @@ def _run(outcome: Outcome, fleet: FleetPlan, recovery_s: float) -> Run:
     )
 
 
-def _misfits(record: RequestRecord, fleet: FleetPlan) -> bool:
+def _misfits(record: RequestOutcome, fleet: FleetPlan) -> bool:
     return record.server is not None and not fits(record.request.work.model, fleet.instances[record.server])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from spoe_agent.fleet.schema import Policies
-from spoe_agent.simulator.virtual.requests import CLIENT_LEFT, RequestRecord
+from spoe_agent.simulator.virtual.requests import CLIENT_LEFT, RequestOutcome
 
 SLO_TTFT_S = 2.0
 """A request is in time when its first token comes within its own prefill and this, ..."""
@@ -49,7 +49,7 @@ class Sample:
         return asdict(self)
 
 
-def sample(record: RequestRecord) -> Sample:
+def sample(record: RequestOutcome) -> Sample:
     """Reduce a record to what is kept."""
     request = record.request
     ttft_s, e2e_s = record.ttft_s, record.e2e_s
@@ -72,7 +72,7 @@ def sample(record: RequestRecord) -> Sample:
     )
 
 
-def _in_time(record: RequestRecord) -> bool:
+def _in_time(record: RequestOutcome) -> bool:
     request, tpot_s = record.request, record.tpot_s
     first = record.ttft_s <= request.prefill_s + SLO_TTFT_S
     if tpot_s is None:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from pydantic_core import to_json
 
-from spoe_agent.door.catalogue import ANSWERS, FleetLists, Look, only
+from spoe_agent.door.catalogue import ANSWERS, FleetLists, Listing, only
 from spoe_agent.routing.rights import EVERYTHING, Rights
 
 
@@ -19,7 +19,9 @@ class Answers:
         look: for each source what has it read anew, if it may have changed since; waits for it, not for long.
     """
 
-    def __init__(self, fleet: Callable[[], FleetLists], look: Mapping[Look, Callable[[], Awaitable[object]]]) -> None:
+    def __init__(
+        self, fleet: Callable[[], FleetLists], look: Mapping[Listing, Callable[[], Awaitable[object]]]
+    ) -> None:
         self._fleet = fleet
         self._look = look
         self._written: dict[str, tuple[object, bytes]] = {}

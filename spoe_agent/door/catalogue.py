@@ -47,7 +47,7 @@ def version(fleet: FleetLists) -> dict[str, Any]:
     return {"version": min(known, key=_order, default="")}
 
 
-class Look(Enum):
+class Listing(Enum):
     """What instances are asked for an answer to be fresh, beside the polls."""
 
     STORES = "stores"
@@ -61,7 +61,7 @@ class FleetAnswer:
     write: Callable[[FleetLists], dict[str, Any]]
     of: Callable[[Lists], object]
     """What of an instance's lists it is made of: as long as that is the same, so is the answer."""
-    source: Look | None = Look.STORES
+    source: Listing | None = Listing.STORES
     """None: what changes only with the server's process."""
     is_theirs: bool = False
     """Where all instances say the same, what they say is the answer."""
@@ -70,7 +70,7 @@ class FleetAnswer:
 ANSWERS: Mapping[str, FleetAnswer] = {
     "/api/tags": FleetAnswer(tags, lambda lists: lists.installed_text, is_theirs=True),
     "/v1/models": FleetAnswer(openai_models, lambda lists: lists.installed_text),
-    "/api/ps": FleetAnswer(ps, lambda lists: lists.loaded_text, Look.LOADED),
+    "/api/ps": FleetAnswer(ps, lambda lists: lists.loaded_text, Listing.LOADED),
     "/api/version": FleetAnswer(version, lambda lists: lists.version, None),
 }
 """By path."""

@@ -18,7 +18,7 @@ from spoe_agent.simulator import InstanceProfile, Model
 from spoe_agent.simulator.virtual.fleet import step_s
 from spoe_agent.simulator.virtual.front import Front
 from spoe_agent.simulator.virtual.policy import Assignment, RoutingPolicy
-from spoe_agent.simulator.virtual.requests import Request, RequestRecord
+from spoe_agent.simulator.virtual.requests import Request, RequestOutcome
 from spoe_agent.simulator.virtual.simulation import Simulation
 from spoe_agent.simulator.work import Task, Work
 
@@ -163,7 +163,7 @@ class Again(RoutingPolicy):
     def route(self, request: Request, front: Front, now_s: float) -> Assignment:
         return self._names.index(self._requests[request.work.id].decision.instance or "")
 
-    def unloads(self, record: RequestRecord) -> Iterable[Model]:
+    def unloads(self, record: RequestOutcome) -> Iterable[Model]:
         decision = self._requests[record.request.work.id].decision
         return [self._models[name] for name in decision.victims if name in self._models]
 
@@ -200,7 +200,7 @@ class _Fit(NamedTuple):
     lengths: list[tuple[float, float]]
 
 
-def _error(requests: Sequence[Told], records: Sequence[RequestRecord]) -> float:
+def _error(requests: Sequence[Told], records: Sequence[RequestOutcome]) -> float:
     """By which factors the sums of times are off, as logarithms."""
     if not requests:
         return 0.0
@@ -209,7 +209,7 @@ def _error(requests: Sequence[Told], records: Sequence[RequestRecord]) -> float:
     return abs(math.log(first)) + abs(math.log(whole))
 
 
-def _adjust(one: Told, record: RequestRecord) -> None:
+def _adjust(one: Told, record: RequestOutcome) -> None:
     if not record.served:
         return
     first_s = record.ttft_s
@@ -238,7 +238,7 @@ def _guess_cold(requests: Sequence[Told]) -> None:
 
 
 def _with_loads(
-    machines: dict[str, InstanceProfile], requests: Sequence[Told], records: Sequence[RequestRecord], begun: Beginning
+    machines: dict[str, InstanceProfile], requests: Sequence[Told], records: Sequence[RequestOutcome], begun: Beginning
 ) -> dict[str, InstanceProfile]:
     """Return the machines with loads that take as long as those that were recorded, from disk and from the cache."""
     read = {model.name for model in (*begun.cached, *(model for warm in begun.warm.values() for model in warm))}

@@ -21,7 +21,7 @@ from spoe_agent.simulator.virtual.front import Front
 from spoe_agent.simulator.virtual.pointsman import PointsmanPolicy, Variant
 from spoe_agent.simulator.virtual.policy import Assignment
 from spoe_agent.simulator.virtual.quiet import quiet
-from spoe_agent.simulator.virtual.requests import CLIENT_LEFT, Request, RequestRecord
+from spoe_agent.simulator.virtual.requests import CLIENT_LEFT, Request, RequestOutcome
 from spoe_agent.simulator.virtual.simulation import Simulation
 
 _LOADS = (ROOM, EVICT, RELOAD)
@@ -183,7 +183,7 @@ def _was(one: Told, lead_s: float, scale: float) -> Sample:
     )
 
 
-def _would(one: Told, record: RequestRecord, begins_load: bool, lead_s: float, scale: float) -> Sample:
+def _would(one: Told, record: RequestOutcome, begins_load: bool, lead_s: float, scale: float) -> Sample:
     sent_at_s = record.ended_at_s if record.sent_at_s is None else record.sent_at_s
     first_s = record.ttft_s if one.is_streamed else record.e2e_s
     return Sample(

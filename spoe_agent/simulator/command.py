@@ -30,8 +30,8 @@ class KeepAlive(click.ParamType[float]):
             self.fail(str(error), param, ctx)
 
 
-class Address(click.ParamType[tuple[str, int]]):
-    """HOST:PORT."""
+class BindAddress(click.ParamType[tuple[str, int]]):
+    """HOST:PORT; port 0: one that is free."""
 
     name = "host:port"
 
@@ -55,7 +55,7 @@ class ModelSize(click.ParamType[Model]):
 
 
 @click.command("simulate")
-@click.option("--listen", type=Address(), default="127.0.0.1:11434", show_default=True)
+@click.option("--listen", type=BindAddress(), default="127.0.0.1:11434", show_default=True)
 @click.option("--vram", type=Size(), default="24GiB", show_default=True, help="Memory of the GPU group.")
 @click.option("--num-parallel", type=click.IntRange(1), default=1, show_default=True)
 @click.option(

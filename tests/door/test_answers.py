@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from spoe_agent.door.answers import Answers, media_type
-from spoe_agent.door.catalogue import ANSWERS, Look
+from spoe_agent.door.catalogue import ANSWERS, Listing
 from spoe_agent.instances.lists import Lists
 from tests.door.test_catalogue import lists, tag
 
@@ -17,7 +17,7 @@ class Fleet:
 
     def __init__(self, *entries, **more):
         self.lists, self.looked = lists(*entries, **more), []
-        looks = {source: partial(self.look, source) for source in Look}
+        looks = {source: partial(self.look, source) for source in Listing}
         self.answers = Answers(lambda: {"g0": self.lists}, looks)
 
     async def look(self, source):
@@ -36,9 +36,9 @@ async def test_each_path_is_answered_with_its_list():
 @pytest.mark.parametrize(
     ("path", "looks"),
     [
-        ("/api/tags", [Look.STORES]),
-        ("/v1/models", [Look.STORES]),
-        ("/api/ps", [Look.LOADED]),
+        ("/api/tags", [Listing.STORES]),
+        ("/v1/models", [Listing.STORES]),
+        ("/api/ps", [Listing.LOADED]),
         ("/api/version", []),
     ],
 )
@@ -65,7 +65,7 @@ async def test_where_all_say_the_same_that_is_the_answer():
     """As it came: to write a long list anew takes milliseconds. Who was never read says nothing."""
     same = lists(tag("a:1"))
     fleet = {"g0": same, "g1": Lists(), "g2": replace(same)}
-    answers = Answers(lambda: fleet, dict.fromkeys(Look, nothing))
+    answers = Answers(lambda: fleet, dict.fromkeys(Listing, nothing))
     assert await answers.to("/api/tags") is same.installed_text
     fleet["g1"] = lists(tag("b:1"))
     assert [model["name"] for model in json.loads(await answers.to("/api/tags"))["models"]] == ["a:1", "b:1"]

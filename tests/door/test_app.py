@@ -8,7 +8,7 @@ from aiohttp import ClientSession
 
 from spoe_agent.door.answers import Answers
 from spoe_agent.door.app import Door
-from spoe_agent.door.catalogue import Look
+from spoe_agent.door.catalogue import Listing
 from spoe_agent.door.changing import Changing
 from tests.door.test_catalogue import lists, tag
 
@@ -19,7 +19,7 @@ async def served():
         pass
 
     changing = Changing({}.get, lambda names: None, lambda: 60.0)
-    door = Door(Answers(lambda: {"g0": lists(tag("a:1"))}, dict.fromkeys(Look, look)), changing, {}, lambda: 5)
+    door = Door(Answers(lambda: {"g0": lists(tag("a:1"))}, dict.fromkeys(Listing, look)), changing, {}, lambda: 5)
     sock = socket.create_server(("127.0.0.1", 0))
     await door.listen(sock)
     try:

@@ -13,7 +13,7 @@ from yarl import URL
 
 from spoe_agent.door.answers import Answers
 from spoe_agent.door.app import REQUEST_ID, Door
-from spoe_agent.door.catalogue import Look
+from spoe_agent.door.catalogue import Listing
 from spoe_agent.door.changing import Changing
 from spoe_agent.fleet import loads
 from spoe_agent.rig.process import free_port
@@ -73,7 +73,7 @@ async def opened(time_scale=2000.0):
         async def look():
             pass
 
-        door = Door(Answers(lambda: {}, dict.fromkeys(Look, look)), changing, rig.writings, lambda: 7)
+        door = Door(Answers(lambda: {}, dict.fromkeys(Listing, look)), changing, rig.writings, lambda: 7)
         sock = socket.create_server(("127.0.0.1", 0))
         await door.listen(sock)
         stack.push_async_callback(door.close)

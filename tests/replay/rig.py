@@ -14,7 +14,7 @@ from spoe_agent.simulator.profile import GB, GIB
 from spoe_agent.simulator.virtual.front import Front
 from spoe_agent.simulator.virtual.pointsman import PointsmanPolicy
 from spoe_agent.simulator.virtual.policy import Assignment
-from spoe_agent.simulator.virtual.requests import Request, RequestRecord
+from spoe_agent.simulator.virtual.requests import Request, RequestOutcome
 from spoe_agent.simulator.virtual.simulation import Simulation
 from spoe_agent.simulator.work import Work
 
@@ -62,7 +62,7 @@ class Recording(PointsmanPolicy):
             self.known.append({"known": known(self.agent, WALL_S + now_s)})
         return verdict
 
-    def ended(self, record: RequestRecord, front: Front, now_s: float) -> None:
+    def ended(self, record: RequestOutcome, front: Front, now_s: float) -> None:
         request_id, sent_at_s = str(record.request.work.id), record.sent_at_s or now_s
         granted_at_s = self._sent.get(record.request.work.id, ("", sent_at_s))[1]
         super().ended(record, front, now_s)

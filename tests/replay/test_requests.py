@@ -8,7 +8,7 @@ import pytest
 
 from spoe_agent.replay.recorded import Candidate, Decision, Ended, Recorded
 from spoe_agent.replay.requests import Again, Beginning, Told, told
-from spoe_agent.simulator.virtual.requests import RequestRecord
+from spoe_agent.simulator.virtual.requests import RequestOutcome
 from tests.replay.rig import MODELS, WALL_S, profile
 
 BY_NAME = {model.name: model for model in MODELS}
@@ -54,7 +54,7 @@ class Counted(list[Told]):
 def test_what_was_unloaded_is_found_without_going_through_all_requests_for_each() -> None:
     counted = Counted(requests(decision(0, "a:latest"), decision(1, "b:latest", evicts="a:latest gone:latest")))
     router = Again(counted, ["g0"], Beginning({}, ()))
-    ended = [RequestRecord(one.request(number, one.at_s)) for number, one in enumerate(list(counted))]
+    ended = [RequestOutcome(one.request(number, one.at_s)) for number, one in enumerate(list(counted))]
     before = counted.readings
     assert [[model.name for model in router.unloads(one)] for one in ended] == [[], ["a:latest"]]
     assert counted.readings == before

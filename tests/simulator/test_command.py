@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from spoe_agent.rig.process import Process, accepts
-from spoe_agent.simulator.command import Address, ModelSize, Size, simulate
+from spoe_agent.simulator.command import BindAddress, ModelSize, Size, simulate
 
 
 @pytest.mark.parametrize(
@@ -19,8 +19,8 @@ from spoe_agent.simulator.command import Address, ModelSize, Size, simulate
     [
         (Size(), "24GiB", 24 * 1024**3),
         (Size(), "4.7GB", 4_700_000_000),
-        (Address(), "127.0.0.1:80", ("127.0.0.1", 80)),
-        (Address(), "[::1]:80", ("::1", 80)),
+        (BindAddress(), "127.0.0.1:80", ("127.0.0.1", 80)),
+        (BindAddress(), "[::1]:80", ("::1", 80)),
     ],
 )
 def test_values(kind, text, value):
@@ -29,7 +29,7 @@ def test_values(kind, text, value):
 
 @pytest.mark.parametrize(
     ("kind", "text"),
-    [(Size(), "big"), (Address(), "80"), (Address(), "x:y"), (ModelSize(), "4GB"), (ModelSize(), "a=b")],
+    [(Size(), "big"), (BindAddress(), "80"), (BindAddress(), "x:y"), (ModelSize(), "4GB"), (ModelSize(), "a=b")],
 )
 def test_refusals(kind, text):
     with pytest.raises(click.BadParameter):

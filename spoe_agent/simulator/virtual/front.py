@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from spoe_agent.simulator import InstanceProfile, Model
 from spoe_agent.simulator.virtual.fleet import fits
-from spoe_agent.simulator.virtual.requests import RequestRecord
+from spoe_agent.simulator.virtual.requests import RequestOutcome
 
 
 class Front:
@@ -25,9 +25,9 @@ class Front:
         servers = range(len(self._limits))
         self.served = [0 for _ in servers]
         """Requests that were let through and have not ended."""
-        self.waiting: list[deque[RequestRecord]] = [deque() for _ in servers]
+        self.waiting: list[deque[RequestOutcome]] = [deque() for _ in servers]
         """Each server's own queue: nobody else takes from it."""
-        self.central: deque[RequestRecord] = deque()
+        self.central: deque[RequestOutcome] = deque()
         """The backend's queue: the first server that has room and can hold the model takes from it."""
         self.resident: list[set[str]] = [set() for _ in servers]
         """Names of the models that are loaded or loading."""
@@ -45,7 +45,7 @@ class Front:
         finally:
             self.servers = before
 
-    def mark(self, server: int, is_up: bool) -> list[RequestRecord]:
+    def mark(self, server: int, is_up: bool) -> list[RequestOutcome]:
         """Take a health check's verdict. Return the requests that wait for a server that is down now, taken out of its
         queue (`option redispatch`), or those of the backend's queue that a server that is up again has room for.
         """
@@ -76,7 +76,7 @@ class Front:
         limit = self._limits[server]
         return limit is None or self.served[server] < limit
 
-    def admit(self, record: RequestRecord, server: int) -> bool:
+    def admit(self, record: RequestOutcome, server: int) -> bool:
         """Assign a request to a server: through at once (True), or into that server's own queue (False)."""
         record.server = server
         if self.has_room(server):
@@ -85,7 +85,7 @@ class Front:
         self.waiting[server].append(record)
         return False
 
-    def release(self, server: int) -> RequestRecord | None:
+    def release(self, server: int) -> RequestOutcome | None:
         """A request of the server ended: return the one that is let through in its place, the oldest first."""
         self.served[server] -= 1
         if not self.has_room(server):
@@ -100,11 +100,11 @@ class Front:
         self.served[server] += 1
         return first
 
-    def _next_of_backend(self, server: int) -> RequestRecord | None:
+    def _next_of_backend(self, server: int) -> RequestOutcome | None:
         profile = self._profiles[server]
         return next((record for record in self.central if fits(record.request.work.model, profile)), None)
 
-    def leave(self, record: RequestRecord) -> bool:
+    def leave(self, record: RequestOutcome) -> bool:
         """Take a request that is still queued out (HAProxy's `option abortonclose`); False if it is in no queue."""
         queues = [self.central] if record.server is None else [self.waiting[record.server]]
         for queue in queues:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from spoe_agent.simulator.virtual.requests import RequestRecord
+from spoe_agent.simulator.virtual.requests import RequestOutcome
 from spoe_agent.simulator.work import Event, LoadAborted, LoadFinished, LoadStarted, UnloadReason, UnloadStarted
 
 UNDONE_S = 60.0
@@ -20,7 +20,7 @@ FAILURES_UNTIL_KNOWN = 2
 class Outcome:
     """All that one run left."""
 
-    records: list[RequestRecord] = field(default_factory=list)
+    records: list[RequestOutcome] = field(default_factory=list)
     """In order of arrival."""
     loads: list[tuple[float, float]] = field(default_factory=list)
     """When each load that took time ended, and its seconds."""

@@ -36,7 +36,7 @@ from spoe_agent.simulator import work as simulated
 from spoe_agent.simulator.virtual.fleet import FleetPlan
 from spoe_agent.simulator.virtual.front import Front
 from spoe_agent.simulator.virtual.policy import Assignment, Probe, Refusal, RoutingPolicy, Touch, Wait
-from spoe_agent.simulator.virtual.requests import Request, RequestRecord
+from spoe_agent.simulator.virtual.requests import Request, RequestOutcome
 from spoe_agent.simulator.virtual.watching import Watching, faster
 
 
@@ -140,7 +140,7 @@ class PointsmanPolicy(RoutingPolicy):
         granted, self._granted = self._granted, []
         return [(number, self._verdict(number, choice)) for number, choice in granted]
 
-    def unloads(self, record: RequestRecord) -> Iterable[Model]:
+    def unloads(self, record: RequestOutcome) -> Iterable[Model]:
         victims = self._victims.pop(record.request.work.id, ())
         return [self._models[name] for name in victims] if self._variant.steers else []
 
@@ -193,7 +193,7 @@ class PointsmanPolicy(RoutingPolicy):
         self._now_s = now_s
         self._watching.probed(self._names[server], is_answered)
 
-    def ended(self, record: RequestRecord, front: Front, now_s: float) -> None:
+    def ended(self, record: RequestOutcome, front: Front, now_s: float) -> None:
         self._now_s = now_s
         request_id = record.request.work.id
         server = "" if record.server is None else self._names[record.server]
@@ -220,7 +220,7 @@ class PointsmanPolicy(RoutingPolicy):
         return facts.naming(request.work.model.name)
 
 
-def _ending(record: RequestRecord, sent_at_s: float, time_scale: float, is_redispatched: bool) -> Ending:
+def _ending(record: RequestOutcome, sent_at_s: float, time_scale: float, is_redispatched: bool) -> Ending:
     """Return what HAProxy's log line would say of a request that was sent to its server then. Times of one that went
     around are not its last server's alone: nothing is learned of them.
     """

@@ -9,7 +9,7 @@ from enum import Enum
 
 from spoe_agent.simulator import Model
 from spoe_agent.simulator.virtual.front import Front
-from spoe_agent.simulator.virtual.requests import Request, RequestRecord
+from spoe_agent.simulator.virtual.requests import Request, RequestOutcome
 from spoe_agent.simulator.work import RunningModel
 
 
@@ -75,7 +75,7 @@ class RoutingPolicy:
         """Return the models whose files were read before the first request."""
         return ()
 
-    def unloads(self, record: RequestRecord) -> Iterable[Model]:
+    def unloads(self, record: RequestOutcome) -> Iterable[Model]:
         """Return the models that are to be unloaded where this request goes, just before it gets there."""
         return ()
 
@@ -102,7 +102,7 @@ class RoutingPolicy:
     def probed(self, server: int, is_answered: bool, now_s: float) -> None:
         """A probe was answered, or not in time."""
 
-    def ended(self, record: RequestRecord, front: Front, now_s: float) -> None:
+    def ended(self, record: RequestOutcome, front: Front, now_s: float) -> None:
         """A request ended in whatever way, refused ones aside: HAProxy's log line."""
 
     def grants(self, front: Front, now_s: float) -> Iterable[tuple[int, Assignment]]:

@@ -42,7 +42,7 @@ class Request:
 
 
 @dataclass(slots=True, eq=False)
-class RequestRecord:
+class RequestOutcome:
     """What became of one request. Times are seconds on the simulation's clock."""
 
     request: Request

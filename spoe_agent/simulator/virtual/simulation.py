@@ -18,7 +18,7 @@ from spoe_agent.simulator.virtual.faults import VirtualInstance
 from spoe_agent.simulator.virtual.front import Front
 from spoe_agent.simulator.virtual.outcome import Outcome, OutcomeRecorder
 from spoe_agent.simulator.virtual.policy import Assignment, Refusal, RoutingPolicy, Wait
-from spoe_agent.simulator.virtual.requests import CLIENT_LEFT, SERVED, TIMED_OUT, Request, RequestRecord
+from spoe_agent.simulator.virtual.requests import CLIENT_LEFT, SERVED, TIMED_OUT, Request, RequestOutcome
 from spoe_agent.simulator.work import Event, Finished, FirstToken, Rejected, Task, Work
 
 TIMEOUT_S = 600.0
@@ -72,11 +72,11 @@ class Simulation:
         self._policy = policy
         self._own = 0
         self._probes: dict[int, int] = {}
-        self._records: dict[int, RequestRecord] = {}
-        self._held: dict[int, RequestRecord] = {}
+        self._records: dict[int, RequestOutcome] = {}
+        self._held: dict[int, RequestOutcome] = {}
         self._timers: list[tuple[float, int, int]] = []
-        self._patience: deque[RequestRecord] = deque()
-        self._let_through: deque[tuple[RequestRecord, int]] = deque()
+        self._patience: deque[RequestOutcome] = deque()
+        self._let_through: deque[tuple[RequestOutcome, int]] = deque()
         self._recorder = OutcomeRecorder(self._front.resident)
         self._outcome = self._recorder.outcome
 
@@ -184,7 +184,7 @@ class Simulation:
         self._grant(now_s)
 
     def _arrive(self, request: Request) -> None:
-        record = RequestRecord(request)
+        record = RequestOutcome(request)
         self._outcome.records.append(record)
         self._records[request.work.id] = record
         self._patience.append(record)
@@ -197,7 +197,7 @@ class Simulation:
             self._let_through.append((record, request.past))
         self._settle(request.at_s)
 
-    def _follow(self, record: RequestRecord, verdict: Assignment, now_s: float) -> None:
+    def _follow(self, record: RequestOutcome, verdict: Assignment, now_s: float) -> None:
         """Do what the policy says."""
         if verdict is Wait.BACKEND:
             self._front.central.append(record)
@@ -226,7 +226,7 @@ class Simulation:
             self._recorder.sent(server)
             self._submit(record, server, now_s)
 
-    def _submit(self, record: RequestRecord, server: int, now_s: float) -> None:
+    def _submit(self, record: RequestOutcome, server: int, now_s: float) -> None:
         for model in self._policy.unloads(record):
             self._ask(server, Work(0, model, Task.UNLOAD, keep_alive_s=0.0), now_s)
         record.sent_at_s = now_s
@@ -254,7 +254,7 @@ class Simulation:
         elif isinstance(event, Rejected):
             self._end(self._records[event.id], event.status, event.at_s)
 
-    def _end(self, record: RequestRecord, status: int, now_s: float) -> None:
+    def _end(self, record: RequestOutcome, status: int, now_s: float) -> None:
         """A request on an instance ended; the next in the queue takes its place."""
         server = record.server
         assert server is not None
@@ -267,7 +267,7 @@ class Simulation:
             self._let_through.append((following, server))
         self._grant(now_s)
 
-    def _abandon(self, record: RequestRecord, status: int, now_s: float) -> None:
+    def _abandon(self, record: RequestOutcome, status: int, now_s: float) -> None:
         """The client left, or the front gave up: wherever the request is, it goes away."""
         number = record.request.work.id
         if self._held.pop(number, None) is not None or self._front.leave(record):
@@ -283,7 +283,7 @@ class Simulation:
         self._end(record, status, now_s)
         self._advance(server, now_s)
 
-    def _close(self, record: RequestRecord, status: int, now_s: float) -> None:
+    def _close(self, record: RequestOutcome, status: int, now_s: float) -> None:
         record.status, record.ended_at_s = status, now_s
         self._outcome.finished_at_s = now_s
         number = record.request.work.id

@@ -13,7 +13,7 @@ from spoe_agent.haproxy.contract import INSTANCE_CHECK
 from spoe_agent.simulator import InstanceProfile
 from spoe_agent.simulator.virtual.faults import PlannedFault, Trouble
 from spoe_agent.simulator.virtual.policy import Refusal, RoutingPolicy
-from spoe_agent.simulator.virtual.requests import BROKEN, Request, RequestRecord
+from spoe_agent.simulator.virtual.requests import BROKEN, Request, RequestOutcome
 from spoe_agent.simulator.virtual.simulation import Simulation, Timer
 
 RETRIES = 3
@@ -110,13 +110,13 @@ class StruckSimulation(Simulation):
         for number in [number for number, at in self._probes.items() if at == server]:
             self._probed(number, False, now_s)
 
-    def _submit(self, record: RequestRecord, server: int, now_s: float) -> None:
+    def _submit(self, record: RequestOutcome, server: int, now_s: float) -> None:
         if self._instances[server].is_open:
             super()._submit(record, server, now_s)
         else:
             self._refuse(record, server, now_s)
 
-    def _refuse(self, record: RequestRecord, server: int, now_s: float) -> None:
+    def _refuse(self, record: RequestOutcome, server: int, now_s: float) -> None:
         """Nobody listens there: HAProxy takes another server at once (`option redispatch 1`)."""
         self._recorder.failed(server)
         following = self._front.release(server)
@@ -126,7 +126,7 @@ class StruckSimulation(Simulation):
         with self._front.without(server):
             self._redispatch(record, now_s)
 
-    def _redispatch(self, record: RequestRecord, now_s: float) -> None:
+    def _redispatch(self, record: RequestOutcome, now_s: float) -> None:
         number = record.request.work.id
         self._retries[number] += 1
         may_retry = self._front.servers and self._retries[number] <= RETRIES

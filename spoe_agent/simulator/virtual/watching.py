@@ -17,7 +17,7 @@ from spoe_agent.instances.reading import PollResult, Reading
 from spoe_agent.instances.watch import TICK_S, Watch
 from spoe_agent.routing import Kind, LoadedModel
 from spoe_agent.routing.keep import Touch
-from spoe_agent.simulator.virtual.requests import BROKEN, CLIENT_LEFT, TIMED_OUT, RequestRecord
+from spoe_agent.simulator.virtual.requests import BROKEN, CLIENT_LEFT, TIMED_OUT, RequestOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,9 @@ class Watching:
         """An instance did not take a request."""
         self._watch.refused(instance)
 
-    def ended(self, request_id: str, record: RequestRecord, server: str, ending: Ending, is_redispatched: bool) -> None:
+    def ended(
+        self, request_id: str, record: RequestOutcome, server: str, ending: Ending, is_redispatched: bool
+    ) -> None:
         """Take HAProxy's log line of a request."""
         cut = record.status == BROKEN and record.first_at_s is not None
         status = 200 if cut else record.status
@@ -117,7 +119,7 @@ class Watching:
         return await Asked(instance, what, deadline_s)
 
 
-def _termination(record: RequestRecord) -> str:
+def _termination(record: RequestOutcome) -> str:
     """Return HAProxy's two letters (configuration.txt 8.5): D after the answer has begun, else H."""
     who = {BROKEN: "S", TIMED_OUT: "s", CLIENT_LEFT: "C"}.get(record.status)
     if who is None:

@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 
 from bench.policies.samples import REFUSED_S, sample
-from spoe_agent.simulator.virtual.requests import SERVED, RequestRecord
+from spoe_agent.simulator.virtual.requests import SERVED, RequestOutcome
 from tests.simulator.virtual.builders import request
 
 
-def ended(ttft_s: float, e2e_s: float, status: int = SERVED, tokens: int = 11) -> RequestRecord:
+def ended(ttft_s: float, e2e_s: float, status: int = SERVED, tokens: int = 11) -> RequestOutcome:
     asked = request(1, at_s=100.0, output_tokens=tokens)
-    return RequestRecord(asked, status, server=1, first_at_s=100.0 + ttft_s, ended_at_s=100.0 + e2e_s, load_wait_s=0.5)
+    return RequestOutcome(asked, status, server=1, first_at_s=100.0 + ttft_s, ended_at_s=100.0 + e2e_s, load_wait_s=0.5)
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def ended(ttft_s: float, e2e_s: float, status: int = SERVED, tokens: int = 11) -
         pytest.param(ended(0.1, 0.2, status=503), False, id="failed"),
     ],
 )
-def test_in_time_is_relative_to_the_request_alone(record: RequestRecord, in_time: bool) -> None:
+def test_in_time_is_relative_to_the_request_alone(record: RequestOutcome, in_time: bool) -> None:
     assert sample(record).in_time is in_time
 
 

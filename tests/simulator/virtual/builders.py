@@ -15,7 +15,7 @@ from spoe_agent.simulator import InstanceProfile, Model
 from spoe_agent.simulator.profile import GB, NO_WAITS, GpuSpeed
 from spoe_agent.simulator.virtual.fleet import FleetPlan, prefill_s, step_s
 from spoe_agent.simulator.virtual.front import Front
-from spoe_agent.simulator.virtual.requests import Request, RequestRecord
+from spoe_agent.simulator.virtual.requests import Request, RequestOutcome
 from spoe_agent.simulator.work import Task, Work
 
 PROFILE = InstanceProfile(
@@ -70,8 +70,8 @@ def request(
     )
 
 
-def record(id: int, at_s: float = 0.0, name: str = "a") -> RequestRecord:
-    return RequestRecord(request(id, at_s, name))
+def record(id: int, at_s: float = 0.0, name: str = "a") -> RequestOutcome:
+    return RequestOutcome(request(id, at_s, name))
 
 
 def sample(t: float = 0.0, ttft: float = 1.0, **facts: object) -> Sample:

@@ -15,7 +15,7 @@ from spoe_agent.simulator.virtual.fleet import FleetPlan
 from spoe_agent.simulator.virtual.front import Front
 from spoe_agent.simulator.virtual.pointsman import USUAL, PointsmanPolicy, Variant, fleet_spec, max_connections
 from spoe_agent.simulator.virtual.policy import Assignment, Refusal, Wait
-from spoe_agent.simulator.virtual.requests import Request, RequestRecord
+from spoe_agent.simulator.virtual.requests import Request, RequestOutcome
 from spoe_agent.simulator.virtual.simulation import Outcome, Simulation
 from spoe_agent.simulator.virtual.struck import StruckSimulation
 from tests.simulator.virtual.builders import MODELS, PROFILE, fleet, front_of, model, request
@@ -166,7 +166,7 @@ class Watched(PointsmanPolicy):
         self.held += verdict is Wait.POLICY
         return verdict
 
-    def unloads(self, record: RequestRecord) -> Iterable[Model]:
+    def unloads(self, record: RequestOutcome) -> Iterable[Model]:
         models = list(super().unloads(record))
         self.unloaded += models
         return models

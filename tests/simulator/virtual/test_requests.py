@@ -2,16 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from spoe_agent.simulator.virtual.requests import CLIENT_LEFT, SERVED, RequestRecord
+from spoe_agent.simulator.virtual.requests import CLIENT_LEFT, SERVED, RequestOutcome
 from spoe_agent.simulator.work import Task
 from tests.simulator.virtual.builders import request
 
 
 def done(
     status: int = SERVED, first_at_s: float | None = 10.5, kind: Task = Task.GENERATE, tokens: int = 11
-) -> RequestRecord:
+) -> RequestOutcome:
     asked = request(1, at_s=10.0, kind=kind, output_tokens=tokens)
-    return RequestRecord(asked, status=status, first_at_s=first_at_s, ended_at_s=11.0)
+    return RequestOutcome(asked, status=status, first_at_s=first_at_s, ended_at_s=11.0)
 
 
 def test_times_count_from_sending() -> None:
@@ -30,7 +30,7 @@ def test_times_count_from_sending() -> None:
         pytest.param(done(504, first_at_s=None), id="no token came"),
     ],
 )
-def test_without_two_tokens_there_is_no_time_between_them(record: RequestRecord) -> None:
+def test_without_two_tokens_there_is_no_time_between_them(record: RequestOutcome) -> None:
     assert record.tpot_s is None
 
 

@@ -13,7 +13,7 @@ from bench.policies.arms import ARMS, Setting
 from spoe_agent.simulator import Model
 from spoe_agent.simulator.virtual.front import Front
 from spoe_agent.simulator.virtual.policy import Assignment, Refusal, RoutingPolicy, Wait
-from spoe_agent.simulator.virtual.requests import CLIENT_LEFT, SERVED, Request, RequestRecord
+from spoe_agent.simulator.virtual.requests import CLIENT_LEFT, SERVED, Request, RequestOutcome
 from spoe_agent.simulator.virtual.simulation import TIMEOUT_S, Outcome, Simulation
 from spoe_agent.simulator.work import RunningModel, Task
 from tests.simulator.virtual.builders import MODELS, fleet, request
@@ -31,7 +31,7 @@ class Script(RoutingPolicy):
         self.seen.append((request.work.id, list(front.served)))
         return next(self._verdicts)
 
-    def ended(self, record: RequestRecord, front: Front, now_s: float) -> None:
+    def ended(self, record: RequestOutcome, front: Front, now_s: float) -> None:
         self.ends.append((record.request.work.id, round(now_s, 6)))
 
 
@@ -185,7 +185,7 @@ def test_a_held_request_that_leaves_may_let_another_go() -> None:
 
         poll_interval_s = None
 
-        def ended(self, record: RequestRecord, front: Front, now_s: float) -> None:
+        def ended(self, record: RequestOutcome, front: Front, now_s: float) -> None:
             self._held = [number for number in self._held if number != record.request.work.id]
             self.is_open = True
 
@@ -218,7 +218,7 @@ def test_who_leaves_just_after_it_was_decided_is_gone() -> None:
 
 def test_a_router_may_have_a_model_unloaded_before_a_request_gets_there() -> None:
     class Steering(Script):
-        def unloads(self, record: RequestRecord) -> Iterable[Model]:
+        def unloads(self, record: RequestOutcome) -> Iterable[Model]:
             return [MODELS["b"]] if record.model == "c" else []
 
     requests = [request(n, at_s=4.0 * n, name=name) for n, name in enumerate(["a", "b", "c", "a", "b"])]

@@ -15,7 +15,7 @@ from spoe_agent.simulator.virtual.faults import PlannedFault, Trouble
 from spoe_agent.simulator.virtual.front import Front
 from spoe_agent.simulator.virtual.outcome import Outcome
 from spoe_agent.simulator.virtual.policy import Assignment, Probe, RoutingPolicy, Wait
-from spoe_agent.simulator.virtual.requests import BROKEN, CLIENT_LEFT, SERVED, TIMED_OUT, Request, RequestRecord
+from spoe_agent.simulator.virtual.requests import BROKEN, CLIENT_LEFT, SERVED, TIMED_OUT, Request, RequestOutcome
 from spoe_agent.simulator.virtual.struck import HealthCheck, StruckSimulation
 from spoe_agent.simulator.work import RunningModel
 from tests.simulator.virtual.builders import MODELS, fleet, request
@@ -257,7 +257,7 @@ def test_every_request_ends_exactly_once(
     policy = chosen.policy(Setting(plan, tuple(MODELS.values()), 1, requests))
     instances = [chosen.hardware(profile) for profile in plan.instances]
     fault = PlannedFault(trouble, lasts_s=4.0, first_s=3.0, every_s=12.0)
-    records: list[RequestRecord] = (
+    records: list[RequestOutcome] = (
         StruckSimulation(instances, chosen.limits(plan), requests, policy, fault).run().records
     )
 

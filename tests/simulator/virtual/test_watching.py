@@ -11,7 +11,7 @@ from spoe_agent.fleet import HealthPolicy
 from spoe_agent.instances.lists import InstalledModel
 from spoe_agent.routing import Dialect, FleetSpec, Health, InstanceLoad, InstanceSpec, Kind, LoadedModel, RequestFacts
 from spoe_agent.routing.names import canonical
-from spoe_agent.simulator.virtual.requests import BROKEN, CLIENT_LEFT, SERVED, TIMED_OUT, RequestRecord
+from spoe_agent.simulator.virtual.requests import BROKEN, CLIENT_LEFT, SERVED, TIMED_OUT, RequestOutcome
 from spoe_agent.simulator.virtual.watching import Watching
 from tests.simulator.virtual.builders import request
 
@@ -47,7 +47,7 @@ class Stage:
         return choice.instance
 
     def end(self, number: int, server: str, status: int, first: bool = False, redispatched: bool = False) -> None:
-        record = RequestRecord(request(number), status, 0, self.now_s if first else None, self.now_s)
+        record = RequestOutcome(request(number), status, 0, self.now_s if first else None, self.now_s)
         self.watching.ended(str(number), record, server, Ending(0.1, 0.2, status == SERVED), redispatched)
 
 
