@@ -21,7 +21,7 @@ from spoe_agent.fleet.schema import (
     Listeners,
     Policies,
 )
-from spoe_agent.fleet.schema_door import KeySettings, TlsSettings
+from spoe_agent.fleet.schema_front import KeySettings, TlsSettings
 from spoe_agent.fleet.schema_haproxy import HAProxySettings
 from spoe_agent.fleet.schema_models import ModelEntry
 from spoe_agent.fleet.schema_ollama import OllamaSettings

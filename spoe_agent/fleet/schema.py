@@ -1,8 +1,9 @@
 """The fleet file's shape: one pydantic model per section, documented for people and editors.
 
-Lives here: keys, types, defaults, what each key means. Health, connection limits and GPUs: schema_watch; models:
-schema_models; where HAProxy is: schema_haproxy; an Ollama's own settings: schema_ollama; what else holds for the whole
-fleet: Policies.
+Lives here: keys, types, defaults, what each key means. Who may come in, and TLS: schema_front; health, connection
+limits and GPUs: schema_watch; decision log and traces: schema_records; models: schema_models; where HAProxy is:
+schema_haproxy; an Ollama's own settings: schema_ollama; what else holds for the whole fleet, CORS and bounds of
+requests among it: Policies. What is worked out from several keys: resolved; what routing is told of them: specs.
 
 The *Draft classes are the same sections with nothing required, so that a section with one bad key can still be
 checked for all the rest.
@@ -15,11 +16,12 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field
 
 from spoe_agent.fleet.called import InstanceName
-from spoe_agent.fleet.schema_door import KeySettings, TlsSettings
+from spoe_agent.fleet.schema_front import KeySettings, TlsSettings
 from spoe_agent.fleet.schema_haproxy import HAProxySettings
 from spoe_agent.fleet.schema_models import ModelDraft, ModelEntry
 from spoe_agent.fleet.schema_ollama import OllamaSettings
-from spoe_agent.fleet.schema_watch import DecisionLogPolicy, HealthPolicy, LimitPolicy, Telemetry, TracesPolicy
+from spoe_agent.fleet.schema_records import DecisionLogPolicy, TracesPolicy
+from spoe_agent.fleet.schema_watch import HealthPolicy, LimitPolicy, Telemetry
 from spoe_agent.fleet.section import Section
 from spoe_agent.fleet.units import (
     AbsolutePath,

@@ -1,4 +1,7 @@
-"""Who reads this host's GPUs: one reader for each vendor; a new one is added here."""
+"""Who reads this host's GPUs: one reader for each vendor; a new one is added here.
+
+By which variable an Ollama is bound to them: `instances.environment`; which devices a unit opens for it: `render`.
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from spoe_agent.door.catalogue import ANSWERS, MODEL_LISTS
 from spoe_agent.fleet import Fleet
-from spoe_agent.fleet.schema_door import KeySettings
+from spoe_agent.fleet.schema_front import KeySettings
 from spoe_agent.keys.entry import OPEN_LINE, Key, rights_of
 from spoe_agent.keys.keyring import Keyring, Lack
 from spoe_agent.requests.caller import Credentials, address_of, is_unnamed, secret_of

@@ -21,14 +21,15 @@ from spoe_agent.fleet.schema import FleetFile, InstanceEntry
 from spoe_agent.fleet.schema_ollama import OllamaSettings
 
 ROOT = Path(spoe_agent.__file__).parent
-TRYING_OUT = {"rig", "demo", "simulator"}
+TRYING_OUT = {"rig", "demo", "simulator", "replay"}
 CHECKING = {"surroundings"}
 SCHEMA_AND_CHECKS = {
     "schema",
-    "schema_door",
+    "schema_front",
     "schema_haproxy",
     "schema_models",
     "schema_ollama",
+    "schema_records",
     "schema_watch",
     "checks",
     "gpu_checks",

@@ -1,4 +1,4 @@
-"""The fleet file's sections on who may come in and how: keys, TLS."""
+"""The fleet file's sections on the front, where clients come in: keys, TLS. What a single key may: keys/entry."""
 
 from __future__ import annotations
 
