@@ -10,7 +10,7 @@ from typing import Any
 from spoe_agent.agent import decided
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.ending import Line
-from spoe_agent.agent.history import Entry
+from spoe_agent.agent.history import PastRequest
 from spoe_agent.routing import Dialect, Kind, RequestFacts
 from spoe_agent.routing.names import canonical
 
@@ -46,7 +46,7 @@ def last(agent: Agent, count: int, model: str | None, now_s: float) -> list[dict
 _OPEN: dict[str, Any] = {"request_id": "", "age_s": None, "held_s": None, "predicted_s": None, "ended": None}
 
 
-def _past(agent: Agent, entry: Entry, now_s: float) -> dict[str, Any]:
+def _past(agent: Agent, entry: PastRequest, now_s: float) -> dict[str, Any]:
     line = entry.line
     return {
         **decided.fields(entry.facts, entry.choice, agent.record.rows.caller(entry.facts.caller)),

@@ -19,7 +19,7 @@ CANDIDATES = 16_000
 
 
 @dataclass(slots=True)
-class Entry:
+class PastRequest:
     """One request."""
 
     facts: RequestFacts
@@ -41,7 +41,7 @@ class History:
     """Keeps them, the oldest first."""
 
     def __init__(self, kept: int = KEPT, candidates: int = CANDIDATES) -> None:
-        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._entries: OrderedDict[str, PastRequest] = OrderedDict()
         self._kept = kept
         self._most = candidates
         self._candidates = 0
@@ -49,7 +49,7 @@ class History:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def decided(self, facts: RequestFacts, choice: Choice, now_s: float) -> list[Entry]:
+    def decided(self, facts: RequestFacts, choice: Choice, now_s: float) -> list[PastRequest]:
         """Take a decision. Requests that name no model, and are let through, are not worth a place. Return those that
         have not ended and must go for it.
         """
@@ -58,7 +58,7 @@ class History:
         before = self._entries.pop(facts.request_id, None)
         if before is not None:
             self._candidates -= len(before.choice.candidates)
-        self._entries[facts.request_id] = Entry(facts, choice, now_s)
+        self._entries[facts.request_id] = PastRequest(facts, choice, now_s)
         self._candidates += len(choice.candidates)
         gone = []
         while len(self._entries) > self._kept or self._candidates > self._most:
@@ -84,22 +84,22 @@ class History:
         if entry is not None:
             entry.predicted_s = predicted_s
 
-    def ended(self, line: Line) -> Entry | None:
+    def ended(self, line: Line) -> PastRequest | None:
         """Take the end of a request, and return its decision, if that is kept."""
         entry = self._entries.get(line.request_id)
         if entry is not None:
             entry.line = line
         return entry
 
-    def under_way(self) -> list[Entry]:
+    def under_way(self) -> list[PastRequest]:
         """Return those that were answered, with an instance or a refusal, and have not ended."""
         return [one for one in self._entries.values() if one.line is None and one.choice.action is not Action.HOLD]
 
-    def get(self, request_id: str) -> Entry | None:
+    def get(self, request_id: str) -> PastRequest | None:
         """Return a request by its id."""
         return self._entries.get(request_id)
 
-    def find(self, name: str) -> Entry | None:
+    def find(self, name: str) -> PastRequest | None:
         """Return a request by its id, or by what its client calls it (X-Request-Id): of several, the latest. It may
         have to look at all.
         """
@@ -109,7 +109,7 @@ class History:
         named = (one for one in reversed(self._entries.values()) if one.line is not None and one.line.name == name)
         return next(named, None)
 
-    def last(self, count: int, model: str | None = None) -> list[Entry]:
+    def last(self, count: int, model: str | None = None) -> list[PastRequest]:
         """Return the latest, newest first; of one model (canonical key) only, if that is given."""
         found = [one for one in reversed(self._entries.values()) if model is None or one.facts.model == model]
         return found[:count]

@@ -15,7 +15,7 @@ from pydantic_core import to_json
 
 from spoe_agent.agent import decided
 from spoe_agent.agent.ending import Line
-from spoe_agent.agent.history import Entry
+from spoe_agent.agent.history import PastRequest
 from spoe_agent.routing import Kind, RequestFacts
 from spoe_agent.routing.facts import LogCaller
 
@@ -45,7 +45,7 @@ class Rows:
         found, self._waiting, self._bytes = self._waiting, [], 0
         return found
 
-    def ended(self, entry: Entry | None, line: Line) -> None:
+    def ended(self, entry: PastRequest | None, line: Line) -> None:
         """Add how a request ended. `entry`: its decision; None: none is kept."""
         if not self.is_wanted:
             return
@@ -55,7 +55,7 @@ class Rows:
         else:
             self._add({**self._decision(entry), "ended": _ended(line)})
 
-    def still_open(self, entry: Entry) -> None:
+    def still_open(self, entry: PastRequest) -> None:
         """Add a request whose end is not known, and whose decision is kept no longer."""
         if self.is_wanted and not entry.is_in_log:
             entry.is_in_log = True
@@ -69,7 +69,7 @@ class Rows:
         self._waiting.append(text)
         self._bytes += len(text)
 
-    def _decision(self, entry: Entry) -> dict[str, Any]:
+    def _decision(self, entry: PastRequest) -> dict[str, Any]:
         said = decided.fields(entry.facts, entry.choice, self.caller(entry.facts.caller))
         return {
             "id": said.pop("id"),

@@ -12,7 +12,7 @@ import secrets
 from collections import deque
 from typing import Any
 
-from spoe_agent.agent.history import Entry
+from spoe_agent.agent.history import PastRequest
 from spoe_agent.routing.names import display
 
 MOST = 2048
@@ -42,7 +42,7 @@ class Spans:
         self._waiting.clear()
         return found
 
-    def ended(self, entry: Entry) -> None:
+    def ended(self, entry: PastRequest) -> None:
         """Add the decision on a request, unless its trace is one that is not recorded."""
         parent = _PARENT.fullmatch(entry.facts.trace)
         if not self.is_wanted or (parent is not None and not int(parent[3], 16) & _SAMPLED):
@@ -67,7 +67,7 @@ class Spans:
         )
 
 
-def _attributes(entry: Entry) -> dict[str, str | int | float | None]:
+def _attributes(entry: PastRequest) -> dict[str, str | int | float | None]:
     facts, choice, line = entry.facts, entry.choice, entry.line
     return {
         "pointsman.id": facts.request_id,

@@ -7,7 +7,7 @@ from typing import Any
 from spoe_agent.admin.signs import faults
 from spoe_agent.admin.wording import WHY, haproxy, waits
 from spoe_agent.agent.agent import Agent
-from spoe_agent.agent.history import Entry
+from spoe_agent.agent.history import PastRequest
 from spoe_agent.routing import Action
 from spoe_agent.routing.names import display
 
@@ -25,7 +25,7 @@ def scene(status: dict[str, Any], agent: Agent, now_s: float) -> dict[str, Any]:
     return {**seen, "asks": asks, "faults": faults(status), "decisions": [decision(entry, now_s) for entry in latest]}
 
 
-def decision(entry: Entry, now_s: float) -> dict[str, Any]:
+def decision(entry: PastRequest, now_s: float) -> dict[str, Any]:
     """Return one decision in a line; `grade` is as in `admin.signs`, or "" when it is well."""
     facts, choice, line = entry.facts, entry.choice, entry.line
     is_routed = choice.action is Action.ROUTE
@@ -49,7 +49,7 @@ def decision(entry: Entry, now_s: float) -> dict[str, Any]:
     }
 
 
-def _why(entry: Entry) -> str:
+def _why(entry: PastRequest) -> str:
     choice = entry.choice
     if choice.action is Action.HOLD:
         return waits(choice.instance, choice.reason_text)

@@ -16,7 +16,7 @@ from spoe_agent.requests.glimpse import HEAD_BYTES, Glimpse, TooLarge
 from spoe_agent.requests.hints import beginning
 from spoe_agent.requests.reading import asked, content, glimpsed, read, without_body
 from spoe_agent.requests.wishes import WishError, unpacked
-from spoe_agent.routing import Action, Choice, InstanceLoad, Policy, Problem, RequestFacts
+from spoe_agent.routing import Action, Choice, InstanceLoad, Policy, RequestFacts, RequestProblem
 from spoe_agent.routing.rights import EVERYTHING
 from spoe_agent.routing.surface import Kind
 from spoe_agent.spop import Message, Scope, SetVar, VarAction
@@ -47,7 +47,7 @@ def _refused(args: Mapping[str, object]) -> RequestFacts | None:
     try:
         unpacked(_text(args, "wish"))
     except WishError as error:
-        return _asked(args).without_model(Problem.BAD_HEADER, str(error))
+        return _asked(args).without_model(RequestProblem.BAD_HEADER, str(error))
     return None
 
 
@@ -71,7 +71,7 @@ def _facts(message: Message, policy: Policy) -> RequestFacts:
     except TooLarge:
         # What is said of a body holds for who may use any model; where it matters, the body itself must.
         given = _text(args, "given") if request.rights.models is None else ""
-        return request.naming(given) if given else request.without_model(Problem.TOO_LARGE)
+        return request.naming(given) if given else request.without_model(RequestProblem.TOO_LARGE)
 
 
 def unread(message: Message) -> RequestFacts:

@@ -179,7 +179,7 @@ HOLD_GRACE_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class HealthCheck:
     """HAProxy's health check of a server (configuration.txt 5.2). One answer is enough to be up again (`rise 1`)."""
 
     inter_s: float
@@ -196,10 +196,10 @@ HELLO = encode_haproxy_hello(Hello(16_380, healthcheck=True))
 HELLO_BACK = string("version") + value("2.0")
 """What HAProxy's check of the agent says, and what must stand in the answer (`option spop-check`)."""
 
-AGENT_CHECK = Check(inter_s=0.5, fastinter_s=0.1, downinter_s=0.25)
+AGENT_CHECK = HealthCheck(inter_s=0.5, fastinter_s=0.1, downinter_s=0.25)
 """Whether the agent is there."""
 
-INSTANCE_CHECK = Check(inter_s=2.0, fastinter_s=0.5, downinter_s=1.0)
+INSTANCE_CHECK = HealthCheck(inter_s=2.0, fastinter_s=0.5, downinter_s=1.0)
 """Whether an instance answers `GET /`."""
 
 LIMIT_INTER_S = 0.5

@@ -12,7 +12,7 @@ from spoe_agent.haproxy.contract import Question
 from spoe_agent.haproxy.inspector import Crowded, Inspector
 from spoe_agent.haproxy.tally import Tally
 from spoe_agent.requests.glimpse import NeedsWhole
-from spoe_agent.routing import Action, Choice, Problem, Reason, RequestFacts
+from spoe_agent.routing import Action, Choice, Reason, RequestFacts, RequestProblem
 from spoe_agent.spop import Message, VarAction
 
 log = structlog.get_logger()
@@ -67,7 +67,7 @@ class Decisions:
         try:
             facts = await self._inspector.read(bridge.reading(message), bridge.body_bytes(message))
         except TimeoutError as error:
-            facts = bridge.unread(message).without_model(Problem.UNREADABLE, str(error))
+            facts = bridge.unread(message).without_model(RequestProblem.UNREADABLE, str(error))
         except Crowded as error:
             retry_after_s = self._agent.fleet.policy.retry_after_s
             crowded = Choice(Action.REJECT, Reason.CROWDED, message=str(error), retry_after_s=retry_after_s)

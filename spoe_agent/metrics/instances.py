@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter as Tally
+import collections
 from collections.abc import Iterator
 
 from spoe_agent.agent.counts import MAX_MODELS, OTHERS
@@ -64,7 +64,7 @@ def _bytes(moment: Moment) -> Iterator[Row[float]]:
 
 def _copies(moment: Moment) -> Iterator[Row[float]]:
     """Of very many, those with most copies have names."""
-    copies = Tally(model for name in moment.names for model in moment.snapshot.state(name).loaded)
+    copies = collections.Counter(model for name in moment.names for model in moment.snapshot.state(name).loaded)
     named = dict(sorted(copies.items(), key=lambda item: (-item[1], item[0]))[:MAX_MODELS])
     for model, count in named.items():
         yield (model_label(model),), count

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter as Tally
+import collections
 from collections.abc import Iterable, Iterator
 
 from spoe_agent.agent.counts import MAX_MODELS, OTHERS, Histogram
@@ -69,7 +69,7 @@ def _hold_s(moment: Moment) -> Iterator[Row[Histogram]]:
 
 def _held(moment: Moment) -> Iterator[Row[float]]:
     agent = moment.known.agent
-    held = Tally(agent.priority(ticket.facts) for ticket in agent.hold)
+    held = collections.Counter(agent.priority(ticket.facts) for ticket in agent.hold)
     # Classes that held somebody before are at nothing now, not gone.
     for priority in sorted({0, *held, *(priority for priority, _ in moment.counts.hold_s)}):
         yield (str(priority),), held[priority]

@@ -20,7 +20,7 @@ class NoLog(Exception):
     """The log cannot be replayed; the text says why."""
 
 
-class Candidate(BaseModel):
+class RecordedCandidate(BaseModel):
     """An instance as it was weighed."""
 
     state: str | None = None
@@ -52,7 +52,7 @@ class Decision(BaseModel):
     action: str
     instance: str | None = None
     reason: str
-    candidates: dict[str, Candidate] = {}
+    candidates: dict[str, RecordedCandidate] = {}
     """Of those only the one that was chosen: a large fleet's others take most of the memory."""
     body_bytes: int = 0
     num_ctx: int | None = None
@@ -95,14 +95,14 @@ class Decision(BaseModel):
         return self.tier in ("room", "evict", "reload")
 
 
-class Loaded(BaseModel):
+class RecordedModel(BaseModel):
     """A model in memory."""
 
     bytes: int
     context_length: int
 
 
-class Instance(BaseModel):
+class RecordedInstance(BaseModel):
     """An instance as it was."""
 
     store: str
@@ -110,10 +110,10 @@ class Instance(BaseModel):
     num_parallel: int
     max_loaded_models: int
     max_connections: int
-    loaded: dict[str, Loaded] = {}
+    loaded: dict[str, RecordedModel] = {}
 
 
-class Learned(BaseModel):
+class RecordedTimes(BaseModel):
     """Times that were learned: model, instance, seconds, of how many requests."""
 
     service_s: list[tuple[str, str, float, int]] = []
@@ -123,15 +123,15 @@ class Learned(BaseModel):
     """By store: so many times longer than expected, of how many loads."""
 
 
-class Known(BaseModel):
+class RecordedFleet(BaseModel):
     """What the agent knew at a time."""
 
     time: float
-    instances: dict[str, Instance]
+    instances: dict[str, RecordedInstance]
     stores: dict[str, dict[str, int]]
     cached: dict[str, list[str]] = {}
     """Models whose files were taken to be in the page cache, by store."""
-    learned: Learned = Learned()
+    learned: RecordedTimes = RecordedTimes()
 
 
 @dataclass(slots=True)
@@ -140,13 +140,13 @@ class Recorded:
 
     decisions: list[Decision] = field(default_factory=list)
     """In the order in which they came."""
-    known: list[Known] = field(default_factory=list)
+    known: list[RecordedFleet] = field(default_factory=list)
     unread: int = 0
     """Lines that could not be read."""
     undecided: int = 0
     """Requests that HAProxy decided alone: nobody knows their models."""
 
-    def first(self) -> Known:
+    def first(self) -> RecordedFleet:
         """Return what was known at the beginning."""
         return self.known[0]
 
@@ -154,7 +154,7 @@ class Recorded:
         """Return each model's bytes on disk."""
         return {model: size for one in self.known for listed in one.stores.values() for model, size in listed.items()}
 
-    def in_memory(self) -> Mapping[str, tuple[Loaded, Instance]]:
+    def in_memory(self) -> Mapping[str, tuple[RecordedModel, RecordedInstance]]:
         """Return what models took once they were loaded, and where."""
         found = {}
         for one in self.known:
@@ -169,7 +169,7 @@ def read(paths: Iterable[Path]) -> Recorded:
     for row in _rows(paths, found):
         try:
             if "known" in row:
-                found.known.append(Known.model_validate(row["known"]))
+                found.known.append(RecordedFleet.model_validate(row["known"]))
             else:
                 joined.take(row)
         except ValidationError:

@@ -9,7 +9,7 @@ from math import log
 from spoe_agent.agent.learner import Learner, Mean
 from spoe_agent.fleet import Fleet, specs
 from spoe_agent.replay import machines
-from spoe_agent.replay.recorded import Known, NoLog, Recorded
+from spoe_agent.replay.recorded import NoLog, Recorded, RecordedFleet
 from spoe_agent.replay.requests import Beginning, Told, fit, told
 from spoe_agent.routing import Action, Choice, FleetSpec, RequestFacts
 from spoe_agent.routing.choice import EVICT, RELOAD, ROOM
@@ -58,7 +58,13 @@ class _Router(PointsmanPolicy):
     """The agent of another fleet, asked for recorded requests."""
 
     def __init__(
-        self, requests: Sequence[Told], spec: FleetSpec, fleet: Fleet, known: Known, begun: Beginning, scale: float
+        self,
+        requests: Sequence[Told],
+        spec: FleetSpec,
+        fleet: Fleet,
+        known: RecordedFleet,
+        begun: Beginning,
+        scale: float,
     ) -> None:
         models = {one.model.name: one.model for one in requests}
         stores = {name: frozenset(map(canonical, listed)) for name, listed in known.stores.items()}
@@ -144,7 +150,7 @@ def _lead_s(model: Model) -> float:
     return _LOAD_LEAST_S + model.size_bytes / _LOAD_BYTES_PER_S
 
 
-def learned(known: Known, spec: FleetSpec) -> Learner:
+def learned(known: RecordedFleet, spec: FleetSpec) -> Learner:
     """Return what the recorded agent knew at the beginning, as far as the instances are there."""
     there = {one.name for one in spec.instances}
 

@@ -14,7 +14,7 @@ from spoe_agent.requests.changes import read_change
 from spoe_agent.requests.glimpse import HEAD_BYTES, Glimpse, model_of
 from spoe_agent.requests.hints import Purpose, beginning, hints_of
 from spoe_agent.requests.wishes import WishError, read_wishes
-from spoe_agent.routing import InstanceLoad, Kind, Problem, RequestFacts
+from spoe_agent.routing import InstanceLoad, Kind, RequestFacts, RequestProblem
 from spoe_agent.routing.rights import EVERYTHING, Rights
 from spoe_agent.routing.surface import (
     DESCRIBE_PATH,
@@ -61,7 +61,7 @@ def facts(whole: Whole) -> RequestFacts:
     try:
         request = request.wishing(read_wishes(*whole.wished))
     except WishError as error:
-        return request.without_model(Problem.BAD_HEADER, str(error))
+        return request.without_model(RequestProblem.BAD_HEADER, str(error))
     known = without_body(request, whole.path, whole.body)
     return known or at_once(read(request, whole.body, whole.content_type, whole.content_encoding))
 
@@ -124,7 +124,7 @@ def glimpsed(request: RequestFacts, glimpse: Glimpse, document: object = None) -
     `document` and errors raised, but for BodyError: see `glimpse.model_of`.
     """
     if request.words.is_form and not is_form(glimpse.content_type):
-        return request.without_model(Problem.UNREADABLE, NO_FORM)
+        return request.without_model(RequestProblem.UNREADABLE, NO_FORM)
     try:
         return request.naming(model_of(glimpse, document))
     except BodyError as error:
@@ -138,7 +138,7 @@ def read(
     may be large.
     """
     if request.words.is_form and not is_form(content_type):
-        return request.without_model(Problem.UNREADABLE, NO_FORM)
+        return request.without_model(RequestProblem.UNREADABLE, NO_FORM)
     try:
         name = yield from model_reading(body, *content(request, content_type, content_encoding))
     except BodyError as error:
@@ -157,4 +157,4 @@ def content(request: RequestFacts, content_type: str, content_encoding: str) -> 
 
 def _unreadable(request: RequestFacts, error: BodyError) -> RequestFacts:
     told = request.words.about(error.fault, error.found) or str(error)
-    return request.without_model(Problem.UNREADABLE, told)
+    return request.without_model(RequestProblem.UNREADABLE, told)

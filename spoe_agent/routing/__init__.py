@@ -5,7 +5,7 @@ Imports only itself and the standard library without I/O, clocks, randomness and
 
 from spoe_agent.routing.choice import Action, Candidate, Choice, Cost, Exclusion, Reason, Tier
 from spoe_agent.routing.choose import choose
-from spoe_agent.routing.facts import InstanceLoad, Problem, RequestFacts
+from spoe_agent.routing.facts import InstanceLoad, RequestFacts, RequestProblem
 from spoe_agent.routing.snapshot import Activity, Health, InstanceState, LoadedModel, Snapshot
 from spoe_agent.routing.specs import FleetSpec, InstanceSpec, ModelRule, Policy
 from spoe_agent.routing.surface import Dialect, Kind
@@ -27,9 +27,9 @@ __all__ = [
     "LoadedModel",
     "ModelRule",
     "Policy",
-    "Problem",
     "Reason",
     "RequestFacts",
+    "RequestProblem",
     "Snapshot",
     "Tier",
     "choose",

@@ -24,7 +24,7 @@ LogCaller = Literal["name", "hash", "none"]
 """How much logs say of whose request it is."""
 
 
-class Problem(StrEnum):
+class RequestProblem(StrEnum):
     """Why a request that needs a model shows none."""
 
     UNREADABLE = "unreadable"
@@ -65,7 +65,7 @@ class RequestFacts:
     """Canonical key (`names.canonical`), or None for requests without a model."""
     asked: str = ""
     """The model as the caller wrote it: errors echo that, as Ollama's do."""
-    problem: Problem | None = None
+    problem: RequestProblem | None = None
     detail: str = ""
     """For a problem: what exactly is wrong, fit for the caller's eyes."""
     loads: Mapping[str, InstanceLoad] = field(default_factory=dict)
@@ -119,12 +119,12 @@ class RequestFacts:
         """Return these facts with the model that the caller wrote, or with what is wrong with that name."""
         if not name.strip():
             if self.words.nameless:
-                return self.without_model(Problem.NAMELESS, self.words.nameless.format(name[:MAX_ECHO]))
-            return self.without_model(Problem.BAD_NAME, "model is required")
+                return self.without_model(RequestProblem.NAMELESS, self.words.nameless.format(name[:MAX_ECHO]))
+            return self.without_model(RequestProblem.BAD_NAME, "model is required")
         try:
             key = canonical(name)
         except ValueError:
-            return self.without_model(Problem.BAD_NAME, "invalid model name")
+            return self.without_model(RequestProblem.BAD_NAME, "invalid model name")
         # Written out, not dataclasses.replace: this is on every request's path, and four times as fast.
         return RequestFacts(
             self.request_id,
@@ -157,6 +157,6 @@ class RequestFacts:
         """Return these facts as a part of the client's trace."""
         return replace(self, trace=trace) if trace else self
 
-    def without_model(self, problem: Problem, detail: str = "") -> RequestFacts:
+    def without_model(self, problem: RequestProblem, detail: str = "") -> RequestFacts:
         """Return these facts with the reason why no model is known."""
         return replace(self, problem=problem, detail=detail)

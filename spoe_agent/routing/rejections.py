@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from spoe_agent.routing.choice import PASSING, Action, Candidate, Choice, Exclusion, Reason
 from spoe_agent.routing.demand import Demand
-from spoe_agent.routing.facts import Problem, RequestFacts
+from spoe_agent.routing.facts import RequestFacts, RequestProblem
 from spoe_agent.routing.names import display, shortest
 from spoe_agent.routing.specs import FleetSpec
 from spoe_agent.routing.surface import Kind
 
 UNREAD = {
-    Problem.UNREADABLE: Reason.UNREADABLE,
-    Problem.BAD_NAME: Reason.BAD_NAME,
-    Problem.BAD_HEADER: Reason.BAD_HEADER,
-    Problem.NAMELESS: Reason.NOT_FOUND,
-    Problem.TOO_LARGE: Reason.TOO_LARGE,
+    RequestProblem.UNREADABLE: Reason.UNREADABLE,
+    RequestProblem.BAD_NAME: Reason.BAD_NAME,
+    RequestProblem.BAD_HEADER: Reason.BAD_HEADER,
+    RequestProblem.NAMELESS: Reason.NOT_FOUND,
+    RequestProblem.TOO_LARGE: Reason.TOO_LARGE,
 }
 
 UNSERVED = {
@@ -43,10 +43,10 @@ CROWDING_RETRY_S = 1
 _RANK = {exclusion: rank for rank, exclusion in enumerate(UNSERVED)}
 
 
-def unread(facts: RequestFacts, problem: Problem, fleet: FleetSpec) -> Choice:
+def unread(facts: RequestFacts, problem: RequestProblem, fleet: FleetSpec) -> Choice:
     """No model could be read: answered at the door, because any instance would be a guess."""
     message = facts.detail
-    if problem is Problem.TOO_LARGE:
+    if problem is RequestProblem.TOO_LARGE:
         limit = fleet.policy.max_inspected_bytes
         message = (
             f"the request body is larger than {limit} bytes, and its beginning names no model: put 'model' first, "

@@ -50,14 +50,14 @@ class Store(NamedTuple):
         return all(site.state.installed_at_s is None or site.state.is_starting for site in self.sites)
 
 
-class Plan(NamedTuple):
+class WritingPlan(NamedTuple):
     """What is to be done in which stores, and every instance with why it does nothing."""
 
     writings: tuple[Writing, ...]
     candidates: tuple[Candidate, ...]
 
 
-def plan(change: Change, fleet: FleetSpec, sites: Sequence[Site], excluded: Excluded) -> Plan:
+def plan(change: Change, fleet: FleetSpec, sites: Sequence[Site], excluded: Excluded) -> WritingPlan:
     """Return the stores in which a change is made: where an instance is asked for, its own. Those that have nothing of
     the model are left out where nobody is up to say so.
     """
@@ -78,7 +78,7 @@ def plan(change: Change, fleet: FleetSpec, sites: Sequence[Site], excluded: Excl
         for site in store.sites:
             if site.spec.name not in found:
                 found[site.spec.name] = Candidate(site.spec.name, *_left_out(change, fleet, store))
-    return Plan(tuple(writings), tuple(found[site.spec.name] for site in sites))
+    return WritingPlan(tuple(writings), tuple(found[site.spec.name] for site in sites))
 
 
 def _stores(sites: Sequence[Site]) -> list[Store]:

@@ -21,9 +21,9 @@ from spoe_agent.routing import (
     InstanceSpec,
     Kind,
     Policy,
-    Problem,
     Reason,
     RequestFacts,
+    RequestProblem,
     Snapshot,
     choose,
 )
@@ -36,7 +36,7 @@ from tests.requests.naming import CASES
 
 POLICY = Policy(max_inspected_bytes=1000)
 LLAMA3, NS_M = canonical("llama3"), canonical("ns/m:8b")
-UNREADABLE, TOO_LARGE, BAD_NAME, BAD_HEADER, _ = Problem
+UNREADABLE, TOO_LARGE, BAD_NAME, BAD_HEADER, _ = RequestProblem
 
 untimed = settings(deadline=None)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from spoe_agent.replay.recorded import Candidate, Decision, Ended, Recorded
+from spoe_agent.replay.recorded import Decision, Ended, Recorded, RecordedCandidate
 from spoe_agent.replay.requests import Again, Beginning, Told, told
 from spoe_agent.simulator.virtual.requests import RequestOutcome
 from tests.replay.rig import MODELS, WALL_S, profile
@@ -20,7 +20,7 @@ def decision(number: int, model: str, total_s: float = 2.0, is_whole: bool = Tru
     )
     return Decision(
         id=f"r{number}", time=WALL_S + number, kind="inference", model=model, action="route", reason="room",
-        instance="g0", candidates={"g0": Candidate(state="evict", evicts=evicts.split())}, ended=ended,
+        instance="g0", candidates={"g0": RecordedCandidate(state="evict", evicts=evicts.split())}, ended=ended,
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from spoe_agent.fleet import specs
-from spoe_agent.replay.recorded import Known, NoLog, Recorded, read
+from spoe_agent.replay.recorded import NoLog, Recorded, RecordedFleet, read
 from spoe_agent.replay.report import ALL, figures, rows
 from spoe_agent.replay.running import Replay, learned, replay
 from spoe_agent.routing.names import canonical
@@ -60,7 +60,7 @@ def test_weights_change_decisions(recorded: Recorded, same: Replay) -> None:
 
 def test_the_agent_begins_with_what_the_recorded_one_had_learned() -> None:
     means = {kind: [("a:latest", "g0", 2.0, 5), ("a:latest", "gone", 9.0, 5)] for kind in ("service_s", "first_byte_s")}
-    known = Known.model_validate(
+    known = RecordedFleet.model_validate(
         {
             "time": 1.0,
             "instances": {},

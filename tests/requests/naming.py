@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from spoe_agent.routing import Kind, Problem
+from spoe_agent.routing import Kind, RequestProblem
 from spoe_agent.routing.names import canonical
 from spoe_agent.routing.surface import DESCRIBE_PATH, INFERENCE_PATHS
 
 INFERENCE, DESCRIBE, MANAGE, LIST, UNLOAD = Kind
-UNREADABLE, _, BAD_NAME, *_ = Problem
+UNREADABLE, _, BAD_NAME, *_ = RequestProblem
 LLAMA3 = canonical("llama3")
 JSON = b'{"model":"llama3"}'
 FORM = b'--B\r\nContent-Disposition: form-data; name="model"\r\n\r\nllama3\r\n--B--\r\n'
@@ -27,7 +27,7 @@ class Named:
     body: bytes = JSON
     kind: Kind = INFERENCE
     model: str | None = LLAMA3
-    problem: Problem | None = None
+    problem: RequestProblem | None = None
     told: str = ""
     """How that begins what the caller is told."""
     method: str = "POST"
@@ -44,7 +44,7 @@ def of(name: object) -> bytes:
     return json.dumps({"model": name}).encode()
 
 
-def bad(body: bytes, told: str, problem: Problem = UNREADABLE, **more: str) -> Named:
+def bad(body: bytes, told: str, problem: RequestProblem = UNREADABLE, **more: str) -> Named:
     return Named(body=body, model=None, problem=problem, told=told, **more)
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from spoe_agent.requests.reading import Whole, facts
 from spoe_agent.requests.wishes import WishError, read_wishes, unpacked
-from spoe_agent.routing import Problem
+from spoe_agent.routing import RequestProblem
 from spoe_agent.routing.wishes import NO_WISHES, Wishes
 
 READ = {
@@ -65,5 +65,5 @@ def test_nothing_but_wishes_or_an_error_comes_of_any_text(text):
 @pytest.mark.parametrize(("path", "method"), [("/api/chat", "POST"), ("/api/tags", "GET"), ("/api/pull", "POST")])
 def test_a_bad_header_is_told_whatever_else_is_asked(path, method):
     found = facts(Whole("r1", method, path, b'{"model":"a"}', wished=("", "", "soon")))
-    assert found.problem is Problem.BAD_HEADER
+    assert found.problem is RequestProblem.BAD_HEADER
     assert facts(Whole("r1", method, path, b'{"model":"a"}', wished=("g", "", "5"))).wishes == Wishes("g", None, 5.0)

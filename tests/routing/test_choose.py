@@ -13,7 +13,7 @@ from spoe_agent.routing import (
     Kind,
     ModelRule,
     Policy,
-    Problem,
+    RequestProblem,
     Snapshot,
     Tier,
     choose,
@@ -446,7 +446,7 @@ REJECTS = {
     "manage, all down": (asks(None, Kind.MANAGE), TWO, moment(g0=DOWN, g1=DOWN), 503, "no instance up", "is up", 5),
     "cloud, all down": (asks(CLOUD), TWO, moment(g0=DOWN, g1=DOWN), 503, "no instance up", "instance is up", 5),
     "unreadable": (
-        asks(None, problem=Problem.UNREADABLE, detail="missing request body"),
+        asks(None, problem=RequestProblem.UNREADABLE, detail="missing request body"),
         TWO,
         moment(),
         400,
@@ -455,7 +455,7 @@ REJECTS = {
         None,
     ),
     "bad name": (
-        asks(None, problem=Problem.BAD_NAME, detail="invalid model name"),
+        asks(None, problem=RequestProblem.BAD_NAME, detail="invalid model name"),
         TWO,
         moment(),
         400,
@@ -464,7 +464,7 @@ REJECTS = {
         None,
     ),
     "too large": (
-        asks(None, problem=Problem.TOO_LARGE),
+        asks(None, problem=RequestProblem.TOO_LARGE),
         fleet("g0", policy=Policy(max_inspected_bytes=1234)),
         moment(),
         413,
@@ -605,7 +605,7 @@ def test_holding_changes_only_when_a_request_goes_never_where(situation):
 
 
 @untimed
-@given(situations(), st.sampled_from(Problem))
+@given(situations(), st.sampled_from(RequestProblem))
 def test_nothing_is_routed_on_a_guess(situation, problem):
     facts, of, snapshot = situation
     choice = choose(replace(facts, model=None, problem=problem, detail="why"), of, snapshot)

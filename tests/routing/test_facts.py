@@ -2,7 +2,7 @@ from dataclasses import fields
 
 import pytest
 
-from spoe_agent.routing import Kind, Problem
+from spoe_agent.routing import Kind, RequestProblem
 from spoe_agent.routing.facts import MAX_ECHO
 from spoe_agent.routing.rights import Rights
 from spoe_agent.routing.wishes import Wishes
@@ -60,9 +60,14 @@ def test_what_errors_repeat_of_a_name_is_bounded():
 )
 def test_what_is_wrong_with_a_name(name, detail):
     facts = UNNAMED.naming(name)
-    assert (facts.model, facts.problem, facts.detail) == (None, Problem.BAD_NAME, detail)
+    assert (facts.model, facts.problem, facts.detail) == (None, RequestProblem.BAD_NAME, detail)
 
 
 def test_why_there_is_no_model():
-    facts = UNNAMED.without_model(Problem.UNREADABLE, "why")
-    assert (facts.model, facts.problem, facts.detail, facts.loads) == (None, Problem.UNREADABLE, "why", UNNAMED.loads)
+    facts = UNNAMED.without_model(RequestProblem.UNREADABLE, "why")
+    assert (facts.model, facts.problem, facts.detail, facts.loads) == (
+        None,
+        RequestProblem.UNREADABLE,
+        "why",
+        UNNAMED.loads,
+    )

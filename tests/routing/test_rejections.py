@@ -4,7 +4,7 @@ import pytest
 
 from spoe_agent.routing import Action, Candidate, Exclusion, Reason
 from spoe_agent.routing.choice import PASSING, STATUS
-from spoe_agent.routing.facts import Problem
+from spoe_agent.routing.facts import RequestProblem
 from spoe_agent.routing.rejections import UNREAD, unread, unserved
 from tests.routing.builders import A, asks, fleet, here, spec, state
 
@@ -39,7 +39,7 @@ def test_where_there_is_no_instance_at_all_nothing_is_not_found():
     assert refused().reason is Reason.NO_INSTANCE_UP
 
 
-@pytest.mark.parametrize("problem", Problem)
+@pytest.mark.parametrize("problem", RequestProblem)
 def test_every_problem_has_an_answer(problem):
     choice = unread(asks(None, problem=problem, detail="why"), problem, fleet("g0"))
     assert (choice.action, choice.reason, choice.status) == (Action.REJECT, UNREAD[problem], STATUS[UNREAD[problem]])
