@@ -5,120 +5,15 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
-from spoe_agent.agent.agent import Agent
-from spoe_agent.agent.board import Board
-from spoe_agent.agent.ending import Ending, Line
+from spoe_agent.agent.ending import Ending
 from spoe_agent.agent.statefile import Kept
 from spoe_agent.fleet import HealthPolicy, loads, specs
 from spoe_agent.instances.lists import InstalledModel
 from spoe_agent.instances.reading import PollResult, Reading
 from spoe_agent.instances.watch import Watch
-from spoe_agent.routing import Action, Dialect, Exclusion, Health, Kind, LoadedModel, RequestFacts
+from spoe_agent.routing import Action, Exclusion, Health, Kind, LoadedModel
 from spoe_agent.routing.names import canonical
-
-FLEET = """
-defaults: {num_parallel: 2}
-instances:
-  - {name: g0, url: "http://127.0.0.1:11435"}
-  - {name: g1, url: "http://127.0.0.1:11436"}
-policies: {hold_timeout: 0}
-"""
-A, B = canonical("a"), canonical("b")
-WELL, NONE = Ending(0.5, 2.0, is_whole=True), Ending(-0.001, -0.001, is_whole=False)
-EARLY, BEGUN = Ending(0.002, 0.003, is_whole=False), Ending(0.5, 1.0, is_whole=False)
-
-
-class Clock:
-    def __init__(self):
-        self.now_s = 100.0
-
-    def __call__(self):
-        return self.now_s
-
-
-class Bench:
-    """Two instances, `a` loaded on g0 only; probes answer what `outcome` says."""
-
-    def __init__(self):
-        self.clock, self.board, self.outcome, self.probed = Clock(), Board(), "", []
-        self.agent = Agent(specs(loads(FLEET)), self.board, self.nothing, clock=self.clock)
-        self.listed = []
-        policy = HealthPolicy(stall=10.0, load_stall=20.0)
-        self.watch = Watch(self.agent, policy, self.probe, self.clock, self.listed.append)
-        self.poll("g0", {A: LoadedModel(1, 1)})
-        self.poll("g1", {})
-
-    async def nothing(self):
-        pass
-
-    async def probe(self, instance, what, deadline_s):
-        self.probed.append((instance, what.model, what.is_cold))
-        return self.outcome
-
-    def poll(self, name, loaded):
-        self.watch.published(
-            name, Reading(self.clock(), loaded=loaded, installed={A: InstalledModel(10), B: InstalledModel(20)})
-        )
-
-    def fail(self, name, outcome, why):
-        self.watch.published(name, Reading(self.clock(), outcome, why))
-
-    def refuse(self, name):
-        """So many polls that it is down."""
-        for _ in range(2):
-            self.fail(name, PollResult.REFUSED, "refused")
-
-    def ask(self, number, model="a"):
-        return self.agent.decide(RequestFacts(f"r{number}", Kind.INFERENCE, Dialect.OLLAMA).naming(model))
-
-    def end(self, number, server="g0", ending=WELL, **more):
-        return self.watch.ended(Line(f"r{number}", server, ending, **more))
-
-    def fail_twice(self):
-        for number in ("first", "second"):
-            assert self.ask(number).instance == "g0"
-            self.end(number, ending=EARLY, status=500)
-
-    def relisted(self, server, kind, status):
-        self.watch.ended(Line("r0", server, NONE, status, kind=kind))
-        return self.listed
-
-    def later(self, seconds):
-        self.clock.now_s += seconds
-        self.watch.look()
-
-    async def probe_all(self):
-        for health in self.watch.due():
-            await self.watch.probe(health)
-
-    def state(self, name="g0"):
-        return self.watch.health[name].state
-
-
-@pytest.mark.parametrize(
-    ("more", "state"),
-    [
-        ({"status": 500}, "up, asked"),
-        ({"status": 502, "termination": "SH"}, "suspect, asked"),
-        ({"termination": "SD"}, "suspect, asked"),
-        ({"termination": "SC", "status": 503}, "down"),
-        ({"server": "g1", "is_redispatched": True}, "down"),
-        ({"server": "g1"}, "up"),
-        ({"status": 503, "termination": "sQ"}, "up"),
-        ({"status": 400, "ending": EARLY}, "up"),
-        ({"termination": "CD"}, "up"),
-    ],
-)
-def test_two_endings(more, state):
-    """`asked`: a probe is to tell, and until then the model's requests go elsewhere."""
-    bench = Bench()
-    for number in range(2):
-        assert bench.ask(number).instance == "g0"
-        bench.end(number, **{"server": "g0", "ending": NONE, **more})
-    is_asked = bool(list(bench.watch.due()))
-    assert f"{bench.state()}{', asked' if is_asked else ''}" == state
-    if state != "down":
-        assert bench.ask("next").instance == ("g1" if is_asked else "g0")
+from tests.instances.bench import EARLY, FLEET, NONE, A, B, Bench
 
 
 @pytest.mark.asyncio
@@ -193,38 +88,6 @@ def test_who_turns_away_at_once_is_passed_over_for_a_while_and_longer_each_time(
     bench.ask("a")
     bench.end("a", ending=EARLY, status=status)
     assert bench.board.state("g0").avoided["" if status == 503 else A].until_s == bench.clock() + 1
-
-
-@pytest.mark.asyncio
-async def test_clients_that_leave_before_the_first_byte_again_and_again_are_worth_a_probe():
-    bench = Bench()
-    bench.outcome = "gave no token within 10 s"
-    for number in range(3):
-        assert not list(bench.watch.due())
-        bench.ask(number)
-        bench.later(4)
-        bench.end(number, ending=NONE, status=-1, termination="CH")
-    await bench.probe_all()
-    assert (bench.probed, bench.state()) == ([("g0", A, False)], Health.SUSPECT)
-    assert "3 clients in a row left" in bench.watch.health["g0"].evidence
-
-
-@pytest.mark.parametrize(
-    ("waited_s", "ending"),
-    [
-        (2, {"ending": NONE, "status": -1, "termination": "CH"}),
-        (4, {"ending": NONE, "status": -1, "termination": "CC"}),
-        (4, {"ending": BEGUN, "termination": "CD"}),
-    ],
-    ids=["no sooner than usual", "it never had the request", "in the middle of an answer"],
-)
-def test_clients_that_leave_prove_nothing(waited_s, ending):
-    bench = Bench()
-    for number in range(9):
-        bench.ask(number)
-        bench.later(waited_s)
-        bench.end(number, **ending)
-    assert not list(bench.watch.due())
 
 
 def test_a_doubted_instance_is_passed_over_and_comes_back_with_an_answer():
@@ -374,26 +237,6 @@ def test_a_drain_by_hand_outlives_the_agent_and_is_said_once():
     assert bench.watch.drained == set()
 
 
-@pytest.mark.parametrize(
-    ("server", "kind", "status", "listed"),
-    [
-        ("g0", Kind.MANAGE, 200, [["g0", "g1"]]),
-        ("g1", Kind.MANAGE, 201, [["g0", "g1"]]),
-        ("g0", Kind.MANAGE, 404, []),
-        ("g0", Kind.INFERENCE, 404, [["g0", "g1"]]),
-        ("g0", Kind.DESCRIBE, 404, [["g0", "g1"]]),
-        ("g0", Kind.INFERENCE, 200, []),
-        ("g0", Kind.LIST, 404, []),
-        ("<NOSRV>", Kind.INFERENCE, 404, []),
-        ("agent:2", Kind.MANAGE, 200, [["g0", "g1"]]),
-        ("agent:2", Kind.MANAGE, 404, []),
-    ],
-)
-def test_who_is_asked_for_lists_after_a_request(server, kind, status, listed):
-    """The instances that share the store that was changed, or lacks what it was believed to have."""
-    assert Bench().relisted(server, kind, status) == listed
-
-
 def test_who_may_have_something_else_loaded_than_when_it_was_read():
     bench = Bench()
     assert bench.watch.used() == []
@@ -410,60 +253,6 @@ def test_who_may_have_something_else_loaded_than_when_it_was_read():
     assert bench.watch.used() == ["g1"]
     bench.refuse("g1")
     assert bench.watch.used() == []
-
-
-BAD, GOOD = ("GET /api/ps answered 500",), ("",)
-LISTS = {
-    # polls, one a second, over and over; at most so many lines and probes in ten minutes
-    "always wrong": (BAD, 2, 20),
-    "no JSON": (("GET /api/ps answered no JSON: x",), 2, 20),
-    "changing reasons": (("GET /api/ps answered 500", "no answer in time"), 2, 20),
-    "every other one": (BAD + GOOD, 0, 0),
-    "two of three": (BAD * 2 + GOOD, 2, 20),
-    "good for five in ten": (BAD * 5 + GOOD * 5, 4, 30),
-    "good": (GOOD, 0, 0),
-}
-
-
-@pytest.mark.parametrize(("polls", "lines", "probes"), LISTS.values(), ids=LISTS)
-async def test_lists_that_fail_for_ten_minutes_are_said_once(polls, lines, probes):
-    """The instance answers requests all the time."""
-    bench = Bench()
-    with capture_logs() as logs:
-        for second in range(600):
-            why = polls[second % len(polls)]
-            if why:
-                bench.fail("g0", PollResult.SILENT, why)
-            else:
-                bench.poll("g0", {A: LoadedModel(1, 1)})
-            bench.clock.now_s += 1
-            await bench.probe_all()
-    assert len([line for line in logs if line["log_level"] != "debug"]) <= lines
-    assert len(bench.probed) <= probes
-    assert bench.state() is Health.UP
-
-
-async def test_lists_that_fail_and_probes_that_fail_then_are_proof():
-    bench = Bench()
-    for second in range(120):
-        bench.outcome = "no token" if second > 60 else ""
-        bench.fail("g0", PollResult.SILENT, "GET /api/ps answered 500")
-        bench.clock.now_s += 1
-        await bench.probe_all()
-    assert bench.state() is Health.SUSPECT
-    assert "500; probe: no token" in bench.watch.health["g0"].evidence
-
-
-def test_lists_come_again_when_they_have_come_for_a_while():
-    bench = Bench()
-    with capture_logs() as logs:
-        for silent in (True, True, False, True, *[False] * 70):
-            if silent:
-                bench.fail("g0", PollResult.SLOW, "no answer in time")
-            else:
-                bench.poll("g0", {A: LoadedModel(1, 1)})
-            bench.clock.now_s += 1
-    assert [line["event"] for line in logs] == ["instance's lists do not come", "instance's lists come again"]
 
 
 def test_who_goes_down_by_requests_is_asked_for_lists_at_once():
@@ -493,6 +282,7 @@ def test_names_that_one_runner_serves_are_one_model():
 
 
 ONE = LoadedModel(1, 1)
+
 RESTARTS = {
     # polls of g0 after one with A loaded: what was loaded, or how it failed -> whether A is loaded again
     "refused": ([PollResult.REFUSED, {}], True),
