@@ -10,15 +10,14 @@ from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.ending import Ending
 from spoe_agent.agent.learner import PUBLISH_INTERVAL_S
-from spoe_agent.routing import Dialect, FleetSpec, InstanceSpec, InstanceState, LoadedModel, RequestFacts, Task
+from spoe_agent.routing import Dialect, FleetSpec, InstanceSpec, InstanceState, Kind, LoadedModel, RequestFacts
 from spoe_agent.routing.names import canonical
 from spoe_agent.routing.snapshot import Health
 from spoe_agent.simulator import InstanceProfile, Model
 from spoe_agent.simulator.host import Host
 from spoe_agent.simulator.profile import GB, GIB
 from spoe_agent.simulator.scheduler import Scheduler
-from spoe_agent.simulator.work import Finished, FirstToken, LoadFinished, Work
-from spoe_agent.simulator.work import Task as WorkKind
+from spoe_agent.simulator.work import Finished, FirstToken, LoadFinished, Task, Work
 
 WITHIN = 0.30
 LEARNED_AFTER = 2
@@ -57,11 +56,11 @@ class Machine:
         """Ask for a model, wait for the answer, and note its load."""
         self._poll()
         name, number = canonical(model.name), len(self.loads)
-        choice = self.agent.decide(RequestFacts(str(number), Task.INFERENCE, Dialect.OLLAMA, name))
+        choice = self.agent.decide(RequestFacts(str(number), Kind.INFERENCE, Dialect.OLLAMA, name))
         cost = choice.candidates[0].cost
         grant = self.agent.board.find(str(number))
         for victim in choice.victims:
-            self.ollama.submit(Work(-1, self.models[victim], WorkKind.UNLOAD, keep_alive_s=0.0), self.now_s)
+            self.ollama.submit(Work(-1, self.models[victim], Task.UNLOAD, keep_alive_s=0.0), self.now_s)
         self.ollama.submit(Work(number, model, output_tokens=20), self.now_s)
         at_s = self._until_finished(number)
         expected_s, took_s = cost.load_s + grant.loading.begins_s, at_s[LoadFinished] - self.now_s

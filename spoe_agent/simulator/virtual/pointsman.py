@@ -119,7 +119,7 @@ class PointsmanPolicy(RoutingPolicy):
     def _verdict(self, request_id: int, choice: Choice) -> Assignment:
         if choice.action is Action.HOLD:
             self.agent.ask(self._id(request_id), self._answered)
-            return Wait.ROUTER
+            return Wait.POLICY
         if choice.instance is None:
             return Refusal(choice.status)
         self._sent[request_id] = choice.instance, self._now_s
