@@ -2,7 +2,8 @@
 mime.ParseMediaType), without a copy of the file beside it.
 
 As Go's FormValue has it, the first part of that name counts that is no file. Go also reads heads of parts of up to
-10 MB, and names in the forms of RFC 2231; here such parts have no name.
+10 MB, names in the forms of RFC 2231, and any blanks behind a boundary; here a form ends where there are such, and has
+no field behind them: a part that only Go reads may name the model.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Mapping
 
-MAX_HEAD_BYTES = 1024
+MAX_HEAD_BYTES = 4096
 """Of a part's headers, and of a Content-Type: longer ones are made to take long."""
 MAX_PARTS = 1000
 """Of more, Go says that the form is too large."""
@@ -27,6 +28,7 @@ _FOLD = re.compile(r"\r?\n[ \t]+")
 _TOKEN = r"[^\x00-\x20\x7f-\U0010ffff()<>@,;:\\\"/\[\]?=]++"
 _PARAMETER = re.compile(rf'\s*+;\s*+({_TOKEN})\s*+=\s*+(?:({_TOKEN})|"((?:[^"\\\r\n]|\\[^\r\n])*+)")')
 _ESCAPED = re.compile(r'\\([()<>@,;:\\"/\[\]?=])')
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*+"', re.S)
 
 
 def model_field(form: bytes, content_type: str) -> str | None:
@@ -49,35 +51,48 @@ def field_reading(form: bytes, content_type: str) -> Generator[None, None, str |
     line_end = b"\r\n" if delimiter.group().endswith(b"\r\n") else b"\n"
     following = _following(dashes, line_end)
     for _ in range(MAX_PARTS):
-        if delimiter is None or delimiter["last"]:
+        if delimiter is None or delimiter["last"] or delimiter["odd"]:
             return None
         begin = delimiter.end()
         head = _HEAD_END.search(form, begin - 1, begin + MAX_HEAD_BYTES)
-        start = begin if head is None else head.end()
+        disposition = None if head is None else _disposition(form[begin : head.start()])
+        if head is None or disposition is None:
+            return None
+        start = head.end()
         delimiter = yield from _search(following, form, start - len(line_end))
-        if head is not None and _is_field(form[begin : head.start()]):
+        if disposition.get("name") == FIELD and not disposition.get("filename"):
             # Without a boundary behind it, it may go on behind what is there.
-            return None if delimiter is None else form[start : delimiter.start()].decode("utf-8", "replace").strip()
+            if delimiter is None or delimiter["odd"]:
+                return None
+            return form[start : delimiter.start()].decode("utf-8", "replace").strip()
         yield
     return None
 
 
 def _boundary(content_type: str) -> bytes:
     """Return the text that stands between parts; nothing when there is no usable one."""
-    found = parameters(content_type[:MAX_HEAD_BYTES], "multipart/form-data")
+    value = content_type[:MAX_HEAD_BYTES]
+    found = parameters(value, "multipart/form-data")
+    if _has_odd_space(value) or any("*" in name for name in found):
+        return b""  # RFC 2231: Go takes `boundary*` before `boundary`
     return found.get("boundary", "").encode("utf-8", "replace")
 
 
 def _first(dashes: bytes) -> re.Pattern[bytes]:
     """Return the first line that is a boundary."""
     text = re.escape(dashes)
-    return re.compile(text + rb"(?:(?<=\n%b)|(?<=\A%b))(?:(?P<last>--)|[ \t]{0,%d}+\r?\n)" % (text, text, MAX_BLANKS))
+    begins = rb"(?:(?<=\n%b)|(?<=\A%b))" % (text, text)
+    return re.compile(text + begins + _AFTER % (MAX_BLANKS, rb"\r?\n", MAX_BLANKS + 1))
 
 
 def _following(dashes: bytes, line_end: bytes) -> re.Pattern[bytes]:
     """Return a further one, with the line's end before it. What it begins with is looked for fast."""
     text = re.escape(line_end + dashes)
-    return re.compile(text + rb"(?:(?P<last>--)|[ \t]{0,%d}+%b)" % (MAX_BLANKS, re.escape(line_end)))
+    return re.compile(text + _AFTER % (MAX_BLANKS, re.escape(line_end), MAX_BLANKS + 1))
+
+
+_AFTER = rb"(?:(?P<last>--)|[ \t]{0,%d}+%b|(?P<odd>[ \t]{%d}))"
+"""What makes a boundary of its text; `odd`: more blanks than are looked through here."""
 
 
 def _search(pattern: re.Pattern[bytes], form: bytes, at: int) -> Generator[None, None, re.Match[bytes] | None]:
@@ -91,10 +106,24 @@ def _search(pattern: re.Pattern[bytes], form: bytes, at: int) -> Generator[None,
     return None
 
 
-def _is_field(head: bytes) -> bool:
+def _disposition(head: bytes) -> Mapping[str, str] | None:
+    """Return what a part's head says of it; nothing where Go reads nothing; None: Go may read it otherwise."""
     found = _DISPOSITION.search(head.decode("utf-8", "replace"))
-    names = parameters(_FOLD.sub(" ", found[1]), "form-data") if found else {}
-    return names.get("name") == FIELD and not names.get("filename")
+    if found is None:
+        return {}
+    value = _FOLD.sub(" ", found[1])
+    names = parameters(value, "form-data")
+    # RFC 2231: `name*` is `name` to Go, and `filename*` makes a file of a field.
+    more = {name.partition("*")[0] for name in names if "*" in name}
+    is_doubtful = "name" in more or ("filename" in more and names.get("name") == FIELD)
+    return None if is_doubtful or _has_odd_space(value) else names
+
+
+def _has_odd_space(value: str) -> bool:
+    """Tell whether there is white space between a header's words that one of Go and Python takes for such, and not the
+    other.
+    """
+    return any(sign.isspace() and sign not in " \t\r\n\v\f" for sign in _QUOTED.sub("", value))
 
 
 def parameters(value: str, media_type: str) -> Mapping[str, str]:

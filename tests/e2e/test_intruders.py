@@ -178,6 +178,35 @@ async def test_a_form_names_another_model(
         assert (answer.headers["x-pointsman"] == "- not allowed") is not is_theirs
 
 
+FIELD = b"--b\r\nContent-Disposition: form-data%b\r\n\r\n%b\r\n"
+HIDDEN_FIELDS = {
+    "a name of RFC 2231": (b"; name*=utf-8''model", b"secret"),
+    "a name in pieces": (b"; name*0=mod; name*1=el", b"secret"),
+    "a long head": (b"; name=model\r\nX: " + b"y" * 5000, b"secret"),
+    "a boundary with blanks": (
+        b'; name="x"\r\n\r\ny\r\n--b' + b" " * 65 + b"\r\n" + FIELD[5:35] + b"; name=model",
+        b"secret",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", HIDDEN_FIELDS)
+async def test_a_form_names_another_model_where_only_go_reads_it(
+    locked: Stack, session: aiohttp.ClientSession, case: str
+) -> None:
+    headers = {**bearer("some"), "Content-Type": "multipart/form-data; boundary=b"}
+    body = FIELD % HIDDEN_FIELDS[case] + FORM % b"alpha"
+    async with session.post(f"{locked.url}/v1/audio/transcriptions", data=body, headers=headers) as answer:
+        assert answer.status == 400, await answer.text()
+
+
+async def test_a_form_has_another_boundary_for_go(locked: Stack, session: aiohttp.ClientSession) -> None:
+    headers = {**bearer("some"), "Content-Type": "multipart/form-data; boundary=b; boundary*=utf-8''c"}
+    body = FORM % b"alpha" + (FORM % b"secret").replace(b"--b", b"--c")
+    async with session.post(f"{locked.url}/v1/audio/transcriptions", data=body, headers=headers) as answer:
+        assert answer.status == 400, await answer.text()
+
+
 PATHS = {
     "/api/pull": 403,
     "/api/%70ull": 403,

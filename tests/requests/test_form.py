@@ -6,6 +6,16 @@ from spoe_agent.requests.form import MAX_HEAD_BYTES, MAX_PARTS, WINDOW_BYTES, fi
 from tests.requests.test_body import FILE_PART, FORM, MODEL_PART, form
 
 HEAD = MODEL_PART[0]
+DISPOSED = "Content-Disposition: form-data"
+
+
+def blanks_behind(boundary, body):
+    """A form with more blanks behind its boundary of this number than are looked through."""
+    parts = body.split(b"--XyZ")
+    parts[boundary] = b" " * 65 + parts[boundary]
+    return b"--XyZ".join(parts)
+
+
 PARAMETERS = {
     "none": ("form-data", {}),
     "two": ('form-data; name="a"; filename=b', {"name": "a", "filename": "b"}),
@@ -35,6 +45,25 @@ FORMS = {
     "a folded head": (form(("X: y\r\nContent-Disposition: form-data;\r\n name=model", "m")), "m"),
     "a head of the longest kind": (form((HEAD + "\r\nX: " + "y" * (MAX_HEAD_BYTES - len(HEAD) - 10), "m")), "m"),
     "a head that is longer": (form((HEAD + "\r\nX: " + "y" * MAX_HEAD_BYTES, "m")), None),
+    # What follows is a form to Go whose first field of that name says "secret".
+    "a name of RFC 2231": (form((DISPOSED + "; name*=utf-8''model", "secret"), MODEL_PART), None),
+    "one in pieces": (form((DISPOSED + "; name=x; name*0=mod; name*1=el", "secret"), MODEL_PART), None),
+    "a file by RFC 2231": (form((HEAD + "; filename*=utf-8''a", "m"), (HEAD, "secret")), None),
+    "a file of another name by RFC 2231": (
+        form((DISPOSED + "; name=x; filename*=utf-8''a", "m"), MODEL_PART),
+        "whisper",
+    ),
+    "a long head before": (form((HEAD + "\r\nX: " + "y" * MAX_HEAD_BYTES, "secret"), MODEL_PART), None),
+    "many blanks behind a boundary": (form((HEAD, "secret"), MODEL_PART).replace(b"Z", b"Z" + b" " * 65, 1), None),
+    "many behind a further one": (blanks_behind(2, form(FILE_PART, (HEAD, "secret"), MODEL_PART)), None),
+    "many behind the last": (blanks_behind(2, form(MODEL_PART, FILE_PART)), None),
+    "a space that only Python takes for one": (form((DISPOSED + ";\x1cname=model", "m"), (HEAD, "secret")), None),
+    "one that only Go does": (form((DISPOSED + ";\xc2\xa0name=model", "secret"), MODEL_PART), None),
+    "such a space in a file's name": (
+        form((DISPOSED + '; name=file; filename="a\xe2\x80\xafb"', ""), MODEL_PART),
+        "whisper",
+    ),
+    "boundaries without an end": (b"\r\n--XyZ" * 100_000, None),
     "as many parts as Go takes": (form(*[FILE_PART] * (MAX_PARTS - 1), MODEL_PART), "whisper"),
     "more": (form(*[FILE_PART] * MAX_PARTS, MODEL_PART), None),
     "the last boundary first": (b"--XyZ--\r\n" + form(MODEL_PART), None),
@@ -50,8 +79,6 @@ def test_forms(body, expected):
 LARGE = 16 * WINDOW_BYTES
 HOSTILE = {
     "near misses": b"\r\n--XyZa" * (LARGE // 8),
-    "boundaries without an end": b"\r\n--XyZ" * (LARGE // 7),
-    "blanks": b"--XyZ" + b" " * LARGE,
     "one file": form(("X: y", "x" * LARGE)),
     "no lines": b"\r" * LARGE,
 }
@@ -65,6 +92,11 @@ def test_others_have_their_turn_while_a_large_form_is_read(body):
 def test_others_have_their_turn_between_parts():
     part = ('Content-Disposition: form-data; name="' + ";" * (MAX_HEAD_BYTES - 60) + '"', "")
     assert sum(1 for _ in field_reading(form(*[part] * 50), FORM)) >= 50
+
+
+@pytest.mark.parametrize("more", ["boundary*=utf-8''b", "boundary*0=b", "x*=utf-8''y", "\xa0boundary=b"])
+def test_a_boundary_that_go_may_read_otherwise(more):
+    assert model_field(form(MODEL_PART), f"{FORM}; {more}") is None
 
 
 @pytest.mark.parametrize("quote", ["", '"'])
