@@ -60,6 +60,8 @@ def _addresses(fleet: FleetDraft) -> Iterator[tuple[Path, Listen]]:
     passed_on = onward(fleet.listeners.onward, (one.url for one in fleet.instances))
     yield from ((("listeners", "onward"), listen) for listen in passed_on if listen is not None)
     yield ("listeners", "again"), fleet.listeners.again
+    if fleet.keys is not None:
+        yield ("listeners", "peers"), fleet.listeners.peers
     if fleet.tls is not None and fleet.tls.redirect_from is not None:
         yield ("tls", "redirect_from"), fleet.tls.redirect_from
     for index, instance in enumerate(fleet.instances):

@@ -17,6 +17,7 @@ _DOES = {
     "door": "sees every model",
     "onward": "gets past the front",
     "again": "gets past the front, under anybody's address",
+    "peers": "can say how many requests a key made",
 }
 """What whoever reaches a port does there."""
 

@@ -80,6 +80,9 @@ class Listeners(Section):
     """Where HAProxy finds lists of the whole fleet (`/api/tags` and its like), and has several model stores changed."""
     again: TcpListen = Field(default="127.0.0.1:9606", validate_default=True)
     """Where HAProxy passes on to itself what an instance did not take. Nobody else needs to reach it."""
+    peers: TcpListen = Field(default="127.0.0.1:9608", validate_default=True)
+    """Where HAProxy hands its counts of requests by key to the process that a reload starts; used with `keys` only.
+    Nobody else needs to reach it."""
     onward: TcpListen = Field(default="127.0.0.1:9610", validate_default=True)
     """Where HAProxy passes on to itself what goes to instances with https or a path in their url: one port for each of
     them, from this one on. Nobody else needs to reach these."""

@@ -169,6 +169,7 @@ def _config(fleet: Fleet, known: frozenset[str]) -> str:
         wishes=wishes,
         models_map=MODELS_MAP,
         again=str(fleet.listeners.again),
+        peers=str(fleet.listeners.peers),
         lists_at=lists_at,
         listed=sorted(ANSWERS),
         request_id_header=REQUEST_ID,

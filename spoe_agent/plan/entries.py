@@ -69,7 +69,8 @@ def _ports(fleet: Fleet | None, kept: set[int]) -> Iterator[int]:
         return iter(count(FIRST_PORT))
     listeners = fleet.listeners
     own = {listeners.front, listeners.log, listeners.check, listeners.admin, listeners.door, listeners.again}
-    taken = kept | {listen.port for listen in (*own, listeners.onward, *listeners.spop)}
+    own |= {listeners.peers, listeners.onward, *listeners.spop}
+    taken = kept | {listen.port for listen in own}
     return (port for port in count(FIRST_PORT) if port not in taken)
 
 

@@ -13,7 +13,7 @@ from spoe_agent.fleet.units import TcpListen
 from spoe_agent.process.listening import ListenerAddress
 from spoe_agent.process.owners import Owner, owners
 
-_BIND = re.compile(r"^\s+bind (\S+)", re.MULTILINE)
+_BIND = re.compile(r"^\s+(?:bind|peer \S+) (\S+)", re.MULTILINE)
 _LISTEN = TypeAdapter(TcpListen)
 
 
@@ -21,6 +21,8 @@ def fronts(fleet: Fleet) -> Iterator[ListenerAddress]:
     """Return every address of HAProxy's, the one where clients connect first. At the others it is its own client."""
     yield ListenerAddress("front", fleet.listeners.front)
     yield ListenerAddress("again", fleet.listeners.again)
+    if fleet.keys is not None:
+        yield ListenerAddress("peers", fleet.listeners.peers)
     for instance in fleet.instances:
         if instance.onward is not None:
             yield ListenerAddress("onward", instance.onward)

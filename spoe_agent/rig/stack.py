@@ -123,6 +123,7 @@ class Stack:
             "admin": f"127.0.0.1:{free_port()}",
             "door": f"127.0.0.1:{free_port()}",
             "again": f"127.0.0.1:{free_port()}",
+            "peers": f"127.0.0.1:{free_port()}",
         }
         if self.own is not None:
             # Not by PyYAML's own rules, to which an unquoted PCI bus id is a number.

@@ -21,10 +21,11 @@ time.sleep(60)
 
 class Bench:
     def __init__(self, host="127.0.0.1", **ports):
-        self.ports = {"front": free_port(), "again": free_port(), "onward": free_ports(2)} | ports
+        self.ports = {"front": free_port(), "again": free_port(), "peers": free_port(), "onward": free_ports(2)} | ports
         listeners = ", ".join(f'{key}: "{host}:{port}"' for key, port in self.ports.items())
         instances = '[{name: a, url: "https://h.example:443"}, {name: b, url: "http://h:1"}]'
-        self.fleet = loads(f"listeners: {{{listeners}, trusted_network: true, insecure: true}}\ninstances: {instances}")
+        keys = "keys: {file: /nowhere/keys.json}"
+        self.fleet = loads(f"listeners: {{{listeners}, trusted_network: true}}\n{keys}\ninstances: {instances}")
 
     @property
     def config(self):
@@ -50,7 +51,7 @@ def test_what_was_rendered_is_read_again():
     assert [place.listen.port for place in fronts(bench.fleet)] == list(bench.ports.values())
 
 
-@pytest.mark.parametrize("key", ["front", "again", "onward"])
+@pytest.mark.parametrize("key", ["front", "again", "peers", "onward"])
 def test_whoever_listens_is_named(key):
     before, bench = Bench(), Bench()
     assert in_the_way(bench.fleet, before.config) == []
