@@ -1,10 +1,15 @@
-"""What several modules of tests share: the agent's addresses."""
+"""What all tests share: the agent's addresses, and that no property is held against the clock."""
 
 import pytest
+from hypothesis import settings
 
 from spoe_agent.fleet import Listen
 from spoe_agent.rig.process import free_port
 from tests.serving import unix
+
+# A busy machine takes longer, and is no counterexample.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(params=["unix", "tcp"])

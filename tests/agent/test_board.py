@@ -221,10 +221,9 @@ class Traffic(RuleBasedStateMachine):
 
 TestTraffic = Traffic.TestCase
 
-TestTraffic.settings = settings(deadline=None, max_examples=100, stateful_step_count=30)
+TestTraffic.settings = settings(max_examples=100, stateful_step_count=30)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["grant", "end"]), st.integers(0, 5), st.floats(0, 5)), max_size=40))
 def test_without_losses_the_account_is_exact_per_model(steps):
     it, live, now_s = board(), {}, 0.0

@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spoe_agent.agent.ending import STREAMED_S, Ending
@@ -168,13 +168,11 @@ def test_a_new_truth_is_learned_however_far_off():
     assert it.seconds == pytest.approx(300.0, rel=0.1)
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(1e-4, 1e5), min_size=1, max_size=60))
 def test_an_estimate_lies_between_the_samples(samples):
     assert min(samples) * 0.999 <= mean_of(*samples).seconds <= max(samples) * 1.001
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), max_size=40), st.floats(1e-3, 1e4), st.integers(3, 40))
 def test_a_sample_counts_as_no_more_than_its_bound(before, true_s, times):
     it = mean_of(*before, *[true_s] * times)

@@ -206,7 +206,7 @@ def test_not_before_half_of_the_time_limit_is_over():
     assert rig.board.activity("g0").reserved == A
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(service_s=st.integers(2, 12), every_s=st.integers(1, 3), rare_s=st.integers(5, 60))
 def test_nobody_starves_where_two_models_share_one_place(service_s, every_s, rare_s):
     """B comes faster than it ends, so it is never idle by itself; A comes now and then. Both are served, in time."""

@@ -2,7 +2,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -117,7 +117,6 @@ def test_a_file_that_cannot_be_read_is_left_out_and_said_so(tmp_path, content):
     assert "\n" not in line["why"] and "pydantic" not in line["why"]
 
 
-@settings(deadline=None)
 @given(log_s=st.floats(), samples=st.integers())
 def test_whatever_the_numbers_estimates_are_numbers(tmp_path_factory, log_s, samples):
     path = tmp_path_factory.getbasetemp() / "any.json"

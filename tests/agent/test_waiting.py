@@ -2,7 +2,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spoe_agent.agent.ending import Ending
@@ -345,7 +345,6 @@ def anew(agent):
     agent.board.end("nobody's")
 
 
-@settings(deadline=None)
 @given(
     st.integers(1, 3),
     st.lists(st.tuples(st.sampled_from([A, B]), st.sampled_from("xyz"), st.booleans()), min_size=1, max_size=60),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spoe_agent.fleet import Fleet, FleetError, json_schema, loads, specs
@@ -68,19 +68,16 @@ def holds(text: str) -> None:
         assert isinstance(specs(fleet), FleetSpec)
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_any_text(text: str) -> None:
     holds(text)
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="ab:-[]{}#&*!|>'\"%@`?, \n\t\\Ux0", max_size=80))
 def test_any_punctuation(text: str) -> None:
     holds(text)
 
 
-@settings(deadline=None)
 @given(_top | _trees)
 def test_any_tree(tree: object) -> None:
     holds(yaml.safe_dump(tree, allow_unicode=True))
@@ -105,7 +102,6 @@ _instances = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(_instances)
 def test_what_is_accepted_holds_together(instances: list[dict[str, Any]]) -> None:
     try:

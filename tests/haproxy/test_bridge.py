@@ -3,7 +3,7 @@ import re
 from ipaddress import ip_address
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spoe_agent.fleet import loads as fleet_of
@@ -37,8 +37,6 @@ from tests.requests.naming import CASES
 POLICY = Policy(max_inspected_bytes=1000)
 LLAMA3, NS_M = canonical("llama3"), canonical("ns/m:8b")
 UNREADABLE, TOO_LARGE, BAD_NAME, BAD_HEADER, _ = RequestProblem
-
-untimed = settings(deadline=None)
 
 
 ARGS = AT_ONCE | LATER
@@ -239,7 +237,6 @@ methods = st.sampled_from(["POST", "GET", "DELETE"])
 paths = st.sampled_from(["/api/chat", "/api/show", "/v1/models/x", "/api/tags", "/api/pull", "/v1/messages"])
 
 
-@untimed
 @given(args, methods, paths, st.sampled_from(list(Question)))
 def test_any_arguments_are_decided_and_answered(args, method, path, name):
     sent = Message(name, {**args, "method": method, "path": path})

@@ -1,7 +1,7 @@
 import asyncio
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spoe_agent.mitmproxy.slots import Slots
@@ -92,7 +92,6 @@ async def test_limits_can_change():
     assert (slots.taken("a"), slots.queued("a")) == (1, 0)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 3), st.lists(st.tuples(st.sampled_from(["come", "go", "leave"]), st.integers(0, 9)), max_size=40))
 def test_counts_always_add_up(limit, steps):
     """Whoever comes, goes or gives up, in any order: never above the limit, no slot is lost, no one waits for a free

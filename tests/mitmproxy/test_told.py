@@ -1,6 +1,6 @@
 import json
 
-from hypothesis import given, settings
+from hypothesis import given
 
 from spoe_agent.mitmproxy.told import account, summary
 from spoe_agent.routing import Action, Candidate, Choice, Exclusion, Reason, Tier, choose
@@ -29,7 +29,6 @@ def test_one_line():
     assert summary(Choice(Action.REJECT, Reason.UNREADABLE)) == "400: unreadable"
 
 
-@settings(deadline=None)
 @given(situations())
 def test_any_choice_is_plain_data(situation):
     choice = choose(*situation)

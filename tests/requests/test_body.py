@@ -2,12 +2,10 @@ import json
 
 import pytest
 import zstandard
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from spoe_agent.requests.body import ZSTD_LIMIT_BYTES, BodyError, read_model
-
-untimed = settings(deadline=None)
 
 FORM = "multipart/form-data; boundary=XyZ"
 MODEL_PART = ('Content-Disposition: form-data; name="model"', "whisper")
@@ -200,7 +198,6 @@ json_values = st.recursive(
 )
 
 
-@untimed
 @given(
     st.dictionaries(st.text(max_size=8), json_values, max_size=5),
     st.text(min_size=1),
@@ -238,7 +235,6 @@ forms = st.lists(st.tuples(part_heads, st.text(st.characters(max_codepoint=255),
 types = st.text(max_size=20) | st.sampled_from(["", FORM, "multipart/form-data; boundary*=x''XyZ", FORM + "\udcff"])
 
 
-@untimed
 @given(st.binary(max_size=200) | forms.map(lambda parts: form(*parts)), types, st.sampled_from(["", "zstd", "gzip"]))
 @example(form((MODEL_PART[0] + "\r\nContent-Transfer-Encoding: base64", "=\xff")), FORM, "")
 def test_nothing_but_a_name_or_a_body_error_comes_of_any_bytes(body, content_type, encoding):
@@ -248,7 +244,6 @@ def test_nothing_but_a_name_or_a_body_error_comes_of_any_bytes(body, content_typ
         assert str(error)
 
 
-@untimed
 @given(st.binary(max_size=200))
 def test_packed_bytes_are_read_as_the_plain_ones(body):
     def outcome(*args):

@@ -23,8 +23,6 @@ from tests.requests.reference import ollamas_model
 from tests.requests.test_body import FILE_PART, FORM, MODEL_PART, form
 from tests.requests.test_scan import written
 
-untimed = settings(deadline=None)
-
 CONFIG = haproxy_files(loads('instances: [{name: g0, url: "http://h:1"}]'))["haproxy.cfg"]
 (BEHIND, LOOKED_THROUGH) = re.search(r"pm_tail\) 'req\.body,bytes\((\d+)\),(.*)' if", CONFIG).groups()
 # Within quotes of HAProxy's, two backslashes are one.
@@ -101,7 +99,7 @@ def large_objects(draw):
     return (written(tuple(draw(st.lists(models | others, max_size=7))), draw) + draw(behind)).encode()
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(large_objects())
 def test_any_object_is_read_as_ollama_reads_it_or_not_at_all(body):
     expected = ollamas_model(body)
@@ -135,7 +133,6 @@ def test_what_parts_show(seen, expected):
     assert outcome(seen) == expected
 
 
-@untimed
 @given(st.binary(max_size=60), st.binary(max_size=60), st.integers(0, 200), st.booleans())
 def test_any_parts_have_an_outcome(head, tail, size, is_within):
     assert isinstance(outcome(Glimpse(b"{" + head, tail, size, is_within)), str | type)

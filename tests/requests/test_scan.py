@@ -1,15 +1,13 @@
 import json
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from spoe_agent.requests.body import BodyError, read_model
 from spoe_agent.requests.scan import WINDOW_BYTES, Scan
 from tests.requests.hostile import HOSTILE
 from tests.requests.reference import ollamas_model
-
-untimed = settings(deadline=None)
 
 
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
@@ -53,7 +51,6 @@ def objects(draw):
     return (text + draw(st.sampled_from(["", "\n", " junk", ',"model":"alpha"}', "{}"]))).encode()
 
 
-@untimed
 @given(objects())
 @example(b'{"a":"\\\\","model":"beta"}')
 def test_any_object_is_read_as_ollama_reads_it(body):
@@ -66,7 +63,6 @@ def test_any_object_is_read_as_ollama_reads_it(body):
         assert (found.value, found.is_mistyped) == (expected, False)
 
 
-@untimed
 @given(objects(), st.integers(2, 40))
 def test_the_size_of_windows_does_not_matter(body, size):
     whole = Scan(body).run()
@@ -75,7 +71,6 @@ def test_the_size_of_windows_does_not_matter(body, size):
         assert getattr(pieces, name) == getattr(whole, name)
 
 
-@untimed
 @given(objects(), st.integers(0, 200))
 def test_of_a_beginning_nothing_is_said_that_the_rest_could_take_back(body, length):
     cut = Scan(body[:length]).run()
@@ -83,7 +78,6 @@ def test_of_a_beginning_nothing_is_said_that_the_rest_could_take_back(body, leng
         assert cut.value == Scan(body).run().value
 
 
-@untimed
 @given(st.binary(max_size=100) | st.lists(st.sampled_from(list('{}[]":,\\u006dmodel \n01')), max_size=60).map("".join))
 def test_nothing_else_comes_of_any_bytes(body):
     raw = body if isinstance(body, bytes) else body.encode()

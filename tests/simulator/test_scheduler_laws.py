@@ -36,7 +36,7 @@ settings_of_instance = st.fixed_dictionaries(
         "fit_fraction": st.sampled_from([0.8, 1.0]),
     }
 )
-QUICK = settings(max_examples=150, deadline=None)
+QUICK = settings(max_examples=150)
 
 
 def actions_of(arrivals):

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from spoe_agent.spop import LocalProtocolError, RemoteProtocolError, Scope, SetVar, Status, UnsetVar, read_actions
 from spoe_agent.spop.actions import FULL_NAME_LIMIT_BYTES, PREFIX_ROOM_BYTES, encode_actions
-from tests.spop.wire import actions, untimed
+from tests.spop.wire import actions
 
 ACTIONS = [
     (SetVar(Scope.PROC, "a", None), "01 03 00 01 61 00"),
@@ -22,7 +22,6 @@ def test_action_both_ways(action, wire):
     assert read_actions(bytes.fromhex(wire), 0) == (action,)
 
 
-@untimed
 @given(st.lists(actions, max_size=8), st.binary(max_size=8))
 def test_round_trip_anywhere(items, before):
     assert read_actions(before + encode_actions(items), len(before)) == tuple(items)

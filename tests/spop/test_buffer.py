@@ -5,14 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spoe_agent.spop import FrameBuffer, RemoteProtocolError, Status
-from tests.spop.wire import framed, untimed
+from tests.spop.wire import framed
 
 
 def drain(buffer):
     return list(iter(buffer.next_frame, None))
 
 
-@untimed
 @given(st.lists(st.binary(max_size=40), max_size=8), st.lists(st.integers(0, 300), max_size=8))
 def test_frames_do_not_depend_on_how_the_stream_is_cut(frames, cuts):
     stream = b"".join(map(framed, frames))

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from spoe_agent.spop import FrameType, RemoteProtocolError, Status, encode_ack, encode_notify, read_actions, read_header
 from spoe_agent.spop.frames import encode_frame
 from spoe_agent.spop.messages import read_messages
-from tests.spop.wire import EMPTY_ACK, actions, ids, messages, raw_frame, untimed
+from tests.spop.wire import EMPTY_ACK, actions, ids, messages, raw_frame
 
 
 def test_golden_empty_ack_both_ways():
@@ -28,7 +28,6 @@ def test_frame_types_have_the_numbers_of_the_specification():
     }
 
 
-@untimed
 @given(ids, ids, st.lists(messages, max_size=3))
 def test_notify_round_trip(stream_id, frame_id, items):
     wire = encode_notify(stream_id, frame_id, items)
@@ -38,7 +37,6 @@ def test_notify_round_trip(stream_id, frame_id, items):
     assert read_messages(wire[4:], header.payload_start) == tuple(items)
 
 
-@untimed
 @given(ids, ids, st.lists(actions, max_size=6))
 def test_ack_round_trip(stream_id, frame_id, items):
     wire = encode_ack(stream_id, frame_id, items)
@@ -48,7 +46,6 @@ def test_ack_round_trip(stream_id, frame_id, items):
     assert read_actions(wire[4:], header.payload_start) == tuple(items)
 
 
-@untimed
 @given(st.sampled_from(FrameType), ids, ids, st.binary(max_size=300))
 def test_frame_round_trip(kind, stream_id, frame_id, payload):
     wire = encode_frame(kind, stream_id, frame_id, payload)

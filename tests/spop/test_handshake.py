@@ -17,7 +17,7 @@ from spoe_agent.spop import (
 )
 from spoe_agent.spop.handshake import encode_agent_hello, read_haproxy_hello
 from spoe_agent.spop.values import kv_list, uint32, value
-from tests.spop.wire import HAPROXY_DISCONNECT, HEALTH_CHECK, raw_hello, texts, untimed
+from tests.spop.wire import HAPROXY_DISCONNECT, HEALTH_CHECK, raw_hello, texts
 
 sizes = st.integers(256, 2**32 - 1)
 capability_lists = st.lists(st.sampled_from(["pipelining", "async", "fragmentation"]), max_size=3).map(tuple)
@@ -49,19 +49,16 @@ def test_agent_hello_both_ways():
     assert read(read_agent_hello, wire) == AgentHello(16380, "2.0", ("pipelining",))
 
 
-@untimed
 @given(st.builds(Hello, sizes, capability_lists, st.none() | texts, st.booleans()))
 def test_haproxy_hello_round_trip(hello):
     assert read(read_haproxy_hello, encode_haproxy_hello(hello)) == hello
 
 
-@untimed
 @given(st.builds(AgentHello, sizes, st.just("2.0"), capability_lists))
 def test_agent_hello_round_trip(hello):
     assert read(read_agent_hello, encode_agent_hello(hello)) == hello
 
 
-@untimed
 @given(st.integers(0, 2**32 - 1), texts)
 def test_disconnect_round_trip(status, message):
     wire = encode_disconnect(FrameType.AGENT_DISCONNECT, status, message)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from spoe_agent.spop import LocalProtocolError, Message, RemoteProtocolError, Status
 from spoe_agent.spop.messages import MAX_MESSAGES, encode_messages, read_messages
 from spoe_agent.spop.values import string, value
-from tests.spop.wire import messages, untimed
+from tests.spop.wire import messages
 
 WIRE = bytes.fromhex("05 726f757465 02  05 6d6f64656c 08 04 6c6c6d61  04 73697a65 04 2a") + bytes.fromhex("01 62 00")
 MESSAGES = (Message("route", {"model": "llma", "size": 42}), Message("b", {}))
@@ -21,13 +21,11 @@ def test_no_message_at_all():
     assert encode_messages(()) == b""
 
 
-@untimed
 @given(st.lists(messages, max_size=4), st.binary(max_size=8))
 def test_round_trip_anywhere(items, before):
     assert read_messages(before + encode_messages(items), len(before)) == tuple(items)
 
 
-@untimed
 @given(st.lists(messages, min_size=1, max_size=2), st.data())
 def test_a_cut_payload_is_never_read_as_something_else(items, data):
     wire = encode_messages(items)

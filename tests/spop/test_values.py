@@ -17,7 +17,7 @@ from spoe_agent.spop.values import (
     value,
     varint,
 )
-from tests.spop.wire import texts, untimed, values
+from tests.spop.wire import texts, values
 
 # The first and last number of each length in SPOE.txt 3.1, and what its encoding looks like.
 VARINTS = [
@@ -43,7 +43,6 @@ def test_varint_both_ways(number, encoded):
     assert read_varint(bytes.fromhex(encoded), 0) == (number, len(bytes.fromhex(encoded)))
 
 
-@untimed
 @given(st.integers(0, 2**64 - 1), st.binary(max_size=3), st.binary(max_size=3))
 def test_varint_round_trip_anywhere(number, before, after):
     encoded = varint(number)
@@ -110,21 +109,18 @@ def test_value_that_haproxy_may_send(wire, item):
     assert read_value(bytes.fromhex(wire), 0) == (item, len(bytes.fromhex(wire)))
 
 
-@untimed
 @given(values, st.binary(max_size=3))
 def test_value_round_trip(item, after):
     wire = value(item)
     assert read_value(wire + after, 0) == (item, len(wire))
 
 
-@untimed
 @given(st.binary(max_size=300))
 def test_text_keeps_bytes_that_are_not_utf8(raw):
     text, _ = read_value(b"\x08" + varint(len(raw)) + raw, 0)
     assert value(text) == b"\x08" + varint(len(raw)) + raw
 
 
-@untimed
 @given(texts)
 def test_string_round_trip(text):
     assert read_string(string(text), 0) == (text, len(string(text)))
@@ -166,7 +162,6 @@ def test_malformed_is_an_invalid_frame(read, wire):
     assert caught.value.status is Status.INVALID_FRAME
 
 
-@untimed
 @given(values)
 def test_value_cut_anywhere_is_malformed(item):
     wire = value(item)
@@ -175,7 +170,6 @@ def test_value_cut_anywhere_is_malformed(item):
             read_value(wire[:end], 0)
 
 
-@untimed
 @given(st.dictionaries(texts, values, max_size=8))
 def test_kv_list_round_trip(pairs):
     assert read_kv_list(kv_list({key: value(item) for key, item in pairs.items()}), 0) == pairs

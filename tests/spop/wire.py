@@ -2,7 +2,6 @@
 
 from ipaddress import IPv4Address, IPv6Address
 
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from spoe_agent.spop import (
@@ -20,7 +19,6 @@ from spoe_agent.spop import (
 from spoe_agent.spop.values import string, value, varint
 
 # A slow machine is not a wrong codec.
-untimed = settings(deadline=None)
 
 # `option spop-check` of HAProxy 3.1 and later, byte for byte (src/tcpcheck.c).
 HEALTH_CHECK = bytes.fromhex(

@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.policies.fleets import FLEETS
@@ -87,7 +87,6 @@ def test_beside_others_a_model_needs_room_to_spare() -> None:
     assert in_order(frozenset({small, big}), PROFILE) == [big, small]
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(["F2", "F4", "F4h", "F8"]),
     st.lists(st.tuples(st.floats(0, 100), st.floats(0, 1000)), min_size=10, max_size=10),
