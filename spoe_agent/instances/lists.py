@@ -100,7 +100,8 @@ class Installed(ByModel[InstalledModel]):
         return models if isinstance(models, cls) else cls(models)
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True)
+# Without `slots=True, weakref_slot=True`: Python 3.12.3 (Ubuntu 24.04) then gives a generic class no weak references.
+@dataclass(frozen=True)
 class _Read(Generic[T]):
     """A list that was read."""
 
