@@ -108,7 +108,7 @@ def test_a_server_that_is_up_again_takes_from_the_backends_queue() -> None:
     long = request(0, at_s=9.0, output_tokens=10_000)
     outcome = simulate([long, request(1, at_s=20.0)], Full(), GONE, limits=[1, 1])
 
-    assert outcomes(outcome)[1] == (SERVED, 0, 72.7)
+    assert outcomes(outcome)[1] == (SERVED, 0, 72.45)
 
 
 def test_without_any_server_there_is_503() -> None:
