@@ -81,14 +81,17 @@ def _number(text: str, unit: float) -> float | None:
 
 
 def _smi(*query: str) -> str:
-    done = subprocess.run(["nvidia-smi", *query, "--format=csv,noheader,nounits"], capture_output=True, text=True)
+    try:
+        done = subprocess.run(["nvidia-smi", *query, "--format=csv,noheader,nounits"], capture_output=True, text=True)
+    except OSError as error:
+        raise SourceError(f"nvidia-smi: {error.strerror}; it comes with NVIDIA's driver") from error
     if done.returncode:
         raise SourceError(f"nvidia-smi {' '.join(query)}: {(done.stdout + done.stderr).strip()}")
     return done.stdout
 
 
 def main(arguments: Sequence[str], out: TextIO) -> int:
-    """Print the comparison: one line per value, or JSON."""
+    """Print the comparison: one line per value, or JSON. Raises SourceError where either of both says nothing."""
     reader = NvmlReader()
     reader.read(time.monotonic())  # the first reading starts NVML: not the one to compare
     readings = reader.read(time.monotonic())
@@ -107,4 +110,7 @@ def _shown(value: float | None) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], sys.stdout))
+    try:
+        sys.exit(main(sys.argv[1:], sys.stdout))
+    except SourceError as error:
+        sys.exit(f"nothing to compare: {error}")

@@ -1,5 +1,9 @@
 """Our readings beside nvidia-smi's, from what both said on a real machine."""
 
+import os
+import subprocess
+import sys
+
 from spoe_agent.gpus.compare import FIELDS, compare
 from spoe_agent.gpus.nvml import NvmlReader
 from tests.gpus.replay import RECORD, ReplayNvml
@@ -46,3 +50,11 @@ def test_on_the_machine_of_the_recording_both_agreed():
         for line in moment["compared"]:
             allowed = 1 << 20 if "bytes" in line["field"] else tolerances.get(line["field"], 0)
             assert abs(line["difference"]) <= allowed, line
+
+
+def test_where_there_is_nothing_to_compare_that_is_said():
+    """Whether this machine has a driver or not: nvidia-smi is not found."""
+    command = [sys.executable, "-m", "spoe_agent.gpus.compare"]
+    done = subprocess.run(command, env={**os.environ, "PATH": ""}, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("nothing to compare: ") and done.stderr.count("\n") == 1

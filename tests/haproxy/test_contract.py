@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import get_args
 
 import pytest
 
+import spoe_agent
 from spoe_agent.agent import second_look, unloading
 from spoe_agent.fleet import loads as fleet_of
 from spoe_agent.haproxy import contract, guard
@@ -111,6 +113,12 @@ def test_variables(files, engine):
     assert first["use-backend"] == later["use-backend"] == contract.AGENT_BACKEND
     assert "option set-process-time hold_ms\n" in engine
     assert set(re.findall(r"txn\.pm\.(\w+)", "".join(files.values()))) == {*VARIABLES, "error", "hold_ms"}
+
+
+def test_the_readme_tells_of_every_variable():
+    table = (Path(spoe_agent.__file__).parents[1] / "README.md").read_text().partition("## What it tells HAProxy")[2]
+    told = re.findall(r"`(?:txn\.pm\.)?(\w+)`", "".join(re.findall(r"^\| (`txn\.pm\.[^|]*)\|", table, re.M)))
+    assert set(told) == set(VARIABLES)
 
 
 def test_what_haproxy_sends_is_set_before(config):
