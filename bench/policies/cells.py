@@ -18,7 +18,7 @@ from bench.policies.samples import sample
 from bench.policies.summary import Run
 from bench.policies.workloads import Workload, build
 from spoe_agent.simulator.virtual.fleet import FleetPlan, fits
-from spoe_agent.simulator.virtual.outcome import Outcome
+from spoe_agent.simulator.virtual.outcome import SimulationOutcome
 from spoe_agent.simulator.virtual.quiet import quiet
 from spoe_agent.simulator.virtual.requests import RequestOutcome
 from spoe_agent.simulator.virtual.simulation import Simulation
@@ -148,7 +148,7 @@ def _trace(path: Path) -> tuple[Arrival, ...]:
     return tuple(read_trace(path))
 
 
-def _run(outcome: Outcome, fleet: FleetPlan, recovery_s: float) -> Run:
+def _run(outcome: SimulationOutcome, fleet: FleetPlan, recovery_s: float) -> Run:
     span_s = outcome.records[-1].request.at_s
     return Run(
         samples=tuple(map(sample, outcome.records)),

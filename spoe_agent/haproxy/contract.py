@@ -179,8 +179,8 @@ HOLD_GRACE_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class HealthCheck:
-    """HAProxy's health check of a server (configuration.txt 5.2). One answer is enough to be up again (`rise 1`)."""
+class CheckTimes:
+    """Times of HAProxy's health check of a server (configuration.txt 5.2). One answer is enough to be up (`rise 1`)."""
 
     inter_s: float
     """Between two checks."""
@@ -196,10 +196,10 @@ HELLO = encode_haproxy_hello(Hello(16_380, healthcheck=True))
 HELLO_BACK = string("version") + value("2.0")
 """What HAProxy's check of the agent says, and what must stand in the answer (`option spop-check`)."""
 
-AGENT_CHECK = HealthCheck(inter_s=0.5, fastinter_s=0.1, downinter_s=0.25)
+AGENT_CHECK = CheckTimes(inter_s=0.5, fastinter_s=0.1, downinter_s=0.25)
 """Whether the agent is there."""
 
-INSTANCE_CHECK = HealthCheck(inter_s=2.0, fastinter_s=0.5, downinter_s=0.25)
+INSTANCE_CHECK = CheckTimes(inter_s=2.0, fastinter_s=0.5, downinter_s=0.25)
 """Whether an instance answers `GET /`. One that comes back is asked so often that HAProxy knows before the agent, which
 asks for lists and an answer first: what the agent sends to one that HAProxy still takes to be down finds nobody.
 """

@@ -132,6 +132,11 @@ async def test_without_anybody_who_asks_haproxy_goes_by_the_map(own: Stack, sess
             body, wishes = chat(name, stream=False), {"X-Pointsman-Instance": wish}
             async with session.post(f"{own.url}/api/chat", json=body, headers=wishes) as answer:
                 assert (answer.status, routed(answer)[0]) == (code, instance), (name, wish)
+    await _the_store_is_changed_by_one(own, session)
+    await _who_dies_is_passed_over(own, session)
+
+
+async def _the_store_is_changed_by_one(own: Stack, session: aiohttp.ClientSession) -> None:
     # One writer of the store, also then: the first that is up. What the simulated one says to it does not matter.
     pulls = [(await ask(session, own, "x", "/api/pull"))[1:] for _ in range(4)]
     assert pulls == [("gpu0", "fallback")] * 4
@@ -142,6 +147,9 @@ async def test_without_anybody_who_asks_haproxy_goes_by_the_map(own: Stack, sess
         f"{own.fleet.instances[1].url}/api/copy", json={"source": "common", "destination": "second"}
     ) as answer:
         assert answer.status == 200
+
+
+async def _who_dies_is_passed_over(own: Stack, session: aiohttp.ClientSession) -> None:
     own.ollamas[2].signal(signal.SIGKILL)
     await own.ollamas[2].wait()
     assert await ask(session, own, "second") == (200, "gpu1", "fallback")

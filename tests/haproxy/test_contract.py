@@ -22,8 +22,8 @@ from spoe_agent.haproxy.contract import (
     TRACE,
     VARIABLES,
     Argument,
+    CheckTimes,
     Field,
-    HealthCheck,
     Question,
 )
 from spoe_agent.haproxy.render import REJECTIONS, haproxy_files
@@ -165,7 +165,7 @@ def checked(line):
     words = line.split()
     at = {word: words[words.index(word) + 1] for word in ("inter", "fastinter", "downinter", "fall", "rise")}
     assert at["rise"] == "1"
-    return HealthCheck(seconds(at["inter"]), seconds(at["fastinter"]), seconds(at["downinter"]), int(at["fall"]))
+    return CheckTimes(seconds(at["inter"]), seconds(at["fastinter"]), seconds(at["downinter"]), int(at["fall"]))
 
 
 def test_checks_of_agent_and_instances(config):

@@ -17,7 +17,7 @@ FAILURES_UNTIL_KNOWN = 2
 
 
 @dataclass(slots=True)
-class Outcome:
+class SimulationOutcome:
     """All that one run left."""
 
     records: list[RequestOutcome] = field(default_factory=list)
@@ -42,7 +42,7 @@ class OutcomeRecorder:
     """
 
     def __init__(self, resident: Sequence[set[str]]) -> None:
-        self.outcome = Outcome()
+        self.outcome = SimulationOutcome()
         self._resident = resident
         self._evicted_at_s: dict[tuple[int, str], float] = {}
         self._failures: dict[int, int] = {}

@@ -16,7 +16,7 @@ from spoe_agent.simulator import InstanceProfile
 from spoe_agent.simulator.host import Host
 from spoe_agent.simulator.virtual.faults import VirtualInstance
 from spoe_agent.simulator.virtual.front import Front
-from spoe_agent.simulator.virtual.outcome import Outcome, OutcomeRecorder
+from spoe_agent.simulator.virtual.outcome import OutcomeRecorder, SimulationOutcome
 from spoe_agent.simulator.virtual.policy import Assignment, Refusal, RoutingPolicy, Wait
 from spoe_agent.simulator.virtual.requests import CLIENT_LEFT, SERVED, TIMED_OUT, Request, RequestOutcome
 from spoe_agent.simulator.work import Event, Finished, FirstToken, Rejected, Task, Work
@@ -80,7 +80,7 @@ class Simulation:
         self._recorder = OutcomeRecorder(self._front.resident)
         self._outcome = self._recorder.outcome
 
-    def run(self) -> Outcome:
+    def run(self) -> SimulationOutcome:
         """Let everything happen until every request has ended."""
         self._preload()
         self._start_polling()

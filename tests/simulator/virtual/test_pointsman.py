@@ -16,14 +16,14 @@ from spoe_agent.simulator.virtual.front import Front
 from spoe_agent.simulator.virtual.pointsman import USUAL, PointsmanPolicy, Variant, fleet_spec, max_connections
 from spoe_agent.simulator.virtual.policy import Assignment, Refusal, Wait
 from spoe_agent.simulator.virtual.requests import Request, RequestOutcome
-from spoe_agent.simulator.virtual.simulation import Outcome, Simulation
+from spoe_agent.simulator.virtual.simulation import Simulation, SimulationOutcome
 from spoe_agent.simulator.virtual.struck import StruckSimulation
 from tests.simulator.virtual.builders import MODELS, PROFILE, fleet, front_of, model, request
 
 BLIND = Variant(is_told_context=False)
 
 
-def simulate(plan: FleetPlan, requests: list[object]) -> Outcome:
+def simulate(plan: FleetPlan, requests: list[object]) -> SimulationOutcome:
     limits = [max_connections(profile) for profile in plan.instances]
     return Simulation(plan.instances, limits, requests, PointsmanPolicy.of(plan, plan.models)).run()
 
@@ -172,7 +172,7 @@ class Watched(PointsmanPolicy):
         return models
 
 
-def watch(plan: FleetPlan, requests: list[Request], variant: Variant) -> tuple[Watched, Outcome]:
+def watch(plan: FleetPlan, requests: list[Request], variant: Variant) -> tuple[Watched, SimulationOutcome]:
     policy = Watched(plan, variant)
     limits = [max_connections(profile) for profile in plan.instances]
     return policy, Simulation(plan.instances, limits, requests, policy).run()

@@ -14,7 +14,7 @@ from spoe_agent.simulator import Model
 from spoe_agent.simulator.virtual.front import Front
 from spoe_agent.simulator.virtual.policy import Assignment, Refusal, RoutingPolicy, Wait
 from spoe_agent.simulator.virtual.requests import CLIENT_LEFT, SERVED, Request, RequestOutcome
-from spoe_agent.simulator.virtual.simulation import TIMEOUT_S, Outcome, Simulation
+from spoe_agent.simulator.virtual.simulation import TIMEOUT_S, Simulation, SimulationOutcome
 from spoe_agent.simulator.work import RunningModel, Task
 from tests.simulator.virtual.builders import MODELS, fleet, request
 
@@ -37,11 +37,11 @@ class Script(RoutingPolicy):
 
 def simulate(
     requests: Sequence[Request], policy: RoutingPolicy, limits: Sequence[int | None] = (None, None), **profile: object
-) -> Outcome:
+) -> SimulationOutcome:
     return Simulation(fleet(len(limits), **profile).instances, limits, requests, policy).run()
 
 
-def times(outcome: Outcome) -> list[tuple[int, float, float]]:
+def times(outcome: SimulationOutcome) -> list[tuple[int, float, float]]:
     return [(one.status, round(one.ttft_s, 6), round(one.e2e_s, 6)) for one in outcome.records]
 
 

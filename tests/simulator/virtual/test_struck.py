@@ -13,7 +13,7 @@ from bench.policies.baselines import LeastConn
 from spoe_agent.haproxy.contract import INSTANCE_CHECK
 from spoe_agent.simulator.virtual.faults import PlannedFault, Trouble
 from spoe_agent.simulator.virtual.front import Front
-from spoe_agent.simulator.virtual.outcome import Outcome
+from spoe_agent.simulator.virtual.outcome import SimulationOutcome
 from spoe_agent.simulator.virtual.policy import Assignment, Probe, RoutingPolicy, Wait
 from spoe_agent.simulator.virtual.requests import BROKEN, CLIENT_LEFT, SERVED, TIMED_OUT, Request, RequestOutcome
 from spoe_agent.simulator.virtual.struck import HealthCheck, StruckSimulation
@@ -28,7 +28,7 @@ HANG = PlannedFault(Trouble.HANG, lasts_s=60.0, first_s=10.0, every_s=1e9)
 
 def simulate(
     requests: Sequence[Request], policy: RoutingPolicy, fault: PlannedFault, limits: Sequence[int | None] = (None, None)
-) -> Outcome:
+) -> SimulationOutcome:
     return StruckSimulation(fleet(len(limits)).instances, limits, requests, policy, fault).run()
 
 
@@ -44,7 +44,7 @@ class First(LeastConn):
         return front.servers[0]
 
 
-def outcomes(outcome: Outcome) -> list[tuple[int, int | None, float]]:
+def outcomes(outcome: SimulationOutcome) -> list[tuple[int, int | None, float]]:
     return [(one.status, one.server, round(one.ended_at_s, 6)) for one in outcome.records]
 
 
