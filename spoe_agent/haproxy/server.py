@@ -17,10 +17,10 @@ from spoe_agent.agent.agent import Agent
 from spoe_agent.haproxy import bridge
 from spoe_agent.haproxy.contact import Contact
 from spoe_agent.haproxy.contract import QUESTIONS, Question
-from spoe_agent.haproxy.decisions import Decisions, unanswered
 from spoe_agent.haproxy.draining import Draining
 from spoe_agent.haproxy.inspector import Inspector, Undecided
 from spoe_agent.haproxy.passing import Passable, Passed
+from spoe_agent.haproxy.questions import Questions, unanswered
 from spoe_agent.routing import Choice, RequestFacts
 from spoe_agent.spop import Connection, Hello, Notify, PeerFault, Status, VarAction
 
@@ -46,11 +46,11 @@ class SpopProtocol(Passable):
         clock: Callable[[], float],
         contact: Contact,
         news: Callable[[], None],
-        decisions: Decisions,
+        questions: Questions,
         passed: Passed | None = None,
     ) -> None:
         self._agent = agent
-        self._decisions = decisions
+        self._questions = questions
         self._contact = contact
         self._tally = contact.tally
         self._news = news
@@ -181,7 +181,7 @@ class SpopProtocol(Passable):
         self._contact.asked(process)
         if message.name == Question.HOLD:
             return self._hold(notify, bridge.request_id(message))
-        decided = self._decisions.on(message)
+        decided = self._questions.on(message)
         if not isinstance(decided, Coroutine):
             return decided
         self._answer_later(notify, decided)
@@ -199,7 +199,7 @@ class SpopProtocol(Passable):
         def answer(choice: Choice, request: RequestFacts) -> None:
             self._asked.pop(request_id, None)
             if self._agent.unloading.is_needed(choice):
-                self._answer_later(notify, self._decisions.with_room(choice, request))
+                self._answer_later(notify, self._questions.with_room(choice, request))
             else:
                 self._send(notify, bridge.actions(choice, request))
 
@@ -253,7 +253,7 @@ class Server:
         self._contact = contact or Contact(clock)
         self._news = news
         self.draining = Draining(checked_at_s=clock())
-        self._decisions = Decisions(agent, news, Inspector(self.draining), self._contact.tally)
+        self._questions = Questions(agent, news, Inspector(self.draining), self._contact.tally)
         self._clock = clock
         self.connections: set[SpopProtocol] = set()
         # A server that nobody refers to is collected, and its socket with it (uvloop).
@@ -266,7 +266,7 @@ class Server:
         self._listeners.append(await create(self._protocol, sock=sock, backlog=BACKLOG))
 
     def _protocol(self, passed: Passed | None = None) -> SpopProtocol:
-        others = self._contact, self._news, self._decisions
+        others = self._contact, self._news, self._questions
         return SpopProtocol(self._agent, self.connections, self.draining, self._clock, *others, passed)
 
     async def adopt(self, sock: socket.socket, passed: Passed) -> None:

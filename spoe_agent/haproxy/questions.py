@@ -1,4 +1,4 @@
-"""What is done with a message of HAProxy's, and when it is answered: at once, or after something else has happened."""
+"""What is done with a question of HAProxy's, and when it is answered: at once, or after something else has happened."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Actions = Sequence[VarAction]
 Later = Coroutine[None, None, Actions]
 
 
-class Decisions:
-    """What the agent decides on messages that bring their facts along."""
+class Questions:
+    """Answers messages that bring their facts along."""
 
     def __init__(self, agent: Agent, news: Callable[[], None], inspector: Inspector, tally: Tally) -> None:
         """`news`: called before a question is decided that was long under way."""

@@ -4,9 +4,9 @@ import asyncio
 import json
 
 from spoe_agent.haproxy.contract import Question
-from spoe_agent.haproxy.decisions import Decisions
 from spoe_agent.haproxy.draining import Draining
 from spoe_agent.haproxy.inspector import Inspector
+from spoe_agent.haproxy.questions import Questions
 from spoe_agent.haproxy.tally import Tally
 from spoe_agent.spop import Message
 from tests.serving import Rig
@@ -24,8 +24,8 @@ def told(actions):
 
 async def test_a_body_that_takes_too_long_is_turned_away():
     """Without `action` HAProxy would bring it again."""
-    decisions = Decisions(Rig().agent, lambda: None, Inspector(Draining(0.0), limit_s=0.0), Tally())
-    assert told(await decisions.on(inspect("r1", "/v1/messages"))) == {
+    questions = Questions(Rig().agent, lambda: None, Inspector(Draining(0.0), limit_s=0.0), Tally())
+    assert told(await questions.on(inspect("r1", "/v1/messages"))) == {
         "action": "reject",
         "reason": "unreadable",
         "status": 400,
@@ -35,8 +35,8 @@ async def test_a_body_that_takes_too_long_is_turned_away():
 
 
 async def test_what_finds_no_room_is_turned_away_for_now():
-    decisions = Decisions(Rig().agent, lambda: None, Inspector(Draining(0.0), waiting_bytes=len(BODY)), Tally())
-    first, second = await asyncio.gather(decisions.on(inspect("r1")), decisions.on(inspect("r2")))
+    questions = Questions(Rig().agent, lambda: None, Inspector(Draining(0.0), waiting_bytes=len(BODY)), Tally())
+    first, second = await asyncio.gather(questions.on(inspect("r1")), questions.on(inspect("r2")))
     assert told(first)["action"] == "route"
     assert told(second) == {
         "action": "reject",
