@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
 import aiohttp
@@ -22,7 +22,7 @@ from spoe_agent.agent.preload import without_own
 from spoe_agent.agent.statefile import Kept
 from spoe_agent.door.catalogue import differing
 from spoe_agent.fleet import Fleet, Instance, PollPolicy, specs
-from spoe_agent.gpus.board import GpuBoard
+from spoe_agent.gpus.board import InstanceGpus
 from spoe_agent.gpus.watch import GpuWatch
 from spoe_agent.instances.lists import Lists
 from spoe_agent.instances.ollama import OllamaClient
@@ -57,15 +57,8 @@ class Runs(Protocol):
         """Run until cancelled."""
 
 
-class Gpus(Runs, Protocol):
-    """What reads the instances' GPUs."""
-
-    @property
-    def board(self) -> GpuBoard:
-        """What was read last."""
-
-    def seats(self) -> Mapping[str, tuple[str, ...]]:
-        """Return the UUIDs of each instance's GPUs, as far as they are known."""
+class Gpus(Runs, InstanceGpus, Protocol):
+    """What reads the instances' GPUs, and is run for that."""
 
     def warnings(self) -> list[str]:
         """Return what people should know of that."""

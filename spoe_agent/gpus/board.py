@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 from spoe_agent.gpus.reading import GpuReading
 
@@ -72,3 +73,14 @@ class GpuBoard:
         """Enter a source's state."""
         if self._states.get(source) != state:
             self._states = {**self._states, source: state}
+
+
+class InstanceGpus(Protocol):
+    """What reads the instances' GPUs."""
+
+    @property
+    def board(self) -> GpuBoard:
+        """What was read last."""
+
+    def seats(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the UUIDs of each instance's GPUs, as far as they are known."""

@@ -8,23 +8,12 @@ from typing import NamedTuple, Protocol
 
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.counts import Counts
-from spoe_agent.gpus.board import GpuBoard
+from spoe_agent.gpus.board import InstanceGpus
 from spoe_agent.haproxy.contact import Contact
 from spoe_agent.haproxy.limiter import Limiter
 from spoe_agent.instances.watch import Watch
 from spoe_agent.routing.snapshot import Health, Snapshot
 from spoe_agent.routing.specs import FleetSpec
-
-
-class Gpus(Protocol):
-    """What reads the instances' GPUs."""
-
-    @property
-    def board(self) -> GpuBoard:
-        """What was read last."""
-
-    def seats(self) -> Mapping[str, tuple[str, ...]]:
-        """Return the UUIDs of each instance's GPUs, as far as they are known."""
 
 
 class Known(Protocol):
@@ -39,7 +28,7 @@ class Known(Protocol):
         """Its instances' health."""
 
     @property
-    def gpus(self) -> Gpus:
+    def gpus(self) -> InstanceGpus:
         """Its instances' GPUs; others when the fleet file was edited."""
 
 
