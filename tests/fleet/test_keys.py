@@ -1,7 +1,8 @@
 """No key of the fleet file does nothing: each is read by what serves, or by a check that is all its meaning.
 
-A key counts as read where a module that knows the fleet, or a template of HAProxy's, has it as an attribute. Where
-`resolved` gives a key another name, that name must be read further on.
+A key counts as read where a module that knows the fleet, or a template of HAProxy's, has it as an attribute of its
+section, by that section's own name or one that sections are passed under. Where `resolved` gives a key another name,
+that name must be read further on.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -36,6 +38,7 @@ SCHEMA_AND_CHECKS = {
     "exposure",
     "differences",
 }
+PASSED_AS = {"entry", "gpu", "instance", "one", "policy", "_policy", "settings"}
 FOR_CHECKS = {
     "trusted_network": "says that a check may let addresses through",
     "insecure": "says that a check may let the front be reached without keys",
@@ -45,19 +48,25 @@ FOR_CHECKS = {
 """Keys that only checks go by, and why that is all there is to do."""
 
 
-def attributes(*leave_out: str) -> set[str]:
-    """Every attribute that modules which import the fleet read, but for some files, and HAProxy's templates."""
-    found: set[str] = set()
+@cache
+def attributes(*leave_out: str) -> frozenset[tuple[str, str]]:
+    """Every attribute, and what it is one of, of modules that import the fleet, but for some, and of templates."""
+    found: set[tuple[str, str]] = set()
     for path in ROOT.rglob("*.py"):
         place = path.relative_to(ROOT)
         room, tree = place.parts[0], ast.parse(path.read_text())
         is_left_out = room in TRYING_OUT | CHECKING or str(place) in leave_out
         serves = path.stem not in SCHEMA_AND_CHECKS if room == "fleet" else knows_the_fleet(tree)
         if serves and not is_left_out:
-            found |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+            found |= {(called(node.value), node.attr) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     for template in ROOT.rglob("*.j2"):
-        found |= set(re.findall(r"\.([a-z_]+)", " ".join(re.findall(r"\{[{%].*?[%}]\}", template.read_text()))))
-    return found
+        found |= set(re.findall(r"(\w+)\.([a-z_]+)", " ".join(re.findall(r"\{[{%].*?[%}]\}", template.read_text()))))
+    return frozenset(found)
+
+
+def called(node: ast.expr) -> str:
+    """The last name of what has an attribute."""
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
 def knows_the_fleet(tree: ast.AST) -> bool:
@@ -73,16 +82,20 @@ def sections(of: Any) -> Iterator[type[BaseModel]]:
         yield from sections(inner)
 
 
-def keys(section: type[BaseModel], before: str = "") -> Iterator[tuple[str, str]]:
-    """Every key as it stands in the file, with its name alone."""
+def keys(section: type[BaseModel], before: str) -> Iterator[tuple[str, str, str]]:
+    """Every key as it stands in the file, with its section's name and its own."""
     for name, field in section.model_fields.items():
-        yield f"{before}{name}", name
+        yield f"{before}.{name}", before.rpartition(".")[2], name
         for inner in sections(field.annotation):
-            yield from keys(inner, f"{before}{name}.")
+            yield from keys(inner, f"{before}.{name}")
 
 
-def unread(section: type[BaseModel], read: set[str]) -> list[str]:
-    return [key for key, name in keys(section) if name not in read and name not in FOR_CHECKS]
+def unread(section: type[BaseModel], read: frozenset[tuple[str, str]], before: str = "fleet") -> list[str]:
+    return [
+        key
+        for key, parent, name in keys(section, before)
+        if name not in FOR_CHECKS and not any((word, name) in read for word in (parent, *PASSED_AS))
+    ]
 
 
 def test_each_key_of_the_file_is_read() -> None:
@@ -91,14 +104,14 @@ def test_each_key_of_the_file_is_read() -> None:
 
 @pytest.mark.parametrize("resolved", [Fleet, Instance])
 def test_each_field_of_the_resolved_fleet_is_read(resolved: type[BaseModel]) -> None:
-    read = attributes("fleet/resolved.py")
+    read = {name for _, name in attributes("fleet/resolved.py")}
     assert [name for name in resolved.model_fields if name not in read] == []
 
 
 def test_what_only_checks_go_by_is_in_the_file_and_read_nowhere_else() -> None:
-    names = {name for _, name in keys(FleetFile)}
+    names = {name for _, _, name in keys(FleetFile, "fleet")}
     assert FOR_CHECKS.keys() <= names
-    assert not FOR_CHECKS.keys() & attributes()
+    assert not FOR_CHECKS.keys() & {name for _, name in attributes()}
 
 
 class MadeUpSettings(OllamaSettings):
@@ -111,17 +124,20 @@ class MadeUpInstance(InstanceEntry):
 
 class MadeUpFile(FleetFile):
     made_up_too: int = 0
+    agent: int = 0
     instances: tuple[MadeUpInstance, ...] = ()  # type: ignore[assignment]
 
 
 def test_a_key_that_nobody_reads_is_found_however_deep() -> None:
-    assert sorted(unread(MadeUpFile, attributes())) == ["instances.ollama.made_up", "made_up_too"]
+    """One of them has the name of something else that is read."""
+    found = sorted(unread(MadeUpFile, attributes()))
+    assert found == ["fleet.agent", "fleet.instances.ollama.made_up", "fleet.made_up_too"]
 
 
 def test_settings_of_ollama_whose_only_reader_is_gone_are_found() -> None:
     """So it was before instances were started with what the file says."""
-    found = unread(OllamaSettings, attributes("instances/environment.py"))
-    assert set(found) == OllamaSettings.model_fields.keys() - {
+    found = unread(OllamaSettings, attributes("instances/environment.py"), "ollama")
+    assert {key.removeprefix("ollama.") for key in found} == OllamaSettings.model_fields.keys() - {
         "max_loaded_models",
         "context_length",
         "keep_alive",
