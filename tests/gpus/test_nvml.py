@@ -1,7 +1,5 @@
 """NVIDIA GPUs from a recording, whole and with each call failing in turn."""
 
-import subprocess
-import sys
 from copy import deepcopy
 from dataclasses import fields
 
@@ -9,49 +7,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from spoe_agent.gpus.nvml import NvmlReader
-from spoe_agent.gpus.nvml_calls import NoDriver, load_binding
+from spoe_agent.gpus.nvml_calls import NoDriver
 from spoe_agent.gpus.reading import GpuReading
+from tests.gpus.recorded import CALLS, GONE, HOST_CALLS, SECOND, START, changed, read
 from tests.gpus.replay import DRIVER_NOT_LOADED, GPU_IS_LOST, NOT_SUPPORTED, RECORD, UNKNOWN, ReplayNvml
 
 FIRST = "GPU-00000000-aaaa-4bbb-8ccc-000000000000"
-SECOND = "GPU-00000001-aaaa-4bbb-8ccc-000000000001"
-MEMORY = {f"memory_{part}_bytes" for part in ("total", "used", "free", "reserved")}
-GONE = None
-"""The GPU cannot be known at all without this call."""
-
-CALLS = {
-    "nvmlDeviceGetHandleByIndex(1)": GONE,
-    "nvmlDeviceGetUUID()": GONE,
-    "nvmlDeviceGetPciInfo()": {"pci_bus_id"},
-    "nvmlDeviceGetName()": {"name"},
-    "nvmlDeviceGetSupportedEventTypes()": {"xid"},
-    "nvmlDeviceRegisterEvents(8)": {"xid"},
-    "nvmlDeviceGetMemoryInfo(33554472)": MEMORY,
-    "nvmlDeviceGetComputeRunningProcesses()": {"processes"},
-    "nvmlDeviceGetGraphicsRunningProcesses()": set(),
-    "nvmlDeviceGetUtilizationRates()": {"utilisation"},
-    "nvmlDeviceGetTemperature(0)": {"temperature_c"},
-    "nvmlDeviceGetPowerUsage()": {"power_w"},
-    "nvmlDeviceGetEnforcedPowerLimit()": {"power_limit_w"},
-    "nvmlDeviceGetCurrentClocksEventReasons()": {"throttle"},
-    "nvmlDeviceGetTotalEccErrors(1, 0)": {"ecc_uncorrected"},
-    "nvmlDeviceGetRemappedRows()": set(),
-    "nvmlDeviceGetMigMode()": set(),
-}
-"""Every call about one GPU, and the fields that it takes away when it fails."""
-HOST_CALLS = {"nvmlEventSetCreate()": {"xid"}, "nvmlEventSetWait_v2(0)": set()}
-START = {"nvmlInit()", "nvmlDeviceGetCount()", "nvmlDeviceGetHandleByIndex(0)"}
-
-
-def read(*arguments, **settings):
-    return NvmlReader(lambda: ReplayNvml(*arguments, **settings)).read(5.0)
-
-
-def changed(before, after):
-    """The fields that differ, which must have no value now."""
-    names = {each.name for each in fields(GpuReading) if getattr(before, each.name) != getattr(after, each.name)}
-    assert all(getattr(after, name) is None for name in names)
-    return names
 
 
 def test_a_busy_gpu_reads_as_recorded():
@@ -95,13 +56,6 @@ def test_a_call_that_fails_takes_its_own_fields_and_no_others(call, code):
         assert len(found) == 1
     else:
         assert changed(whole[1], found[1]) == CALLS[call]
-
-
-@pytest.mark.parametrize("code", [NOT_SUPPORTED, UNKNOWN])
-@pytest.mark.parametrize("call", HOST_CALLS)
-def test_without_the_event_queue_there_are_no_xids(call, code):
-    for before, after in zip(read("busy"), read("busy", faults={call: code}), strict=True):
-        assert changed(before, after) == HOST_CALLS[call]
 
 
 @pytest.mark.parametrize("call", [call for call in CALLS if "HandleByIndex" not in call and "UUID" not in call])
@@ -228,26 +182,6 @@ def test_text_may_come_as_bytes():
     assert read(moment, events=[(1, 8, 31)])[1].xid == 31
 
 
-def test_the_last_xid_of_each_gpu_is_remembered():
-    nvml = ReplayNvml(events=[(1, 8, 31), (1, 8, 79), (0, 2, 1)])
-    reader = NvmlReader(lambda: nvml)
-    assert [reading.xid for reading in reader.read(1.0)] == [0, 79]
-    nvml.events.append((0, 8, 13))
-    assert [reading.xid for reading in reader.read(2.0)] == [13, 79]
-    assert [reading.xid for reading in reader.read(3.0)] == [13, 79]
-
-
-def test_an_endless_queue_of_events_does_not_hold_a_reading_up():
-    nvml = ReplayNvml(events=[(0, 8, 31)] * 1000)
-    assert NvmlReader(lambda: nvml).read(1.0)[0].xid == 31
-    assert len(nvml.events) > 900
-
-
-def test_a_gpu_lost_while_events_are_taken_costs_no_reading():
-    whole = read("busy")
-    assert read("busy", faults={"nvmlEventSetWait_v2(0)": GPU_IS_LOST}) == whole
-
-
 def mig(used):
     return {
         "nvmlDeviceGetUUID()": {"ok": f"MIG-{used}"},
@@ -289,22 +223,3 @@ def test_a_mig_device_without_values_does_not_take_its_gpu_s():
         None,
         None,
     )
-
-
-def test_what_is_in_progress_has_a_name():
-    reader = NvmlReader(ReplayNvml)
-    assert reader.doing == "loading NVML"
-    reader.read(1.0)
-    assert reader.doing == f"nvmlDeviceGetMigMode of {SECOND}"
-
-
-def test_importing_touches_neither_binding_nor_driver():
-    program = "import sys, spoe_agent.gpus.nvml, spoe_agent.gpus.service; sys.exit('pynvml' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
-
-
-def test_the_binding_is_nvidia_s_own_and_has_every_function():
-    binding = load_binding()
-    names = {call.split("(")[0] for call in (*CALLS, *HOST_CALLS, *START)}
-    assert [name for name in sorted(names) if not hasattr(binding, name)] == []
-    assert binding.nvmlMemory_v2 == 33554472
