@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spoe_agent.fleet import Fleet
+from spoe_agent.fleet import Fleet, Policies
 from spoe_agent.mitmproxy.answers import Reply
 from spoe_agent.requests.foreign import (
     FOREIGN_HOST,
@@ -54,6 +54,18 @@ def refusal(visit: Visit, fleet: Fleet) -> Choice | None:
 
 def _forbid(reason: Reason, message: str) -> Choice:
     return Choice(Action.REJECT, reason, message=message)
+
+
+def too_large(head_bytes: int, body_bytes: int, is_file: bool, policies: Policies) -> tuple[int, str] | None:
+    """Return status and text where headers or body are larger than the fleet file lets them be; None: they are not.
+
+    `is_file`: the body is a model's file, which may have any size.
+    """
+    if head_bytes > policies.max_header:
+        return 431, f"the headers are larger than {policies.max_header} bytes (max_header in the fleet file)"
+    if body_bytes > policies.max_body and not is_file:
+        return 413, f"the request body is larger than {policies.max_body} bytes (max_body in the fleet file)"
+    return None
 
 
 def is_foreign_page(visit: Visit) -> bool:

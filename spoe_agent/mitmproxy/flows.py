@@ -103,6 +103,13 @@ def send_to_door(flow: http.HTTPFlow, host: str, port: int) -> None:
     flow.request.headers = http.Headers([(name.encode(), value.encode()) for name, value in (kept | own).items()])
 
 
+def sizes_of(flow: http.HTTPFlow) -> tuple[int, int]:
+    """Return the bytes of headers and body: what has come of it, or is announced."""
+    announced = flow.request.headers.get("content-length", "")
+    body_bytes = len(flow.request.raw_content or b"") or (int(announced) if announced.isdecimal() else 0)
+    return sum(len(name) + len(value) + 4 for name, value in flow.request.headers.fields), body_bytes
+
+
 def shown_id(flow: http.HTTPFlow) -> str:
     """Return the id that client and Ollama see: the client's own, if it is fit for a log."""
     return shown(flow.request.headers.get("x-request-id", ""), flow.id)

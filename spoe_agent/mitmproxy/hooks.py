@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +28,6 @@ from spoe_agent.door.answers import media_type
 from spoe_agent.fleet import Fleet, FleetError, find, load
 from spoe_agent.mitmproxy import doorstep
 from spoe_agent.mitmproxy.answers import BROKEN, FAILED, LISTED, Reply, error, rejection
-from spoe_agent.mitmproxy.entry import is_foreign_page, preflight, refusal
 from spoe_agent.mitmproxy.flight import Flight
 from spoe_agent.mitmproxy.flows import (
     credentials_of,
@@ -37,17 +37,15 @@ from spoe_agent.mitmproxy.flows import (
     send_to,
     send_to_door,
     shown_id,
-    visit,
 )
-from spoe_agent.mitmproxy.keys import Comer, Gate, is_answered
+from spoe_agent.mitmproxy.keys import Gate, is_answered
 from spoe_agent.mitmproxy.layer import hold_back, lift_limit, take_over, trust
 from spoe_agent.mitmproxy.logs import send_to_logging
 from spoe_agent.mitmproxy.place import complain_if_taken, reverse
 from spoe_agent.mitmproxy.router import End, Router
-from spoe_agent.mitmproxy.told import account, summary
+from spoe_agent.mitmproxy.told import note
 from spoe_agent.requests.changes import BLOBS
-from spoe_agent.requests.foreign import FOREIGN_ORIGIN
-from spoe_agent.routing import Choice, Kind, RequestFacts
+from spoe_agent.routing import Kind, RequestFacts
 from spoe_agent.routing.surface import dialect
 
 log = logging.getLogger(__name__)
@@ -136,7 +134,7 @@ class Pointsman:
 
     def next_layer(self, nextlayer: NextLayer) -> None:
         """Take over reverse mode's HTTP: errors in the caller's dialect, and HTTP/2 without TLS."""
-        take_over(nextlayer, self._failure)
+        take_over(nextlayer, self._failure, lambda: self.fleet.policies.max_body if self.fleet else 0)
 
     def tls_start_server(self, data: tls.TlsData) -> None:
         """Take the fleet file's word for who may sign."""
@@ -146,32 +144,26 @@ class Pointsman:
                 trust(data, instance.ca_file)
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
-        """Route what needs no body: models' blobs are gigabytes, and go through as they come."""
+        """Turn away whom no body helps, before one is kept; and route what needs none: models' blobs are gigabytes, and
+        go through as they come.
+        """
         doorstep.enter(flow, self.fleet.listeners.prefix if self.fleet else "")
-        if path_of(flow).startswith(BLOBS):
-            await self._route(flow)
+        if flow.response or flow.error or not flow.live:
+            return
+        await self._answer(flow, self._enter(flow))
+        if path_of(flow).startswith(BLOBS) and flow.response is None:
+            await self._answer(flow, self._find(flow, self._flights[flow.id]))
             flow.request.stream = flow.response is None
 
     async def request(self, flow: http.HTTPFlow) -> None:
         """Route the rest."""
         flight = self._flights.get(flow.id)
-        if flight is None or flight.is_over:
-            await self._route(flow)
+        if flight is not None and flight.search is None and flow.response is None and flow.live:
+            await self._answer(flow, self._find(flow, flight))
 
-    async def _route(self, flow: http.HTTPFlow) -> None:
-        if flow.response or flow.error or not flow.live:
-            return
+    async def _answer(self, flow: http.HTTPFlow, asking: Awaitable[Reply | None]) -> None:
         try:
-            if self.fleet is None:
-                raise RuntimeError("no fleet file was read")
-            comer = self._gate.comer(credentials_of(flow), self.fleet)
-            request = facts_of(flow, self.fleet.policies.trusted_proxies, comer.rights)
-            flight = Flight(request, flow.client_conn.id, shown_id(flow))
-            self._flights[flow.id] = flight
-            reply = await doorstep.answer(flow, request, self.fleet.listeners.prefix, self._router)
-            answer = (
-                reply or _turned_away(flow, flight, self.fleet, self._gate, comer) or await self._find(flow, flight)
-            )
+            answer = await asking
         except Exception:
             # mitmproxy would log it too, and then send the request on to nobody knows where.
             log.exception("request %s failed", flow.id)
@@ -179,8 +171,24 @@ class Pointsman:
         if answer is not None:
             flow.response = response_of(answer, flow.request.method)
 
+    async def _enter(self, flow: http.HTTPFlow) -> Reply | None:
+        """Look at whoever comes, by the headers alone."""
+        if self.fleet is None:
+            raise RuntimeError("no fleet file was read")
+        comer = self._gate.comer(credentials_of(flow), self.fleet)
+        request = facts_of(flow, self.fleet.policies.trusted_proxies, comer.rights)
+        flight = self._flights[flow.id] = Flight(request, flow.client_conn.id, shown_id(flow))
+        reply = await doorstep.answer(flow, request, self.fleet.listeners.prefix, self._router)
+        return reply or doorstep.turned_away(flow, flight, self.fleet, self._gate, comer)
+
     async def _find(self, flow: http.HTTPFlow, flight: Flight) -> Reply | None:
         """Wait for the router's word, or until the client leaves."""
+        if self.fleet is None:
+            raise RuntimeError("no fleet file was read")
+        large = doorstep.beyond(flow, flight, self.fleet)
+        if large is not None:
+            return large
+        flight.request = facts_of(flow, self.fleet.policies.trusted_proxies, flight.request.rights)
         flight.search = asyncio.get_running_loop().create_task(self._router.route(flight.request))
         try:
             await asyncio.wait([flight.search])
@@ -191,7 +199,7 @@ class Pointsman:
                 flow.kill()
             return None
         passage = flight.search.result()
-        _note(flow, flight, passage.choice)
+        note(flow, flight, passage.choice)
         if passage.choice.writings:
             send_to_door(flow, *await self._router.door_at())
             return None
@@ -199,7 +207,7 @@ class Pointsman:
             return rejection(passage.choice, flight.request)
         path = path_of(flow)
         if flow.request.method == "GET" and is_answered(path, flight.request):
-            _note(flow, flight, LISTED)
+            note(flow, flight, LISTED)
             body = await self._router.list(path, flight.request.rights)
             return Reply(200, {"Content-Type": media_type(path)}, body)
         send_to(flow, passage.instance)
@@ -262,27 +270,6 @@ class Pointsman:
             flight.is_over = True
             flight.search.cancel()
             self._router.leave(flow_id, end)
-
-
-def _turned_away(flow: http.HTTPFlow, flight: Flight, fleet: Fleet, gate: Gate, comer: Comer) -> Reply | None:
-    visitor = visit(flow)
-    refused = refusal(visitor, fleet)
-    if is_foreign_page(visitor) and (refused is None or refused.reason is not FOREIGN_ORIGIN):
-        flight.origin = visitor.origin
-    if refused is None:
-        leave = preflight(visitor)
-        refused = None if leave else gate.refusal(comer, flow.request.method, path_of(flow))
-        if refused is None:
-            return leave
-    _note(flow, flight, refused)
-    return rejection(refused, flight.request)
-
-
-def _note(flow: http.HTTPFlow, flight: Flight, choice: Choice) -> None:
-    """Show what was chosen where mitmproxy's users look for it."""
-    flight.choice = choice
-    flow.comment = summary(choice)
-    flow.metadata["pointsman"] = account(choice)
 
 
 def _fleet_file(named: str) -> Path:

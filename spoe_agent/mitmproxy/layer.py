@@ -17,6 +17,7 @@ from mitmproxy.proxy.layer import CommandGenerator, Layer, NextLayer
 from mitmproxy.proxy.layers import modes
 from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode, HttpStream
 from mitmproxy.proxy.layers.http._events import (
+    RequestData,
     ResponseData,
     ResponseEndOfMessage,
     ResponseHeaders,
@@ -31,8 +32,11 @@ Failure = Callable[[http.HTTPFlow], http.Response | None]
 """Makes the answer to a flow whose instance failed; None leaves it to mitmproxy."""
 
 
-def take_over(nextlayer: NextLayer, failure: Failure) -> None:
-    """Make reverse mode's HTTP ours. mitmproxy itself knows HTTP/2 by TLS only; here it may start right away."""
+def take_over(nextlayer: NextLayer, failure: Failure, most_bytes: Callable[[], int]) -> None:
+    """Make reverse mode's HTTP ours. mitmproxy itself knows HTTP/2 by TLS only; here it may start right away.
+
+    `most_bytes`: of a body that is kept; what comes beyond is read, and little of it kept.
+    """
     context = nextlayer.context
     if [type(layer) for layer in context.layers] != [modes.ReverseProxy]:
         return
@@ -40,7 +44,7 @@ def take_over(nextlayer: NextLayer, failure: Failure) -> None:
     if start.startswith(HTTP2_PREFACE):
         context.client.alpn = b"h2"
     if start[:1].isalpha():  # else TLS
-        nextlayer.layer = DialectLayer(context, HTTPMode.transparent, failure)
+        nextlayer.layer = DialectLayer(context, HTTPMode.transparent, failure, most_bytes)
 
 
 def hold_back() -> bool:
@@ -82,14 +86,19 @@ def lift_limit(client: connection.Client) -> None:
 
 
 class DialectLayer(HttpLayer):
-    """mitmproxy's HTTP, but a failure before the first byte becomes an answer in the caller's dialect, not a page."""
+    """mitmproxy's HTTP, but a failure before the first byte becomes an answer in the caller's dialect, not a page; and
+    of bodies that nobody will look at nothing is kept.
+    """
 
-    def __init__(self, context: Context, mode: HTTPMode, failure: Failure) -> None:
+    def __init__(self, context: Context, mode: HTTPMode, failure: Failure, most_bytes: Callable[[], int]) -> None:
         super().__init__(context, mode)
         self._failure = failure
+        self._most_bytes = most_bytes
 
     def event_to_child(self, child: Layer | HttpStream, event: events.Event) -> CommandGenerator[None]:
         """Hand an event on; `child` is the client's side of the connection when it is an answer's."""
+        if isinstance(event, RequestData) and isinstance(child, HttpStream) and not self._is_kept(child):
+            return
         if isinstance(event, ResponseProtocolError) and child is self.connections.get(self.context.client):
             response = self._instead(event)
             if response is not None:
@@ -99,6 +108,12 @@ class DialectLayer(HttpLayer):
                 yield from super().event_to_child(child, ResponseEndOfMessage(number))
                 return
         yield from super().event_to_child(child, event)
+
+    def _is_kept(self, stream: HttpStream) -> bool:
+        """Tell whether more of a body is kept: not of one that is answered already, nor is too large already."""
+        if stream.client_state != stream.state_consume_request_body:
+            return True  # it goes through as it comes
+        return stream.flow.response is None and len(stream.request_body_buf) <= self._most_bytes()
 
     def _instead(self, event: ResponseProtocolError) -> http.Response | None:
         """None when nothing may be sent any more, or the request has not been read to its end."""

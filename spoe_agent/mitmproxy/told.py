@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from mitmproxy import http
+
+from spoe_agent.mitmproxy.flight import Flight
 from spoe_agent.routing import Candidate, Choice
+
+
+def note(flow: http.HTTPFlow, flight: Flight, choice: Choice) -> None:
+    """Show what was chosen where mitmproxy's users look for it."""
+    flight.choice = choice
+    flow.comment = summary(choice)
+    flow.metadata["pointsman"] = account(choice)
 
 
 def summary(choice: Choice) -> str:

@@ -151,6 +151,35 @@ async def test_uploads_are_not_waited_for(bench):
     assert len(bench.tried) == 1
 
 
+KEYS = 'keys: {file: "/nowhere/keys.json"}\nlisteners: {front: "127.0.0.1:11434"}'
+LIMITS = "policies: {max_header: 4KiB, max_body: 1KiB}"
+TOO_MUCH = {
+    "no key": (KEYS, {}, b"", 401),
+    "large headers": (LIMITS, {"X-A": "a" * 5000}, b"", 431),
+    "a large body to come": (LIMITS, {"Content-Length": "1025"}, b"", 413),
+    "a body as large as may be": (LIMITS, {"Content-Length": "1024"}, b"", None),
+}
+
+
+@pytest.mark.parametrize(("bench", "headers", "body", "status"), TOO_MUCH.values(), ids=TOO_MUCH, indirect=["bench"])
+async def test_who_is_turned_away_is_so_before_a_body_is_read(bench, headers, body, status):
+    flow = flow_of(body=body, headers=headers)
+    await bench.addon.requestheaders(flow)
+    assert (flow.response and flow.response.status_code) == status
+    await bench.addon.request(flow)
+    assert len(bench.tried) == 0 or status is None
+
+
+@pytest.mark.parametrize("bench", [LIMITS], indirect=True)
+async def test_a_body_whose_size_nobody_said_is_too_large_when_it_is_there(bench):
+    flow = flow_of(body=CHAT)
+    await bench.addon.requestheaders(flow)
+    assert flow.response is None
+    flow.request.raw_content = CHAT + b" " * 1024
+    await bench.addon.request(flow)
+    assert flow.response.status_code == 413
+
+
 async def test_all_instances_refuse(bench):
     bench.refusing = {"gpu0", "gpu1"}
     flow = await bench.send(flow_of("/v1/chat/completions", CHAT))

@@ -23,6 +23,7 @@ from spoe_agent.rig.process import Process, accepts, free_port
 from tests.mitmproxy.upstream import STREAM, Client, Upstream, ask, chunked
 
 NO_MODEL = b'{"model":"nobody"}'
+LARGE_PIECE = 1 << 20
 
 
 class Front:
@@ -120,6 +121,23 @@ async def test_bodies_are_not_kept(running):
         tasks = [group.create_task(ask(front.port)) for _ in range(50)]
     assert {len(task.result().body) for task in tasks} == {16_000 * 128}
     assert front.peak_bytes() - before < 60_000_000
+
+
+@pytest.mark.parametrize(("settings", "status"), [("keys", 401), ("policies", 413)])
+async def test_of_a_body_that_is_refused_nothing_is_kept(running, tmp_path, settings, status):
+    """Also where its size is not said beforehand, and is too large."""
+    keys, policies = {"file": str(tmp_path / "keys.json")}, {"max_body": "1MiB"}
+    front, _ = await running(says_ok, **{settings: keys if settings == "keys" else policies})
+    before = front.peak_bytes()
+
+    async def pieces():
+        for _ in range(64):
+            yield b" " * LARGE_PIECE
+
+    url = f"http://127.0.0.1:{front.port}/api/chat"
+    async with aiohttp.ClientSession() as session, session.post(url, data=pieces()) as answer:
+        assert answer.status == status
+    assert front.peak_bytes() - before < 16 * LARGE_PIECE
 
 
 async def test_the_first_chunk_does_not_wait_for_the_second(running):
