@@ -69,6 +69,7 @@ class Spans:
 
 def _attributes(entry: PastRequest) -> dict[str, str | int | float | None]:
     facts, choice, line = entry.facts, entry.choice, entry.line
+    first_byte_s = -1.0 if line is None else line.ending.first_byte_s
     return {
         "pointsman.id": facts.request_id,
         "pointsman.request_id": line.name if line is not None else None,
@@ -78,7 +79,7 @@ def _attributes(entry: PastRequest) -> dict[str, str | int | float | None]:
         "gen_ai.request.model": display(facts.model) if facts.model else None,
         "pointsman.held_s": entry.held_s,
         "pointsman.predicted_s": entry.predicted_s,
-        "pointsman.first_byte_s": line.ending.first_byte_s if line is not None else None,
+        "pointsman.first_byte_s": None if first_byte_s < 0 else first_byte_s,
         "http.response.status_code": line.status if line is not None else None,
     }
 

@@ -28,6 +28,9 @@ INTERVAL_S = 1.0
 KNOWN_S = 600.0
 """So often what the agent knows is written down too; and at the beginning of each file."""
 
+AFRESH_S = 60.0
+"""Until the first request of a file, what is known is looked at so often: it is to be of before that request."""
+
 LEAVE_S = 0.3
 """So long the last batch may take: meanwhile HAProxy's questions wait for the next agent."""
 
@@ -72,16 +75,20 @@ class DecisionLog:
     async def run(self) -> None:
         """Write each second what there is, until cancelled."""
         while True:
-            await asyncio.sleep(INTERVAL_S)
             await self.write()
+            await asyncio.sleep(INTERVAL_S)
 
     async def write(self) -> None:
         """Write what there is."""
         self._follow_clocks()
         rows = self._rows.take()
-        if not rows or self._policy.file is None:
+        if self._policy.file is None:
             return
-        self._see_what_is_known()
+        if not rows:
+            if self._is_new or self._known:
+                self._see_what_is_known(AFRESH_S)
+            return
+        self._see_what_is_known(KNOWN_S)
         loop = asyncio.get_running_loop()
         done = loop.create_future()
         # A thread of its own, and a daemon: one that hangs in the disk is not waited for when the process ends.
@@ -90,9 +97,9 @@ class DecisionLog:
         # Whoever is cancelled meanwhile has taken these rows already: they are written all the same.
         await done
 
-    def _see_what_is_known(self) -> None:
+    def _see_what_is_known(self, every_s: float) -> None:
         now_s = self._clock()
-        if self._is_new or now_s - self._known_at_s >= KNOWN_S:
+        if self._is_new or now_s - self._known_at_s >= every_s:
             self._is_new, self._known_at_s = False, now_s
             self._known = to_json({"known": known(self._agent, self._wall())}) + b"\n"
 

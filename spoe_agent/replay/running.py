@@ -73,11 +73,19 @@ class _Router(PointsmanPolicy):
         self.poll_interval_s = fleet.policies.poll.interval * scale
         self.agent.learner.take(learned(known, spec))
         self._requests = requests
+        self._numbers = {one.decision.id: number for number, one in enumerate(requests)}
         self.began: set[int] = set()
         """Requests that a model was to be loaded for."""
         self._begun = begun
 
     preload_keep_alive_s = None
+
+    def _id(self, request_id: int) -> str:
+        """By their ids the agent tells equals apart, so they are those of then."""
+        return self._requests[request_id].decision.id
+
+    def _number(self, request_id: str) -> int:
+        return self._numbers[request_id]
 
     def preloads(self) -> Sequence[Sequence[Model]]:
         return [self._begun.warm.get(name, ()) for name in self._names]

@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import structlog
+from pydantic_core import from_json
 
 from spoe_agent import __version__
 from spoe_agent.agent.spans import Spans
@@ -75,13 +76,13 @@ class Exporter:
             return
         try:
             async with session.post(f"{self._endpoint}{PATH}", json=request(spans), allow_redirects=False) as answer:
-                trouble = "" if answer.status == 200 else f"{self._endpoint}{PATH} answers {answer.status}"
+                lost, why = refused(await answer.read()) if answer.status == 200 else (len(spans), str(answer.status))
+                trouble = f"{self._endpoint}{PATH} answers {why}" if lost else ""
         except (OSError, TimeoutError, aiohttp.ClientError) as error:
-            trouble = f"{self._endpoint}: {said(error)}"
-        if trouble:
-            self._spans.lost += len(spans)
-        else:
-            self._spans.sent += len(spans)
+            lost, trouble = len(spans), f"{self._endpoint}: {said(error)}"
+        lost = min(lost, len(spans))
+        self._spans.lost += lost
+        self._spans.sent += len(spans) - lost
         self._say(trouble)
 
     def _say(self, trouble: str) -> None:
@@ -90,6 +91,17 @@ class Exporter:
         elif self._trouble and not trouble:
             log.info("spans are sent again", lost=self._spans.lost)
         self._trouble = trouble
+
+
+def refused(body: bytes) -> tuple[int, str]:
+    """Return how many spans a collector did not take that answers 200, and why: an ExportTraceServiceResponse's
+    `partialSuccess`. Collectors answer in other forms too, and then have taken all.
+    """
+    try:
+        partial = from_json(body)["partialSuccess"]
+        return int(partial["rejectedSpans"]), str(partial.get("errorMessage", ""))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return 0, ""
 
 
 def request(spans: list[dict[str, Any]]) -> dict[str, Any]:

@@ -41,6 +41,14 @@ def test_a_span_is_a_part_of_the_clients_trace():
     }
 
 
+def test_who_was_turned_away_has_no_first_byte():
+    rig = wanted(Rig())
+    rig.agent.decide(asks())
+    rig.agent.record.ended(Line("r1", "<NOSRV>", Ending(-0.001, 0.0, is_whole=False), status=404, termination="LR"))
+    (span,) = rig.agent.record.spans.take()
+    assert "pointsman.first_byte_s" not in {one["key"] for one in span["attributes"]}
+
+
 def test_of_a_held_request_it_lasts_as_long_as_that_was_held():
     rig = wanted(Held())
     rig.ask("r1", "r2", trace=SAMPLED)

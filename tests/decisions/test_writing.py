@@ -53,6 +53,21 @@ async def test_what_is_known_comes_first_and_now_and_then(tmp_path):
     assert rig.counts() == (3, 0)
 
 
+async def test_what_is_known_is_of_before_the_first_request(tmp_path):
+    """As it was at the beginning, or a minute before at most; not as the first requests have made it."""
+    rig = Running(tmp_path / "d.jsonl")
+    await rig.log.write()
+    rig.clock.now_s += 59
+    rig.publish(A)
+    await rig.log.write()
+    rig.clock.now_s += 1
+    await rig.log.write()
+    rig.publish(A, loaded=(A,))
+    await rig.request()
+    known = rig.lines()[0]["known"]
+    assert (known["time"], known["instances"]["g0"]["loaded"]) == (1160.0, {})
+
+
 async def test_each_file_says_what_is_known(tmp_path):
     rig = Running(tmp_path / "d.jsonl", max_size=64 << 10, keep=2)
     for _ in range(400):

@@ -12,7 +12,7 @@ from spoe_agent.routing import Kind
 from spoe_agent.simulator import InstanceProfile, Model
 from spoe_agent.simulator.profile import GB, GIB
 from spoe_agent.simulator.virtual.front import Front
-from spoe_agent.simulator.virtual.pointsman import PointsmanPolicy
+from spoe_agent.simulator.virtual.pointsman import PointsmanPolicy, Variant
 from spoe_agent.simulator.virtual.policy import Assignment
 from spoe_agent.simulator.virtual.requests import Request, RequestOutcome
 from spoe_agent.simulator.virtual.simulation import Simulation
@@ -51,7 +51,7 @@ class Recording(PointsmanPolicy):
     """An agent that writes its decisions down, as one behind HAProxy does."""
 
     def __init__(self, fleet: Fleet) -> None:
-        super().__init__(specs(fleet), MODELS)
+        super().__init__(specs(fleet), MODELS, Variant(salt=7))
         self.agent.record.rows.is_wanted = True
         self.agent.record.rows.wall_offset_s = WALL_S
         self.known: list[dict[str, object]] = []
@@ -63,7 +63,7 @@ class Recording(PointsmanPolicy):
         return verdict
 
     def ended(self, record: RequestOutcome, front: Front, now_s: float) -> None:
-        request_id, sent_at_s = str(record.request.work.id), record.sent_at_s or now_s
+        request_id, sent_at_s = self._id(record.request.work.id), record.sent_at_s or now_s
         granted_at_s = self._sent.get(record.request.work.id, ("", sent_at_s))[1]
         super().ended(record, front, now_s)
         server = "" if record.server is None else self._names[record.server]

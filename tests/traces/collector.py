@@ -17,12 +17,13 @@ VALUES = {"stringValue": str, "intValue": str, "doubleValue": float}
 
 
 class Collector:
-    """Keeps the spans that came; answers `status`."""
+    """Keeps the spans that came; answers `status`, and where that is 200 `answer`."""
 
     def __init__(self) -> None:
         self.spans: list[dict[str, Any]] = []
         self.resources: list[dict[str, Any]] = []
         self.status, self.url, self.asked = 200, "", 0
+        self.answer: object = {}
 
     async def _take(self, request: web.Request) -> web.Response:
         self.asked += 1
@@ -35,7 +36,7 @@ class Collector:
             check(span)
         self.spans += of_scope["spans"]
         self.resources.append(of_resource["resource"])
-        return web.json_response({})
+        return web.json_response(self.answer)
 
 
 def check(span: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import asynccontextmanager
 
+import pytest
 from structlog.testing import capture_logs
 
 from spoe_agent.agent.ending import Ending, Line
@@ -59,6 +60,29 @@ async def test_a_collector_that_fails_is_said_once_and_costs_its_spans():
             await until(lambda: spans.sent == 1)
     assert [line["log_level"] for line in logs if line["log_level"] != "debug"] == ["warning", "info"]
     assert rig.exporter.warnings() == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "lost"),
+    [
+        ({"partialSuccess": {"rejectedSpans": "1", "errorMessage": "no"}}, 1),
+        ({"partialSuccess": {}}, 0),
+        ({"partialSuccess": None}, 0),
+        ([], 0),
+    ],
+)
+async def test_a_collector_that_takes_a_part(answer, lost):
+    async with collector() as there:
+        there.answer = answer
+        rig = Rig()
+        exporter = Exporter(rig.agent.record.spans, policies(there.url), lambda: 1000.0, rig.clock)
+        for number in range(3):
+            request(rig, number)
+        await exporter.leave()
+        spans = rig.agent.record.spans
+        assert (spans.sent, spans.lost) == (3 - lost, lost)
+        said = [f"{there.url}/v1/traces answers no: spans of decisions are lost"] if lost else []
+        assert exporter.warnings() == said
 
 
 async def test_nobody_there_costs_the_spans_too():

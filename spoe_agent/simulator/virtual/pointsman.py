@@ -130,9 +130,13 @@ class PointsmanPolicy(RoutingPolicy):
     def _id(self, request_id: int) -> str:
         return f"{request_id}.{self._variant.salt}" if self._variant.salt else str(request_id)
 
+    def _number(self, request_id: str) -> int:
+        """Return whose id it is."""
+        return int(request_id.partition(".")[0])
+
     def _answered(self, choice: Choice, facts: RequestFacts) -> None:
         if choice.reason is not Reason.CLIENT_LEFT:
-            self._granted.append((int(facts.request_id.partition(".")[0]), choice))
+            self._granted.append((self._number(facts.request_id), choice))
 
     def grants(self, front: Front, now_s: float) -> list[tuple[int, Assignment]]:
         self._now_s = now_s
