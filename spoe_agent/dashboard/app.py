@@ -6,7 +6,6 @@ Nothing here changes anything: the page's buttons ask the admin port itself.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable
 from contextlib import aclosing
@@ -15,6 +14,7 @@ from importlib import resources
 from typing import Any
 
 from aiohttp import web
+from pydantic_core import to_json
 
 from spoe_agent.admin import explain
 from spoe_agent.admin.wording import worded
@@ -90,9 +90,9 @@ class Dashboard:
         now_s = self._clock()
         found = {**scene(self._status(now_s, MOST_HELD), self._agent, now_s), "trend": self._trend.number}
         await asyncio.sleep(0)
-        text = json.dumps(found, separators=(",", ":"))
+        text = to_json(found, inf_nan_mode="null")
         await asyncio.sleep(0)
-        return f"data: {text}\n\n".encode()
+        return b"data: %b\n\n" % text
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={**SAFE, "content-type": "text/event-stream", "x-accel-buffering": "no"})

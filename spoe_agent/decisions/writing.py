@@ -26,7 +26,7 @@ INTERVAL_S = 1.0
 """Between two batches."""
 
 KNOWN_S = 600.0
-"""So often what the agent knows is written down too; and at the beginning of each file."""
+"""So often what the agent knows is written down too; and at the beginning of each file, and at the end."""
 
 AFRESH_S = 60.0
 """Until the first request of a file, what is known is looked at so often: it is to be of before that request."""
@@ -84,15 +84,17 @@ class DecisionLog:
         rows = self._rows.take()
         if self._policy.file is None:
             return
-        if not rows:
-            if self._is_new or self._known:
-                self._see_what_is_known(AFRESH_S)
-            return
-        self._see_what_is_known(KNOWN_S)
+        if rows:
+            self._see_what_is_known(KNOWN_S)
+            await self._give(rows, Path(self._policy.file))
+        elif self._is_new or self._known:
+            self._see_what_is_known(AFRESH_S)
+
+    async def _give(self, rows: list[bytes], path: Path) -> None:
         loop = asyncio.get_running_loop()
         done = loop.create_future()
         # A thread of its own, and a daemon: one that hangs in the disk is not waited for when the process ends.
-        arguments = (loop, done, Path(self._policy.file), rows)
+        arguments = (loop, done, path, rows)
         threading.Thread(target=self._work, args=arguments, name="decisions", daemon=True).start()
         # Whoever is cancelled meanwhile has taken these rows already: they are written all the same.
         await done
@@ -140,11 +142,17 @@ class DecisionLog:
         self._trouble = trouble
 
     async def leave(self) -> None:
-        """Write the last batch, with what is under way: another agent, or none, hears how that ends."""
+        """Write the last batch, with what is under way (another agent, or none, hears how that ends) and what is known
+        by now: a log of some minutes has had no other than that of before its first request.
+        """
         self._agent.record.leave()
+        rows = self._rows.take()
+        if self._policy.file is None or not (rows or self._rows.written):
+            return
+        self._see_what_is_known(INTERVAL_S)
         try:
             async with asyncio.timeout(LEAVE_S):
-                await self.write()
+                await self._give(rows, Path(self._policy.file))
         except TimeoutError:
             log.error("the decision log's last rows are late: its disk hangs")
 

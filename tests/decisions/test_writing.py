@@ -68,6 +68,16 @@ async def test_what_is_known_is_of_before_the_first_request(tmp_path):
     assert (known["time"], known["instances"]["g0"]["loaded"]) == (1160.0, {})
 
 
+async def test_what_is_known_in_the_end_comes_last(tmp_path):
+    rig = Running(tmp_path / "d.jsonl")
+    await rig.log.leave()
+    assert not rig.path.exists()
+    await rig.request()
+    rig.clock.now_s += 10
+    await rig.log.leave()
+    assert ["known" in line for line in rig.lines()] == [True, False, True]
+
+
 async def test_each_file_says_what_is_known(tmp_path):
     rig = Running(tmp_path / "d.jsonl", max_size=64 << 10, keep=2)
     for _ in range(400):
