@@ -121,7 +121,7 @@ def decisions(size: Size, rounds: int) -> list[Decided]:
     found = []
     for scene in SCENES:
         few, many = (measure(scene, size.instances, rounds, models) for models in (FEW_MODELS, size.models))
-        found.append(Decided(scene.name, few.decide_us, many.decide_us))
+        found.append(Decided(scene.name, few.decide_anew, many.decide_anew))
     return found
 
 

@@ -13,7 +13,6 @@ the others carry is added to them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from itertools import islice
 
 from spoe_agent.agent.contexts import ContextsByInstance
@@ -87,7 +86,10 @@ class Board:
         """Keep what lists, or contexts that were cut, tell of models' own limits; drop what a larger one disproves."""
         known = {**self._trained, **shown, **state.trained}
         loaded = state.loaded
-        self._trained = {m: most for m, most in known.items() if m not in loaded or loaded[m].context_length <= most}
+        known = {m: most for m, most in known.items() if m not in loaded or loaded[m].context_length <= most}
+        if known != self._trained:
+            # Decisions take what they worked out for the same as long as this is the same object.
+            self._trained = known
 
     def publish_gpus(self, gpus: Mapping[str, GpuGroup]) -> None:
         """Replace what is known of the instances' GPUs."""
@@ -222,7 +224,10 @@ class Board:
         difference.beyond, difference.asked_at_s = max(0, -excess), now_s
         if excess <= 0:
             difference.surplus.least = 0
-            self._restore_live(account, difference, process, now_s)
+            if account.struck:
+                self._restore_live(account, difference, process, now_s)
+            else:
+                difference.shortage.least = 0
             return
         difference.shortage.least = 0
         lost = excess - account.unseen(process, excess, now_s)
@@ -241,21 +246,12 @@ class Board:
         """Return everything live, as it is for a request that came with these counts of this process. `learned`,
         `waiting` and `home` are put in as they are (see Snapshot).
         """
-        activity = {
-            name: self._activity(account, loads.get(name), process, now_s) for name, account in self._accounts.items()
-        }
+        activity: dict[str, Activity] = {}
+        for name, account in self._accounts.items():
+            load = loads.get(name)
+            activity[name] = account.show() if load is None else account.see(process, load, now_s)
         known = self._gpus, self._trained, self._contexts.own, self.shapes
         return Snapshot(now_s, self._states, activity, learned, waiting, home, *known)
-
-    @staticmethod
-    def _activity(account: CountedAccount, load: InstanceLoad | None, process: str, now_s: float) -> Activity:
-        shown = account.show()
-        if load is None:
-            return shown
-        excess = account.excess(process, load)
-        unseen = account.unseen(process, excess, now_s) if excess > 0 else 0
-        elsewhere = account.elsewhere(process, now_s)
-        return replace(shown, unseen=unseen, elsewhere=elsewhere) if unseen or elsewhere else shown
 
     def _strike_lost(
         self,
@@ -282,7 +278,7 @@ class Board:
 
     def _restore_live(self, account: CountedAccount, difference: Difference, process: str, now_s: float) -> None:
         """Take grants back once HAProxy has counted more for a while: one that lives was struck off for another."""
-        struck = account.struck_of(process) if account.struck else []
+        struck = account.struck_of(process)
         if not difference.shortage.see(min(difference.beyond, len(struck)), now_s):
             return
         for grant in reversed(struck[-difference.shortage.least :]):

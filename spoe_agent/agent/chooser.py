@@ -12,6 +12,7 @@ from spoe_agent.agent.suggestions import Suggestions
 from spoe_agent.routing import Action, Choice, FleetSpec, Kind, Reason, RequestFacts, choose
 from spoe_agent.routing.choice import EVICT, ROOM
 from spoe_agent.routing.estimates import EMPTIED_S, EMPTY_S, service_s, weights_bytes
+from spoe_agent.routing.memo import Memo
 from spoe_agent.routing.snapshot import Snapshot
 
 LOADS = (ROOM, EVICT)
@@ -30,6 +31,7 @@ class Chooser:
         self.learner = learner
         self.homes: Recent[str, str] = Recent(MAX_HOMES)
         """The instance that served a conversation last, by the hash of its beginning."""
+        self._memo = Memo()
         self._suggestions = Suggestions()
         self._may_hold = True
 
@@ -52,7 +54,7 @@ class Chooser:
         home = self.homes.get(facts.prefix) if facts.prefix else None
         learned = self.learner.learned(now_s)
         snapshot = self.board.snapshot(facts.loads, now_s, learned, waiting, home, facts.process)
-        choice = choose(facts, self.fleet, _as_reserved(snapshot, reserved) if reserved else snapshot)
+        choice = choose(facts, self.fleet, _as_reserved(snapshot, reserved) if reserved else snapshot, self._memo)
         if choice.reason is Reason.NOT_FOUND and facts.model and not facts.wishes.instance:
             installed = [self.board.state(spec.name).installed for spec in self.fleet.instances]
             if facts.rights.models is not None:

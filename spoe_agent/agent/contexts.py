@@ -79,7 +79,10 @@ class ContextsByInstance:
         return state
 
     def _compare(self) -> None:
-        self.own = {m: has for seen in self._seen.values() for m, has in seen.own.items() if has != seen.usual}
+        own = {m: has for seen in self._seen.values() for m, has in seen.own.items() if has != seen.usual}
+        if own != self.own:
+            # Decisions take what they worked out for the same as long as this is the same object.
+            self.own = own
 
     def forget(self, instance: str) -> None:
         """The instance is another server now."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from spoe_agent.agent.account import FRESH_S, Account
 from spoe_agent.routing.facts import InstanceLoad
+from spoe_agent.routing.snapshot import Activity
 
 SETTLE_S = 2.0
 """A grant that HAProxy has not counted for so long is gone: its log line was lost, not only late."""
@@ -49,6 +50,29 @@ class CountedAccount(Account):
     """An account, and how it has differed from each process's counts."""
 
     differences: dict[str, Difference] = field(default_factory=dict)
+    seen: dict[tuple[int, int], Activity] = field(default_factory=dict)
+    """The account as it was last given out, by what counts do not show of it."""
+    seen_of: Activity | None = None
+    """The account itself that this was made of."""
+
+    def see(self, process: str, load: InstanceLoad, now_s: float) -> Activity:
+        """Return the account, frozen, as it is for a process with these counts; the same object as long as it is the
+        same.
+        """
+        shown = self.show()
+        if self.seen_of is not shown:
+            self.seen, self.seen_of = {}, shown
+        own = self.asked_by.get(process, 0)
+        excess = own - load.connections - load.queued
+        unseen = self.unseen(process, excess, now_s) if excess > 0 else 0
+        elsewhere = self.elsewhere(process, now_s) if len(self.grants) > own or len(self.differences) > 1 else 0
+        if not unseen and not elsewhere:
+            return shown
+        found = self.seen.get((unseen, elsewhere))
+        if found is None:
+            found = replace(shown, unseen=unseen, elsewhere=elsewhere)
+            self.seen[unseen, elsewhere] = found
+        return found
 
     def excess(self, process: str, load: InstanceLoad) -> int:
         """Return how many more requests were granted to a process than it counts; below zero: how many fewer."""

@@ -47,7 +47,7 @@ class Failed(Exception):
     """The old agent goes on; the text says why."""
 
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 """Of what is sent. To be raised whenever Estate, or anything in it, is another."""
 
 
@@ -56,7 +56,7 @@ class Estate(BaseModel):
 
     model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
-    format: Literal[4]
+    format: Literal[5]
     """Another is refused: an agent of another version cannot be asked to go on with what it does not understand."""
     kept: str
     """The state file's text (agent.statefile)."""

@@ -11,16 +11,17 @@ from zlib import crc32
 from spoe_agent.routing import rejections
 from spoe_agent.routing.change import Verb
 from spoe_agent.routing.choice import LOADED, Action, Candidate, Choice, Cost, Reason, Tier
-from spoe_agent.routing.cost import WARM, Pool, predict
+from spoe_agent.routing.cost import WARM
 from spoe_agent.routing.demand import Demand, Site
 from spoe_agent.routing.eligibility import exclusions
 from spoe_agent.routing.facts import RequestFacts
-from spoe_agent.routing.slowness import USUAL, Slowness, slowness, unslowed_s
+from spoe_agent.routing.judged import Judged, Judgements
+from spoe_agent.routing.memo import Memo
 from spoe_agent.routing.snapshot import Snapshot
 from spoe_agent.routing.specs import FleetSpec
 from spoe_agent.routing.stores import UNREADABLE, plan
 from spoe_agent.routing.surface import Kind
-from spoe_agent.routing.warmth import Standing, has_copy, has_room_for_all, has_slot, stand
+from spoe_agent.routing.warmth import has_copy
 
 NEARLY = 0.2
 """Of instances that are alike, learned times count as equal within this part of them."""
@@ -28,24 +29,34 @@ NEARLY = 0.2
 _OF_TIER = {tier: Reason(tier.name.lower()) for tier in Tier}
 _OF_KIND = {kind: Reason(kind) for kind in Kind}
 
-_Judged = tuple[Candidate, Site]
 
+def choose(facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot, memo: Memo | None = None) -> Choice:
+    """Return where the request goes, or the answer it gets at the door; with every instance and why.
 
-def choose(facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot) -> Choice:
-    """Return where the request goes, or the answer it gets at the door; with every instance and why."""
+    Args:
+        facts: the request.
+        fleet: the fleet.
+        snapshot: everything live.
+        memo: what decisions before this one worked out; with it the choice is the same, only sooner.
+    """
     if facts.problem is not None:
         return rejections.unread(facts, facts.problem, fleet)
     if not facts.rights.may_manage or facts.rights.models is not None:
         refused = rejections.forbidden(facts)
         if refused is not None:
             return refused
-    demand = Demand.of(facts, fleet, snapshot)
-    sites = [Site.of(spec, facts, snapshot) for spec in fleet.instances]
+    memo = Memo() if memo is None else memo
+    demand = memo.demand(facts, fleet, snapshot)
+    sites = memo.sites(facts, fleet, snapshot)
     if facts.kind is Kind.MANAGE:
         return _changing(demand, sites)
-    excluded = exclusions(demand, sites)
-    candidates = _running(demand, sites, excluded) if demand.runs else _answering(sites, excluded)
-    eligible = [pair for pair in zip(candidates, sites, strict=True) if pair[0].exclusion is None]
+    kept = memo.judgements(demand) if demand.runs else Judgements()
+    judged = kept.of(demand, sites)
+    excluded = exclusions(demand, sites, [one.unfit for one in judged])
+    eligible = [one for one, out in zip(judged, excluded, strict=True) if out is None]
+    price = kept.price if demand.runs else _answer
+    price(demand, eligible)
+    candidates = tuple([out or one.candidate for out, one in zip(excluded, judged, strict=True)])
     if not eligible:
         return rejections.unserved(demand, candidates)
     if facts.kind is Kind.UNLOAD:
@@ -60,7 +71,7 @@ def choose(facts: RequestFacts, fleet: FleetSpec, snapshot: Snapshot) -> Choice:
 def _changing(demand: Demand, sites: list[Site]) -> Choice:
     """A request that changes model stores."""
     change = demand.facts.change or UNREADABLE
-    found = plan(change, demand.fleet, sites, lambda of_store: exclusions(demand, of_store))
+    found = plan(change, demand.fleet, sites, lambda of_store: exclusions(demand, of_store, [None] * len(of_store)))
     able = [writing for writing in found.writings if writing.writers]
     if not able:
         return rejections.unserved(demand, found.candidates)
@@ -72,49 +83,19 @@ def _changing(demand: Demand, sites: list[Site]) -> Choice:
     return Choice(Action.ROUTE, reason, candidates=found.candidates, writings=found.writings)
 
 
-def _unloading(demand: Demand, sites: list[Site], eligible: list[_Judged], candidates: tuple[Candidate, ...]) -> Choice:
+def _unloading(demand: Demand, sites: list[Site], eligible: list[Judged], candidates: tuple[Candidate, ...]) -> Choice:
     """A request that unloads a model goes to one that has it, and the others that have it are told beside it."""
-    best = _least(demand, [judged for judged in eligible if has_copy(demand, judged[1])] or eligible)
+    best = _least(demand, [one for one in eligible if has_copy(demand, one.site)] or eligible)
     is_of_all = not demand.facts.wishes.instance
     others = [s.spec.name for s in sites if is_of_all and s.spec.name != best.instance and has_copy(demand, s)]
     unloads = tuple((demand.model, name) for name in others)
     return Choice(Action.ROUTE, _OF_KIND[Kind.UNLOAD], best.instance, candidates=candidates, unloads=unloads)
 
 
-def _answering(sites: list[Site], excluded: list[Candidate | None]) -> tuple[Candidate, ...]:
+def _answer(_demand: Demand, eligible: list[Judged]) -> None:
     """A request that needs no model loaded costs next to nothing anywhere; the emptiest instance answers first."""
-    return tuple(
-        [
-            out or Candidate(site.spec.name, cost=Cost(share_s=0.001 * site.connections))
-            for out, site in zip(excluded, sites, strict=True)
-        ]
-    )
-
-
-def _running(demand: Demand, sites: list[Site], excluded: list[Candidate | None]) -> tuple[Candidate, ...]:
-    """Judge every instance for a request that runs a model."""
-    eligible = [site for out, site in zip(excluded, sites, strict=True) if out is None]
-    standings = {site.spec.name: stand(demand, site) for site in eligible}
-    warm = Pool.of(demand, [site for site in eligible if standings[site.spec.name].tier in WARM])
-    slow = [slowness(demand, site, standings[site.spec.name]) for site in eligible]
-    is_any = slow.count(USUAL) < len(slow)
-    usual_s = unslowed_s(demand, list(zip(eligible, slow, strict=True))) if is_any else 0.0
-    judged = iter(slow)
-    return tuple(
-        [
-            out or _candidate(demand, site, standings[site.spec.name], warm, next(judged), usual_s)
-            for out, site in zip(excluded, sites, strict=True)
-        ]
-    )
-
-
-def _candidate(demand: Demand, site: Site, standing: Standing, warm: Pool, slow: Slowness, usual_s: float) -> Candidate:
-    """Judge one instance that may serve the request."""
-    free = has_slot(demand, site, standing)
-    predicted = predict(demand, site, standing, free, warm)
-    if slow is not USUAL:
-        predicted = predicted._replace(slow_s=(slow.factor - 1.0) * usual_s)
-    return Candidate(site.spec.name, None, slow.why, standing.tier, predicted, standing.gone, free)
+    for one in eligible:
+        one.take(Candidate(one.site.spec.name, cost=Cost(share_s=0.001 * one.site.connections)))
 
 
 def _may_run(demand: Demand, sites: list[Site], best: Candidate) -> bool:
@@ -126,42 +107,43 @@ def _may_run(demand: Demand, sites: list[Site], best: Candidate) -> bool:
     return best.has_slot and (best.tier not in WARM or not demand.snapshot.waiting)
 
 
-def _least(demand: Demand, eligible: list[_Judged]) -> Candidate:
-    """Least cost, then the warmer, then the one whose last request is oldest, because it no longer reads its prompt;
-    then by a hash of the request's id, so that equals are spread.
+def _least(demand: Demand, eligible: list[Judged]) -> Candidate:
+    """Return the one that costs least; of equals the first by rank, and of these by a hash of the request's id, so
+    that they are spread.
     """
-    totals = [candidate.cost.total_s for candidate, _ in eligible]
+    totals = [one.total_s for one in eligible]
     least_s = min(totals)
     best, near_s = eligible[totals.index(least_s)], (1 + NEARLY) * least_s
     equals = [
-        judged
-        for judged, total_s in zip(eligible, totals, strict=True)
-        if total_s == least_s or (total_s <= near_s and _are_alike(demand, best, judged))
+        one
+        for one, total_s in zip(eligible, totals, strict=True)
+        if total_s == least_s or (total_s <= near_s and _are_alike(demand, best, one))
     ]
+    first = min([one.rank for one in equals])
+    equals = [one for one in equals if one.rank == first]
     if len(equals) == 1:
-        return equals[0][0]
+        return equals[0].candidate
     begun = crc32(f"{demand.facts.request_id} ".encode())
-    return min(equals, key=lambda it: (it[0].tier or 0, it[1].activity.granted_at_s, _spread(begun, it[0].instance)))[0]
+    spread = [_spread(begun, one.site.salt) for one in equals]
+    return equals[spread.index(min(spread))].candidate
 
 
-def _are_alike(demand: Demand, one: _Judged, other: _Judged) -> bool:
+def _are_alike(demand: Demand, one: Judged, other: Judged) -> bool:
     """Tell whether only learned times tell two instances apart, and these by chance: the request could run at once
     on both, beside as many others, and every model in use has its place on both.
     """
-    if one[1].beside != other[1].beside:
-        return False
-    return all(
-        candidate.tier is LOADED
-        and candidate.has_slot
-        and candidate.cost.total_s == candidate.cost.share_s
-        and has_room_for_all(demand, site)
-        for candidate, site in (one, other)
-    )
+    return one.site.beside == other.site.beside and _is_shared(demand, one) and _is_shared(demand, other)
 
 
-def _spread(begun: int, instance: str) -> int:
+def _is_shared(demand: Demand, one: Judged) -> bool:
+    """Tell whether a request costs nothing there but that others share the GPUs, and no model has to go for another."""
+    is_free = one.tier is LOADED and one.candidate.has_slot
+    return is_free and one.total_s == one.candidate.cost.share_s and one.has_room_for_all(demand)
+
+
+def _spread(begun: int, instance: bytes) -> int:
     """A CRC is linear: two names' CRCs differ by the same bits for every id, so of three equals one would get half.
 
     Fibonacci hashing (a product with 2^32 over the golden ratio) undoes that.
     """
-    return crc32(instance.encode(), begun) * 0x9E3779B1 & 0xFFFFFFFF
+    return crc32(instance, begun) * 0x9E3779B1 & 0xFFFFFFFF

@@ -24,12 +24,6 @@ class Pool(NamedTuple):
     least_busy: float
     """Mean number of requests in flight on the one that has the fewest."""
 
-    @classmethod
-    def of(cls, demand: Demand, warm: list[Site]) -> Pool:
-        """Return what these instances are together."""
-        least_busy = min([site.activity.mean_in_flight for site in warm], default=0.0)
-        return cls(len(warm), sum([site.slots(demand) for site in warm]), least_busy)
-
 
 def predict(demand: Demand, site: Site, standing: Standing, has_slot: bool, warm: Pool) -> Cost:
     """Return the predicted cost of serving the model here.
@@ -49,15 +43,12 @@ def predict(demand: Demand, site: Site, standing: Standing, has_slot: bool, warm
         return Cost(prefix_s=saved_s) if saved_s else FREE
     service_s = demand.service_of(site.spec.name)
     load_s, behind_s = (0.0, 0.0) if is_sure else _load(demand, site, standing)
-    return Cost(
-        # Others wait for the slots of the warm instances; a cold one is nobody's yet.
-        wait_s=_wait(demand, site, tier, service_s, warm) if not has_slot or is_behind or is_shared else 0.0,
-        load_s=load_s,
-        behind_s=behind_s,
-        price_s=0.0 if tier in WARM else _price(demand, site, standing, service_s, load_s, warm),
-        share_s=demand.fleet.policy.weights.share * _share(demand, site, service_s) if site.beside else 0.0,
-        prefix_s=saved_s,
-    )
+    # Others wait for the slots of the warm instances; a cold one is nobody's yet.
+    wait_s = _wait(demand, site, tier, service_s, warm) if not has_slot or is_behind or is_shared else 0.0
+    price_s = 0.0 if tier in WARM else _price(demand, site, standing, service_s, load_s, warm)
+    share_s = demand.fleet.policy.weights.share * _share(demand, site, service_s) if site.beside else 0.0
+    # By position: this is made for every instance, and so a third sooner.
+    return Cost(wait_s, load_s, behind_s, price_s, share_s, 0.0, saved_s)
 
 
 def _wait(demand: Demand, site: Site, tier: Tier, service_s: float, warm: Pool) -> float:
@@ -130,7 +121,19 @@ def _price(demand: Demand, site: Site, standing: Standing, service_s: float, loa
     if standing.tier is ROOM:
         # Together with the load never less than nothing: no idle warm instance is passed over.
         return max(-load_s, weights.load * load_s - _spread(demand, site, service_s, warm)) / payers
+    return _going(demand, standing, load_s)
+
+
+def _going(demand: Demand, standing: Standing, load_s: float) -> float:
+    """What a load takes from others where some must go, or the model itself is loaded again."""
+    weights, payers = demand.fleet.policy.weights, 1 + demand.snapshot.waiting
     return (weights.load * load_s + weights.evict * standing.regret_s) / payers
+
+
+def reprice(demand: Demand, standing: Standing, cost: Cost) -> Cost:
+    """Return the cost as it is when what the same models' going costs has changed, and nothing else."""
+    wait_s, load_s, behind_s, _, share_s, slow_s, prefix_s = cost
+    return Cost(wait_s, load_s, behind_s, _going(demand, standing, load_s), share_s, slow_s, prefix_s)
 
 
 def _spread(demand: Demand, site: Site, service_s: float, warm: Pool) -> float:

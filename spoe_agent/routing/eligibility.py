@@ -19,19 +19,27 @@ SERVING = frozenset({Health.UNKNOWN, Health.UP}) | _DOUBTED
 """In these an instance may be sent requests."""
 
 
-def exclusions(demand: Demand, sites: list[Site]) -> list[Candidate | None]:
+def exclusions(demand: Demand, sites: list[Site], unfit: list[Candidate | None]) -> list[Candidate | None]:
     """Return for each instance the excluded Candidate, or None when it may serve the request.
 
     Doubtful instances are excluded only while another one may serve: they are better than none.
+
+    Args:
+        demand: what is asked.
+        sites: the instances.
+        unfit: those of them that are excluded for the model (`by_model`).
     """
-    only = demand.facts.wishes.instance
+    facts, only = demand.facts, demand.facts.wishes.instance
+    is_plain = not only and not facts.tried and (not facts.servers or facts.servers is facts.loads)
     certain = [
-        exclusion(demand, site)
-        if not only or site.spec.name == only
+        out
+        if is_plain and (out or (site.is_well and (site.load or not facts.servers)))
         else Candidate(site.spec.name, Exclusion.NOT_ASKED_FOR, f"{only} was asked for")
-        for site in sites
+        if only and site.spec.name != only
+        else out or _by_front(demand, site) or _by_health(demand, site)
+        for out, site in zip(unfit, sites, strict=True)
     ]
-    doubts = [None if out else _doubt(demand, site) for out, site in zip(certain, sites, strict=True)]
+    doubts = [None if out or site.is_well else _doubt(demand, site) for out, site in zip(certain, sites, strict=True)]
     if not any(doubts):
         return certain
     if all(out or doubt for out, doubt in zip(certain, doubts, strict=True)):
@@ -48,14 +56,10 @@ def _later(demand: Demand, sites: list[Site], doubts: list[Candidate | None]) ->
     return [doubt if term and term.until_s > soonest_s else None for doubt, term in zip(doubts, terms, strict=True)]
 
 
-def exclusion(demand: Demand, site: Site) -> Candidate | None:
-    """Return the instance as an excluded Candidate, or None when it may serve the request."""
-    excluded = by_model(demand, site) if demand.model else None
-    return excluded or _by_front(demand, site) or _by_health(demand, site)
-
-
 def by_model(demand: Demand, site: Site) -> Candidate | None:
     """Return the instance as excluded because of the model, whatever its health; None: it may serve that model."""
+    if not demand.model:
+        return None
     name, state = site.spec.name, site.state
     pins = demand.rule.instances
     if pins is not None and name not in pins:
@@ -119,7 +123,7 @@ def _doubt(demand: Demand, site: Site) -> Candidate | None:
     term = _avoided(demand, site)
     if term is not None:
         return Candidate(name, Exclusion.SUSPECT, term.why)
-    broken = state.lost_gpus or demand.snapshot.gpu(name).doubt.broken
+    broken = state.lost_gpus or site.gpus.doubt.broken
     return Candidate(name, Exclusion.GPU, broken) if broken else None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from spoe_agent.routing.change import Change
 from spoe_agent.routing.names import canonical
@@ -39,9 +39,10 @@ class RequestProblem(StrEnum):
     """It is not there, on a path where Ollama looks for a model of no name."""
 
 
-@dataclass(frozen=True, slots=True)
-class InstanceLoad:
-    """HAProxy's own live counts for one server, as of this very request."""
+class InstanceLoad(NamedTuple):
+    """HAProxy's own live counts for one server, as of this very request. A NamedTuple, because one is made, and
+    compared with the one before it, for every instance on every request.
+    """
 
     connections: int
     """Requests being served (`srv_conn`)."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from spoe_agent.routing.demand import Demand, Site
 from spoe_agent.routing.estimates import GIB
 from spoe_agent.routing.snapshot import NO_GPUS
-from spoe_agent.routing.warmth import Standing
+from spoe_agent.routing.warmth import Crowd, Standing
 
 HELD_DOWN = 1.5
 """Heat and power brakes halve the clock at worst; decoding is bound by memory, which they touch less."""
@@ -26,9 +26,9 @@ class Slowness(NamedTuple):
 USUAL = Slowness()
 
 
-def slowness(demand: Demand, site: Site, standing: Standing) -> Slowness:
+def slowness(demand: Demand, site: Site, standing: Standing | Crowd) -> Slowness:
     """Return how much slower than usual the instance is for the model, loaded or yet to load alike."""
-    gpus, here = demand.snapshot.gpu(site.spec.name), site.state.loaded.get(demand.model)
+    gpus, here = site.gpus, site.state.loaded.get(demand.model)
     if gpus is NO_GPUS and not standing.spill and (here is None or here.vram_bytes >= here.size_bytes):
         return USUAL
     held = gpus.doubt.slow

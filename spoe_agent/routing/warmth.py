@@ -31,12 +31,29 @@ class Standing(NamedTuple):
     """Part of a model yet to load that would be on the CPU, though it were alone."""
 
 
+class Crowd(NamedTuple):
+    """A model has no room beside others. Which of them must go is yet to be said: that goes by what they are worth."""
+
+    tier: Tier
+    others: tuple[tuple[bool, str, int], ...]
+    """Of each whether it is busy, its canonical key, and its bytes."""
+    needed: int
+    free: int | None
+    spill: float
+
+
 _LOADED, _LOADING, _ROOM = (Standing(tier) for tier in (LOADED, LOADING, ROOM))
 _TO_LOAD = (RELOAD, ROOM, EVICT)
 
 
 def stand(demand: Demand, site: Site) -> Standing:
-    """Return how warm the instance is for the model."""
+    """Return how warm the instance is for the model, and what must go for it."""
+    found = outlook(demand, site)
+    return evict(demand, site, found) if isinstance(found, Crowd) else found
+
+
+def outlook(demand: Demand, site: Site) -> Standing | Crowd:
+    """Return how warm the instance is for the model, as far as neither times nor rates that were learned matter."""
     model, activity = demand.model, site.activity
     if model in activity.loading:
         loads_with = _asked_for(demand, site, model) or _unasked(demand, site, model) or 0
@@ -94,7 +111,7 @@ def _other_options(demand: Demand, site: Site) -> bool:
     return site.activity.options.get(demand.model, "") != demand.facts.runner_options
 
 
-def _again(demand: Demand, site: Site) -> Standing:
+def _again(demand: Demand, site: Site) -> Standing | Crowd:
     """Loading again with another context or other options, for which others may have to go."""
     beside = _beside(demand, site, residents(demand, site))
     return beside._replace(tier=RELOAD)
@@ -113,13 +130,8 @@ def residents(demand: Demand, site: Site) -> list[str]:
     return [name for name in names if name != demand.model and name not in leaving]
 
 
-def _beside(demand: Demand, site: Site, others: list[str]) -> Standing:
-    """Return whether the model has room beside others, or which of them must go before it can load.
-
-    Idle ones first, and of those the ones least missed per byte. They are unloaded by the agent's own request
-    (keep_alive 0) just before the load: Ollama, left to itself, takes the first by the path of its blob
-    (server/sched.go findRunnerToUnload), whatever that is worth.
-    """
+def _beside(demand: Demand, site: Site, others: list[str]) -> Standing | Crowd:
+    """Return whether the model has room beside others, or some of them must go before it can load."""
     loaded, room = site.state.loaded, room_bytes(demand, site)
     if not others and room is None and site.spec.vram_bytes is None:
         return _ROOM
@@ -131,15 +143,36 @@ def _beside(demand: Demand, site: Site, others: list[str]) -> Standing:
     spill = 0.0 if room is not None and needed <= room and taken else _spill(site, needed, room, taken)
     if _has_room(site, needed, free, len(others)):
         return Standing(ROOM, spill=spill) if spill else _ROOM
+    in_flight, unaccounted, theirs = site.activity.in_flight, site.unaccounted, site.state.others
+    busy = [in_flight.get(name, 0) + unaccounted >= 1 or name in theirs for name in others]
+    return Crowd(EVICT, tuple(zip(busy, others, used, strict=True)), needed, free, spill)
+
+
+def evict(demand: Demand, site: Site, crowd: Crowd) -> Standing:
+    """Return which models must go before the model can load: idle ones first, and of those the ones least missed per
+    byte that is freed, which is Landlord's credit by size and cost (Young 1998).
+
+    They are unloaded by the agent's own request (keep_alive 0) just before the load: Ollama, left to itself, takes the
+    first by the path of its blob (server/sched.go findRunnerToUnload), whatever that is worth.
+    """
+    instance, regrets, known_s = site.spec.name, demand.regrets, demand.snapshot.learned.load_s
+    found = []
+    for is_busy, name, size in crowd.others:
+        load_s = known_s.get((name, instance))
+        missed_s = regrets[name] * (demand.models[name].load_s if load_s is None else load_s)
+        found.append((is_busy, missed_s / (size or 1), name, size, missed_s))
+    found.sort()
+    needed, free, stay = crowd.needed, crowd.free, len(found)
     gone: list[str] = []
-    regret = 0.0
-    for _, _, name, size, missed_s in _least_missed(demand, site, others, used):
+    regret_s = 0.0
+    for _, _, name, size, missed_s in found:
         gone.append(name)
-        regret += missed_s
+        regret_s += missed_s
         free = None if free is None else free + size
-        if _has_room(site, needed, free, len(others) - len(gone)):
+        stay -= 1
+        if _has_room(site, needed, free, stay):
             break
-    return Standing(EVICT, tuple(gone), regret, spill)
+    return Standing(crowd.tier, tuple(gone), regret_s, crowd.spill)
 
 
 def _spill(site: Site, needed: int, room: int | None, taken: int) -> float:
@@ -155,26 +188,6 @@ def _spill(site: Site, needed: int, room: int | None, taken: int) -> float:
         if any([one.size_bytes > one.vram_bytes for one in loaded]):
             room = sum([one.vram_bytes for one in loaded])
     return 0.0 if room is None or needed <= room else 1.0 - room / needed
-
-
-def _least_missed(
-    demand: Demand, site: Site, names: list[str], used: list[int]
-) -> list[tuple[bool, float, str, int, float]]:
-    """Return the models in the order in which they would go: (busy, regret per byte, name, bytes, regret in seconds).
-
-    Regret per byte that is freed is Landlord's credit by size and cost (Young 1998). Flat, because this is where a
-    decision over many instances without room spends its time.
-    """
-    instance, models, in_flight, unaccounted = site.spec.name, demand.models, site.activity.in_flight, site.unaccounted
-    known_s, others = demand.snapshot.learned.load_s, site.state.others
-    found = []
-    for name, size in zip(names, used, strict=True):
-        about = models[name]
-        missed_s = about.regret * known_s.get((name, instance), about.load_s)
-        is_busy = in_flight.get(name, 0) + unaccounted >= 1 or name in others
-        found.append((is_busy, missed_s / (size or 1), name, size, missed_s))
-    found.sort()
-    return found
 
 
 def _has_room(site: Site, needed: int, free: int | None, others: int) -> bool:
@@ -217,7 +230,7 @@ def room_bytes(demand: Demand, site: Site) -> int | None:
     """Return what the instance's models can have of its GPU group: the fleet file's word or the group's memory, less
     what other programs hold. None: not known, or it runs on the CPU.
     """
-    gpus = demand.snapshot.gpu(site.spec.name)
+    gpus = site.gpus
     if site.spec.vram_bytes == 0:
         return None
     if gpus is NO_GPUS:

@@ -132,6 +132,18 @@ def test_the_last_readings_of_one_instance():
     assert it.state("g9").health is Health.UNKNOWN
 
 
+def test_what_is_the_same_is_the_same_object():
+    """Decisions go by that: they work out anew what is another object."""
+    it = board(("1", A, 10.0))
+    one = it.snapshot(counts(0), 10.0)
+    again = it.snapshot(counts(0), 10.05)
+    assert one.active("g0") is again.active("g0")
+    assert one.active("g0").unseen == 1
+    it.publish("g0", reading(A, B, at_s=11.0))
+    assert it.snapshot(counts(1), 11.0).trained is one.trained
+    assert it.snapshot(counts(1), 11.0).own_contexts is one.own_contexts
+
+
 def test_gpus_are_passed_on_and_news_of_them_is_an_event():
     it, group = Board(), GpuGroup(free_bytes=1)
     before = it.version

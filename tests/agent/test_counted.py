@@ -174,6 +174,15 @@ def test_processes_are_added_up_and_each_is_held_against_its_own_count():
     assert it.by_process("g0") == {"1-a": 1}
 
 
+def test_what_counts_do_not_show_is_of_the_account_as_it_is():
+    it = board(("1", A, 10.0))
+    assert it.snapshot(counts(0), 10.0).active("g0").unseen == 1
+    grant(it, "2", "g0", B, 10.05)
+    assert it.activity("g0").in_flight == {A: 1, B: 1}
+    activity = it.snapshot(counts(1), 10.05).active("g0")
+    assert (activity.unseen, activity.in_flight) == (1, {A: 1, B: 1})
+
+
 def test_fresh_grants_are_unseen_by_the_process_that_asked():
     it = board()
     asked(it, "1", "1-a", 1.0)

@@ -388,7 +388,7 @@ def test_a_higher_limit_of_connections_never_makes_an_instance_dearer(situation,
 def test_fewer_requests_never_make_an_instance_dearer(situation, extra):
     facts, of, snapshot = situation
     calm = {one.name: facts.loads.get(one.name, counts()) for one in of.instances}
-    busy = {name: replace(load, connections=load.connections + extra) for name, load in calm.items()}
+    busy = {name: load._replace(connections=load.connections + extra) for name, load in calm.items()}
     before, after = (judged(replace(facts, loads=loads), of, snapshot) for loads in (busy, calm))
     never_dearer(before, after)
 

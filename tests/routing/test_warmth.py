@@ -376,7 +376,7 @@ def test_victims_are_residents_enough_and_no_more(situation, index):
     if any(busy):
         assert all(where.busy(name) >= 1 for name in others if name not in going)
     assert has_slot(demand, where, stand(demand, where)) <= (not any(busy))
-    missed_s = sum(demand.models[name].regret * demand.load_of(name, where.spec) for name in going)
+    missed_s = sum(demand.regrets[name] * demand.load_of(name, where.spec) for name in going)
     assert stand(demand, where).regret_s == pytest.approx(missed_s)
     assert stand(demand, replace_loaded(where, [A, *(name for name in others if name not in going[:-1])])).gone
     assert not stand(demand, replace_loaded(where, [A, *(name for name in others if name not in going)])).gone
@@ -388,4 +388,4 @@ def replace_loaded(where, names):
     activity = replace(
         where.activity, loading={name: at_s for name, at_s in where.activity.loading.items() if name in names}
     )
-    return where._replace(state=reading, activity=activity)
+    return Site(where.spec, reading, activity, where.gpus, where.load)

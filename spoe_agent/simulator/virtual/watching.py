@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.ending import Ending, Line
 from spoe_agent.fleet import HealthPolicy
-from spoe_agent.instances.lists import InstalledModel
+from spoe_agent.instances.lists import Installed, InstalledModel
 from spoe_agent.instances.probe import Target
 from spoe_agent.instances.reading import PollResult, Reading
 from spoe_agent.instances.watch import TICK_S, Watch
@@ -59,7 +59,8 @@ class Watching:
         self._agent = agent
         self._watch = Watch(agent, policy, self._send, clock, wall=clock)
         self._clock = clock
-        self._installed = installed
+        # Made once, as where a list is read again that says the same.
+        self._installed = {name: Installed.of(models) for name, models in installed.items()}
         self._probing: dict[str, Coroutine[Asked, str, None]] = {}
         self._looked_at_s = 0.0
 
