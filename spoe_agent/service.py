@@ -61,7 +61,7 @@ class Service:
         """Set when another process has taken over."""
         self._state = state
         self._command = command
-        self.contact = Contact()
+        self.contact = Contact(wants_keys=lambda: parts.fleet.keys is not None)
         self.decisions = DecisionLog(parts.agent, parts.fleet.policies)
         self.traces = Exporter(parts.agent.record.spans, parts.fleet.policies)
         self._server = Server(parts.agent, contact=self.contact, news=self._read_logs)

@@ -16,13 +16,10 @@ import aiohttp
 
 from spoe_agent.fleet import Listen
 from spoe_agent.fleet.resolved import LOCAL_HOST
-from spoe_agent.haproxy.contract import APPLY_ID
+from spoe_agent.haproxy.contract import APPLY_ID, APPLY_PATH
 
 Ask = Callable[[str, str], Awaitable[Mapping[str, Any]]]
 """Method and path of the agent's admin port; raises Refused when it is not there or says no."""
-
-PATH = "/api/version"
-"""The agent answers that for the whole fleet."""
 
 ANSWER_S = 2.0
 
@@ -99,7 +96,7 @@ async def _answers(front: Listen, prefix: str = "") -> bool:
         for scheme in ("http", "https"):
             try:
                 # Nothing is told to whoever answers, so it need not prove who it is.
-                async with session.get(f"{scheme}://{front.local}{prefix}{PATH}", ssl=False) as answer:
+                async with session.get(f"{scheme}://{front.local}{prefix}{APPLY_PATH}", ssl=False) as answer:
                     await answer.read()
                     return True
             except aiohttp.ClientConnectorSSLError:

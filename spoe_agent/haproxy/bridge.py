@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from functools import lru_cache
 
-from spoe_agent.haproxy.contract import CHANGES_SERVER, NOBODY, Argument, Question, Variable
+from spoe_agent.haproxy.contract import APPLY_PATH, CHANGES_SERVER, NOBODY, Argument, Question, Variable
 from spoe_agent.keys.entry import rights_of
 from spoe_agent.requests.body import parsed
 from spoe_agent.requests.errors import error_type
@@ -131,6 +131,15 @@ def loads(text: str) -> Mapping[str, InstanceLoad]:
 def _tried(text: str) -> tuple[str, ...]:
     """Return whom earlier passes named, from `/gpu1//-/`."""
     return tuple("" if name == NOBODY else name for name in text.split("/") if name)
+
+
+def has_key(message: Message) -> bool | None:
+    """Tell whether somebody asks whom HAProxy let in by a key, or who needs none; None: the question does not tell. Of
+    what `pointsman apply` asks, HAProxy has not looked for a key.
+    """
+    if message.name == Question.HOLD or _text(message.args, "path") == APPLY_PATH:
+        return None
+    return bool(message.args.get("key"))
 
 
 def request_id(message: Message) -> str:

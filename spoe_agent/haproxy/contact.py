@@ -25,6 +25,12 @@ REPEAT_S = 300.0
 """The log says it again after so long."""
 
 
+OPEN = (
+    "HAProxy lets everybody in: the fleet file asks for keys, and the files that HAProxy runs with do not. Put them in "
+    "force: pointsman apply (or pointsman render haproxy, then HAProxy's reload)"
+)
+
+
 class Contact:
     """Counts questions, and the requests that were decided without one.
 
@@ -32,6 +38,7 @@ class Contact:
         clock: monotonic seconds.
         wall: seconds since 1970, as HAProxy's log lines have them.
         birth: see HAProxyProcesses.
+        wants_keys: whether the fleet file asks for keys now.
     """
 
     def __init__(
@@ -39,8 +46,10 @@ class Contact:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         birth: Callable[[int], str | None] = birth,
+        wants_keys: Callable[[], bool] = lambda: False,
     ) -> None:
         self._clock = clock
+        self._wants_keys = wants_keys
         self._valid_from_s = wall() + GRACE_S
         self.processes = HAProxyProcesses(clock, birth)
         self.tally = Tally()
@@ -52,12 +61,18 @@ class Contact:
         self._last_at_s: float | None = None
         self._is_sign_at_s: float | None = None
         self._error = ""
+        self._keyless_at_s: dict[str, float] = {}
+        """When a process asked about somebody without a key, unless it has asked about one with since."""
         self._complained_at_s: float | None = None
 
-    def asked(self, process: str) -> None:
-        """Take note of a question."""
+    def asked(self, process: str, has_key: bool | None = None) -> None:
+        """Take note of a question. `has_key`: somebody asks who has one, or needs none; None: it does not tell."""
         self.questions += 1
         self._asked_at_s = self._clock()
+        if has_key is False:
+            self._keyless_at_s[process] = self._asked_at_s
+        elif has_key and self._keyless_at_s:
+            self._keyless_at_s.pop(process, None)
         if process:
             self.processes.asked(process)
 
@@ -76,6 +91,8 @@ class Contact:
     def warning(self) -> str:
         """Return what speaks against HAProxy's asking, for people; "" when nothing does."""
         now_s, sign_at_s = self._clock(), self._is_sign_at_s
+        if self._wants_keys() and any(now_s - at_s <= RECENT_S for at_s in self._keyless_at_s.values()):
+            return OPEN
         if sign_at_s is None or now_s - sign_at_s > RECENT_S:
             return ""
         error = f" (spoe_error {self._error})" if self._error else ""
@@ -95,9 +112,13 @@ class Contact:
         """Say in the log, now and then, what is wrong; return the processes that have ended."""
         warning, now_s = self.warning(), self._clock()
         if warning and (self._complained_at_s is None or now_s - self._complained_at_s >= REPEAT_S):
-            log.warning("requests are routed without the agent", why=warning)
+            what = "requests come in without a key" if warning == OPEN else "requests are routed without the agent"
+            log.warning(what, why=warning)
             self._complained_at_s = now_s
-        return self.processes.take_ended()
+        ended = self.processes.take_ended()
+        for process in ended:
+            self._keyless_at_s.pop(process, None)
+        return ended
 
     def status(self) -> dict[str, Any]:
         """Return what is known as plain data; ages in seconds, None: never."""

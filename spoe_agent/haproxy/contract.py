@@ -164,6 +164,9 @@ def line(log_caller: LogCaller) -> Mapping[str, str]:
 APPLY_ID = "pointsman-apply"
 """X-Request-Id of the requests by which `pointsman apply` sees that HAProxy asks."""
 
+APPLY_PATH = "/api/version"
+"""Their path: the agent answers it for the whole fleet."""
+
 UNSET = "-"
 """What HAProxy writes there for a variable that is not set."""
 

@@ -178,7 +178,7 @@ class SpopProtocol(Passable):
             return unanswered("no message known to the agent")
         process = bridge.process(message)
         self._note_process(process)
-        self._contact.asked(process)
+        self._contact.asked(process, bridge.has_key(message))
         if message.name == Question.HOLD:
             return self._hold(notify, bridge.request_id(message))
         decided = self._questions.on(message)

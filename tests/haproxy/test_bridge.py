@@ -351,3 +351,17 @@ def test_counts_are_sent_in_the_form_that_is_read(files):
     text = re.sub(r"%\[srv_is_up\([^)]*\)\]", "1", text)
     told = {instance.name: InstanceLoad(3, 2, True, instance.tag) for instance in FLEET.instances}
     assert bridge.loads(text) == told
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "expected"),
+    [
+        ("read", {"path": "/api/chat", "key": "alice|0|0|0|0|1|0||"}, True),
+        ("read", {"path": "/api/chat", "key": None}, False),
+        ("route", {"path": "/api/tags"}, False),
+        ("route", {"path": "/api/version", "key": None}, None),
+        ("hold", {"id": "r"}, None),
+    ],
+)
+def test_whether_haproxy_has_looked_for_a_key(name, args, expected):
+    assert bridge.has_key(Message(name, args)) is expected

@@ -4,7 +4,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from spoe_agent.agent.ending import Ending, Line
-from spoe_agent.haproxy.contact import GRACE_S, RECENT_S, REPEAT_S, Contact
+from spoe_agent.haproxy.contact import GRACE_S, OPEN, RECENT_S, REPEAT_S, Contact
 
 STARTED_S = 1_700_000_000.0
 
@@ -14,7 +14,11 @@ class Heard:
 
     def __init__(self):
         self.now_s = 100.0
-        self.it = Contact(lambda: self.now_s, lambda: STARTED_S + self.now_s - 100.0, lambda _: None)
+        self.wants_keys = False
+        self.it = Contact(lambda: self.now_s, self.wall, lambda _: None, lambda: self.wants_keys)
+
+    def wall(self):
+        return STARTED_S + self.now_s - 100.0
 
     def after(self, seconds):
         self.now_s += seconds
@@ -110,3 +114,22 @@ def test_processes_that_have_ended_are_told_once():
     heard.it.asked("1-a")
     assert heard.it.review() == []
     assert (heard.after(10_000).it.review(), heard.it.review()) == (["1-a"], [])
+
+
+def test_a_haproxy_that_asks_nobody_for_a_key_is_told_of_when_it_should():
+    heard = Heard()
+    heard.it.asked("1-a", has_key=False)
+    assert heard.it.warning() == ""
+    heard.wants_keys = True
+    assert heard.it.warning() == heard.it.status()["warning"] == OPEN
+    with capture_logs() as logs:
+        heard.it.review()
+    assert [(one["event"], one["why"]) for one in logs] == [("requests come in without a key", OPEN)]
+    heard.it.asked("2-b", has_key=True)
+    heard.it.asked("1-a")
+    assert heard.it.warning() == OPEN, "another process, and what does not tell"
+    heard.it.asked("1-a", has_key=True)
+    assert heard.it.warning() == ""
+    heard.it.asked("1-a", has_key=False)
+    heard.after(RECENT_S + 1)
+    assert heard.it.warning() == ""
