@@ -85,8 +85,8 @@ async def test_what_is_added_gets_nothing_until_haproxy_has_it(
     assert code == 0, said
     assert "haproxy.cfg written" in said
     assert said.endswith(f"HAProxy serves at {own.fleet.listeners.front}\napplied\n")
-    # Known at once, not with the next request.
-    assert not (await status(session, own))["warnings"]
+    # Known at once, not with the next request. What was not served before is told for some minutes.
+    assert all("1 not served" in warning for warning in (await status(session, own))["warnings"])
     assert await ask(session, own, "delta") == (200, "gpu9")
     own.agent.signal(signal.SIGKILL)
     await own.agent.wait()
