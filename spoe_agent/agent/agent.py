@@ -178,18 +178,19 @@ class Agent:
             self.record.finished(grant, ending, self.learner, self._clock())
             if ending.is_whole:
                 self._served(grant, ending)
-        self._leave(request_id)
+        self._leave(request_id, ending)
         if grant is None:
             # A question may come later: after a pause of the process, or of a pass around for a client that has left.
             self._gone.put(request_id, None)
         self.release()
 
-    def _leave(self, request_id: str) -> None:
-        """Give up a place in the queue."""
+    def _leave(self, request_id: str, ending: Ending | None = None) -> None:
+        """Give up a place in the queue. `ending`: how the request ended, if it did."""
         ticket = self._room.leave(request_id)
         if ticket is not None:
             facts, now_s = ticket.facts, self._clock()
-            self.record.left(facts, self.priority(facts), now_s - ticket.since_s, now_s)
+            has_left = ending is not None and ending.left is not None
+            self.record.left(facts, self.priority(facts), now_s - ticket.since_s, now_s, has_left)
             self.answers.left(facts)
 
     def _served(self, grant: Grant, ending: Ending) -> None:

@@ -64,10 +64,13 @@ class Record:
             self.history.granted(facts.request_id, choice, held_s)
         self._log("granted", facts, choice)
 
-    def left(self, facts: RequestFacts, priority: int, held_s: float, now_s: float) -> None:
-        """Take a held request that ended by itself, or comes around again."""
+    def left(self, facts: RequestFacts, priority: int, held_s: float, now_s: float, has_left: bool) -> None:
+        """Take a held request that ended by itself, because its client has left or HAProxy decided alone; or that comes
+        around again.
+        """
         self.counts.left_queue(priority, "left", held_s)
-        self.unserved.left_queue(facts.model or "", now_s)
+        if has_left:
+            self.unserved.left_queue(facts.model or "", now_s)
 
     def finished(self, grant: Grant, ending: Ending, learner: Learner, now_s: float) -> None:
         """Take the end of a granted request, and have the learner learn from it."""

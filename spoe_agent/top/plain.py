@@ -86,7 +86,8 @@ def _decided(one: dict[str, Any]) -> str:
 
 def _ended(one: dict[str, Any]) -> str:
     first = "" if one["first_s"] is None else f", first token after {one['first_s']:.2f} s"
-    return f"{short(one['model']) or 'no model'} {one['to']} ended with {one['end']}{first}"
+    end = "was left by its client" if one["end"] == "left" else f"ended with {one['end']}{first}"
+    return " ".join(filter(None, (short(one["model"]) or "no model", one["to"], end)))
 
 
 def _still(text: str) -> str:

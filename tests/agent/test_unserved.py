@@ -52,8 +52,10 @@ def test_clients_that_leave(tier, left, cause):
 
 def test_an_agent_counts_who_waited_in_vain_and_who_left():
     rig = Held(slots=1)
-    rig.ask("runs", "leaves", "waits")
-    rig.agent.ended("leaves")
+    rig.ask("runs", "leaves", "falls back", "waits")
+    rig.agent.ended("leaves", "<NOSRV>", Ending(-0.001, 0.0, is_whole=False, left=Left.BEFORE))
+    # HAProxy's patience was over: it was served all the same.
+    rig.agent.ended("falls back", "g0", Ending(0.1, 1.0, is_whole=True))
     rig.clock.now_s += 61.0
     rig.agent.tick()
     lately = rig.agent.record.unserved.lately(rig.clock())

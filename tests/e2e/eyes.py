@@ -1,4 +1,16 @@
-"""Where operators look when something is wrong: that each place shows it."""
+"""Where operators look when something is wrong: that each place shows it.
+
+`see` looks at all of them. Which fault of docs/telemetry.md is seen in which test:
+
+    instance killed, hangs, wedged in a load, answers errors, its lists fail; drained; partly on the CPU   test_health
+    clients that leave before the first token, again and again; a model that fails wherever it is asked    test_failures
+    GPU lost, held down, its memory taken; no reading at all                                                test_gpus
+    no GPU memory, no slot in time, no such model, body too large; clients that leave held or loading    test_unserved
+    a fleet file that cannot be used                                                                       test_apply
+    HAProxy that does not ask                                                                            test_contact
+
+That the agent itself is gone or hangs, page and `top` say by themselves (tests/browser, tests/top), and Prometheus by `up`.
+"""
 
 from __future__ import annotations
 

@@ -98,4 +98,6 @@ async def test_clients_that_do_not_wait_do_not_hide_who_hangs(own: Stack, sessio
     await until(loaded, FOUND_WITHIN_S, "the model on the list")
     await fault(session, own, victim, "hang_before_first_byte")
     await until(found, FOUND_WITHIN_S, "the instance that hangs")
+    health = "pointsman_instance_health"
+    await see(session, own, victim, "left without an answer", health, instance=victim, state="suspect")
     await fault(session, own, victim, "none")
