@@ -78,7 +78,8 @@ class Record:
         load_s = learner.ended(grant, ending)
         if not grant.is_own:
             self.counts.finished(grant, ending, warm_s, load_s)
-            self.unserved.left(grant, ending, now_s)
+            entry = self.history.get(grant.request_id)
+            self.unserved.left(grant, ending, (entry.held_s if entry else None) or 0.0, now_s)
         if grant.cost is not None and warm_s is not None:
             self.history.predicted(grant.request_id, predicted_s(grant.cost, warm_s))
 

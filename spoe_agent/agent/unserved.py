@@ -56,13 +56,15 @@ class Unserved:
         """Take one whose client left while it was held."""
         self._add(LEFT_QUEUE, model, now_s)
 
-    def left(self, grant: Grant, ending: Ending, now_s: float) -> None:
-        """Take the end of one that was granted, if its client left too soon. Of one that was held, HAProxy from 3.0 on
-        sees that only when its slot is granted.
+    def left(self, grant: Grant, ending: Ending, held_s: float, now_s: float) -> None:
+        """Take the end of one that was granted, if its client left before the first token: where it waited longest.
+        That a client left while it was held, HAProxy from 3.0 on sees only when the slot is granted.
         """
-        if ending.left is Left.BEFORE:
+        if ending.left is None or ending.left is Left.ANSWERED:
+            return
+        if ending.left is Left.BEFORE or held_s > now_s - grant.at_s:
             self.left_queue(grant.model, now_s)
-        elif ending.left is Left.UNANSWERED and grant.tier not in (None, LOADED):
+        elif grant.tier not in (None, LOADED):
             self._add(LEFT_LOAD, grant.model, now_s)
 
     def _add(self, cause: str, model: str, now_s: float) -> None:

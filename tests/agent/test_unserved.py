@@ -33,20 +33,23 @@ def test_clients_own_mistakes_are_not_among_them():
 
 
 @pytest.mark.parametrize(
-    ("tier", "left", "cause"),
+    ("tier", "left", "held_s", "cause"),
     [
-        (Tier.ROOM, Left.UNANSWERED, LEFT_LOAD),
-        (Tier.LOADING, Left.UNANSWERED, LEFT_LOAD),
-        (Tier.LOADED, Left.UNANSWERED, None),
-        (None, Left.UNANSWERED, None),
-        (Tier.LOADED, Left.BEFORE, LEFT_QUEUE),
-        (Tier.ROOM, Left.ANSWERED, None),
-        (Tier.ROOM, None, None),
+        (Tier.ROOM, Left.UNANSWERED, 0.0, LEFT_LOAD),
+        (Tier.LOADING, Left.UNANSWERED, 0.5, LEFT_LOAD),
+        (Tier.LOADING, Left.UNANSWERED, 2.0, LEFT_QUEUE),
+        (Tier.LOADED, Left.UNANSWERED, 2.0, LEFT_QUEUE),
+        (Tier.LOADED, Left.UNANSWERED, 0.5, None),
+        (None, Left.UNANSWERED, 0.0, None),
+        (Tier.LOADED, Left.BEFORE, 0.0, LEFT_QUEUE),
+        (Tier.ROOM, Left.ANSWERED, 2.0, None),
+        (Tier.ROOM, None, 2.0, None),
     ],
 )
-def test_clients_that_leave(tier, left, cause):
+def test_clients_that_leave(tier, left, held_s, cause):
+    """The one below was granted its slot a second ago."""
     unserved = Unserved()
-    unserved.left(Grant("r1", "g0", A, 0.0, tier), Ending(-0.001, 0.0, is_whole=False, left=left), 1.0)
+    unserved.left(Grant("r1", "g0", A, 0.0, tier), Ending(-0.001, 0.0, is_whole=False, left=left), held_s, 1.0)
     assert list(unserved.lately(1.0)) == ([] if cause is None else [cause])
 
 

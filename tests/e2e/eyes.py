@@ -1,15 +1,15 @@
 """Where operators look when something is wrong: that each place shows it.
 
-`see` looks at all of them. Which fault of docs/telemetry.md is seen in which test:
+`see` looks at all of them. Which fault is seen in which test:
 
-    instance killed, hangs, wedged in a load, answers errors, its lists fail; drained; partly on the CPU   test_health
-    clients that leave before the first token, again and again; a model that fails wherever it is asked    test_failures
-    GPU lost, held down, its memory taken; no reading at all                                                test_gpus
-    no GPU memory, no slot in time, no such model, body too large; clients that leave held or loading    test_unserved
-    a fleet file that cannot be used                                                                       test_apply
-    HAProxy that does not ask                                                                            test_contact
+    test_health    an instance killed, that hangs, cannot load, answers errors, whose lists fail; drained; on the CPU
+    test_failures  clients that leave before the first token again and again; a model that fails wherever it is asked
+    test_gpus      a GPU lost or held down, its memory taken; no reading at all
+    test_unserved  no GPU memory, no slot in time, no such model, too large a body; clients that leave held or loading
+    test_apply     a fleet file that cannot be used
+    test_contact   HAProxy that does not ask
 
-That the agent itself is gone or hangs, page and `top` say by themselves (tests/browser, tests/top), and Prometheus by `up`.
+That the agent itself is gone or hangs, the page and `top` say by themselves (tests/browser, tests/top).
 """
 
 from __future__ import annotations

@@ -2,7 +2,10 @@
 
 import time
 
+from spoe_agent.agent.ending import Ending, Left, Line
 from spoe_agent.dashboard.scene import scene
+from spoe_agent.routing import Reason
+from spoe_agent.routing.names import canonical
 from spoe_agent.top.plain import Plain
 from tests.dashboard.stage import Stage
 
@@ -21,6 +24,25 @@ def test_what_is_new_is_said_once():
     assert said(plain, stage) == ["mistral:7b -> gpu0: it is loaded there"]
     stage.ends(request_id, "gpu0", 0.25)
     assert said(plain, stage) == ["mistral:7b gpu0 ended with 200, first token after 0.25 s"]
+    assert said(plain, stage) == []
+
+
+def test_a_client_that_leaves_is_said_so():
+    stage, plain = Stage(1), Plain()
+    stage.reads("gpu0", "mistral:7b")
+    request_id, _ = stage.asks("mistral:7b")
+    said(plain, stage)
+    ending = Ending(0.1, 0.5, is_whole=False, left=Left.ANSWERED)
+    stage.agent.record.ended(Line(request_id, "gpu0", ending, 200, "CD"))
+    assert said(plain, stage) == ["mistral:7b gpu0 was left by its client"]
+
+
+def test_what_was_not_served_is_said_once_however_often_it_happens():
+    stage, plain = Stage(1), Plain()
+    stage.agent.record.unserved.refused(Reason.CANNOT_FIT, canonical("huge:70b"), time.monotonic() - 30)
+    (line,) = [one for one in said(plain, stage) if one.startswith("note")]
+    assert line.startswith("note: no instance has the GPU memory for huge:70b: 1 not served, the last 30 s ago")
+    stage.agent.record.unserved.refused(Reason.CANNOT_FIT, canonical("huge:70b"), time.monotonic())
     assert said(plain, stage) == []
 
 
