@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -34,10 +35,12 @@ CALM, FLOOD, FEW = "pm-calm", "pm-flood", 1
 """Two secrets, and how many requests at a time the second one's key may have."""
 PROMPT = "a few words " * 600
 """Read in some tenths of a second: beside that, what a busy machine adds is little."""
-CLIENTS = 64
-"""Of the flood."""
+NEW, CACHED = 8, 200
+"""Streams in a turn, alone and beside the flood."""
 SETTLED_S = 10.0
 """The agent has read what was written before, and looked whether HAProxy has it."""
+READ_S = 2.0
+"""The agent has read what was just written; how long that takes is told by itself."""
 RATE_PER_S, RATED_S = 50, 3 * VERIFY_INTERVAL_S
 """Of requests at a fixed rate, and how long: the agent looks some times meanwhile."""
 
@@ -107,6 +110,7 @@ async def compared(session: aiohttp.ClientSession, stack: Stack, count: int, rou
     for _ in range(rounds):
         for of, into in ((keys(0), few), (keys(count), many)):
             await put_in_place(stack, of)
+            await asyncio.sleep(READ_S)
             await latencies(session, stack, 20)
             into += await latencies(session, stack, requests)
     said = {name: {"p50_ms": _at(of, 50), "p99_ms": _at(of, 99)} for name, of in (("few", few), ("many", many))}
@@ -130,12 +134,13 @@ async def revoked_s(session: aiohttp.ClientSession, stack: Stack, count: int, *,
         await asyncio.sleep(0.01)
 
 
-async def first_tokens(session: aiohttp.ClientSession, stack: Stack, requests: int) -> list[float]:
-    """Return the times to the first token of streams, one after the other, in milliseconds."""
+async def first_tokens(session: aiohttp.ClientSession, stack: Stack, requests: int, is_new: bool) -> list[float]:
+    """Return the times to the first token of streams, one after the other, in milliseconds. `is_new`: of prompts that
+    nobody has cached; else all are the same one.
+    """
     found = []
     for _ in range(requests):
-        # Each its own: what is cached for one conversation, another one takes the place of, with or without keys.
-        message = {"role": "user", "content": f"{uuid4()} {PROMPT}"}
+        message = {"role": "user", "content": f"{uuid4() if is_new else ''} {PROMPT}"}
         ask = {"model": "alpha", "messages": [message], "options": {"num_predict": 5}}
         begun = time.perf_counter()
         async with session.post(f"{stack.url}/api/chat", json=ask, headers=header(CALM)) as answer:
@@ -146,41 +151,51 @@ async def first_tokens(session: aiohttp.ClientSession, stack: Stack, requests: i
 
 
 @asynccontextmanager
-async def flood(session: aiohttp.ClientSession, stack: Stack) -> AsyncIterator[None]:
-    """Ask with one key from many clients, each again and again as Retry-After says."""
-    ask = {"model": "alpha", "messages": [{"role": "user", "content": "hi"}], "options": {"num_predict": 200}}
-
-    async def one() -> None:
-        while True:
-            async with session.post(f"{stack.url}/api/chat", json=ask, headers=header(FLOOD)) as answer:
-                await answer.read()
-            await asyncio.sleep(int(answer.headers.get("Retry-After", 0)))
-
-    tasks = [asyncio.ensure_future(one()) for _ in range(CLIENTS)]
+async def flood(stack: Stack, *options: str) -> AsyncIterator[dict[str, float]]:
+    """Have one key ask from many clients meanwhile; gives the statuses that they get in a second, in the end."""
+    command = [sys.executable, "-m", "bench.key_flood", stack.url, FLOOD, *options]
+    child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    assert child.stdout is not None
+    rates: dict[str, float] = {}
     try:
-        yield
+        await child.stdout.readline()
+        yield rates
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        child.terminate()
+        said, _ = await child.communicate()
+        rates.update(json.loads(said))
 
 
-async def beside_a_flood(session: aiohttp.ClientSession, stack: Stack, rounds: int, requests: int) -> object:
+async def beside_a_flood(
+    session: aiohttp.ClientSession, stack: Stack, rounds: int, requests: int, *options: str, is_new: bool
+) -> object:
     """Return p95 of the times to the first token, alone and beside the flood, in turns."""
+    alone: list[float] = []
+    beside: list[float] = []
+    for _ in range(rounds):
+        alone += await first_tokens(session, stack, requests, is_new)
+        async with flood(stack, *options) as told:
+            beside += await first_tokens(session, stack, requests, is_new)
+    return {
+        "alone_p50_p95_ms": (_at(alone, 50), _at(alone, 95)),
+        "beside_p50_p95_ms": (_at(beside, 50), _at(beside, 95)),
+        "p95_ratio": round(_at(beside, 95) / _at(alone, 95), 3),
+        "the_floods_statuses_per_s": told,
+    }
+
+
+async def floods(session: aiohttp.ClientSession, stack: Stack, rounds: int) -> object:
+    """Return it for floods that do, and do not, wait as they are told; and for prompts new, and cached."""
     for instance in stack.fleet.instances:
         wish = {**header(CALM), "x-pointsman-instance": instance.name}
         async with session.post(f"{stack.url}/api/generate", json={"model": "alpha"}, headers=wish) as answer:
             assert answer.status == 200
-    alone: list[float] = []
-    beside: list[float] = []
-    for _ in range(rounds):
-        alone += await first_tokens(session, stack, requests)
-        async with flood(session, stack):
-            beside += await first_tokens(session, stack, requests)
     return {
-        "alone_ms": _at(alone, 95),
-        "beside_ms": _at(beside, 95),
-        "ratio": round(_at(beside, 95) / _at(alone, 95), 3),
+        f"{'patient' if options else 'rude'}, {'new' if is_new else 'cached'}": await beside_a_flood(
+            session, stack, rounds, NEW if is_new else CACHED, *options, is_new=is_new
+        )
+        for options in ((), ("--patient",))
+        for is_new in (True, False)
     }
 
 
@@ -207,7 +222,7 @@ async def measured(count: int, rounds: int, requests: int) -> object:
                 "revoked_by_agent_s": await revoked_s(session, stack, count, by_agent=True),
             }
             await put_in_place(stack, keys(0))
-            return {**found, "first_token_p95": await beside_a_flood(session, stack, rounds, 8)}
+            return {**found, "first_token": await floods(session, stack, rounds)}
 
 
 def main() -> None:
