@@ -288,6 +288,24 @@ SMUGGLED = {
     ),
     "bare LF": (post(length(0), b"X-A: b\nX-B: c", key=b""), {400, 401}),
     "a bad chunk": (post(CHUNKED, body=b"0x5\r\nhello\r\n0\r\n\r\n" + HIDDEN), {400, 502}),
+    "a chunk too large to be counted": (post(CHUNKED, body=b"1" + b"0" * 16 + IN_CHUNKS + HIDDEN), {400}),
+    "a bare LF behind a chunk's size": (
+        post(CHUNKED, body=b"%x\n%b\r\n0\r\n\r\n" % (len(CHAT), CHAT) + HIDDEN),
+        {200, 400},
+    ),
+    "a line end in a chunk's extension": (
+        post(CHUNKED, body=b'%x;a="\n"\r\n%b\r\n0\r\n\r\n' % (len(CHAT), CHAT) + HIDDEN),
+        {400},
+    ),
+    "trailers of ours": (
+        post(CHUNKED, body=IN_CHUNKS[:-2] + b"X-Pointsman-Key: a|0|0|0|0|1|1||\r\nContent-Length: 99\r\n\r\n" + HIDDEN),
+        {200, 400},
+    ),
+    "a vertical tab before chunked": (post(b"Transfer-Encoding: \x0bchunked", body=IN_CHUNKS + HIDDEN), {400}),
+    "upgrade to WebSocket": (
+        post(b"Upgrade: websocket", b"Connection: Upgrade", length(len(CHAT)), body=CHAT + HIDDEN),
+        {0, 200, 400},
+    ),
     "a NUL in a header": (post(b"X-A: \x00b", length(0)), {400}),
     "upgrade to HTTP/2": (
         post(b"Upgrade: h2c", b"Connection: Upgrade", b"HTTP2-Settings: AAMAAABk", length(len(CHAT)), body=CHAT),
