@@ -5,11 +5,13 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoe_agent.routing import Kind, Policy, Snapshot, choose
+from spoe_agent.routing import Activity, Kind, Policy, Snapshot, choose
 from spoe_agent.routing import memo as limits
 from spoe_agent.routing.demand import Demand
+from spoe_agent.routing.estimates import GIB
 from spoe_agent.routing.memo import Memo
 from spoe_agent.routing.memory import ModelShape
+from spoe_agent.routing.snapshot import GpuDoubt, GpuGroup, Learned
 from spoe_agent.routing.wishes import Wishes
 from tests.routing.builders import (
     NOW_S,
@@ -106,6 +108,40 @@ def test_a_choice_is_the_same_with_it_and_without(of, data):
         if data.draw(st.booleans()):
             facts = replace(facts, loads=data.draw(counted(of)))
         assert choose(facts, of, snapshot, memo) == choose(facts, of, snapshot)
+
+
+WELL = fleet(*(spec(name, num_parallel=2, max_loaded_models=2, vram_bytes=12 * GIB) for name in ("g0", "g1", "g2")))
+USUAL = {
+    "instances": [state(), state(A), state(B, C), state(B, C, age_s=5.0), state(A, B), state(B)],
+    "activity": [
+        Activity(),
+        Activity({B: 1}, granted_at_s=NOW_S - 1.0),
+        Activity({A: 2}, mean_in_flight=1.5),
+        Activity({A: 1}, loading={A: NOW_S - 1.0}, leaving=frozenset({B})),
+        Activity(leaving=frozenset({C})),
+    ],
+    "gpus": [GpuGroup(), GpuGroup(doubt=GpuDoubt(slow="hot")), GpuGroup(total_bytes=10 * GIB)],
+    "learned": [Learned(rate_per_s=rates) for rates in ({B: 0.01, C: 0.01}, {B: 0.01, C: 0.002}, {A: 2.0, B: 0.01})],
+    "waiting": [0, 0, 3],
+    "home": [None, "g0", "g1"],
+    "at_s": [NOW_S, NOW_S + 1.0, NOW_S + 7.0, NOW_S + 12.0],
+}
+"""What is likely to happen, in few values, so that much is the same as it was before."""
+
+
+@untimed
+@given(st.data())
+def test_so_it_is_where_little_happens_in_a_fleet_that_is_well(data):
+    memo, snapshot = Memo(), moment(g0=state(B, C), g1=state(B, C), g2=state(A, B))
+    sorts = [asks(body_bytes=1_000_000), asks(num_ctx=8192)]
+    for _ in range(data.draw(st.integers(2, 12))):
+        part = data.draw(st.sampled_from(sorted(USUAL)))
+        now = data.draw(st.sampled_from(USUAL[part]))
+        if part in ("instances", "activity", "gpus"):
+            now = {**getattr(snapshot, part), data.draw(st.sampled_from(["g0", "g1", "g2"])): now}
+        snapshot = replace(snapshot, **{part: now})
+        facts = data.draw(st.sampled_from([sorts[0], *sorts]))
+        assert choose(facts, WELL, snapshot, memo) == choose(facts, WELL, snapshot)
 
 
 def test_what_is_the_same_is_not_worked_out_again():
