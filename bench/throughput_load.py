@@ -60,6 +60,7 @@ class Measured:
     size: str
     place: str
     connections: int
+    requests: int
     requests_per_s: float
     p50_ms: float
     p99_ms: float
@@ -73,6 +74,8 @@ class Measured:
     haproxy_mb: float
     """Resident memory of HAProxy behind it."""
     agent_mb: float
+    haproxy_peak_mb: float
+    """Its most since it was started."""
 
 
 async def measured(front: Front, load: Load, seconds: int, folder: Path, fleet: Fleet) -> Measured:
@@ -94,6 +97,7 @@ async def measured(front: Front, load: Load, seconds: int, folder: Path, fleet: 
         load.size,
         load.place,
         load.connections,
+        requests,
         float(_find(r"Requests/sec:\s+([\d.]+)", said)),
         _milliseconds(_find(r"50%\s+(\d\S*)", said)),
         _milliseconds(_find(r"99%\s+(\d\S*)", said)),
@@ -103,6 +107,7 @@ async def measured(front: Front, load: Load, seconds: int, folder: Path, fleet: 
         fell_back / max(1, lines),
         _resident_mb(pids[0]),
         _resident_mb(pids[1]),
+        _resident_mb(pids[0], "VmHWM"),
     )
 
 
@@ -139,7 +144,7 @@ def _milliseconds(text: str) -> float:
     raise RigError(f"wrk printed a time without a unit: {text}")
 
 
-def _resident_mb(pid: int | None) -> float:
+def _resident_mb(pid: int | None, field: str = "VmRSS") -> float:
     if pid is None:
         return 0.0
-    return int(_find(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())) / 1024
+    return int(_find(rf"{field}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())) / 1024
