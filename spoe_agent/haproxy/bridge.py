@@ -116,16 +116,19 @@ def _glimpse(args: Mapping[str, object], policy: Policy, request: RequestFacts) 
     return Glimpse(_bytes(args, "head"), _bytes(args, "tail"), size, is_within, *how)
 
 
-@lru_cache(maxsize=512)
 def loads(text: str) -> Mapping[str, InstanceLoad]:
     """Return HAProxy's counts from `name:connections:queued:up:tag` entries; entries of another form are left out."""
-    found: dict[str, InstanceLoad] = {}
-    for entry in text.split():
-        name, *numbers = entry.split(":")
-        tag = numbers.pop() if len(numbers) == 4 else ""
-        if len(numbers) == 3 and all(number.isdecimal() for number in numbers):
-            found[name] = InstanceLoad(int(numbers[0]), int(numbers[1]), numbers[2] != "0", tag)
-    return found
+    return {name: load for entry in text.split() for name, load in _load(entry)}
+
+
+# Texts are seldom the same twice while requests come and go; the entries of one instance are.
+@lru_cache(maxsize=4096)
+def _load(entry: str) -> tuple[tuple[str, InstanceLoad], ...]:
+    name, *numbers = entry.split(":")
+    tag = numbers.pop() if len(numbers) == 4 else ""
+    if len(numbers) != 3 or not all(number.isdecimal() for number in numbers):
+        return ()
+    return ((name, InstanceLoad(int(numbers[0]), int(numbers[1]), numbers[2] != "0", tag)),)
 
 
 def _tried(text: str) -> tuple[str, ...]:
