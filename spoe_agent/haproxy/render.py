@@ -114,6 +114,7 @@ def _template(name: str) -> Template:
     )
     environment.globals |= {"contract": contract, "seconds": duration, "of_bodies": OF_BODIES, "all_but": all_but}
     environment.globals |= {"error_type": error_type, "dialects": Dialect, "reasons": Reason, "lacks": Lack}
+    environment.globals["literal"] = literal
     return environment.get_template(name)
 
 
@@ -280,6 +281,12 @@ def all_but(names: Sequence[str]) -> str:
 def _next(start: str, names: Sequence[str]) -> str:
     """Return the letters with which names go on after a start."""
     return "".join(sorted({name[len(start)] for name in names if name.startswith(start)}))
+
+
+def literal(text: str) -> str:
+    """Return a text as an expression. A format would take HAProxy a buffer each time. No single quotes."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f"\"str('{escaped}')\""
 
 
 def _quoted(path: str) -> str:

@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from spoe_agent.haproxy.contract import APPLY_ID, APPLY_PATH
 from spoe_agent.keys.file import change
 from spoe_agent.rig.stack import Stack
 from tests.e2e.conftest import chat, seen_by, until
@@ -217,6 +218,15 @@ FORM = (
     b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\nRIFF\r\n--b--\r\n'
 )
 """What comes before a form's first part is passed over (RFC 2046, 5.1.1)."""
+
+
+@pytest.mark.haproxy
+async def test_apply_sees_without_a_key_that_the_agent_is_asked(locked: Stack, session: aiohttp.ClientSession) -> None:
+    for name, more in (("somebody-else", 0), (APPLY_ID, 1)):
+        asked = (await told(session, locked))["haproxy"]["questions"]
+        async with session.get(f"{locked.url}{APPLY_PATH}", headers={"X-Request-Id": name}) as answer:
+            assert answer.status == 401
+        assert (await told(session, locked))["haproxy"]["questions"] == asked + more
 
 
 @pytest.mark.haproxy

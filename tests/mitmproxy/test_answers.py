@@ -15,17 +15,16 @@ IN_HAPROXY = {"": Dialect.OLLAMA, "openai": Dialect.OPENAI, "anthropic": Dialect
 
 def haproxys_body(dialect, message, kind, request_id):
     """Put reject.json together with the variables that haproxy.cfg sets in this dialect."""
-    parts = {}
-    setting = re.compile(r"set-var-fmt\(txn\.pm_(e\d)\) '(.*?)'(?: if (\w+))?$", re.M)
+    parts = {"txn.pm_type": kind, "txn.pm.message": message}
+    setting = re.compile(r"""set-var(?:-fmt)?\((txn\.pm_e\d)\) (?:"str\('(.*?)'\)"|'(.*?)') if (\w+)$""", re.M)
     order = list(IN_HAPROXY)
     mine = order.index(next(name for name, one in IN_HAPROXY.items() if one is dialect))
-    for name, text, condition in setting.findall(FILES["haproxy.cfg"]):
+    for name, text, form, condition in setting.findall(FILES["haproxy.cfg"]):
         if order.index(condition) <= mine:
-            parts[f"%[var(txn.pm_{name})]"] = text.replace("%[unique-id]", request_id)
-    parts["%[var(txn.pm_type)]"] = kind
-    parts["%[var(txn.pm.message),json(utf8s)]"] = message
+            parts[name] = text.replace('\\"', '"') or form.replace("%[unique-id]", request_id)
     body = FILES["errors/reject.json"].rstrip("\n")
-    return re.sub(r"%\[.*?\](?=%|$)", lambda found: parts.get(found[0], ""), body)
+    showing = r"%\[var\(([\w.]+)(?:,'(.*?)')?\)(?:,json\(utf8s\))?\]"
+    return re.sub(showing, lambda found: parts.get(found[1], found[2] or ""), body)
 
 
 @pytest.mark.parametrize("status", [400, 404, 413, 503])
