@@ -16,6 +16,7 @@ import structlog
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.ending import Ending
+from spoe_agent.agent.grant import Grant
 from spoe_agent.agent.learner import Learner
 from spoe_agent.agent.persistently import persistently
 from spoe_agent.agent.preload import without_own
@@ -251,8 +252,8 @@ async def assemble(
             return "is not in the fleet file any more"
         return await probe(session, reach(to), what, deadline_s)
 
-    def refused(instance: str) -> None:
-        watch.refused(instance)
+    def refused(instance: str, grant: Grant | None) -> None:
+        watch.refused(instance, grant)
 
     ollamas, board = Ollamas(connect, clock), Board()
     agent = Agent(specs(fleet), board, ollamas.refresh, clock, learner, ollamas.unload, refused)

@@ -50,13 +50,16 @@ def of_health(health: InstanceHealth) -> list[Sign]:
 
 
 def of_models(spec: InstanceSpec, snapshot: Snapshot) -> list[Sign]:
-    """Say what is on the CPU that need not be."""
+    """Say what is on the CPU, and what of it need not be."""
     state = snapshot.state(spec.name)
     if state.lost_gpus:
         return [Sign(Grade.BAD, state.lost_gpus)]
     names = ", ".join(map(display, spilled(spec, state, snapshot.gpu(spec.name))))
     what = f"{names}: the GPUs would hold all of it; unloaded as soon as it is idle"
-    return [Sign(Grade.DOUBT, what)] if names else []
+    found = [Sign(Grade.DOUBT, what)] if names else []
+    # On an instance without GPUs they are where they belong.
+    on_cpu = [display(model) for model, loaded in sorted(state.loaded.items()) if loaded.spilled_bytes]
+    return found + [Sign(Grade.DOUBT, f"{name} is partly on the CPU") for name in on_cpu if spec.vram_bytes != 0]
 
 
 def of_readings(slow_lists: str, state: InstanceState, now_s: float) -> list[Sign]:
@@ -68,9 +71,6 @@ def of_readings(slow_lists: str, state: InstanceState, now_s: float) -> list[Sig
     for term in state.avoided.values():
         if now_s < term.until_s:
             found.append(Sign(Grade.DOUBT, f"passed over for a while: {term.why}"))
-    for model, loaded in sorted(state.loaded.items()):
-        if loaded.spilled_bytes:
-            found.append(Sign(Grade.DOUBT, f"{display(model)} is partly on the CPU"))
     return found
 
 

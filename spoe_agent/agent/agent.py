@@ -43,7 +43,7 @@ class Agent:
         clock: monotonic seconds.
         learner: what was learned before.
         unload: makes room; None: Ollama chooses what goes.
-        refused: told the name of an instance that did not take a request.
+        refused: told the name of an instance that did not take a request, and what was granted there.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Agent:
         clock: Callable[[], float] = time.monotonic,
         learner: Learner | None = None,
         unload: Unload | None = None,
-        refused: Callable[[str], None] = lambda _instance: None,
+        refused: Callable[[str, Grant | None], None] = lambda _instance, _grant: None,
     ) -> None:
         self.board = board
         self.learner = learner or Learner()
@@ -141,15 +141,20 @@ class Agent:
 
     def _withdraw(self, facts: RequestFacts) -> None:
         """Undo what was decided for a request that comes around again: its place there is free for others."""
-        self.board.end(facts.request_id)
+        grant = self.board.end(facts.request_id)
         last = facts.tried[-1]
         load = facts.loads.get(last)
         # Where HAProxy's check found it down meanwhile, it was not even asked.
         if last and (load is None or load.is_up):
-            self._refused(last)
+            self._refused(last, grant)
         self._leave(facts.request_id)
         self.answers.left(facts)
         self.release()
+
+    def is_repeated(self, choice: Choice, facts: RequestFacts) -> bool:
+        """Tell whether HAProxy is to send a request that was just decided elsewhere if it fails (`Grant`)."""
+        grant = None if choice.tier is None else self.board.find(facts.request_id)
+        return grant is not None and grant.is_repeated
 
     def ask(self, request_id: str, waiter: Waiter) -> bool:
         """Tell `waiter` a held request's Choice, now or when there is one. False: no such request is held (we were

@@ -18,6 +18,9 @@ from spoe_agent.routing.snapshot import Snapshot
 LOADS = (ROOM, EVICT)
 """Tiers at which a request has its model loaded, and waits for nothing but that."""
 
+CHEAP_BYTES = 512 << 10
+"""HAProxy copies a buffer for `max_inspected_body` of so much in 0.05 ms at most."""
+
 MAX_HOMES = 20_000
 """Conversations whose instance is remembered; the ones used longest ago go first."""
 
@@ -71,13 +74,25 @@ class Chooser:
             victims, cost = (chosen.victims, chosen.cost) if chosen else ((), None)
             loading = self._loading(facts.runner, choice, now_s) if choice.tier in LOADS else None
             about = choice.tier, facts.num_ctx, facts.process, facts.only_loads, facts.runner_options, loading, cost
-            grant = Grant(facts.request_id, choice.instance, facts.runner, now_s, *about, facts.caller)
+            repeats = self._repeats(facts, choice)
+            grant = Grant(facts.request_id, choice.instance, facts.runner, now_s, *about, facts.caller, repeats)
             self.board.grant(grant, victims)
             if facts.prefix:
                 self.homes.put(facts.prefix, choice.instance)
         elif facts.kind is Kind.UNLOAD:
             for instance in (choice.instance, *[name for _, name in choice.unloads]):
                 self.board.unload(instance, facts.runner, now_s)
+
+    def _repeats(self, facts: RequestFacts, choice: Choice) -> bool:
+        """Tell whether HAProxy is to send a request elsewhere if it fails where it goes now: once, and if there is
+        somebody else. It copies a whole buffer for that, so this is for where it may well fail, or buffers are small.
+        """
+        if facts.tried:
+            return False
+        is_on_trial = self.board.state(choice.instance or "").on_trial(facts.runner or "") is not None
+        if not is_on_trial and self.fleet.policy.max_inspected_bytes > CHEAP_BYTES:
+            return False
+        return any(one.exclusion is None and one.instance != choice.instance for one in choice.candidates)
 
     def _loading(self, model: str, choice: Choice, now_s: float) -> Loading:
         """Return what a load that is to begin reads."""

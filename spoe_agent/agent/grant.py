@@ -48,6 +48,8 @@ class Grant:
     cost: Cost | None = None
     """What was predicted for it."""
     caller: str = ""
+    is_repeated: bool = False
+    """HAProxy keeps it until the instance answers: what is answered 500 or 503, or not at all, goes elsewhere."""
 
     @property
     def is_own(self) -> bool:

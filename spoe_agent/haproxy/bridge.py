@@ -160,8 +160,8 @@ def process(message: Message) -> str:
     return _text(message.args, "process")
 
 
-def actions(choice: Choice, request: RequestFacts) -> tuple[VarAction, ...]:
-    """Return the variables that tell HAProxy what was chosen."""
+def actions(choice: Choice, request: RequestFacts, is_repeated: bool = False) -> tuple[VarAction, ...]:
+    """Return the variables that tell HAProxy what was chosen, and whether the request goes elsewhere if it fails."""
     found: dict[Variable, str | int] = {"action": str(choice.action), "reason": choice.reason_text}
     if request.asked:
         found["model"] = request.asked
@@ -173,6 +173,8 @@ def actions(choice: Choice, request: RequestFacts) -> tuple[VarAction, ...]:
         found["error_type"] = error_type(request.dialect, choice.status)
     if choice.retry_after_s is not None:
         found["retry_after"] = choice.retry_after_s
+    if is_repeated:
+        found["repeat"] = 1
     return tuple(variable(name, value) for name, value in found.items())
 
 

@@ -87,7 +87,7 @@ TRACE: Mapping[Argument, str] = {"trace": "req.fhdr(traceparent),bytes(0,100)"}
 
 QUESTIONS = frozenset(Question)
 
-Variable = Literal["action", "server", "model", "status", "reason", "message", "error_type", "retry_after"]
+Variable = Literal["action", "server", "model", "status", "reason", "message", "error_type", "retry_after", "repeat"]
 VARIABLES: tuple[Variable, ...] = get_args(Variable)
 """Variables of an answer; HAProxy has them as `txn.pm.NAME`."""
 

@@ -51,14 +51,16 @@ class Questions:
     def _settled(self, choice: Choice, facts: RequestFacts) -> Actions | Later:
         if self._agent.is_worth_a_second_look(choice):
             return self._looked_at_again(facts)
-        return (
-            self.with_room(choice, facts) if self._agent.unloading.is_needed(choice) else bridge.actions(choice, facts)
-        )
+        return self.with_room(choice, facts) if self._agent.unloading.is_needed(choice) else self.actions(choice, facts)
+
+    def actions(self, choice: Choice, facts: RequestFacts) -> Actions:
+        """Return the answer."""
+        return bridge.actions(choice, facts, self._agent.is_repeated(choice, facts))
 
     async def with_room(self, choice: Choice, facts: RequestFacts) -> Actions:
         """Return the answer when the room is made that the choice needs."""
         await self._agent.unloading.make_room(choice)
-        return bridge.actions(choice, facts)
+        return self.actions(choice, facts)
 
     async def _looked_at_again(self, facts: RequestFacts) -> Actions:
         return await self.with_room(await self._agent.decide_again(facts), facts)

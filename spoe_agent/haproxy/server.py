@@ -201,7 +201,7 @@ class SpopProtocol(Passable):
             if self._agent.unloading.is_needed(choice):
                 self._answer_later(notify, self._questions.with_room(choice, request))
             else:
-                self._send(notify, bridge.actions(choice, request))
+                self._send(notify, self._questions.actions(choice, request))
 
         self._asked[request_id] = notify.stream_id, notify.frame_id
         if self._agent.ask(request_id, answer):

@@ -60,5 +60,6 @@ class Avoidance:
         return self._terms.pop(model, None) is not None
 
     def now(self, now_s: float) -> dict[str, Avoided]:
-        """Return what the instance is passed over for."""
-        return {key: Avoided(term.until_s, term.why) for key, term in self._terms.items() if now_s < term.until_s}
+        """Return what the instance is passed over for, or was until lately and has not served since."""
+        kept = ((key, term) for key, term in self._terms.items() if now_s < term.until_s + FORGOTTEN_S)
+        return {key: Avoided(term.until_s, term.why) for key, term in kept}

@@ -33,6 +33,7 @@ LEFT_WAITING = "CH"
 """The client left before the first byte; the instance had the request."""
 
 REFUSED = "refused a request's connection"
+REPEATED = "failed a request, which went elsewhere"
 
 
 class Manner(Enum):

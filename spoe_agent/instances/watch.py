@@ -144,21 +144,24 @@ class Watch:
 
     def _judge(self, line: Line, grant: Grant, now_s: float) -> None:
         """Take the manner in which an instance treated a request."""
-        name, board = grant.instance, self._agent.board
+        name = grant.instance
         treated, why = manner(line, grant)
         self._usual.ended(line, grant, treated)
+        self._note(self._watched[name].ended(grant, treated, why, self._around(grant, now_s)))
+        if treated is Manner.ERRED:
+            self._acquit(now_s)
+        self._publish_avoided(name, now_s)
+
+    def _around(self, grant: Grant, now_s: float) -> Around:
+        """Return what the end of a granted request is judged by."""
+        name, board = grant.instance, self._agent.board
 
         def expect(model: str) -> Expected:
             """Few ends need it, and it takes a while."""
             return self._usual.on(self._specs[name], board.snapshot({}, now_s))(model)
 
         beside = board.activity(name).in_flight.get(grant.model, 0) - 1
-        enough = self._policy.errors
-        around = Around(now_s, board.state(name), beside, expect, self._failures, enough)
-        self._note(self._watched[name].ended(line, grant, treated, why, around))
-        if treated is Manner.ERRED:
-            self._acquit(now_s)
-        self._publish_avoided(name, now_s)
+        return Around(now_s, board.state(name), beside, expect, self._failures, self._policy.errors)
 
     def _acquit(self, now_s: float) -> None:
         """Hold what is a model's own fault against no instance. Say it once."""
@@ -179,10 +182,19 @@ class Watch:
         """Return what is known of models that fail wherever they are asked, for people."""
         return [f"{why}: its own fault or its clients'" for why in self._failures.at_fault(self._clock()).values()]
 
-    def refused(self, instance: str) -> None:
-        """Take note that a request could not connect, and comes around again."""
-        if instance in self._watched:
-            self._note(self._watched[instance].health.refused(REFUSED, self._clock()))
+    def refused(self, instance: str, grant: Grant | None) -> None:
+        """Take note that a request, with what was granted to it there, comes around again: it could not connect, or is
+        repeated for whatever reason.
+        """
+        if instance not in self._watched:
+            return
+        now_s, one = self._clock(), self._watched[instance]
+        if grant is None or not grant.is_repeated:
+            self._note(one.health.refused(REFUSED, now_s))
+            return
+        self._note(one.repeated(grant, self._around(grant, now_s)))
+        self._acquit(now_s)
+        self._publish_avoided(instance, now_s)
 
     def touched(self, instance: str, model: str) -> None:
         """Take note that a model was touched: nobody else has used it."""

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import NamedTuple
 
-from spoe_agent.agent.ending import Line
 from spoe_agent.agent.grant import Grant
 from spoe_agent.fleet import HealthPolicy
 from spoe_agent.instances.avoidance import Avoidance
-from spoe_agent.instances.ended import Manner
+from spoe_agent.instances.ended import REPEATED, Manner
 from spoe_agent.instances.evictions import Evictions
 from spoe_agent.instances.failures import Failures, Verdict
 from spoe_agent.instances.health import InstanceHealth, Transition
@@ -141,7 +140,7 @@ class Watched:
             avoided=self.avoidance.now(now_s),
         )
 
-    def ended(self, line: Line, grant: Grant, treated: Manner, why: str, around: Around) -> Transition | None:
+    def ended(self, grant: Grant, treated: Manner, why: str, around: Around) -> Transition | None:
         """Take the end of a request that was granted to this instance, and how it treated it."""
         now_s = around.now_s
         if treated in (Manner.BEGUN, Manner.SERVED):
@@ -156,11 +155,11 @@ class Watched:
             # No sign that the model fails: it was not tried.
             self._avoid(grant.model, why, grant, now_s)
         elif treated is Manner.ERRED:
-            return self._failed(line, grant, why, around)
+            return self._failed(grant, why, around)
         elif treated is Manner.WAITED:
             return self._waited(grant, around)
         elif treated is Manner.SERVED:
-            around.failures.served(grant.model, self.health.instance, line.caller, now_s)
+            around.failures.served(grant.model, self.health.instance, grant.caller, now_s)
             self.avoidance.served(grant.model, grant.at_s)
             return self.health.served(now_s)
         return None
@@ -169,10 +168,18 @@ class Watched:
         self.last_sign_s[model] = now_s
         self.left.pop(model, None)
 
-    def _failed(self, line: Line, grant: Grant, why: str, around: Around) -> Transition | None:
+    def repeated(self, grant: Grant, around: Around) -> Transition | None:
+        """Take that a request goes elsewhere: it was refused, cut off, or answered 500 or 503; which, nobody says."""
+        on_trial = around.state.on_trial(grant.model)
+        turn = None if on_trial == ANY_MODEL else self._failed(grant, REPEATED, around)
+        if on_trial is not None:
+            self._avoid(on_trial, REPEATED, grant, around.now_s)
+        return turn
+
+    def _failed(self, grant: Grant, why: str, around: Around) -> Transition | None:
         """Hold against the instance what is its own."""
         now_s, model = around.now_s, grant.model
-        verdict = around.failures.failed(model, self.health.instance, line.caller, why, around.enough, now_s)
+        verdict = around.failures.failed(model, self.health.instance, grant.caller, why, around.enough, now_s)
         if verdict is Verdict.MODEL:
             return None
         if verdict is Verdict.HERE:

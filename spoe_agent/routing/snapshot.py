@@ -95,7 +95,13 @@ class InstanceState:
     usual_context: int | None = None
     """What most of these have; None: none was seen."""
     avoided: Mapping[str, Avoided] = field(default_factory=dict)
-    """By the model for which it is passed over, or ANY_MODEL."""
+    """By the model for which it is passed over, or ANY_MODEL; what is over too, until it has served again."""
+
+    def on_trial(self, model: str) -> str | None:
+        """Return for what the instance is, or was until lately, passed over: the model, or ANY_MODEL. None: for nothing
+        that concerns it, or it has served since.
+        """
+        return next((key for key in (ANY_MODEL, model) if key in self.avoided), None)
 
 
 UNKNOWN_STATE = InstanceState()

@@ -20,11 +20,13 @@ from spoe_agent.routing import (
     InstanceState,
     Kind,
     LoadedModel,
+    Policy,
     Reason,
     Tier,
 )
 from spoe_agent.routing.change import Change, Verb
 from spoe_agent.routing.names import canonical
+from spoe_agent.routing.snapshot import ANY_MODEL, Avoided
 from tests.rigs import CLOUD, FLEET, HOLD, HOLD_S, NEW, REJECT, ROUTE, A, B, Held, Rig, asks
 
 
@@ -61,7 +63,7 @@ def test_simultaneous_requests_are_spread_before_haproxy_counts_them():
 
 def test_a_request_that_comes_around_again_leaves_nothing_where_it_was():
     refused = []
-    rig = Rig(refused=refused.append)
+    rig = Rig(refused=lambda instance, _: refused.append(instance))
     rig.publish(A, loaded=[A])
     first = rig.agent.decide(asks()).instance
     second = rig.agent.decide(asks(tried=(first,)))
@@ -77,11 +79,42 @@ def test_a_request_that_comes_around_again_leaves_nothing_where_it_was():
 )
 def test_whom_haproxys_check_found_down_refused_nothing(loads, refused):
     told = []
-    rig = Rig(refused=told.append)
+    rig = Rig(refused=lambda instance, _: told.append(instance))
     counts = {name: InstanceLoad(0, 0, is_up) for name, is_up in loads.items()}
     rig.agent.decide(asks(tried=("g0",), loads=counts))
     rig.agent.decide(asks(tried=("g0", ""), loads=counts))
     assert told == refused
+
+
+AVOIDED = Avoided(0.0, "answered 503")
+
+
+@pytest.mark.parametrize(
+    ("avoided", "other_is_up", "inspected_bytes", "is_repeated"),
+    [
+        ({}, True, 31 << 20, False),
+        ({ANY_MODEL: AVOIDED}, True, 31 << 20, True),
+        ({A: AVOIDED}, True, 31 << 20, True),
+        ({B: AVOIDED}, True, 31 << 20, False),
+        ({A: AVOIDED}, False, 31 << 20, False),
+        ({}, True, 64 << 10, True),
+        ({}, False, 64 << 10, False),
+    ],
+)
+def test_what_may_fail_is_repeated_where_there_is_another_instance(avoided, other_is_up, inspected_bytes, is_repeated):
+    """Always where HAProxy's buffers are small; and nothing twice."""
+    rig = Rig()
+    rig.agent.fleet = replace(rig.agent.fleet, policy=Policy(max_inspected_bytes=inspected_bytes))
+    rig.publish(A, loaded=[A])
+    for name in ("g0", "g1"):
+        rig.board.publish(name, replace(rig.board.state(name), avoided=avoided))
+    if not other_is_up:
+        rig.board.publish("g1", replace(rig.board.state("g1"), health=Health.DOWN))
+    choice = rig.agent.decide(asks())
+    assert rig.agent.is_repeated(choice, asks()) is is_repeated
+    if other_is_up:
+        again = asks(tried=(choice.instance,))
+        assert not rig.agent.is_repeated(rig.agent.decide(again), again)
 
 
 def test_its_place_is_free_for_who_waits():

@@ -13,7 +13,9 @@ def test_twice_as_long_each_time_up_to_a_minute_and_anew_when_it_was_well_for_lo
         pauses.append(it.add(A, "answered 404", now_s, now_s))
         assert it.now(now_s) == {A: Avoided(now_s + pauses[-1], "answered 404")}
         now_s += pauses[-1]
-        assert it.now(now_s) == {}
+    # What is over is told until it has served, or was well for long.
+    assert it.now(now_s + FORGOTTEN_S - 1) == {A: Avoided(now_s, "answered 404")}
+    assert it.now(now_s + FORGOTTEN_S) == {}
     assert pauses == [1, 2, 4, 8, 16, 32, LONGEST_S, LONGEST_S, LONGEST_S]
     assert it.add(A, "answered 404", now_s, now_s + FORGOTTEN_S + 1) == FIRST_S
 

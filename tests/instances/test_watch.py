@@ -6,6 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from spoe_agent.agent.ending import Ending
+from spoe_agent.agent.grant import Grant
 from spoe_agent.agent.statefile import Kept
 from spoe_agent.fleet import HealthPolicy, loads, specs
 from spoe_agent.instances.lists import InstalledModel
@@ -345,3 +346,26 @@ def test_so_does_one_that_was_started_while_the_agent_was_away(loaded, expected)
         after.watch.restore(before)
     load = after.agent.preload.due(after.clock())
     assert (load is not None and load.model == A) is expected
+
+
+def test_what_failed_and_went_elsewhere_keeps_others_away_but_not_a_clients_mistake():
+    """HAProxy does not say how it failed: on trial for a full queue it is full again, else what becomes of it elsewhere
+    tells.
+    """
+    bench = Bench()
+    bench.poll("g1", {A: LoadedModel(1, 1)})
+    bench.ask("full")
+    full = bench.board.find("rfull").instance
+    bench.end("full", full, EARLY, status=503)
+    bench.later(1.5)
+    for name in ("g0", "g1"):
+        bench.poll(name, {A: LoadedModel(1, 1)})
+    grant = Grant("r1", full, A, bench.clock(), is_repeated=True)
+    bench.board.end("r1")
+    bench.watch.refused(full, grant)
+    assert bench.board.state(full).avoided[""].until_s == bench.clock() + 2
+    other = {"g0": "g1", "g1": "g0"}[full]
+    for _ in range(2):
+        bench.watch.refused(other, replace(grant, instance=other))
+    assert bench.board.state(other).avoided[A].until_s == bench.clock() + 1
+    assert {bench.state("g0"), bench.state("g1")} == {Health.UP}

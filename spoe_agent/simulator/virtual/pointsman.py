@@ -13,6 +13,7 @@ from typing import Self
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.ending import Ending
+from spoe_agent.agent.grant import Grant
 from spoe_agent.fleet import HealthPolicy
 from spoe_agent.fleet.schema import Policies
 from spoe_agent.instances.lists import InstalledModel
@@ -106,8 +107,8 @@ class PointsmanPolicy(RoutingPolicy):
     def _on_disk(self, names: Collection[str] | None) -> dict[str, InstalledModel]:
         return {key: _installed(model) for key, model in self._models.items() if names is None or key in names}
 
-    def _not_taken(self, instance: str) -> None:
-        self._watching.not_taken(instance)
+    def _not_taken(self, instance: str, grant: Grant | None) -> None:
+        self._watching.not_taken(instance, grant)
 
     def _agents_time_s(self) -> float:
         return self._now_s / self._variant.time_scale

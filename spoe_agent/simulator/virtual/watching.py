@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.ending import Ending, Line
+from spoe_agent.agent.grant import Grant
 from spoe_agent.fleet import HealthPolicy
 from spoe_agent.instances.lists import Installed, InstalledModel
 from spoe_agent.instances.probe import Target
@@ -72,9 +73,9 @@ class Watching:
         """Nobody listened at a poll."""
         self._watch.published(instance, Reading(self._clock(), PollResult.REFUSED, "connection refused"))
 
-    def not_taken(self, instance: str) -> None:
+    def not_taken(self, instance: str, grant: Grant | None) -> None:
         """An instance did not take a request."""
-        self._watch.refused(instance)
+        self._watch.refused(instance, grant)
 
     def ended(
         self, request_id: str, record: RequestOutcome, server: str, ending: Ending, is_redispatched: bool
