@@ -124,7 +124,7 @@ class Parts:
         """Return what the status says first: where the fleet file and the world do not go together."""
         missing = self.agent.missing_in_haproxy()
         not_there = [f"HAProxy did not have {name}, or not at this address, when it asked last" for name in missing]
-        wrong = self.agent.settings.warnings(self._clock())
+        wrong = [what for _, what in self.agent.settings.differences(self._clock())]
         return [*self.gpus.warnings(), *wrong, *not_there, *self._differing()]
 
     def _differing(self) -> list[str]:

@@ -89,8 +89,8 @@ class Settings:
         all_real = [self.real(name, now_s) for name in self._said]
         return tuple(replace(one, max_connections=limits.get(one.name, one.max_connections)) for one in all_real)
 
-    def warnings(self, now_s: float) -> Iterator[str]:
-        """Yield where the fleet file says something else, a sentence each."""
+    def differences(self, now_s: float) -> Iterator[tuple[str, str]]:
+        """Yield where the fleet file says something else: the instance, and a sentence."""
         for name, said in self._said.items():
             known, real = self._known[name], self.real(name, now_s)
             found = known.started.num_parallel
@@ -101,13 +101,13 @@ class Settings:
                     if found
                     else f"{shown} answers came at once"
                 )
-                yield _differs(name, "num_parallel", said.num_parallel, how, shown)
+                yield name, _differs(name, "num_parallel", said.num_parallel, how, shown)
             most = real.max_loaded_models
             if "max_loaded_models" in said.says and most != said.max_loaded_models:
                 by_process = most == known.started.max_loaded_models
                 how = f"its process was started with OLLAMA_MAX_LOADED_MODELS={most}"
                 how = how if by_process else f"it lets models go to keep {most}, though memory is left"
-                yield _differs(name, "max_loaded_models", said.max_loaded_models, how, most)
+                yield name, _differs(name, "max_loaded_models", said.max_loaded_models, how, most)
 
 
 def _new(said: InstanceSpec) -> _Known:

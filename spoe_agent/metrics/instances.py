@@ -18,6 +18,17 @@ def _health(moment: Moment) -> Iterator[Row[float]]:
             yield (name, str(state)), moment.health[name] is state
 
 
+def _doubts(moment: Moment) -> Iterator[Row[float]]:
+    at_s = moment.snapshot.at_s
+    differ = {name for name, _ in moment.known.agent.settings.differences(at_s)}
+    for name in moment.names:
+        state = moment.snapshot.state(name)
+        yield (name, "refusals"), any(at_s < term.until_s for term in state.avoided.values())
+        yield (name, "loads"), state.loads_in_doubt
+        yield (name, "gpus"), bool(state.lost_gpus)
+        yield (name, "settings"), name in differ
+
+
 def _limit(moment: Moment) -> Iterator[Row[float]]:
     return (((name,), moment.limits[name].now) for name in moment.names)
 
@@ -85,6 +96,13 @@ METRICS: tuple[AnyMetric, ...] = (
         ("instance", "state"),
         _health,
         "1 for the state that the instance is in, as `pointsman status` names it, 0 for the others.",
+    ),
+    Gauge(
+        "pointsman_instance_doubts",
+        ("instance", "about"),
+        _doubts,
+        "1 for what speaks against an instance that may be up all the same: its `refusals` (passed over for a while), "
+        "`loads` that do not end, `gpus` that it has lost, `settings` that are not as the fleet file says.",
     ),
     Gauge(
         "pointsman_connection_limit",

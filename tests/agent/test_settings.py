@@ -118,7 +118,7 @@ def test_where_the_file_is_wrong_is_said(says, started, keeps, expected):
     of.started("g0", started)
     if keeps:
         of.keeps("g0", keeps, 0.0)
-    said = list(of.warnings(0.0))
+    said = [what for _, what in of.differences(0.0)]
     assert len(said) == len(expected)
     for text, part in zip(said, expected, strict=True):
         assert text.startswith(f"g0: the fleet file says {part}; write ")

@@ -77,6 +77,23 @@ async def test_a_fast_refusal_does_not_draw_all_requests(own: Stack, session: ai
     await fault(session, own, victim, "none")
 
 
+async def test_who_refuses_is_seen(own: Stack, session: aiohttp.ClientSession) -> None:
+    """The model is pinned, so that it is asked again and again."""
+
+    async def client() -> None:
+        while True:
+            await ask(session, own, "gamma")
+            await asyncio.sleep(0.1)
+
+    await fault(session, own, "gpu2", "wrong_status", status=503)
+    async with asyncio.TaskGroup() as group:
+        asking = group.create_task(client())
+        what, doubts = "passed over for a while", "pointsman_instance_doubts"
+        await see(session, own, "gpu2", what, doubts, instance="gpu2", about="refusals")
+        asking.cancel()
+    await fault(session, own, "gpu2", "none")
+
+
 async def test_clients_that_do_not_wait_do_not_hide_who_hangs(own: Stack, session: aiohttp.ClientSession) -> None:
     """The model is pinned, so all go to the one that hangs."""
     victim, body = "gpu2", chat("gamma", stream=False, keep_alive=-1)

@@ -114,14 +114,16 @@ async def test_hangs_before_the_first_byte_while_it_lists_models(own: Stack, ses
 
 async def test_cut_streams(own: Stack, session: aiohttp.ClientSession) -> None:
     victim = await home(session, own, "alpha")
-    await fault(session, own, victim, "cut_stream", count=2)
+    await fault(session, own, victim, "cut_stream")
     body = {"model": "alpha", "prompt": "x", "options": {"num_predict": 50}}
     async with all_to(session, own, victim):
         for _ in range(2):
             with pytest.raises(aiohttp.ClientPayloadError):
                 async with session.post(f"{own.url}/api/generate", json=body) as answer:
                     await answer.read()
-    assert "broke" in await becomes_and_back(session, own, victim)
+    await see(session, own, victim, "broke", "pointsman_instance_health", instance=victim, state="suspect")
+    await fault(session, own, victim, "none")
+    await becomes(session, own, victim, "up", BACK_WITHIN_S)
 
 
 async def test_wrong_status(own: Stack, session: aiohttp.ClientSession) -> None:
@@ -302,3 +304,15 @@ async def test_everybody_in_doubt_is_better_than_nobody(own: Stack, session: aio
     for _ in range(2):
         assert (await ask(session, own, "gamma"))[0] == 500
     assert await ask(session, own, "gamma") == (200, where)
+
+
+async def test_lost_gpus_are_named(own: Stack, session: aiohttp.ClientSession) -> None:
+    """All that the instance has loaded is on the CPU. The last test: it is not trusted before it is started anew."""
+    spec = own.fleet.instances[2]
+    for there in (await one(session, own, spec.name))["loaded"]:
+        async with session.post(f"{spec.url}/api/generate", json={"model": there["model"], "keep_alive": 0}) as answer:
+            assert answer.status == 200
+    await fault(session, own, spec.name, "spill", fraction=1.0)
+    assert await ask(session, own, "gamma") == (200, spec.name)
+    what, doubts = "has gamma:latest on the CPU alone", "pointsman_instance_doubts"
+    await see(session, own, spec.name, what, doubts, instance=spec.name, about="gpus")

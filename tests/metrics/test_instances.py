@@ -1,6 +1,12 @@
 """What the metrics say of instances."""
 
+from dataclasses import replace
+
+import pytest
+
+from spoe_agent.agent.settings import Started
 from spoe_agent.fleet import HealthPolicy, loads, specs
+from spoe_agent.routing.snapshot import ANY_MODEL, Avoided
 from tests.metrics.rig import FLEET, A, B, Rig
 
 
@@ -15,6 +21,34 @@ async def test_health_and_limits():
     assert await rig.value("pointsman_connection_limit", instance="g0") == rig.limiter.now("g0")
     assert await rig.value("pointsman_connection_limit_configured", instance="g0") == rig.limiter.configured("g0")
     assert await rig.value("pointsman_slowdown_ratio", instance="g0") == 1.0
+
+
+@pytest.mark.parametrize(
+    ("about", "state"),
+    [
+        (None, {}),
+        ("refusals", {"avoided": {ANY_MODEL: Avoided(110.0, "503")}}),
+        (None, {"avoided": {ANY_MODEL: Avoided(90.0, "503")}}),
+        ("loads", {"loads_in_doubt": True}),
+        ("gpus", {"lost_gpus": "has a on the CPU alone"}),
+    ],
+)
+async def test_doubts(about, state):
+    rig = Rig()
+    rig.agent.published("g0", replace(rig.agent.board.state("g0"), **state))
+    found = {
+        one: await rig.value("pointsman_instance_doubts", instance="g0", about=one)
+        for one in ("refusals", "loads", "gpus", "settings")
+    }
+    assert {one for one, value in found.items() if value} == {about} - {None}
+
+
+async def test_settings_that_are_not_as_the_file_says():
+    rig = Rig(FLEET.replace("{name: g0,", "{name: g0, num_parallel: 2,"))
+    for parallel, expected in ((2, 0), (4, 1)):
+        rig.agent.settings.started("g0", Started(num_parallel=parallel))
+        assert await rig.value("pointsman_instance_doubts", instance="g0", about="settings") == expected
+        assert await rig.value("pointsman_instance_doubts", instance="g1", about="settings") == 0
 
 
 async def test_slots_and_what_is_loaded():
