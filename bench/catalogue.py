@@ -26,7 +26,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.big_fleet import CHANGED, ReadBy, Size, assembled, model, other_side
-from bench.choose_cost import SCENES, measure
+from bench.choose_cost import measure
+from bench.choose_stage import SCENES
 from spoe_agent.agent.second_look import INTERVAL_S
 from spoe_agent.door.answers import Answers
 from spoe_agent.door.catalogue import ANSWERS, Listing

@@ -2,7 +2,8 @@ from dataclasses import astuple
 
 import pytest
 
-from bench.choose_cost import CHOOSE, GOALS_US, SCENES, Measured, Stage, measure, missed
+from bench.choose_cost import CHOOSE, GOALS_US, Measured, measure, missed
+from bench.choose_stage import SCENES, Stage
 from spoe_agent.routing import Action
 
 each_scene = pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
