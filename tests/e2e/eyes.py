@@ -2,8 +2,8 @@
 
 `see` looks at all of them. Which fault is seen in which test:
 
-    test_health    an instance killed, that hangs, cuts streams, cannot load, answers errors, whose lists fail; drained;
-                   a model on the CPU in part; lost GPUs
+    test_health    an instance killed, that hangs, cannot load, answers errors, whose lists fail; drained; a model on
+                   the CPU in part; lost GPUs. One that cuts streams is up again within a probe: counted as broken
     test_failures  clients that leave before the first token again and again; a model that fails wherever it is asked;
                    who refuses at once
     test_gpus      a GPU lost or held down, its memory taken; no reading at all
