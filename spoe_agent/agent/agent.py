@@ -143,6 +143,8 @@ class Agent:
         """Undo what was decided for a request that comes around again: its place there is free for others."""
         grant = self.board.end(facts.request_id)
         last = facts.tried[-1]
+        if grant is not None and grant.is_repeated and grant.instance == last:
+            self.record.counts.repeated(grant)
         load = facts.loads.get(last)
         # Where HAProxy's check found it down meanwhile, it was not even asked.
         if last and (load is None or load.is_up):
@@ -227,9 +229,7 @@ class Agent:
         self._room.reserve(now_s)
 
     def touches(self, wall_s: float) -> list[Touch]:
-        """Return the models that are to be kept loaded now, by a request without a prompt to their instances; none
-        twice. `wall_s`: seconds since 1970.
-        """
+        """Return the models to be kept loaded now, by requests without a prompt; none twice. `wall_s`: since 1970."""
         return self._kept.due(self._clock(), wall_s)
 
     def release(self) -> None:
@@ -252,12 +252,8 @@ class Agent:
 
     def missing_in_haproxy(self) -> list[str]:
         """Return the instances that the HAProxy which asked last does not have, or has at another address."""
-        there = self._servers
-        return [
-            spec.name
-            for spec in self.fleet.instances
-            if there and (spec.name not in there or there[spec.name].tag not in ("", spec.tag))
-        ]
+        there, specs = self._servers, self.fleet.instances
+        return [one.name for one in specs if there and (one.name not in there or not there[one.name].is_of(one.tag))]
 
     def adopt(self, fleet: FleetSpec) -> None:
         """Take another fleet, with everything that is known, granted and held. `release` is to follow."""

@@ -87,7 +87,7 @@ class Chooser:
         """Tell whether HAProxy is to send a request elsewhere if it fails where it goes now: once, and if there is
         somebody else. It copies a whole buffer for that, so this is for where it may well fail, or buffers are small.
         """
-        if facts.tried:
+        if facts.tried or choice.tier is None:
             return False
         is_on_trial = self.board.state(choice.instance or "").on_trial(facts.runner or "") is not None
         if not is_on_trial and self.fleet.policy.max_inspected_bytes > CHEAP_BYTES:

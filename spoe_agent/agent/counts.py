@@ -41,7 +41,7 @@ class Outcome(StrEnum):
     @classmethod
     def of(cls, ending: Ending) -> Outcome:
         """Return the outcome of an ending."""
-        if ending.is_whole:
+        if ending.is_whole or ending.is_rescued:
             return cls.WHOLE
         if ending.left is None:
             return cls.BROKEN
@@ -117,6 +117,10 @@ class Counts:
     def left_queue(self, priority: int, outcome: str, seconds: float) -> None:
         """Count a request that is held no more."""
         self.hold_s[priority, outcome].add(seconds)
+
+    def repeated(self, grant: Grant) -> None:
+        """Count a request that failed where it was granted, and goes elsewhere."""
+        self.ended[grant.instance, Outcome.BROKEN] += 1
 
     def finished(self, grant: Grant, ending: Ending, warm_s: float | None, load_s: float | None) -> None:
         """Count the end of a granted request.

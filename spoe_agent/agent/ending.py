@@ -34,6 +34,8 @@ class Ending:
     """Status 200, and both sides were content (termination state `--`)."""
     left: Left | None = None
     """When its client left; None: it stayed until the end."""
+    is_rescued: bool = False
+    """As good as whole, after another instance had failed it: its times are not one instance's."""
 
 
 @dataclass(frozen=True, slots=True)

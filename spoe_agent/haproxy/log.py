@@ -96,7 +96,7 @@ def read_line(line: bytes) -> Line | None:
         redispatched = str(fields.get("retries", "")).startswith("+")
         first_ms, data_ms = fields["first_byte_ms"], fields["data_ms"]
         whole = well and not redispatched and first_ms >= 0 and data_ms >= 0
-        ending = Ending(first_ms / 1000, (first_ms + data_ms) / 1000, whole, _left(fields))
+        ending = Ending(first_ms / 1000, (first_ms + data_ms) / 1000, whole, _left(fields), well and redispatched)
         error = _set(fields, "spoe_error")
         return Line(
             str(fields["id"]),

@@ -5,7 +5,7 @@ errors.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from spoe_agent.haproxy.contract import HOLD_GRACE_S, LATER, Question
 from spoe_agent.haproxy.key_maps import KEYS_MAP, RIGHTS_MAP
 from spoe_agent.haproxy.models_map import MODELS_MAP, entries, text
 from spoe_agent.haproxy.names import HOSTS, RESOLVERS, in_hosts_file, server_options
+from spoe_agent.haproxy.quoting import all_but, literal, quoted
 from spoe_agent.keys.entry import OPEN_LINE
 from spoe_agent.keys.file import Keys
 from spoe_agent.keys.file import read as read_keys
@@ -182,7 +183,7 @@ def _config(fleet: Fleet, known: frozenset[str]) -> str:
 def _of_door(fleet: Fleet) -> dict[str, object]:
     """Return what says who may come in, and how."""
     tls, port = fleet.tls, fleet.listeners.front.port
-    bound = f" ssl crt {_quoted(tls.certificate)} alpn h2,http/1.1 ssl-min-ver TLSv1.2" if tls else ""
+    bound = f" ssl crt {quoted(tls.certificate)} alpn h2,http/1.1 ssl-min-ver TLSv1.2" if tls else ""
     return {
         "keys": fleet.keys,
         "keys_map": KEYS_MAP,
@@ -268,30 +269,7 @@ def _tls(instance: Instance) -> str:
     if not instance.has_tls:
         return ""
     name = f" sni str({instance.host})" if is_name(instance.host) else ""
-    return f" ssl verify required ca-file {_quoted(instance.ca_file or '@system-ca')}{name}"
-
-
-def all_but(names: Sequence[str]) -> str:
-    """Return a regular expression for what is none of these. Without lookahead, which not every HAProxy has."""
-    starts = sorted({name[:end] for name in names for end in range(len(name))})
-    ways = [f"{start}([^{_next(start, names)}]|$)" for start in starts]
-    return f"^({'|'.join([*ways, *(f'{name}.' for name in names)])})"
-
-
-def _next(start: str, names: Sequence[str]) -> str:
-    """Return the letters with which names go on after a start."""
-    return "".join(sorted({name[len(start)] for name in names if name.startswith(start)}))
-
-
-def literal(text: str) -> str:
-    """Return a text as an expression. A format would take HAProxy a buffer each time. No single quotes."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f"\"str('{escaped}')\""
-
-
-def _quoted(path: str) -> str:
-    """Return a word of HAProxy's configuration (configuration.txt 2.2): strong quotes keep all but themselves."""
-    return path if re.fullmatch(r"[A-Za-z0-9/@._-]+", path) else "'" + path.replace("'", "'\\''") + "'"
+    return f" ssl verify required ca-file {quoted(instance.ca_file or '@system-ca')}{name}"
 
 
 def _agent(listen: Listen, known: frozenset[str]) -> dict[str, object]:

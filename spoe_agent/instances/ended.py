@@ -61,8 +61,10 @@ class Manner(Enum):
 def manner(line: Line, grant: Grant) -> tuple[Manner, str]:
     """Return how the instance that a request was granted to treated it, and what speaks against it."""
     if line.server != grant.instance:
-        # HAProxy gave up on the instance and took another.
-        return (Manner.REFUSED, REFUSED) if line.is_redispatched else (Manner.UNKNOWN, "")
+        # HAProxy gave up on the instance and took another; for which failure, it says only where it repeats none.
+        if line.is_redispatched:
+            return (Manner.ERRED, REPEATED) if grant.is_repeated else (Manner.REFUSED, REFUSED)
+        return Manner.UNKNOWN, ""
     if line.termination in NO_CONNECTION:
         return Manner.REFUSED, REFUSED
     if line.termination in BROKEN:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 
 import structlog
 
@@ -24,6 +25,9 @@ from spoe_agent.routing.warmth import FIT_FRACTION
 log = structlog.get_logger()
 
 LOOK_S = 5.0
+
+GPUS_LOST_S = 600.0
+"""An instance that seemed to have lost its GPUs, and has nothing loaded any more, is tried again after so long."""
 
 PAUSE_S, LONGEST_S = 300.0, 3600.0
 """Until the same copy is unloaded again, at first and at most; doubled each time."""
@@ -54,6 +58,24 @@ def lost_gpus(spec: InstanceSpec, state: InstanceState) -> str:
         return ""
     names = ", ".join(display(model) for model in sorted(loaded))
     return f"has {names} on the CPU alone: Ollama has lost its GPUs; start it again"
+
+
+@dataclass(slots=True)
+class LostGpus:
+    """Whether an instance has lost its GPUs, as its lists tell: only a load tells more, so it holds for a while."""
+
+    at_s: float = -inf
+    """When it last seemed so, in monotonic seconds."""
+
+    def see(self, spec: InstanceSpec, state: InstanceState, now_s: float) -> InstanceState:
+        """Return a state that was read with what it tells of them."""
+        lost = lost_gpus(spec, state)
+        if lost:
+            self.at_s = now_s
+        elif any(model.vram_bytes for model in state.loaded.values()):
+            self.at_s = -inf
+        is_lost = now_s - self.at_s < GPUS_LOST_S
+        return replace(state, lost_gpus=(lost or state.lost_gpus) if is_lost else "")
 
 
 @dataclass(slots=True)

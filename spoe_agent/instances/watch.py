@@ -7,8 +7,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import replace
-from math import inf
 
 import structlog
 
@@ -25,19 +23,16 @@ from spoe_agent.instances.health import InstanceHealth, Transition
 from spoe_agent.instances.probe import Target
 from spoe_agent.instances.reading import Reading, joined
 from spoe_agent.instances.saying import log_turn
-from spoe_agent.instances.spills import lost_gpus
+from spoe_agent.instances.spills import LostGpus
 from spoe_agent.instances.stall import LOAD_FACTOR, Expected
 from spoe_agent.instances.usual import Usual
 from spoe_agent.instances.watched import Around, Watched
-from spoe_agent.routing import Health, InstanceSpec, InstanceState, Kind
+from spoe_agent.routing import Health, InstanceSpec, Kind
 from spoe_agent.routing.names import display
 
 log = structlog.get_logger()
 
 TICK_S = 0.5
-
-GPUS_LOST_S = 600.0
-"""An instance that seemed to have lost its GPUs, and has nothing loaded any more, is tried again after so long."""
 
 Relist = Callable[[Iterable[str]], None]
 
@@ -109,20 +104,9 @@ class Watch:
         if keeps is not None:
             self._agent.settings.keeps(instance, keeps, now_s)
         is_new = one.came_up(reading, in_flight)
-        self._agent.published(instance, self._with_gpus(instance, state, now_s))
+        self._agent.published(instance, one.lost_gpus.see(self._specs[instance], state, now_s))
         if is_new:
             self._agent.preload.came_up(instance, one.had, now_s)
-
-    def _with_gpus(self, instance: str, state: InstanceState, now_s: float) -> InstanceState:
-        """Return a state with what it tells of the instance's GPUs, which holds for a while: only a load tells more."""
-        spec, one = self._specs[instance], self._watched[instance]
-        lost = lost_gpus(spec, state)
-        if lost:
-            one.lost_gpus_at_s = now_s
-        elif any(model.vram_bytes for model in state.loaded.values()):
-            one.lost_gpus_at_s = -inf
-        is_lost = now_s - one.lost_gpus_at_s < GPUS_LOST_S
-        return replace(state, lost_gpus=(lost or state.lost_gpus) if is_lost else "")
 
     def ended(self, line: Line) -> Grant | None:
         """Take a finished request's line: the agent its times, the instance's health its manner. Return its grant."""
@@ -189,10 +173,12 @@ class Watch:
         if instance not in self._watched:
             return
         now_s, one = self._clock(), self._watched[instance]
-        if grant is None or not grant.is_repeated:
+        if grant is None or not grant.is_repeated or grant.instance != instance:
             self._note(one.health.refused(REFUSED, now_s))
             return
-        self._note(one.repeated(grant, self._around(grant, now_s)))
+        around = self._around(grant, now_s)
+        # The grant has ended already: it is not among those in flight any more.
+        self._note(one.repeated(grant, around._replace(beside=around.beside + 1)))
         self._acquit(now_s)
         self._publish_avoided(instance, now_s)
 
@@ -305,7 +291,7 @@ class Watch:
             self._agent.published(name, self._watched[name].judged(board.state(name), self._clock()))
             if turn.after is Health.DOWN:
                 self._watched[name].evictions = Evictions()
-                self._watched[name].lost_gpus_at_s = -inf
+                self._watched[name].lost_gpus = LostGpus()
                 self._agent.settings.forget(name)
                 # It may be back before the next poll, and have other models then.
                 self._relist([name])

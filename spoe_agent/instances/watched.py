@@ -22,6 +22,7 @@ from spoe_agent.instances.others import Others
 from spoe_agent.instances.probe import Target, target
 from spoe_agent.instances.reading import PollResult, Reading
 from spoe_agent.instances.saying import Complaint, log_avoided, log_poll, log_turn
+from spoe_agent.instances.spills import LostGpus
 from spoe_agent.instances.stall import FIRST_BYTE_FACTOR, Expect, load_stall, stall
 from spoe_agent.routing import Health, InstanceState, Snapshot, Tier
 from spoe_agent.routing.names import display
@@ -55,8 +56,7 @@ class Watched:
     used_at_s: float = -inf
     """When a request of ours last ended."""
     evictions: Evictions = field(default_factory=Evictions)
-    lost_gpus_at_s: float = -inf
-    """When it last seemed to have lost its GPUs."""
+    lost_gpus: LostGpus = field(default_factory=LostGpus)
     lists: Complaint = field(default_factory=Complaint)
     last_sign_s: dict[str, float] = field(default_factory=dict)
     """When each model last gave a sign of life."""

@@ -223,7 +223,7 @@ class Site:
         self.connections = count
         self.unaccounted = (count - own) / max(1, len(state.loaded)) if count > own else 0.0
         self.beside = count + len(state.others)
-        is_up = load is None or (load.is_up and load.tag in ("", spec.tag))
+        is_up = load is None or (load.is_up and load.is_of(spec.tag))
         has_doubts = state.loads_in_doubt or state.avoided or state.lost_gpus or gpus.doubt.broken
         self.is_well = is_up and state.health in _WELL and not has_doubts
 

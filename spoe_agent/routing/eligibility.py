@@ -131,6 +131,6 @@ def _avoided(demand: Demand, site: Site) -> Avoided | None:
     """Return for what an instance is passed over, the longest; None when it is not."""
     if not site.state.avoided or demand.facts.kind is not Kind.INFERENCE:
         return None
-    terms = [site.state.avoided.get(model or ANY_MODEL) for model in (ANY_MODEL, demand.facts.model)]
+    terms = [site.state.avoided.get(model or ANY_MODEL) for model in (ANY_MODEL, demand.facts.runner)]
     now = [term for term in terms if term is not None and demand.snapshot.at_s < term.until_s]
     return max(now, key=lambda term: term.until_s, default=None)

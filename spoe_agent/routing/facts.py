@@ -53,6 +53,10 @@ class InstanceLoad(NamedTuple):
     tag: str = ""
     """Stands for the address that HAProxy has it at; "" when the front end does not tell."""
 
+    def is_of(self, tag: str) -> bool:
+        """Tell whether HAProxy has it at the address of this tag, as far as it tells."""
+        return self.tag in ("", tag)
+
 
 @dataclass(frozen=True, slots=True)
 class RequestFacts:

@@ -7,6 +7,7 @@ from structlog.testing import capture_logs
 from spoe_agent.agent.agent import Agent
 from spoe_agent.agent.board import Board
 from spoe_agent.agent.chooser import MAX_HOMES
+from spoe_agent.agent.counts import Outcome
 from spoe_agent.agent.ending import Ending
 from spoe_agent.agent.grant import Grant
 from spoe_agent.agent.learner import Learner
@@ -114,7 +115,18 @@ def test_what_may_fail_is_repeated_where_there_is_another_instance(avoided, othe
     assert rig.agent.is_repeated(choice, asks()) is is_repeated
     if other_is_up:
         again = asks(tried=(choice.instance,))
-        assert not rig.agent.is_repeated(rig.agent.decide(again), again)
+        elsewhere = rig.agent.decide(again)
+        assert not rig.agent.is_repeated(elsewhere, again)
+        rig.agent.ended("r1", elsewhere.instance, Ending(0.5, 2.0, is_whole=False, is_rescued=True))
+        failed, served = (choice.instance, Outcome.BROKEN), (elsewhere.instance, Outcome.WHOLE)
+        assert rig.agent.record.counts.ended == ({failed: 1, served: 1} if is_repeated else {served: 1})
+
+
+def test_what_runs_on_no_gpu_of_ours_is_not_repeated():
+    rig = Rig()
+    rig.agent.fleet = replace(rig.agent.fleet, policy=Policy(max_inspected_bytes=64 << 10))
+    rig.agent.decide(asks(CLOUD))
+    assert not rig.board.find("r1").is_repeated
 
 
 def test_its_place_is_free_for_who_waits():

@@ -174,7 +174,7 @@ def test_how_a_request_ended(said, first_byte_s, total_s, is_whole):
     assert (line.request_id, line.server) == ("a", said.get("at", said.get("server", "g0")))
     assert (line.status, line.termination) == (said.get("status", 200), said.get("termination", "--"))
     ending = replace(line.ending, left=None)
-    assert ending == Ending(pytest.approx(first_byte_s), pytest.approx(total_s), is_whole)
+    assert ending == Ending(pytest.approx(first_byte_s), pytest.approx(total_s), is_whole, is_rescued="at" in said)
 
 
 LEFT = {

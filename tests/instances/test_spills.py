@@ -10,8 +10,8 @@ from spoe_agent.agent.board import Board
 from spoe_agent.agent.grant import Grant
 from spoe_agent.fleet import HealthPolicy, loads, specs
 from spoe_agent.instances.reading import Reading
-from spoe_agent.instances.spills import LONGEST_S, PAUSE_S, Repairs, lost_gpus, spilled
-from spoe_agent.instances.watch import GPUS_LOST_S, Watch
+from spoe_agent.instances.spills import GPUS_LOST_S, LONGEST_S, PAUSE_S, Repairs, lost_gpus, spilled
+from spoe_agent.instances.watch import Watch
 from spoe_agent.routing import Dialect, FleetSpec, InstanceSpec, InstanceState, Kind, LoadedModel, RequestFacts
 from spoe_agent.routing.hold import Ticket
 from spoe_agent.routing.names import canonical

@@ -12,7 +12,7 @@ from spoe_agent.fleet import HealthPolicy, loads, specs
 from spoe_agent.instances.lists import InstalledModel
 from spoe_agent.instances.reading import PollResult, Reading
 from spoe_agent.instances.watch import Watch
-from spoe_agent.routing import Action, Exclusion, Health, Kind, LoadedModel
+from spoe_agent.routing import Action, Exclusion, Health, Kind, LoadedModel, Tier
 from spoe_agent.routing.names import canonical
 from tests.instances.bench import EARLY, FLEET, NONE, A, B, Bench
 
@@ -369,3 +369,22 @@ def test_what_failed_and_went_elsewhere_keeps_others_away_but_not_a_clients_mist
         bench.watch.refused(other, replace(grant, instance=other))
     assert bench.board.state(other).avoided[A].until_s == bench.clock() + 1
     assert {bench.state("g0"), bench.state("g1")} == {Health.UP}
+
+
+def test_a_repeat_that_was_granted_elsewhere_is_a_refusal_where_it_failed():
+    bench = Bench()
+    grant = Grant("r1", "g0", A, bench.clock(), is_repeated=True)
+    for _ in range(2):
+        bench.watch.refused("g1", grant)
+    assert (bench.state("g0"), bench.state("g1")) == (Health.UP, Health.DOWN)
+
+
+def test_no_probe_waits_in_line_behind_what_runs_beside_a_repeat():
+    """Its grant has ended when it comes around: whatever is in flight is another's."""
+    bench = Bench()
+    for number in range(2):
+        bench.board.grant(Grant(f"long {number}", "g0", A, bench.clock(), Tier.LOADED))
+    for number in range(2):
+        bench.watch.refused("g0", Grant(f"r{number}", "g0", A, bench.clock(), Tier.LOADED, is_repeated=True))
+    assert bench.board.state("g0").avoided
+    assert list(bench.watch.due()) == []

@@ -147,6 +147,7 @@ DOUBTS = {
     "it cannot load, and need not": (asks(kind=DESCRIBE), state(loads_in_doubt=True), "", None, ""),
     "passed over for all": (asks(), state(A, avoided={"": SOON}), "", Exclusion.SUSPECT, "answered 503"),
     "passed over for a model": (asks(), state(A, avoided={A: SOON}), "", Exclusion.SUSPECT, "answered 503"),
+    "passed over for its other name": (asks(B, namesake=A), state(A, avoided={A: SOON}), "", Exclusion.SUSPECT, "503"),
     "passed over for a cloud model": (asks(CLOUD), state(avoided={CLOUD: SOON}), "", Exclusion.SUSPECT, "answered 503"),
     "passed over for another": (asks(), state(A, avoided={B: SOON}), "", None, ""),
     "was passed over": (asks(), state(A, avoided={"": Avoided(NOW_S, "answered 503")}), "", None, ""),
