@@ -310,12 +310,15 @@ async def test_everybody_in_doubt_is_better_than_nobody(own: Stack, session: aio
 async def test_lost_gpus_are_named(own: Stack, session: aiohttp.ClientSession) -> None:
     """All that the instance has loaded is on the CPU. The last test: it is not trusted before it is started anew."""
     spec = own.fleet.instances[2]
-    for there in (await one(session, own, spec.name))["loaded"]:
-        async with session.post(f"{spec.url}/api/generate", json={"model": there["model"], "keep_alive": 0}) as answer:
-            assert answer.status == 200
 
     async def empty() -> bool:
-        return not (await one(session, own, spec.name))["loaded"]
+        """What is loaded is unloaded; what a probe, or the agent of its own, has there meanwhile, at the next look."""
+        found = (await one(session, own, spec.name))["loaded"]
+        for there in found:
+            body = {"model": there["model"], "keep_alive": 0}
+            async with session.post(f"{spec.url}/api/generate", json=body) as answer:
+                assert answer.status == 200
+        return not found
 
     await until(empty, FOUND_WITHIN_S, "nothing loaded")
     await fault(session, own, spec.name, "spill", fraction=1.0)

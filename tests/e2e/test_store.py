@@ -181,13 +181,13 @@ async def test_a_server_that_starts_without_its_store_is_waited_for(own: Stack, 
     mounted, away = own.folder / "stores" / "solo", own.folder / "away"
     process = own.ollamas[2]
 
-    async def answers(status: int, reason: str) -> bool:
+    async def answers(status: int, reason: str = "") -> bool:
         body = {"model": "beta", "prompt": "x", "stream": False, "options": {"num_predict": 1}}
         async with session.post(f"{own.url}/api/generate", json=body) as answer:
             await answer.read()
             assert answer.status != 404
             assert (answer.status == 503) is ("retry-after" in answer.headers)
-            return answer.status == status and routed(answer)[1] == reason
+            return answer.status == status and reason in routed(answer)[1]
 
     process.signal(signal.SIGKILL)
     await process.wait()
@@ -201,7 +201,8 @@ async def test_a_server_that_starts_without_its_store_is_waited_for(own: Stack, 
     finally:
         mounted.rmdir()
         away.rename(mounted)
-    await until(lambda: answers(200, "room"), DEADLINE_S, "gpu2 has its store again")
+    # The agent may have loaded it by itself before: it was loaded when the instance was killed.
+    await until(lambda: answers(200), DEADLINE_S, "gpu2 has its store again")
 
 
 async def _is_down(session: aiohttp.ClientSession, own: Stack, name: str) -> bool:
