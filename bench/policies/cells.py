@@ -17,9 +17,9 @@ from bench.policies.fleets import FLEETS
 from bench.policies.samples import sample
 from bench.policies.summary import Run
 from bench.policies.workloads import Workload, build
+from spoe_agent.process.quiet import quiet
 from spoe_agent.simulator.virtual.fleet import FleetPlan, fits
 from spoe_agent.simulator.virtual.outcome import SimulationOutcome
-from spoe_agent.simulator.virtual.quiet import quiet
 from spoe_agent.simulator.virtual.requests import RequestOutcome
 from spoe_agent.simulator.virtual.simulation import Simulation
 from spoe_agent.simulator.virtual.struck import StruckSimulation

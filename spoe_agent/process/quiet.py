@@ -1,4 +1,4 @@
-"""Commands that print what they find, and log nothing beside it."""
+"""Commands that print what they find, and log nothing beside it: also not what an agent would say in virtual time."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from math import log
 
 from spoe_agent.agent.learner import Learner, Mean
 from spoe_agent.fleet import Fleet, specs
+from spoe_agent.process.quiet import quiet
 from spoe_agent.replay import machines
 from spoe_agent.replay.recorded import NoLog, Recorded, RecordedFleet
 from spoe_agent.replay.requests import Beginning, Told, fit, told
@@ -20,7 +21,6 @@ from spoe_agent.simulator import Model
 from spoe_agent.simulator.virtual.front import Front
 from spoe_agent.simulator.virtual.pointsman import PointsmanPolicy, Variant
 from spoe_agent.simulator.virtual.policy import Assignment
-from spoe_agent.simulator.virtual.quiet import quiet
 from spoe_agent.simulator.virtual.requests import CLIENT_LEFT, Request, RequestOutcome
 from spoe_agent.simulator.virtual.simulation import Simulation
 
