@@ -138,7 +138,8 @@ METRICS: tuple[AnyMetric, ...] = (
         ("instance", "outcome"),
         _ended,
         "Requests that ran a model: `whole` with status 200 and both sides content; `unanswered`, `left` where the "
-        "client went before its first token or in the middle of the answer; else `broken`.",
+        "client went before its first token or in the middle of the answer; else `broken`. "
+        "One that failed and went elsewhere counts at both.",
     ),
     Distribution(
         "pointsman_prediction_error_seconds",
