@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -135,6 +136,26 @@ async def is_reloaded_and_forgets_nothing(stack: Stack, session: aiohttp.ClientS
 
 async def test_a_reload_forgets_no_stream(own: Stack, session: aiohttp.ClientSession) -> None:
     await is_reloaded_and_forgets_nothing(own, session, by_sf)
+
+
+async def test_a_process_that_ends_asks_the_agent_to_its_last_request(own: Stack) -> None:
+    """A request that was on its way when HAProxy was reloaded is the old process's, whose proxies have stopped."""
+    body = json.dumps(chat("alpha", stream=False, options={"num_predict": 4})).encode()
+    head = f"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", own.fleet.listeners.front.port)
+    writer.write(head.encode() + body[:10])
+
+    async def has_stopped() -> bool:
+        return "Proxy pointsman_agent stopped" in own.haproxy.output.read_text()
+
+    async with AsyncExitStack() as exit_stack:
+        await by_sf(own, exit_stack)
+        await until(has_stopped, 20, "the old process stops its proxies")
+        writer.write(body[10:])
+        answer = (await asyncio.wait_for(reader.read(), 20)).decode()
+        writer.close()
+    assert answer.startswith("HTTP/1.1 200 ")
+    assert re.search(r"(?im)^x-pointsman: gpu\d room\r$", answer), answer
 
 
 async def test_a_masters_reload_forgets_no_stream(binary: str, tmp_path: Path, session: aiohttp.ClientSession) -> None:
