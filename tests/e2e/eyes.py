@@ -2,12 +2,14 @@
 
 `see` looks at all of them. Which fault is seen in which test:
 
-    test_health    an instance killed, that hangs, cannot load, answers errors, whose lists fail; drained; a model on
-                   the CPU in part; lost GPUs. One that cuts streams is up again within a probe: counted as broken
+    test_health    an instance killed, that hangs (also with every slot taken), cannot load, answers errors, whose lists
+                   fail; drained; a model on the CPU in part; lost GPUs. One that cuts streams is up again within a
+                   probe: counted as broken
     test_failures  clients that leave before the first token again and again; a model that fails wherever it is asked;
                    who refuses at once
     test_gpus      a GPU lost or held down, its memory taken; no reading at all
     test_unserved  no GPU memory, no slot in time, no such model, too large a body; clients that leave held or loading
+    test_settings  more slots, or fewer models, than the fleet file says: by the process, by answers, by what it evicts
     test_apply     a fleet file that cannot be used
     test_contact   HAProxy that does not ask
 

@@ -113,6 +113,22 @@ async def test_hangs_before_the_first_byte_while_it_lists_models(own: Stack, ses
     await becomes(session, own, victim, "up", BACK_WITHIN_S)
 
 
+async def test_hangs_with_every_slot_taken(own: Stack, session: aiohttp.ClientSession) -> None:
+    """A probe would only wait in line: silence far beyond the usual is the evidence. The model is pinned."""
+    for _ in range(3):
+        assert await ask(session, own, "gamma") == (200, "gpu2")
+    await fault(session, own, "gpu2", "hang_before_first_byte")
+    async with asyncio.TaskGroup() as group:
+        waiting = [group.create_task(ask(session, own, "gamma")) for _ in range(own.simulated.num_parallel)]
+        what = "no request of gamma:latest has ended"
+        await see(session, own, "gpu2", what, "pointsman_instance_health", instance="gpu2", state="suspect")
+        evidence = await becomes(session, own, "gpu2", "suspect", FOUND_WITHIN_S)
+        assert (f"{len(waiting)} in flight" in evidence, "probe" in evidence) == (True, False)
+        await fault(session, own, "gpu2", "none")
+    assert {task.result() for task in waiting} == {(200, "gpu2")}
+    await becomes(session, own, "gpu2", "up", BACK_WITHIN_S)
+
+
 async def test_cut_streams(own: Stack, session: aiohttp.ClientSession) -> None:
     victim = await home(session, own, "alpha")
     await fault(session, own, victim, "cut_stream", count=2)
