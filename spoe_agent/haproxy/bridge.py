@@ -199,8 +199,9 @@ def _text(args: Mapping[str, object], name: Argument) -> str:
 
 
 def _bytes(args: Mapping[str, object], name: Argument) -> bytes:
+    """Return an argument byte by byte as it came, also what was cut within a character."""
     value = args.get(name)
-    return value if isinstance(value, bytes) else str(value or "").encode()
+    return value if isinstance(value, bytes) else str(value or "").encode("utf-8", "surrogateescape")
 
 
 def _number(args: Mapping[str, object], name: Argument) -> int:

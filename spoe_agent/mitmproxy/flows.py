@@ -100,7 +100,8 @@ def send_to_door(flow: http.HTTPFlow, host: str, port: int) -> None:
     flow.metadata[PREFIX] = ""
     own = {"host": f"{host}:{port}", "x-request-id": shown_id(flow), REQUEST_ID: flow.id}
     kept = {name: value for name, value in flow.request.headers.items() if name.lower() in OF_BODIES}
-    flow.request.headers = http.Headers([(name.encode(), value.encode()) for name, value in (kept | own).items()])
+    flow.request.headers = http.Headers()
+    flow.request.headers.update(kept | own)  # whatever bytes they are
 
 
 def sizes_of(flow: http.HTTPFlow) -> tuple[int, int]:

@@ -11,6 +11,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import aiohttp
@@ -122,6 +123,22 @@ async def test_large_bodies(large: Stack, session: aiohttp.ClientSession, mebiby
     status, instance, reason = await sent(session, large, image(mebibytes, is_last=is_last))
     assert (status, instance) == (200, "gpu2")
     assert reason != "fallback"
+
+
+def prose(before: int, behind: int) -> bytes:
+    """Return a body of characters of four bytes; more of one byte move where its parts are cut."""
+    content = "x" * before + "\N{GRINNING FACE}" * 25_000 + "x" * behind
+    return json.dumps(
+        {"messages": [{"role": "user", "content": content}], "model": "gamma"}, ensure_ascii=False
+    ).encode()
+
+
+async def test_prose_that_is_cut_within_a_character(large: Stack, session: aiohttp.ClientSession) -> None:
+    """The beginning and the end that HAProxy sends along begin and end at each of a character's bytes."""
+    for before, behind in product(range(4), range(4)):
+        body = prose(before, behind)
+        status, instance, reason = await sent(session, large, body)
+        assert (status, instance, reason == FALLBACK) == (200, "gpu2", False), (before, behind)
 
 
 @pytest.mark.haproxy

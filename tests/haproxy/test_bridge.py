@@ -32,7 +32,9 @@ from spoe_agent.routing.names import canonical
 from spoe_agent.routing.surface import DESCRIBE_PATH, INFERENCE_PATHS
 from spoe_agent.routing.wishes import Wishes
 from spoe_agent.spop import Message, Scope, SetVar
+from spoe_agent.spop.values import string, value, varint
 from tests.requests.naming import CASES
+from tests.spop.wire import opened, raw_frame
 
 POLICY = Policy(max_inspected_bytes=1000)
 LLAMA3, NS_M = canonical("llama3"), canonical("ns/m:8b")
@@ -231,7 +233,9 @@ def test_haproxys_counts(text, expected):
     assert bridge.loads(text) == expected
 
 
-values = st.none() | st.booleans() | st.integers() | st.text() | st.binary(max_size=50)
+# What is no UTF-8 comes as such a text.
+any_text = st.binary(max_size=50).map(lambda raw: raw.decode("utf-8", "surrogateescape"))
+values = st.none() | st.booleans() | st.integers() | st.text() | any_text | st.binary(max_size=50)
 args = st.dictionaries(st.sampled_from([*ARGS[Question.READ], "body", ""]), values)
 methods = st.sampled_from(["POST", "GET", "DELETE"])
 paths = st.sampled_from(["/api/chat", "/api/show", "/v1/models/x", "/api/tags", "/api/pull", "/v1/messages"])
@@ -249,6 +253,54 @@ def test_any_arguments_are_decided_and_answered(args, method, path, name):
     assert needs_model is ((facts.model is None) is (facts.problem is not None))
     choice = choose(facts, FleetSpec((InstanceSpec("g0", 4),)), Snapshot(0.0))
     assert {action.name for action in bridge.actions(choice, facts)} <= set(VARIABLES)
+
+
+def arrived(name, sent_as, **given):
+    """The message as it comes off the wire, with bytes sent as that type."""
+    args = {**message(name).args, **given}
+    typed = {key: sent_as(one) if isinstance(one, bytes) else value(one) for key, one in args.items()}
+    payload = string(name) + bytes((len(typed),)) + b"".join(string(key) + one for key, one in typed.items())
+    (notify,) = opened().receive_data(raw_frame(stream_id=1, frame_id=1, payload=payload))
+    return notify.messages[0]
+
+
+def as_string(raw):
+    return b"\x08" + varint(len(raw)) + raw
+
+
+def outcome(sent):
+    """What a question comes to: its facts, or why there are none."""
+    try:
+        return inspected(sent) if sent.name == Question.INSPECT else bridge.facts(sent, Policy())
+    except NeedsWhole as error:
+        return type(error)
+
+
+CHAT = json.dumps(
+    {"messages": [{"role": "user", "content": "é€😀" * 40}], "x": "ü" * 20, "model": "llama3"}, ensure_ascii=False
+).encode()
+
+
+@given(st.binary(max_size=400) | st.just(CHAT), st.data())
+def test_what_haproxy_sends_as_text_is_read_byte_by_byte(body, data):
+    """Whatever it is, and cut anywhere: as when the same is sent as bytes."""
+    end, start = (data.draw(st.integers(0, len(body))) for _ in range(2))
+    given_parts = {
+        Question.READ: {"head": body[:end], "tail": body[start:], "size": len(body) + 1, "seen": len(body) + 1},
+        Question.INSPECT: {"body": body[:end], "size": end},
+        Question.CHANGE: {"body": body[:end], "size": end, "path": "/api/delete"},
+    }
+    for name, parts in given_parts.items():
+        text, raw = arrived(name, as_string, **parts), arrived(name, value, **parts)
+        assert outcome(text) == outcome(raw)
+        assert bridge.body_bytes(text) == bridge.body_bytes(raw) == len(parts.get("body", b""))
+
+
+@pytest.mark.parametrize("cut", range(1, 10))
+def test_a_head_and_a_tail_that_are_cut_within_a_character(cut):
+    start = CHAT.index("é€😀".encode())
+    parts = {"head": CHAT[: start + cut], "tail": CHAT[start + cut :], "size": len(CHAT), "seen": len(CHAT)}
+    assert outcome(arrived(Question.READ, as_string, **parts)).model == LLAMA3
 
 
 def asked(dialect=Dialect.OLLAMA):
