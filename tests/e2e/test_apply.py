@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from spoe_agent.admin.reload import LOOK_INTERVAL_S
 from spoe_agent.rig.process import free_port
 from spoe_agent.rig.stack import Simulated
 from tests.e2e.conftest import MODELS, chat, until
@@ -167,7 +168,7 @@ async def test_what_cannot_be_applied_changes_nothing(
     assert "gpu9" not in {one["name"] for one in found["instances"]}
     assert found["fleet"]["changed"] or found["fleet"]["problems"]
     if broken == "edit":
-        await see(session, own, "", "surprise: unknown key", "pointsman_fleet_file_mistakes")
+        await see(session, own, "", "surprise: unknown key", "pointsman_fleet_file_mistakes", within_s=LOOK_INTERVAL_S)
     assert (await ask(session, own, "alpha"))[0] == 200
 
 

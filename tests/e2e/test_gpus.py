@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from spoe_agent.gpus.watch import SETTLE_S
 from spoe_agent.rig.process import free_port
 from spoe_agent.rig.stack import Simulated, Stack
 from spoe_agent.simulator.admin import gpu_uuid
@@ -61,8 +62,8 @@ async def test_memory_in_other_hands_is_named_and_shrinks_the_room(
 ) -> None:
     await says(session, own, "gpu0", lambda it: it["gpus"]["total_bytes"] == TOTAL_BYTES)
     host.uses(0, 40 << 30)
-    await says(session, own, "gpu0", lambda it: "other programs hold 40.0 GiB of GPU memory" in it["gpus"]["notes"])
-    await see(session, own, "gpu0", "other programs hold 40.0 GiB", "pointsman_gpu_foreign_bytes", instance="gpu0")
+    what, within_s = "other programs hold 40.0 GiB of GPU memory", SETTLE_S + own.fleet.telemetry.interval
+    await see(session, own, "gpu0", what, "pointsman_gpu_foreign_bytes", within_s=within_s, instance="gpu0")
     # Half of gamma would be on the CPU there.
     assert await ask(session, own, "gamma") == (200, "gpu1")
 
@@ -72,8 +73,8 @@ async def test_a_gpu_that_is_held_down_lowers_the_limit_and_costs_more(
 ) -> None:
     await says(session, own, "gpu0", lambda it: it["connections"]["limit"] == 4)
     host.set(0, throttle=frozenset({"hw_thermal"}))
-    await says(session, own, "gpu0", lambda it: it["gpus"]["slow"] == "GPU held down: hw_thermal")
-    await see(session, own, "gpu0", "GPU held down", "pointsman_gpu_throttled", gpu="GPU-00000000", reason="hw_thermal")
+    what, metric, within_s = "GPU held down: hw_thermal", "pointsman_gpu_throttled", own.fleet.telemetry.interval
+    await see(session, own, "gpu0", what, metric, within_s=within_s, gpu="GPU-00000000", reason="hw_thermal")
     await says(session, own, "gpu0", lambda it: it["connections"]["limit"] == 3)
     assert await ask(session, own, "beta:7b") == (200, "gpu1")
     host.set(0, throttle=frozenset())
@@ -83,9 +84,8 @@ async def test_a_gpu_that_is_held_down_lowers_the_limit_and_costs_more(
 async def test_a_gpu_that_fails_takes_its_instance_out(own: Stack, session: aiohttp.ClientSession, host: Host) -> None:
     _, where = await ask(session, own, "alpha")
     host.set(int(where.removeprefix("gpu")), fault="has fallen off the bus")
-    await says(session, own, where, lambda it: "fallen off the bus" in it["gpus"]["broken"])
-    uuid = f"GPU-0000000{where.removeprefix('gpu')}"
-    await see(session, own, where, "fallen off the bus", "pointsman_gpu_faulty", gpu=uuid)
+    uuid, within_s = f"GPU-0000000{where.removeprefix('gpu')}", own.fleet.telemetry.interval
+    await see(session, own, where, "fallen off the bus", "pointsman_gpu_faulty", within_s=within_s, gpu=uuid)
     status, other = await ask(session, own, "alpha")
     assert (status, other != where) == (200, True)
 
@@ -93,8 +93,8 @@ async def test_a_gpu_that_fails_takes_its_instance_out(own: Stack, session: aioh
 async def test_without_any_telemetry_routing_goes_on(own: Stack, session: aiohttp.ClientSession, host: Host) -> None:
     await says(session, own, "gpu0", lambda it: it["gpus"]["total_bytes"] == TOTAL_BYTES)
     host.gpus.clear()
-    await says(session, own, "gpu0", lambda it: it["gpus"]["total_bytes"] is None)
-    await see(session, own, "gpu0", "no reading of GPU", "pointsman_gpus_unread", instance="gpu0")
+    within_s = own.fleet.telemetry.memory.max_age
+    await see(session, own, "gpu0", "no reading of GPU", "pointsman_gpus_unread", within_s=within_s, instance="gpu0")
     assert (await ask(session, own, "alpha"))[0] == 200
 
 

@@ -11,6 +11,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from spoe_agent.instances.stall import FIRST_BYTE_FACTOR, LOAD_FACTOR
+from spoe_agent.instances.usual import FIRST_BYTE_S
 from spoe_agent.rig.stack import Simulated, Stack
 from tests.e2e.conftest import MODELS, SETTINGS, chat, routed, seen_by, until
 from tests.e2e.eyes import scrape, see, total
@@ -18,7 +20,10 @@ from tests.e2e.operator import QUICK, ask, asking, by_hand, fault, one
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.haproxy]
 
-ENDED = "pointsman_requests_ended_total"
+AGE, ENDED = "pointsman_readings_age_seconds", "pointsman_requests_ended_total"
+HEALTH = "pointsman_instance_health"
+LOAD_S = 0.75
+"""What a load of tiny:1b should take, until one has been seen."""
 FOUND_WITHIN_S = 10.0
 BACK_WITHIN_S = 10.0
 
@@ -89,24 +94,32 @@ async def test_killed_and_back(own: Stack, session: aiohttp.ClientSession) -> No
     process = own.ollamas[int(victim.removeprefix("gpu"))]
     process.signal(signal.SIGKILL)
     await process.wait()
-    await becomes(session, own, victim, "down", FOUND_WITHIN_S)
-    await see(session, own, victim, "refused", "pointsman_instance_health", instance=victim, state="down")
+    within_s = 2 * own.fleet.policies.poll.interval
+    await see(session, own, victim, "refused", HEALTH, within_s=within_s, instance=victim, state="down")
     for _ in range(10):
         status, instance = await ask(session, own, "alpha")
         assert (status, instance != victim) == (200, True)
     await process.start()
     assert "probe" in await becomes(session, own, victim, "up", BACK_WITHIN_S)
 
+    async def serves() -> bool:
+        """HAProxy looks by itself whether it is back, and may know a little later than an agent that polls so often."""
+        return await ask(session, own, "alpha") == (200, victim)
+
+    async with all_to(session, own, victim):
+        await until(serves, BACK_WITHIN_S, "an answer of the one that is back")
+
 
 async def test_hangs_before_the_first_byte_while_it_lists_models(own: Stack, session: aiohttp.ClientSession) -> None:
     victim = await home(session, own, "beta:7b")
     # It is pinned: where that one was started anew just now, the agent loads it by itself.
     assert await home(session, own, "gamma") == "gpu2"
+    policy = own.fleet.policies.health
     await fault(session, own, victim, "hang_before_first_byte")
     async with asking(session, own, "beta:7b"):
-        evidence = await becomes(session, own, victim, "suspect", FOUND_WITHIN_S)
-        assert "no request of beta:7b has ended" in evidence
-        await see(session, own, victim, "has ended", "pointsman_instance_health", instance=victim, state="suspect")
+        what = "no request of beta:7b has ended"
+        within_s = max(policy.stall, FIRST_BYTE_FACTOR * FIRST_BYTE_S) + policy.probe_timeout
+        await see(session, own, victim, what, HEALTH, within_s=within_s, instance=victim, state="suspect")
         # Nothing more goes there: another instance loads the model.
         assert (await ask(session, own, "beta:7b"))[1] != victim
     await fault(session, own, victim, "none")
@@ -120,8 +133,8 @@ async def test_hangs_with_every_slot_taken(own: Stack, session: aiohttp.ClientSe
     await fault(session, own, "gpu2", "hang_before_first_byte")
     async with asyncio.TaskGroup() as group:
         waiting = [group.create_task(ask(session, own, "gamma")) for _ in range(own.simulated.num_parallel)]
-        what = "no request of gamma:latest has ended"
-        await see(session, own, "gpu2", what, "pointsman_instance_health", instance="gpu2", state="suspect")
+        what, within_s = "no request of gamma:latest has ended", own.fleet.policies.health.stall
+        await see(session, own, "gpu2", what, HEALTH, within_s=within_s, instance="gpu2", state="suspect")
         evidence = await becomes(session, own, "gpu2", "suspect", FOUND_WITHIN_S)
         assert (f"{len(waiting)} in flight" in evidence, "probe" in evidence) == (True, False)
         await fault(session, own, "gpu2", "none")
@@ -168,8 +181,7 @@ async def test_two_failures_and_no_more_until_it_answers_again(own: Stack, sessi
     async with all_to(session, own, victim):
         for _ in range(2):
             assert await ask(session, own, "alpha") == (500, victim)
-    await becomes(session, own, victim, "suspect", FOUND_WITHIN_S)
-    await see(session, own, victim, "answered 500", "pointsman_instance_health", instance=victim, state="suspect")
+    await see(session, own, victim, "answered 500", HEALTH, instance=victim, state="suspect")
     for _ in range(20):
         status, instance = await ask(session, own, "alpha")
         assert (status, instance in others) == (200, True)
@@ -202,12 +214,8 @@ async def test_a_slow_list_is_a_transition_not_a_death(own: Stack, session: aioh
     victim = await home(session, own, "alpha")
     await fault(session, own, victim, "slow_ps", seconds=5)
 
-    async def noted() -> bool:
-        found = await one(session, own, victim)
-        assert found["health"] == "up"
-        return "in transition" in found["note"]
-
-    await until(noted, FOUND_WITHIN_S, "the slow list in the status")
+    within_s = own.fleet.policies.poll.timeout
+    await see(session, own, victim, "in transition", HEALTH, within_s=within_s, instance=victim, state="up")
     async with all_to(session, own, victim):
         assert (await ask(session, own, "alpha")) == (200, victim)
     await fault(session, own, victim, "none")
@@ -229,13 +237,15 @@ async def test_lists_that_fail_are_said_once_and_the_instance_serves(
 
     before, polls, probes = len(lines()), await seen("/api/ps"), await seen("/api/generate")
     await fault(session, own, victim, "wrong_ps")
+    poll = own.fleet.policies.poll
+    within_s = 2 * (poll.interval + 2 * poll.timeout)
+    await see(session, own, victim, "answered 500", AGE, within_s=within_s, instance=victim)
 
     async def polled() -> bool:
         return await seen("/api/ps") > polls + 20
 
     await until(polled, FOUND_WITHIN_S + 10, "twenty polls that were answered 500")
     await becomes(session, own, victim, "up", BACK_WITHIN_S)
-    await see(session, own, victim, "answered 500", "pointsman_readings_age_seconds", instance=victim)
     async with all_to(session, own, victim):
         assert await ask(session, own, "alpha") == (200, victim)
     # Doubt, and that a probe was answered; then a probe now and then, and not a word more.
@@ -252,11 +262,8 @@ async def test_a_wedged_loader_serves_what_is_loaded_and_gets_no_loads(
     await fault(session, own, "gpu1", "wedged_loader")
     async with asyncio.TaskGroup() as group:
         stuck = group.create_task(ask(session, own, "tiny:1b"))
-        evidence = await becomes(session, own, "gpu1", "suspect", FOUND_WITHIN_S)
-        assert "tiny:1b has been loading for" in evidence
-        await see(
-            session, own, "gpu1", "has been loading", "pointsman_instance_health", instance="gpu1", state="suspect"
-        )
+        what, within_s = "tiny:1b has been loading for", max(own.fleet.policies.health.load_stall, LOAD_FACTOR * LOAD_S)
+        await see(session, own, "gpu1", what, HEALTH, within_s=within_s, instance="gpu1", state="suspect")
         assert await ask(session, own, "small:1b") == (200, "gpu1")
         async with session.post(f"{own.url}/api/embed", json={"model": "embed", "input": "x"}) as answer:
             assert (answer.status, routed(answer)[0] != "gpu1") == (200, True)
@@ -273,8 +280,10 @@ async def test_a_spilled_model_is_named(own: Stack, session: aiohttp.ClientSessi
     async with session.post(f"{own.url}/api/chat", json=body) as answer:
         await answer.content.readany()
         assert (answer.status, routed(answer)[0]) == (200, "gpu2")
-        what = "gamma:latest is partly on the CPU"
-        await see(session, own, "gpu2", what, "pointsman_loaded_bytes", instance="gpu2", memory="cpu")
+        what, within_s = "gamma:latest is partly on the CPU", own.fleet.policies.poll.interval
+        await see(
+            session, own, "gpu2", what, "pointsman_loaded_bytes", within_s=within_s, instance="gpu2", memory="cpu"
+        )
     await fault(session, own, "gpu2", "none")
 
 
@@ -286,7 +295,7 @@ async def test_drained_by_hand(own: Stack, session: aiohttp.ClientSession) -> No
         victim = routed(stream)[0]
         await by_hand(session, own, victim, "drain")
         assert (await one(session, own, victim))["health"] == "drained"
-        await see(session, own, victim, "by hand", "pointsman_instance_health", instance=victim, state="drained")
+        await see(session, own, victim, "by hand", HEALTH, instance=victim, state="drained")
         before = len(await seen_by(session, own, int(victim.removeprefix("gpu"))))
         for _ in range(10):
             status, instance = await ask(session, own, "alpha")
@@ -339,5 +348,9 @@ async def test_lost_gpus_are_named(own: Stack, session: aiohttp.ClientSession) -
     await until(empty, FOUND_WITHIN_S, "nothing loaded")
     await fault(session, own, spec.name, "spill", fraction=1.0)
     assert await ask(session, own, "gamma") == (200, spec.name)
-    what, doubts = "has gamma:latest on the CPU alone", "pointsman_instance_doubts"
-    await see(session, own, spec.name, what, doubts, instance=spec.name, about="gpus")
+    what, doubts, within_s = (
+        "gamma:latest on the CPU alone",
+        "pointsman_instance_doubts",
+        own.fleet.policies.poll.interval,
+    )
+    await see(session, own, spec.name, what, doubts, within_s=within_s, instance=spec.name, about="gpus")
