@@ -7,6 +7,7 @@ simulator's libraries.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import click
 
 from spoe_agent import __version__
+from spoe_agent.faults import log_of_commands, told
 
 COMMANDS = {
     "addon": "spoe_agent.mitmproxy.command:addon",
@@ -49,6 +51,15 @@ class LazyGroup(click.Group):
     def __init__(self, *args: Any, commands_at: dict[str, str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._commands_at = commands_at
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run; a fault of ours is told without the values that Python would print."""
+        log_of_commands()
+        try:
+            return super().main(*args, **kwargs)
+        except Exception as error:
+            click.echo(told(error), nl=False, err=True)
+            sys.exit(1)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return all names."""

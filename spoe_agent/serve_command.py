@@ -13,6 +13,7 @@ import click
 import structlog
 import uvloop
 
+from spoe_agent import faults
 from spoe_agent.fleet import FleetError, find
 from spoe_agent.fleet.file import EditedFile
 from spoe_agent.fleet.option import fleet_option
@@ -44,12 +45,19 @@ def serve(fleet_file: Path | None, state: Path | None, haproxy_socket: Path | No
         haproxy = None if haproxy_socket is None else HAProxySettings(runtime=(str(haproxy_socket.absolute()),))
         file = EditedFile(find(fleet_file), haproxy)
         state = _with_folder(state or _state_of_service())
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=new_loop) as runner:
             runner.run(run_agent(file, state))
     except FleetError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"cannot listen: {error}") from error
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """Return a loop that logs what only it hears of."""
+    loop = uvloop.new_event_loop()
+    loop.set_exception_handler(faults.on_loop)
+    return loop
 
 
 def _state_of_service() -> Path | None:
@@ -68,20 +76,21 @@ def _with_folder(state: Path | None) -> Path | None:
 
 
 def set_up_logging(level: str) -> None:
-    """Log to standard error: one JSON object per line, or colours for people on a terminal."""
+    """Log to standard error: one JSON object per line, or colours for people on a terminal. All faults go there."""
     terminal = sys.stderr.isatty()
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _readable if terminal else structlog.processors.dict_tracebacks,
-            structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(),
+            faults.in_event,
+            *((_readable, faults.FOR_PEOPLE) if terminal else (structlog.processors.JSONRenderer(),)),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         # One write a line: in a hand-over two agents share the log.
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+    faults.hear_all()
 
 
 def _readable(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

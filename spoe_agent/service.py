@@ -20,6 +20,7 @@ from spoe_agent.agent.persistently import persistently
 from spoe_agent.agent.statefile import Kept, dump, parse, save
 from spoe_agent.assemble import Parts
 from spoe_agent.decisions.writing import DecisionLog
+from spoe_agent.faults import kind
 from spoe_agent.haproxy.check import CheckServer, Guard
 from spoe_agent.haproxy.contact import Contact
 from spoe_agent.haproxy.contract import TOLD_S
@@ -206,7 +207,7 @@ class Service:
             if isinstance(error, Failed) or not isinstance(error, Exception):
                 raise
             log.exception("restart failed")
-            raise Failed(f"{type(error).__name__}: {error}") from error
+            raise Failed(kind(error)) from error
         frozen_ms = round(1000 * (time.monotonic() - begun_s))
         log.info("a new agent has taken over", pid=successor.pid, frozen_ms=frozen_ms)
         # The new one's own sign of life may have come when nobody believed it yet.

@@ -26,6 +26,7 @@ from uuid import uuid4
 
 from spoe_agent.admin.front import Ask, Before, why_not
 from spoe_agent.admin.front import before as before_reload
+from spoe_agent.faults import kind
 from spoe_agent.fleet import Fleet, Listeners
 from spoe_agent.fleet.file import EditedFile
 from spoe_agent.haproxy.render import edited, haproxy_files, write
@@ -264,7 +265,7 @@ async def _undo(
 def _why(error: BaseException) -> str:
     if isinstance(error, asyncio.CancelledError | KeyboardInterrupt):
         return "interrupted"
-    return str(error) if isinstance(error, OSError | Refused) else repr(error)
+    return str(error) if isinstance(error, OSError | Refused) else kind(error)
 
 
 def _restore(folder: Path, before: Mapping[str, bytes | None]) -> None:

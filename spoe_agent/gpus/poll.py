@@ -10,6 +10,7 @@ from typing import Protocol
 
 import structlog
 
+from spoe_agent.faults import kind
 from spoe_agent.gpus.board import GpuBoard, SourceHealth, SourceState
 from spoe_agent.gpus.reading import GpuReading, SourceError, SourceHangs
 from spoe_agent.instances.beat import Beat
@@ -58,7 +59,7 @@ class GpuPoller:
         except SourceError as error:
             self._lose(SourceHealth.DOWN, str(error))
         except Exception as error:  # our own fault: it must cost this source, not the others, and be seen
-            self._lose(SourceHealth.DOWN, f"{type(error).__name__}: {error}", exc_info=True)
+            self._lose(SourceHealth.DOWN, kind(error), exc_info=True)
         else:
             self._board.publish(self._source.name, readings)
             if self._state is not SourceHealth.UP:

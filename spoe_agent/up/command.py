@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from spoe_agent import faults
 from spoe_agent.fleet import Fleet, FleetError, Instance, find, load
 from spoe_agent.fleet.option import fleet_option
 from spoe_agent.fleet.schema_haproxy import HAProxySettings
@@ -66,7 +67,10 @@ def up(fleet_file: Path | None, simulate: bool, front: str) -> None:
         file = find(fleet_file)
         # A folder with a short path: in that of the state a socket's would be too long (unix(7)).
         with _temporary() as folder:
-            asyncio.run(run(_plan(file, load(file), simulate, front, Path(folder) / SOCKET)))
+            plan = _plan(file, load(file), simulate, front, Path(folder) / SOCKET)
+            with asyncio.Runner() as runner:
+                runner.get_loop().set_exception_handler(faults.on_loop)
+                runner.run(run(plan))
     except (FleetError, ProgramNotStarted) as error:
         raise click.ClickException(str(error)) from error
 
