@@ -10,4 +10,7 @@ POINTSMAN_COMPILE=1 "$python" -m hatchling build -t wheel -d "$built/dist"
 cp -r tests pyproject.toml "$built"
 cd "$built"
 "$python" -m spoe_agent --version | grep compiled
-exec "$python" -m pytest -q tests/routing tests/spop tests/agent tests/instances tests/haproxy/test_bridge.py tests/haproxy/test_server.py
+exec "$python" -m pytest -q -n 3 --dist loadfile \
+    tests/routing tests/spop tests/requests tests/agent tests/instances tests/test_service.py tests/test_assemble.py \
+    tests/haproxy/test_bridge.py tests/haproxy/test_contact.py tests/haproxy/test_log.py \
+    tests/haproxy/test_processes.py tests/haproxy/test_questions.py tests/haproxy/test_server*.py

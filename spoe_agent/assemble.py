@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Protocol
 
 import aiohttp
@@ -58,6 +58,9 @@ class Runs(Protocol):
         """Run until cancelled."""
 
 
+NOTHING_ELSE: Mapping[str, Callable[[], Awaitable[None]]] = {}
+
+
 class Gpus(Runs, InstanceGpus, Protocol):
     """What reads the instances' GPUs, and is run for that."""
 
@@ -68,7 +71,7 @@ class Gpus(Runs, InstanceGpus, Protocol):
 class Parts:
     """An agent and what keeps it informed. `run` must be running for that; `adopt` before or meanwhile.
 
-    `background`: what else runs for that.
+    `background`: what else runs for that, by its name in the log.
     """
 
     def __init__(
@@ -78,7 +81,7 @@ class Parts:
         watch: Watch,
         ollamas: Ollamas,
         gpus: Callable[[Fleet], Gpus],
-        background: Iterable[Callable[[], Awaitable[None]]] = (),
+        background: Mapping[str, Callable[[], Awaitable[None]]] = NOTHING_ELSE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.fleet = fleet
@@ -89,7 +92,7 @@ class Parts:
         self.gpus = gpus(fleet)
         self._gpus_of = gpus
         self.shown = Shown(agent, ollamas.shape, clock)
-        self._background = (self.shown.run, *background)
+        self._background = background
         self._clock = clock
         self._gpu_task: asyncio.Task[None] | None = None
         self._group: asyncio.TaskGroup | None = None
@@ -99,8 +102,17 @@ class Parts:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                for run in (self.ollamas.run, self.watch.run, self._tick, self._keep, self._preload, *self._background):
-                    group.create_task(persistently(run.__qualname__, run))
+                runs: dict[str, Callable[[], Awaitable[None]]] = {
+                    "reading Ollama's lists": self.ollamas.run,
+                    "judging instances": self.watch.run,
+                    "looking at the time": self._tick,
+                    "keeping models loaded": self._keep,
+                    "preloading": self._preload,
+                    "reading what models are like": self.shown.run,
+                    **self._background,
+                }
+                for what, run in runs.items():
+                    group.create_task(persistently(what, run))
                 self._gpu_task = group.create_task(persistently("GPUs", self.gpus.run))
         finally:
             self._group = None
@@ -262,7 +274,11 @@ async def assemble(
     processes = OllamaProcesses(
         lambda: parts.fleet.instances, agent.settings.started, lambda name: board.state(name).version
     )
-    background = [relist.run, processes.run, Repairs(agent, ollamas.unload, clock).run]
+    background = {
+        "reading lists anew": relist.run,
+        "looking for Ollama's processes": processes.run,
+        "repairing spilled copies": Repairs(agent, ollamas.unload, clock).run,
+    }
     parts = Parts(fleet, agent, watch, ollamas, lambda fleet: GpuWatch(fleet, board, session), background, clock)
     await parts.adopt(fleet)
     return parts

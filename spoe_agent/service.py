@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -115,9 +115,17 @@ class Service:
     def run_in(self, group: asyncio.TaskGroup) -> None:
         """Keep it informed in this group, until it is stopped."""
         self._group = group
-        own = self._keep_often, self._review, self.decisions.run, self.traces.run, systemd.pet_watchdog
-        runs = self._guard.run, self.parts.run, self.limiter.run, *own
-        self._tasks = [group.create_task(persistently(run.__qualname__, run)) for run in runs]
+        runs: dict[str, Callable[[], Awaitable[None]]] = {
+            "watching over HAProxy's checks": self._guard.run,
+            "keeping the agent informed": self.parts.run,
+            "limiting connections": self.limiter.run,
+            "writing down what is known": self._keep_often,
+            "looking after HAProxy's processes": self._review,
+            "writing down decisions": self.decisions.run,
+            "sending traces": self.traces.run,
+            "telling systemd": systemd.pet_watchdog,
+        }
+        self._tasks = [group.create_task(persistently(what, run)) for what, run in runs.items()]
         self._guarding = self._tasks[0]
 
     async def stop(self) -> None:

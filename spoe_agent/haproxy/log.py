@@ -108,7 +108,7 @@ def read_line(line: bytes) -> Line | None:
             redispatched,
             _set(fields, "process"),
             float(fields.get("time", 0)),
-            _fell_back(fields) or error not in ("", *GIVEN_UP),
+            _fell_back(fields) or (error != "" and error not in GIVEN_UP),
             error,
             classify(str(fields.get("method", "")), str(fields.get("path", ""))),
             _set(fields, "caller"),

@@ -84,7 +84,7 @@ class Watch:
         for one in known.values():
             one.health.adopt(policy)
         self._watched = {name: known.get(name) or Watched(InstanceHealth(name, policy, now_s)) for name in self._specs}
-        for name in drained & moved & self._specs.keys():
+        for name in drained.intersection(moved, self._specs):
             self._note(self._watched[name].health.drain(now_s, "by hand, before it moved"))
 
     @property

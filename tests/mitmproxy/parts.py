@@ -56,4 +56,4 @@ def parts(fleet, clock, learner=None, unload=None, connect=lambda name: Lists())
     """`connect` gives the stand-in of an instance that comes with an edit."""
     agent = Agent(specs(fleet), Board(), nothing, clock, learner or Learner(), unload)
     ollamas = Ollamas(lambda instance, _: connect(instance.name), clock)
-    return Parts(fleet, agent, Watch(agent, HealthPolicy(), healthy, clock), ollamas, lambda _: NoGpus(), (), clock)
+    return Parts(fleet, agent, Watch(agent, HealthPolicy(), healthy, clock), ollamas, lambda _: NoGpus(), clock=clock)
