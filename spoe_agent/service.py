@@ -93,7 +93,7 @@ class Service:
             for sock, passed in connections:
                 await self._server.adopt(sock, passed)
             for sock in self.sockets.of("spop"):
-                await self._server.listen(sock)
+                self._server.listen(sock)
             self._checks, self._guard, self._logs, self._opened = checks, guard, logs, stack.pop_all()
 
     def take(self, kept: Kept) -> None:

@@ -59,7 +59,7 @@ class Rig:
     @asynccontextmanager
     async def listening(self, *addresses):
         for address in addresses:
-            await self.server.listen(bind(address))
+            self.server.listen(bind(address))
         try:
             yield self
         finally:

@@ -4,12 +4,10 @@ it.
 
 import asyncio
 import json
-import os
-import resource
 import socket
 import sys
 from base64 import b64decode
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -27,6 +25,7 @@ from spoe_agent.routing.names import canonical
 from spoe_agent.routing.snapshot import Health
 from spoe_agent.service import Service
 from spoe_agent.spop import Message, encode_notify
+from tests.files import files_below, out_of_files
 from tests.mitmproxy.parts import parts
 from tests.peer import Peer, question
 from tests.serving import checks_fail, until
@@ -179,28 +178,6 @@ async def test_an_agent_that_cannot_be_started_is_a_failed_restart(tmp_path):
         with pytest.raises(Failed, match="gone cannot be started: No such file"):
             await service.hand_over()
         await _goes_on(service, addresses, one, other)
-
-
-@contextmanager
-def files_below(number):
-    """This process may open files with lower numbers only."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-@contextmanager
-def out_of_files(left):
-    """This process may open so many files more."""
-    # The next ones get the lowest numbers that are free.
-    free = [os.open("/dev/null", os.O_RDONLY) for _ in range(left + 1)]
-    for number in free:
-        os.close(number)
-    with files_below(free[-1]):
-        yield
 
 
 def waiting(ready, go):

@@ -18,6 +18,7 @@ from spoe_agent.haproxy import bridge
 from spoe_agent.haproxy.contact import Contact
 from spoe_agent.haproxy.contract import QUESTIONS, Question
 from spoe_agent.haproxy.draining import Draining
+from spoe_agent.haproxy.entrance import Entrance
 from spoe_agent.haproxy.inspector import Inspector, Undecided
 from spoe_agent.haproxy.passing import Passable, Passed
 from spoe_agent.haproxy.questions import Questions, unanswered
@@ -25,9 +26,6 @@ from spoe_agent.routing import Choice, RequestFacts
 from spoe_agent.spop import Connection, Hello, Notify, PeerFault, Status, VarAction
 
 log = structlog.get_logger()
-
-BACKLOG = 4096
-"""HAProxy opens its connections in bursts, and after a reload all at once; with asyncio's 100 it gets refused."""
 
 QUIET_S = 0.1
 """A connection without traffic for so long is not waiting for an answer."""
@@ -256,17 +254,19 @@ class Server:
         self._questions = Questions(agent, news, Inspector(self.draining), self._contact.tally)
         self._clock = clock
         self.connections: set[SpopProtocol] = set()
-        # A server that nobody refers to is collected, and its socket with it (uvloop).
-        self._listeners: list[asyncio.Server] = []
+        self._entrance = Entrance(self.draining, self._contact.tally, clock, self._protocol)
 
-    async def listen(self, sock: socket.socket) -> None:
-        """Answer on a bound socket from now on."""
-        loop = asyncio.get_running_loop()
-        create = loop.create_unix_server if sock.family is socket.AF_UNIX else loop.create_server
-        self._listeners.append(await create(self._protocol, sock=sock, backlog=BACKLOG))
+    def listen(self, sock: socket.socket) -> None:
+        """Answer on a bound socket from now on, in the running loop."""
+        self._entrance.open(sock)
+
+    def _hear(self) -> None:
+        """Take what has come, before questions are decided."""
+        self._entrance.look()
+        self._news()
 
     def _protocol(self, passed: Passed | None = None) -> SpopProtocol:
-        others = self._contact, self._news, self._questions
+        others = self._contact, self._hear, self._questions
         return SpopProtocol(self._agent, self.connections, self.draining, self._clock, *others, passed)
 
     async def adopt(self, sock: socket.socket, passed: Passed) -> None:
@@ -289,11 +289,10 @@ class Server:
                     connection.disconnect()
             await asyncio.sleep(QUIET_S / 2)
         self.close_listeners()
+        await self._entrance.emptied()
         for connection in list(self.connections):
             connection.disconnect()
 
     def close_listeners(self) -> None:
         """Accept nobody any more."""
-        for listener in self._listeners:
-            listener.close()
-        self._listeners.clear()
+        self._entrance.close()

@@ -13,7 +13,7 @@ from tests.peer import HELLO, Peer, question
 async def test_questions_and_what_went_wrong():
     rig, address = Rig(), Listen("127.0.0.1", free_port())
     server = Server(rig.agent, rig.clock, rig.contact)
-    await server.listen(bind(address))
+    server.listen(bind(address))
     try:
         async with Peer(address) as peer:
             await peer.opened()
