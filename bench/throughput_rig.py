@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from spoe_agent.fleet import Fleet, load
 from spoe_agent.haproxy.program import ENVIRONMENT
 from spoe_agent.haproxy.render import BODY_HEADROOM_BYTES, haproxy_files, write
 from spoe_agent.rig.haproxy import find_haproxy
-from spoe_agent.rig.process import Process, accepts, free_port
+from spoe_agent.rig.process import Process, RigError, accepts, free_port
 from spoe_agent.rig.stack import agent_process
 
 INSTANCES = 8
@@ -96,6 +97,14 @@ async def _exists(path: Path) -> bool:
     return path.exists()
 
 
+def without_stdout(config: str) -> str:
+    """Return a configuration whose HAProxy prints no line for each request: no other arm does. Raises RigError."""
+    found, count = re.subn(r"^ *log +stdout .*\n", "", config, flags=re.M)
+    if not count:
+        raise RigError("haproxy.cfg has no line `log stdout`, which was to be taken out")
+    return found
+
+
 def _config(arm: str, fleet: Fleet, port: int, folder: Path) -> Path:
     files = haproxy_files(fleet)
     if arm != AGENT:
@@ -103,6 +112,7 @@ def _config(arm: str, fleet: Fleet, port: int, folder: Path) -> Path:
         large = fleet.policies.max_inspected_body + BODY_HEADROOM_BYTES
         rules, bufsize = (READS, large) if arm == READS_BODIES else ("", PLAIN_BUFSIZE)
         files["haproxy.cfg"] = PLAIN.format(port=port, servers=servers, rules=rules, bufsize=bufsize)
-    files["haproxy.cfg"] = files["haproxy.cfg"].replace("    log stdout format raw local0 info\n", "")
+    else:
+        files["haproxy.cfg"] = without_stdout(files["haproxy.cfg"])
     write(files, folder)
     return folder / "haproxy.cfg"

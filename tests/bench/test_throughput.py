@@ -11,9 +11,12 @@ import aiohttp
 import pytest
 
 from bench.throughput_load import MIXED, MIXTURE, PLACES, SIZES, Load
+from bench.throughput_rig import without_stdout
 from bench.throughput_upstream import LINES, MODES, STREAMED
+from spoe_agent.fleet import loads
+from spoe_agent.haproxy.render import haproxy_files
 from spoe_agent.requests.body import read_model
-from spoe_agent.rig.process import Process, accepts, free_port
+from spoe_agent.rig.process import Process, RigError, accepts, free_port
 from tests.requests.reference import ollamas_model
 
 
@@ -23,6 +26,15 @@ def test_mixed_bodies_are_of_all_sizes(tmp_path, place):
     for body, size in zip(made, MIXTURE, strict=True):
         assert len(body) == pytest.approx(SIZES[size], rel=0.35, abs=200)
         assert list(json.loads(body))[0 if place == "first" else -1] == "model"
+
+
+def test_no_arm_prints_a_line_for_each_request():
+    config = haproxy_files(loads('instances: [{name: gpu0, url: "http://h:1"}]'))["haproxy.cfg"]
+    quiet = without_stdout(config)
+    assert "log stdout" not in quiet
+    assert "format raw local0 info\n" in quiet  # the agent's own
+    with pytest.raises(RigError, match="no line `log stdout`"):
+        without_stdout(quiet)
 
 
 @pytest.mark.parametrize("size", ["small", "10KB", "100KB"])
