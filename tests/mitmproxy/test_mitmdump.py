@@ -322,7 +322,9 @@ async def test_mitmwebs_options_say_what_is_wrong_with_a_fleet_file(tmp_path):
     options = ("-s", SCRIPT, *web, "--set", f"pointsman_fleet={front.file}")
     bad = tmp_path / "bad.yaml"
     bad.write_text("instances: 7\n")
-    headers = {"Authorization": "Bearer secret", "X-XSRFToken": "aa", "Cookie": "_xsrf=aa"}
+    # The cookie is called so up to mitmproxy 11, and so from 12 on.
+    cookies = "_xsrf=aa; _mitmproxy_xsrf=aa"
+    headers = {"Authorization": "Bearer secret", "X-XSRFToken": "aa", "Cookie": cookies}
     async with (
         Process("mitmweb", [Path(find_mitmdump()).with_name("mitmweb"), *options], tmp_path) as process,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}", headers=headers) as session,
