@@ -43,10 +43,15 @@ OF_HEALTH = {
 }
 
 
-def of_health(health: InstanceHealth) -> list[Sign]:
-    """Say why an instance is not up."""
-    grade = OF_HEALTH.get(health.state)
-    return [] if grade is None else [Sign(grade, health.evidence)]
+def of_health(health: InstanceHealth, now_s: float) -> list[Sign]:
+    """Say why an instance is not up, and what broke off there lately."""
+    grade, broken = OF_HEALTH.get(health.state), health.broken
+    found = [] if grade is None else [Sign(grade, health.evidence)]
+    if broken is None or broken.is_over(now_s):
+        return found
+    times = f"{broken.requests} request{'s' * (broken.requests > 1)}"
+    what = f"{times} broke off lately, the last of {display(broken.model)} {now_s - broken.at_s:.0f} s ago"
+    return [*found, Sign(Grade.DOUBT, what)]
 
 
 def of_models(spec: InstanceSpec, snapshot: Snapshot) -> list[Sign]:

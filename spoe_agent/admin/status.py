@@ -81,7 +81,7 @@ class Look:
             "since_s": round(now_s - health.since_s, 1),
             "evidence": health.evidence,
             "note": "; ".join(sign.what for sign in of_lists),
-            "signs": [_sign(one) for one in (*of_health(health), *of_lists, *of_gpus(gpus))],
+            "signs": [_sign(one) for one in (*of_health(health, now_s), *of_lists, *of_gpus(gpus))],
             "others": {display(model): round(takes_s, 1) for model, takes_s in sorted(state.others.items())},
             "drained": health.is_drained,
             "version": state.version,

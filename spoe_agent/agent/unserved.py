@@ -40,6 +40,15 @@ class Lately(NamedTuple):
     at_s: float
     """When that was, monotonic seconds."""
 
+    def is_over(self, now_s: float) -> bool:
+        """Tell whether nothing has come for so long that it is forgotten."""
+        return now_s - self.at_s >= LATELY_S
+
+
+def one_more(before: Lately | None, model: str, now_s: float) -> Lately:
+    """Return what there is with one more."""
+    return Lately(1 if before is None or before.is_over(now_s) else before.requests + 1, model, now_s)
+
 
 class Unserved:
     """Of one agent."""
@@ -68,9 +77,8 @@ class Unserved:
             self._add(LEFT_LOAD, grant.model, now_s)
 
     def _add(self, cause: str, model: str, now_s: float) -> None:
-        before = self.lately(now_s).get(cause)
-        self._causes[cause] = Lately(1 if before is None else before.requests + 1, model, now_s)
+        self._causes[cause] = one_more(self._causes.get(cause), model, now_s)
 
     def lately(self, now_s: float) -> dict[str, Lately]:
         """Return what came lately, by cause: the reason of the refusal, or one of the two of clients that leave."""
-        return {cause: one for cause, one in self._causes.items() if now_s - one.at_s < LATELY_S}
+        return {cause: one for cause, one in self._causes.items() if not one.is_over(now_s)}

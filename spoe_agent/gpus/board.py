@@ -84,3 +84,6 @@ class InstanceGpus(Protocol):
 
     def seats(self) -> Mapping[str, tuple[str, ...]]:
         """Return the UUIDs of each instance's GPUs, as far as they are known."""
+
+    def orphans(self) -> Mapping[int, int]:
+        """Return what Ollamas that ended have left on this host's GPUs: bytes by process id."""

@@ -27,18 +27,26 @@ def look(pid: int) -> tuple[list[str], str] | None:
     return None
 
 
-def orphans(readings: Iterable[GpuReading], look: Look = look) -> list[str]:
-    """Return a sentence for each process on these GPUs, this host's, that was an Ollama's child and is alone."""
+def orphans(readings: Iterable[GpuReading], look: Look = look) -> dict[int, int]:
+    """Return the processes on these GPUs, this host's, that were an Ollama's children and are alone: bytes by pid."""
     held: dict[int, int] = {}
     for reading in readings:
         processes: Mapping[int, int] = reading.processes or {}
         for pid, size in processes.items():
             held[pid] = held.get(pid, 0) + size
     found = ((pid, size, look(pid)) for pid, size in sorted(held.items()))
-    return [
-        f"process {pid} is left over from an Ollama that ended, and holds {size / GIB:.1f} GiB of GPU memory: end it"
+    return {
+        pid: size
         for pid, size, about in found
         if about is not None and is_ollamas(about[0]) and not about[1].startswith(PROGRAM)
+    }
+
+
+def left_over(found: Mapping[int, int]) -> list[str]:
+    """Return a sentence for each orphan."""
+    return [
+        f"process {pid} is left over from an Ollama that ended, and holds {size / GIB:.1f} GiB of GPU memory: end it"
+        for pid, size in found.items()
     ]
 
 

@@ -19,7 +19,7 @@ from spoe_agent.gpus.exporter import DCGM, ExporterSource
 from spoe_agent.gpus.group import GroupReading, group
 from spoe_agent.gpus.inventory import disagreements, reads
 from spoe_agent.gpus.local import local_sources
-from spoe_agent.gpus.orphans import orphans
+from spoe_agent.gpus.orphans import left_over, orphans
 from spoe_agent.gpus.poll import GpuPoller, Source
 from spoe_agent.gpus.reading import SourceError
 from spoe_agent.gpus.remote import RemoteSource
@@ -106,8 +106,14 @@ class GpuWatch:
 
     def warnings(self) -> list[str]:
         """Return where the fleet file and the GPUs that are there do not go together."""
-        here = self._gpus.only(*(source.name for source in self._here))
-        return [*disagreements(self._fleet, here), *orphans(here.readings.values())]
+        return [*disagreements(self._fleet, self._read_here()), *left_over(self.orphans())]
+
+    def orphans(self) -> dict[int, int]:
+        """Return what Ollamas that ended have left on this host's GPUs: bytes by process id."""
+        return orphans(self._read_here().readings.values())
+
+    def _read_here(self) -> GpuBoard:
+        return self._gpus.only(*(source.name for source in self._here))
 
     async def _look_once(self, source: Source) -> None:
         """Read GPUs that nobody asked for. That there are none, or that they do not answer, is nobody's business."""

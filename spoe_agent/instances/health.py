@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from math import inf
 
 from spoe_agent.agent.statefile import Doubt
+from spoe_agent.agent.unserved import Lately
 from spoe_agent.fleet import HealthPolicy
 from spoe_agent.instances.reading import PollResult, Reading
 from spoe_agent.routing.snapshot import Health
@@ -54,6 +55,8 @@ class InstanceHealth:
         self.evidence = "not asked yet"
         self.note = ""
         """What is not against it, but worth knowing: lists that are slow."""
+        self.broken: Lately | None = None
+        """Requests that broke off, for people: it may be up again before anybody looks."""
         self.loads_in_doubt = False
         self.question = ""
         """Why a probe is wanted although nothing is proven."""

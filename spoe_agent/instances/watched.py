@@ -11,6 +11,7 @@ from math import inf
 from typing import NamedTuple
 
 from spoe_agent.agent.grant import Grant
+from spoe_agent.agent.unserved import one_more
 from spoe_agent.fleet import HealthPolicy
 from spoe_agent.instances.avoidance import Avoidance
 from spoe_agent.instances.ended import REPEATED, Manner
@@ -148,6 +149,7 @@ class Watched:
         if treated is Manner.REFUSED:
             return self.health.refused(why, now_s)
         if treated is Manner.BROKE:
+            self.health.broken = one_more(self.health.broken, grant.model, now_s)
             return self.health.erred(why, now_s)
         if treated is Manner.FULL:
             self._avoid(ANY_MODEL, why, grant, now_s)

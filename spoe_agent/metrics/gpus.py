@@ -58,6 +58,10 @@ def _unread(moment: Moment) -> Iterator[Row[float]]:
     return (((name,), group.total_bytes is None) for name, group in moment.snapshot.gpus.items())
 
 
+def _orphaned(moment: Moment) -> Iterator[Row[float]]:
+    yield (), sum(moment.known.gpus.orphans().values())
+
+
 def _age_s(moment: Moment) -> Iterator[Row[float]]:
     for name in moment.names:
         age_s = moment.snapshot.gpu(name).age_s
@@ -106,6 +110,12 @@ METRICS: tuple[AnyMetric, ...] = (
         ("instance",),
         _unread,
         "1 where the fleet file names GPUs, and no reading of their memory is fresh enough to count.",
+    ),
+    Gauge(
+        "pointsman_gpu_orphaned_bytes",
+        (),
+        _orphaned,
+        "What runners that outlived their Ollama hold of this host's GPUs; nobody but an operator ends them.",
     ),
     Gauge("pointsman_gpu_readings_age_seconds", ("instance",), _age_s, "Of its GPUs' oldest reading."),
     Gauge("pointsman_gpu_source_up", ("source",), _sources, "1 while the source of readings answers."),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from spoe_agent.gpus.group import group
 from spoe_agent.gpus.inventory import disagreements
-from spoe_agent.gpus.orphans import is_ollamas, look, orphans
+from spoe_agent.gpus.orphans import is_ollamas, left_over, look, orphans
 from spoe_agent.gpus.reading import GpuReading
 from spoe_agent.gpus.resolve import UnknownGpu, resolve
 from spoe_agent.routing.memory import RUNNER_BYTES
@@ -40,7 +40,7 @@ def free(seen: Seen) -> Iterator[Remark]:
         elif not found.failing and found.foreign_bytes is not None:
             yield ok(f"{who}: its GPUs are free for it")
     here = [reading for gpus in _groups(seen) for gpu in gpus if (reading := readings.get(gpu))]
-    yield from map(wrong, orphans(here))
+    yield from map(wrong, left_over(orphans(here)))
 
 
 def _groups(seen: Seen) -> Mapping[tuple[str, ...], list[FoundOllama]]:

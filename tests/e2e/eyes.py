@@ -4,17 +4,19 @@
 seen in which test:
 
     test_health    an instance killed, that hangs (also with every slot taken), cannot load, answers errors, whose lists
-                   fail; drained; a model on the CPU in part; lost GPUs. One that cuts streams is up again within a
-                   probe: counted as broken
+                   fail, that cuts streams (up again within a probe, and named for minutes); drained; a model on the CPU
+                   in part; lost GPUs
     test_failures  clients that leave before the first token again and again; a model that fails wherever it is asked;
-                   who refuses at once
-    test_gpus      a GPU lost or held down, its memory taken; no reading at all
+                   who refuses at once (503, 404, 429); who fails where another serves, with one model or whatever it
+                   is asked; who fails again when it is tried again
+    test_gpus      a GPU lost, failing or held down, its memory taken; no reading at all
+    test_orphans   a runner that outlived its Ollama
     test_unserved  no GPU memory, no slot in time, no such model, too large a body; clients that leave held or loading
+    test_store     no instance that has the model up; one that has just started
     test_settings  more slots, or fewer models, than the fleet file says: by the process, by answers, by what it evicts
     test_apply     a fleet file that cannot be used
     test_contact   HAProxy that does not ask
-
-That the agent itself is gone or hangs, the page and `top` say by themselves (tests/browser, tests/top).
+    test_faults    the agent itself hangs, or is gone (the page: tests/browser)
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from spoe_agent.instances.avoidance import FIRST_S
 from spoe_agent.instances.stall import FIRST_BYTE_FACTOR
 from spoe_agent.instances.usual import FIRST_BYTE_S
 from spoe_agent.rig.stack import Simulated, Stack
@@ -81,7 +82,11 @@ async def test_a_fast_refusal_does_not_draw_all_requests(own: Stack, session: ai
     await fault(session, own, victim, "none")
 
 
-async def test_who_refuses_is_seen(own: Stack, session: aiohttp.ClientSession) -> None:
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [(503, "answered 503: its queue is full"), (404, "answered 404 for gamma"), (429, "answered 429 for gamma")],
+)
+async def test_who_refuses_is_seen(own: Stack, session: aiohttp.ClientSession, code: int, why: str) -> None:
     """The model is pinned, so that it is asked again and again."""
 
     async def client() -> None:
@@ -89,13 +94,73 @@ async def test_who_refuses_is_seen(own: Stack, session: aiohttp.ClientSession) -
             await ask(session, own, "gamma")
             await asyncio.sleep(0.1)
 
-    await fault(session, own, "gpu2", "wrong_status", status=503)
+    await fault(session, own, "gpu2", "wrong_status", status=code)
     async with asyncio.TaskGroup() as group:
         asking = group.create_task(client())
-        what, doubts = "passed over for a while", "pointsman_instance_doubts"
+        what, doubts = f"passed over for a while: {why}", "pointsman_instance_doubts"
         await see(session, own, "gpu2", what, doubts, instance="gpu2", about="refusals")
         asking.cancel()
     await fault(session, own, "gpu2", "none")
+    # It serves again, and the next one to refuse does so for the first time.
+    assert await ask(session, own, "gamma") == (200, "gpu2")
+
+
+async def wished(session: aiohttp.ClientSession, stack: Stack, model: str, instance: str) -> int:
+    """Ask one instance, and no other; return the status."""
+    body, wish = chat(model, stream=False, options={"num_predict": 2}), {"x-pointsman-instance": instance}
+    async with session.post(f"{stack.url}/api/chat", json=body, headers=wish) as answer:
+        await answer.read()
+        return answer.status
+
+
+async def test_who_fails_where_another_serves_is_seen(own: Stack, session: aiohttp.ClientSession) -> None:
+    """As long as it serves other models, for that model alone; else it is not believed in at all."""
+    await fault(session, own, "gpu0", "wrong_status", status=500, model="beta:7b")
+    for instance, model, code in (("gpu0", "beta:7b", 500), ("gpu1", "beta:7b", 200), ("gpu0", "alpha", 200)):
+        assert await wished(session, own, model, instance) == code
+
+    async def client() -> None:
+        while True:
+            assert await wished(session, own, "beta:7b", "gpu0") == 500
+            assert await wished(session, own, "alpha", "gpu0") == 200
+
+    async with asyncio.TaskGroup() as group:
+        asking = group.create_task(client())
+        what, doubts = "passed over for a while: answered 500 for beta:7b", "pointsman_instance_doubts"
+        await see(session, own, "gpu0", what, doubts, instance="gpu0", about="refusals")
+        asking.cancel()
+    await fault(session, own, "gpu0", "none")
+    await fault(session, own, "gpu2", "wrong_status", status=500)
+    for instance, code in (("gpu2", 500), ("gpu1", 200), ("gpu2", 500)):
+        assert await wished(session, own, "beta:7b", instance) == code
+    health = "pointsman_instance_health"
+    await see(session, own, "gpu2", "answered 500 for beta:7b", health, instance="gpu2", state="suspect")
+    await fault(session, own, "gpu2", "none")
+
+    async def up() -> bool:
+        return bool((await one(session, own, "gpu2"))["health"] == "up")
+
+    await until(up, FOUND_WITHIN_S, "gpu2 up")
+
+
+async def test_who_is_tried_again_and_fails_is_seen(own: Stack, session: aiohttp.ClientSession) -> None:
+    """It was passed over: what fails there now goes around, and its client is served. There are more of these than the
+    others have slots, or it would not be tried so soon.
+    """
+    _, victim = await ask(session, own, "alpha")
+    await fault(session, own, victim, "wrong_status", status=503)
+
+    async def client() -> None:
+        while True:
+            await ask(session, own, "alpha", tokens=300)
+
+    async with asyncio.TaskGroup() as group:
+        clients = [group.create_task(client()) for _ in range(12)]
+        what, doubts = "passed over for a while: failed a request, which went elsewhere", "pointsman_instance_doubts"
+        await see(session, own, victim, what, doubts, instance=victim, about="refusals", within_s=FIRST_S)
+        for asking in clients:
+            asking.cancel()
+    await fault(session, own, victim, "none")
 
 
 async def test_clients_that_do_not_wait_do_not_hide_who_hangs(own: Stack, session: aiohttp.ClientSession) -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 import aiohttp
 import pytest
 import pytest_asyncio
+from click.testing import CliRunner
 
+from spoe_agent.admin.command import status as status_command
 from spoe_agent.rig.stack import Simulated, Stack
+from spoe_agent.top.scenes import scenes
 from tests.e2e.conftest import MODELS, SETTINGS, chat, routed, stack_of, until
 from tests.e2e.load import Load
 
@@ -54,6 +58,34 @@ async def test_agent_stopped_and_continued(own: Stack, session: aiohttp.ClientSe
         await until(lambda: by_model(session, own), 30, "routing by model after SIGCONT")
     assert set(load.statuses) == {200}
     assert load.reasons["fallback"] > 0
+
+
+async def test_an_agent_that_hangs_or_is_gone_is_said(own: Stack, session: aiohttp.ClientSession) -> None:
+    """`top` and `status` say so by themselves, as the page does (tests/browser), and Prometheus finds nobody (`up`)."""
+    admin, command = own.fleet.listeners.admin, ["--fleet", str(own.fleet_file)]
+
+    async def said() -> str:
+        return (await asyncio.to_thread(CliRunner().invoke, status_command, command)).output.replace("\n", " ")
+
+    async with aclosing(scenes(admin)) as shown:
+        assert not isinstance(await anext(shown), str)
+        own.agent.signal(signal.SIGSTOP)
+        printed = asyncio.ensure_future(said())
+        while not isinstance(scene := await anext(shown), str):
+            pass
+        assert "it hangs or is stopped" in scene
+        assert "does not answer within 5 s although it is there: it hangs" in await printed
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1), session.get(f"http://{admin}/metrics"):
+                pass
+        own.agent.signal(signal.SIGKILL)
+        await own.agent.wait()
+        assert f"no agent at {admin}" in await said()
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await session.get(f"http://{admin}/metrics")
+        await own.agent.start()
+        while isinstance(await anext(shown), str):
+            pass
 
 
 async def test_pins_hold_without_the_agent(own: Stack, session: aiohttp.ClientSession) -> None:

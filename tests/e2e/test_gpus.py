@@ -88,6 +88,12 @@ async def test_a_gpu_that_fails_takes_its_instance_out(own: Stack, session: aioh
     await see(session, own, where, "fallen off the bus", "pointsman_gpu_faulty", within_s=within_s, gpu=uuid)
     status, other = await ask(session, own, "alpha")
     assert (status, other != where) == (200, True)
+    for fields, what in (
+        ({"fault": None, "xid": 79}, "Xid 79"),
+        ({"xid": None, "ecc_uncorrected": 1}, "uncorrected"),
+    ):
+        host.set(int(where.removeprefix("gpu")), **fields)
+        await see(session, own, where, what, "pointsman_gpu_faulty", within_s=within_s, gpu=uuid)
 
 
 async def test_without_any_telemetry_routing_goes_on(own: Stack, session: aiohttp.ClientSession, host: Host) -> None:

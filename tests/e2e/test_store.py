@@ -17,6 +17,7 @@ import pytest_asyncio
 
 from spoe_agent.rig.stack import Simulated, Stack
 from tests.e2e.conftest import chat, is_mitmproxy, routed, stack_of, until
+from tests.e2e.eyes import see
 from tests.e2e.operator import one
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.both_fronts]
@@ -189,6 +190,10 @@ async def test_a_server_that_starts_without_its_store_is_waited_for(own: Stack, 
             assert (answer.status == 503) is ("retry-after" in answer.headers)
             return answer.status == status and reason in routed(answer)[1]
 
+    async def seen(what: str, reason: str) -> None:
+        if not is_mitmproxy(own.binary):
+            await see(session, own, "", what, "pointsman_decisions_total", reason=reason)
+
     process.signal(signal.SIGKILL)
     await process.wait()
     mounted.rename(away)
@@ -196,8 +201,11 @@ async def test_a_server_that_starts_without_its_store_is_waited_for(own: Stack, 
     try:
         await until(lambda: answers(503, "no instance up"), DEADLINE_S, "gpu2 takes nothing")
         await until(lambda: _is_down(session, own, "gpu2"), DEADLINE_S, "gpu2 is known to be down")
+        assert await answers(503, "no instance up")
+        await seen("no instance that has beta:latest is up", "no instance up")
         await process.start()
         await until(lambda: answers(503, "no lists yet"), DEADLINE_S, "gpu2 has come up empty")
+        await seen("an instance has just started, and perhaps has beta:latest", "no lists yet")
     finally:
         mounted.rmdir()
         away.rename(mounted)

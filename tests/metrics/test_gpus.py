@@ -34,6 +34,7 @@ async def test_a_gpu_with_every_value():
     assert await rig.value("pointsman_gpu_throttled", reason="sw_thermal", **GPU) == 1
     assert await rig.value("pointsman_gpu_throttled", reason="gpu_idle", **GPU) is None
     assert await rig.value("pointsman_gpu_foreign_bytes", instance="g0") == 30
+    assert await rig.value("pointsman_gpu_orphaned_bytes") == 3 << 30
     assert await rig.value("pointsman_gpu_readings_age_seconds", instance="g0") == 1.5
     assert await rig.value("pointsman_gpu_source_up", source="nvidia") == 1
 
