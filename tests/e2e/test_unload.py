@@ -72,6 +72,7 @@ async def test_what_is_loaded_and_unloaded_by_requests_says_so(two: Stack, sessi
     assert reason in {"room", "evict"}
     assert await unload(session, two) == (where, "unload")
     async with session.post(f"{two.url}/api/chat", json=chat("alpha", stream=False)) as answer:
-        assert routed(answer)[1] == "room"
+        # On a busy machine the agent may see late that the load before has ended.
+        assert routed(answer)[1] in {"room", "loading"}
     # Loaded nowhere, or nowhere any more, it is all the same.
     assert [(await unload(session, two))[1] for _ in range(2)] == ["unload", "unload"]
