@@ -59,8 +59,8 @@ class CompileHook(BuildHookInterface[Any]):
         self._folder = Path(tempfile.mkdtemp(prefix="pointsman-compiled-"))
         shutil.copytree(Path(self.root) / PACKAGE, self._folder / PACKAGE)
         package = self._folder / PACKAGE
-        modules = [path for pattern in COMPILED for path in sorted(package.glob(f"{pattern}.py"))]
-        wanted = [path for path in modules if not any(path.match(f"{PACKAGE}/{pure}.py") for pure in PURE)]
+        pure = {path for pattern in PURE for path in _of(package, pattern)}
+        wanted = [path for pattern in COMPILED for path in _of(package, pattern) if path not in pure]
         names = [str(path.relative_to(self._folder)) for path in wanted]
         # Types were checked where this was written; what others' stubs say of it is no reason not to build.
         subprocess.run(
@@ -68,6 +68,8 @@ class CompileHook(BuildHookInterface[Any]):
         )
         shutil.rmtree(self._folder / "build")
         found = [*self._folder.glob("*.so"), *self._folder.glob(f"{PACKAGE}/*/*.so")]
+        if len(found) != len(wanted) + 1:  # one for each, and what all share
+            raise RuntimeError(f"mypyc made {len(found)} libraries of {len(wanted)} modules")
         build_data["force_include"] |= {str(path): str(path.relative_to(self._folder)) for path in found}
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
@@ -76,3 +78,11 @@ class CompileHook(BuildHookInterface[Any]):
         """Remove what was compiled: the wheel has it."""
         if hasattr(self, "_folder"):
             shutil.rmtree(self._folder)
+
+
+def _of(package: Path, pattern: str) -> list[Path]:
+    """Return the modules of a pattern above. Raises ValueError when there is none: it was renamed."""
+    found = sorted(package.glob(f"{pattern}.py"))
+    if not found:
+        raise ValueError(f"hatch_build.py: there is no {PACKAGE}/{pattern}.py")
+    return found

@@ -12,5 +12,5 @@ cd "$built"
 "$python" -m spoe_agent --version | grep compiled
 exec "$python" -m pytest -q -n 3 --dist loadfile \
     tests/routing tests/spop tests/requests tests/agent tests/instances tests/test_service.py tests/test_assemble.py \
-    tests/haproxy/test_bridge.py tests/haproxy/test_contact.py tests/haproxy/test_log.py \
-    tests/haproxy/test_processes.py tests/haproxy/test_questions.py tests/haproxy/test_server*.py
+    tests/haproxy/test_bridge.py tests/haproxy/test_contact.py tests/haproxy/test_entrance.py tests/haproxy/test_log.py \
+    tests/haproxy/test_passing.py tests/haproxy/test_processes.py tests/haproxy/test_questions.py tests/haproxy/test_server*.py

@@ -9,10 +9,11 @@ import asyncio
 import logging
 import os
 import re
+import ssl
 import sys
 import threading
 import traceback
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
@@ -46,20 +47,26 @@ def kind(error: BaseException) -> str:
     """Return an exception's name, and of an error of the operating system what its number means."""
     of = type(error)
     name = of.__qualname__ if of.__module__ == "builtins" else f"{of.__module__}.{of.__qualname__}"
-    number = error.errno if isinstance(error, OSError) else None
-    return f"{name}: {os.strerror(number)}" if isinstance(number, int) and number > 0 else name
+    # An ssl.SSLError's number is not the operating system's.
+    if not isinstance(error, OSError) or isinstance(error, ssl.SSLError) or not error.errno or error.errno < 0:
+        return name
+    return f"{name}: {os.strerror(error.errno)}"
 
 
 in_event = structlog.processors.ExceptionRenderer(lambda info: told(info[1]))
 """Of structlog's processors the one that writes exceptions."""
 
-FOR_PEOPLE = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+
+def for_people(stream: TextIO) -> structlog.dev.ConsoleRenderer:
+    """Return what writes lines for people; in colours on a terminal, unless NO_COLOR is set."""
+    is_coloured = stream.isatty() and not os.environ.get("NO_COLOR")
+    return structlog.dev.ConsoleRenderer(colors=is_coloured, exception_formatter=structlog.dev.plain_traceback)
 
 
 def log_of_commands() -> None:
     """Have commands without a log of their own write what goes wrong in them."""
     stamp = structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False)
-    structlog.configure(processors=[structlog.processors.add_log_level, stamp, in_event, FOR_PEOPLE])
+    structlog.configure(processors=[structlog.processors.add_log_level, stamp, in_event, for_people(sys.stdout)])
 
 
 def hear_all() -> None:
@@ -71,7 +78,11 @@ def hear_all() -> None:
 
 def on_loop(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Log what only the loop hears of. Its text may end with the callback's arguments."""
-    _log(re.split(r"[(<]", str(context.get("message", "")))[0].strip(), context.get("exception"))
+    what = re.split(r"[(<]", str(context.get("message", "")))[0].strip()
+    task = context.get("task")
+    if isinstance(task, asyncio.Task):
+        what += f" {getattr(task.get_coro(), '__qualname__', '')}"
+    _log(what, context.get("exception"))
 
 
 def _in_thread(args: threading.ExceptHookArgs) -> None:
@@ -93,4 +104,6 @@ class _Libraries(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Log it as ours."""
         error = record.exc_info[1] if record.exc_info else None
-        log.log(record.levelno, str(record.msg), logger=record.name, **({"exc_info": error} if error else {}))
+        # structlog knows the usual levels only.
+        level = max(logging.DEBUG, min(record.levelno // 10 * 10, logging.CRITICAL))
+        log.log(level, str(record.msg), logger=record.name, **({"exc_info": error} if error else {}))

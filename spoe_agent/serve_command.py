@@ -83,7 +83,7 @@ def set_up_logging(level: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             faults.in_event,
-            *((_readable, faults.FOR_PEOPLE) if terminal else (structlog.processors.JSONRenderer(),)),
+            *((_readable, faults.for_people(sys.stderr)) if terminal else (structlog.processors.JSONRenderer(),)),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         # One write a line: in a hand-over two agents share the log.

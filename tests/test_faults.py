@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import ssl
 import subprocess
 import sys
 from contextlib import suppress
@@ -113,5 +114,12 @@ def test_a_chain_that_leads_back_to_its_beginning_ends():
     assert names(told(first)) == ["TypeError", "ValueError"]
 
 
-def test_what_a_number_of_the_system_means_is_told():
-    assert kind(OSError(28, "secret", "secret")) == "OSError: No space left on device"
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OSError(28, "secret", "secret"), "OSError: No space left on device"),
+        (ssl.SSLCertVerificationError(1, "secret"), "ssl.SSLCertVerificationError"),  # that is OpenSSL's number
+    ],
+)
+def test_what_a_number_of_the_system_means_is_told(error, expected):
+    assert kind(error) == expected

@@ -112,7 +112,8 @@ def _passed(service):
 
 
 async def test_everything_is_handed_over(tmp_path):
-    async with running(tmp_path) as (service, addresses), asked(addresses):
+    async with running(tmp_path) as (service, addresses), Peer(addresses[0]), asked(addresses):
+        # Before the others somebody came who has said nothing yet.
         await is_waited_for(service)
         service.parts.agent.writings.put("r3", (Writing(("g0",), ("g0",)), Writing(("g1",), (), "drained by hand")))
         service.parts.agent.second_look.changing("r4")
@@ -121,15 +122,16 @@ async def test_everything_is_handed_over(tmp_path):
         assert service.succeeded.is_set()
     estate, kinds, connections = json.loads((tmp_path / "got.json").read_text())
     assert sorted(kinds) == ["SOCK_DGRAM", *["SOCK_STREAM"] * 5]
-    assert connections == 2
+    assert connections == 3
     kept = json.loads(estate["kept"])
     assert [grant["request_id"] for grant in kept["ledgers"]["g0"]["grants"]] == ["r1"]
     assert [ticket["facts"]["request_id"] for ticket in estate["tickets"]] == ["r2"]
     assert estate["writings"] == {"r3": [[["g0"], ["g0"], ""], [["g1"], [], "drained by hand"]]}
     assert estate["changes"] == {"r4": NOW_S}
     passed = sorted(estate["connections"], key=lambda one: len(one["held"]))
-    assert [one["held"] for one in passed] == [[], [["r2", 2, 2]]]
-    assert b64decode(passed[1]["buffered"]) == question("a", 3)[:10]
+    assert [one["held"] for one in passed] == [[], [], [["r2", 2, 2]]]
+    assert [one["max_frame_size"] is None for one in passed].count(True) == 1
+    assert b64decode(passed[2]["buffered"]) == question("a", 3)[:10]
     # The unix socket is the new one's by now.
     assert (tmp_path / "spop.sock").exists()
 

@@ -51,12 +51,12 @@ class Entrance:
 
     def open(self, sock: socket.socket) -> None:
         """Take connections of a bound socket from now on, in the running loop."""
-        sock.setblocking(False)
-        sock.listen(BACKLOG)
-        self._listening.add(sock)
         if self._selector is None:
             self._selector = selectors.DefaultSelector()
             asyncio.get_running_loop().add_reader(self._selector.fileno(), self.look)
+        sock.setblocking(False)
+        sock.listen(BACKLOG)
+        self._listening.add(sock)
         self._selector.register(sock, selectors.EVENT_READ)
 
     def close(self) -> None:
@@ -83,9 +83,10 @@ class Entrance:
                 self._hear(sock)
 
     def _take_from(self, listening: socket.socket) -> None:
-        while True:
+        # Whoever is left waits for the next look.
+        for _ in range(BACKLOG):
             try:
-                sock, _ = listening.accept()
+                sock, _address = listening.accept()
             except BlockingIOError:
                 return
             except ConnectionAbortedError:  # it has left again
@@ -142,7 +143,7 @@ class Entrance:
 
     async def emptied(self) -> None:
         """Wait until those who were let in are connections."""
-        await asyncio.gather(*self._entering)
+        await asyncio.gather(*self._entering, return_exceptions=True)
 
 
 def _socket(key: selectors.SelectorKey) -> socket.socket:

@@ -88,12 +88,16 @@ class ConnectionOwner(Protocol):
     def close_listeners(self) -> None:
         """Accept nobody any more."""
 
+    async def emptied(self) -> None:
+        """Wait until all who were accepted are among the connections."""
+
 
 async def freeze(owner: ConnectionOwner, deadline_s: float) -> bool:
     """Accept, read and give up nothing more; tell whether all answers under way were written in time."""
     owner.draining.is_frozen = True
     owner.close_listeners()
-    # Connections that were accepted just now are made in one of the next turns of the loop.
+    await owner.emptied()
+    # What has come by now is read, and goes on with its connection.
     await asyncio.sleep(SETTLE_S)
     try:
         async with asyncio.timeout(deadline_s):

@@ -289,10 +289,14 @@ class Server:
                     connection.disconnect()
             await asyncio.sleep(QUIET_S / 2)
         self.close_listeners()
-        await self._entrance.emptied()
+        await self.emptied()
         for connection in list(self.connections):
             connection.disconnect()
 
     def close_listeners(self) -> None:
         """Accept nobody any more."""
         self._entrance.close()
+
+    async def emptied(self) -> None:
+        """Wait until all who were accepted are among the connections."""
+        await self._entrance.emptied()

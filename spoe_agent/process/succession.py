@@ -19,7 +19,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from spoe_agent.haproxy.passing import Passed
 from spoe_agent.routing import Choice, RequestFacts
@@ -171,7 +171,15 @@ class Predecessor:
     async def take(self) -> Received:
         """Say that this agent is ready, and take everything. Raises OSError, ValueError."""
         data, sockets = await asyncio.to_thread(self._receive)
-        estate = Estate.model_validate_json(data)
+        try:
+            estate = Estate.model_validate_json(data)
+        except ValidationError as error:
+            # What pydantic says of it holds pieces of what was handed over.
+            first = error.errors(include_input=False, include_url=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise OSError(
+                f"the running agent is of another version ({where}: {first['msg']}): restart its unit"
+            ) from None
         count = len(estate.places)
         places = dict(zip(estate.places, sockets, strict=False))
         passed = list(zip(sockets[count + 1 :], estate.connections, strict=True))

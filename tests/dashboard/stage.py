@@ -44,6 +44,9 @@ class Gpus:
         self.board = GpuBoard(["nvidia"])
         self._names = names
 
+    def orphans(self) -> dict[int, int]:
+        return {}
+
     def seats(self) -> dict[str, tuple[str, ...]]:
         return {name: (f"GPU-{name}",) for name in self._names}
 

@@ -40,6 +40,11 @@ export function keyed(parent, items, keyOf, make, update) {
   parent.nodesByKey = after;
 }
 
+// A text without its numbers: seconds that pass are no news, and what is read aloud is what is new.
+export function unnumbered(text) {
+  return text.replace(/(?<!\S)\d[\d.]*(?!\S)/g, "");
+}
+
 const GIB = 1024 ** 3;
 
 export function size(bytes) {

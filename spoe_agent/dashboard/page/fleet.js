@@ -1,6 +1,6 @@
 // The fleet: a column for each instance, its memory to scale, in it a tile for each model.
 
-import { age, byId, el, keyed, setAttribute, setText, size } from "./dom.js";
+import { age, byId, el, keyed, setAttribute, setText, size, unnumbered } from "./dom.js";
 
 export const STATES = {
   up: "●", down: "✕", suspect: "▲", recovering: "◐", drained: "‖", unknown: "?",
@@ -66,7 +66,7 @@ function fill(node, one, most) {
   const pieces = tiles(one, Math.max(all, one.used_bytes));
   keyed(memory, pieces, (piece) => piece.key, () => tile(), fillTile);
   setText(facts, factWords(one));
-  keyed(said, one.signs, (sign) => sign.what, (sign) => el("li", { "data-grade": sign.grade }, sign.what), () => {});
+  keyed(said, one.signs, (sign) => unnumbered(sign.what), () => el("li", {}), fillSign);
 }
 
 // From the top of the column to its bottom: what is free, loads, models, other programs, what is on the CPU.
@@ -98,6 +98,11 @@ function tile() {
   const node = el("li", {}, name, slots);
   node.parts = { name, slots };
   return node;
+}
+
+function fillSign(node, sign) {
+  setAttribute(node, "data-grade", sign.grade);
+  setText(node, sign.what);
 }
 
 function fillTile(node, piece) {

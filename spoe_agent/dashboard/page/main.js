@@ -1,6 +1,6 @@
 // Puts the page together: takes scenes, shows them, and says when there are none.
 
-import { age, byId, el, keyed, setAttribute, setText, seconds } from "./dom.js";
+import { age, byId, el, keyed, setAttribute, setText, seconds, unnumbered } from "./dom.js";
 import { showFleet } from "./fleet.js";
 import { actByHand, openInstance, showInstance } from "./instance.js";
 import { askOnSubmit, showDecisions, showQueue } from "./requests.js";
@@ -54,8 +54,7 @@ async function readTrend(number) {
 
 function showFaults(faults) {
   byId("wrong").hidden = !faults.length;
-  // Seconds that pass are no news: what is read aloud is a fault that is new.
-  const key = (one) => `${one.where} ${one.what.replace(/(?<!\S)\d[\d.]*(?!\S)/g, "")}`;
+  const key = (one) => `${one.where} ${unnumbered(one.what)}`;
   keyed(byId("faults"), faults, key, (one) => el("li", {}, el("b", {}, one.where), el("span")), fillFault);
   document.title = faults.length ? `(${faults.length}) Pointsman` : "Pointsman";
 }
