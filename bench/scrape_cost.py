@@ -74,7 +74,7 @@ class Scraped:
         self.contact = Contact()
         self.limiter = Limiter(found, self.agent, self.watch)
         seats = _seats(size, self.names)
-        self.gpus = SimpleNamespace(board=_gpus(size), seats=lambda: seats)
+        self.gpus = SimpleNamespace(board=_gpus(size), seats=lambda: seats, orphans=dict)
         self._work()
 
     def _work(self) -> None:

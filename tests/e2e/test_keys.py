@@ -113,7 +113,7 @@ async def test_concurrent_requests_are_as_many_as_the_key_may_have(
     locked: Stack, session: aiohttp.ClientSession
 ) -> None:
     """Of 64 at once three run, and when these have ended, others come in."""
-    ask = chat("alpha", options={"num_predict": 4000})
+    ask = chat("alpha", options={"num_predict": 40_000})
 
     async def begun() -> aiohttp.ClientResponse:
         return await session.post(f"{locked.url}/api/chat", json=ask, headers=bearer("few"))
@@ -263,7 +263,7 @@ async def test_without_the_agent_keys_hold_and_requests_are_served(
             assert answer.status == 200
     async with session.delete(f"{locked.url}/api/delete", json={"model": "x"}, headers=bearer("all")) as answer:
         assert answer.status == 403
-    ask = chat("alpha", options={"num_predict": 4000})
+    ask = chat("alpha", options={"num_predict": 40_000})
     streams = [await session.post(f"{locked.url}/api/chat", json=ask, headers=bearer("few")) for _ in range(4)]
     assert [one.status for one in streams] == [200] * KEYS["few"]["concurrent"] + [429]
     at_once = await asyncio.gather(
