@@ -7,7 +7,6 @@ import signal
 import socket
 import sys
 from contextlib import asynccontextmanager
-from functools import partial
 
 import aiohttp
 import psutil
@@ -104,11 +103,15 @@ async def started(folder, options, environment=None, stdout=asyncio.subprocess.P
     """Run `up` on the fleet file that is there; return the process."""
     command = [sys.executable, "-m", "spoe_agent", "up", "--fleet", str(folder / "fleet.yaml"), *options]
     env = {**os.environ, "XDG_STATE_HOME": str(folder / "state"), **(environment or {})}
-    # A script's background jobs ignore Ctrl-C, and so would what these tests start there.
-    heeds = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     return await asyncio.create_subprocess_exec(
-        *command, env=env, stdout=stdout, stderr=asyncio.subprocess.STDOUT, preexec_fn=heeds
+        *command, env=env, stdout=stdout, stderr=asyncio.subprocess.STDOUT, preexec_fn=_heeds
     )
+
+
+def _heeds():
+    """A script's background jobs ignore Ctrl-C, what nohup starts SIGHUP, and so would what these tests start there."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @asynccontextmanager
