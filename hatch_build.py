@@ -1,7 +1,6 @@
 """Compiles what every request passes with mypyc into the wheel, when POINTSMAN_COMPILE=1 says so.
 
-The agent's part of a request then takes three fifths of the time, the decision alone half. Without the variable the
-wheel is pure Python, as a checkout is.
+The agent then takes 30 % less time for a request. Without the variable the wheel is pure Python, as a checkout is.
 """
 
 from __future__ import annotations
