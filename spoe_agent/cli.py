@@ -15,7 +15,6 @@ from typing import Any
 import click
 
 from spoe_agent import __version__
-from spoe_agent.faults import log_of_commands, told
 
 COMMANDS = {
     "addon": "spoe_agent.mitmproxy.command:addon",
@@ -54,10 +53,11 @@ class LazyGroup(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run; a fault of ours is told without the values that Python would print."""
-        log_of_commands()
         try:
             return super().main(*args, **kwargs)
         except Exception as error:
+            from spoe_agent.faults import told
+
             click.echo(told(error), nl=False, err=True)
             sys.exit(1)
 
@@ -69,6 +69,10 @@ class LazyGroup(click.Group):
         """Load one command."""
         if cmd_name not in self._commands_at:
             return None
+        # Not above: it takes twice the time of all else that `--version` needs.
+        from spoe_agent.faults import log_of_commands
+
+        log_of_commands()
         module, _, name = self._commands_at[cmd_name].partition(":")
         command: click.Command = getattr(import_module(module), name)
         return command

@@ -42,6 +42,7 @@ async def left(tmp_path: Path) -> AsyncIterator[Process]:
     program = tmp_path / "ollama" / "llama-server"
     program.parent.mkdir()
     program.symlink_to(sys.executable)
+    # Stopped by leaving; it ends by itself where a test run is killed before.
     async with Process("left", [program, "-I", "-c", "import time; time.sleep(600)"], tmp_path) as running:
         yield running
 
